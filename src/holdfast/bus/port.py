@@ -1,0 +1,152 @@
+"""The port that every bus implements; no word above this line belongs to one bus alone.
+
+Order is per key. Delivery is at least once. A record counts as consumed only by `Consumer.commit`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+
+class Message(NamedTuple):
+    """What a publisher hands over. `value` may be None (Kafka's tombstone), empty or large."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Record(NamedTuple):
+    """A message as it lies on a partition. `timestamp_ms` is the bus's clock, for people only."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+    @property
+    def place(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+class BusUnavailable(Exception):
+    """The bus cannot be reached or cannot take the call now; the same call may succeed later."""
+
+
+class PublishFailed(Exception):
+    """Not every message is known to be durable; publish the whole batch again (same ids)."""
+
+    def __init__(self, undelivered: int, reason: str) -> None:
+        super().__init__(f"{undelivered} messages were not acknowledged: {reason}")
+        self.undelivered = undelivered
+        self.reason = reason
+
+
+class MessageRefused(Exception):
+    """The bus will never take this batch as it is (too large, unknown topic)."""
+
+
+class NotOwner(Exception):
+    """This consumer no longer owns these partitions: it is a zombie there and must drop its batch's tail."""
+
+    def __init__(self, partitions: frozenset[TopicPartition]) -> None:
+        super().__init__(f"partitions now owned by another member: {sorted(partitions)}")
+        self.partitions = partitions
+
+
+class Assignment(NamedTuple):
+    """Callbacks of a consumer, called inside its own `poll` and `close`, on its own thread.
+
+    `revoked` runs before another member may own the partitions; `lost` when one may own them already.
+    """
+
+    assigned: Callable[[frozenset[TopicPartition]], None]
+    revoked: Callable[[frozenset[TopicPartition]], None]
+    lost: Callable[[frozenset[TopicPartition]], None]
+
+
+class Publisher(Protocol):
+    """Writes batches. One thread at a time."""
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        """Return when every message is durable, in order per key.
+
+        Raises PublishFailed or BusUnavailable (publish the same batch again: repeats are fine) and
+        MessageRefused (never again).
+        """
+
+    def end_offset(self, place: TopicPartition) -> int:
+        """Return the offset that the next message of this partition will get. Raises BusUnavailable."""
+
+    def close(self) -> None:
+        """Wait a bounded time for what is under way, then let go."""
+
+
+class Consumer(Protocol):
+    """One member of a consumer group. One thread at a time; calls come from the thread that polls."""
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        """Return up to `records_max` records, in offset order per partition, or [] after the timeout.
+
+        Keeps the membership alive; never returns records of paused or lost partitions. Raises BusUnavailable.
+        """
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Store durably that all before these offsets is consumed.
+
+        Raises NotOwner for partitions that are no longer this member's (the others are committed) and
+        BusUnavailable. Never moves an offset back.
+        """
+
+    def rewind(self, place: TopicPartition) -> None:
+        """Continue this partition at its committed offset."""
+
+    def pause(self, places: frozenset[TopicPartition]) -> None:
+        """Stop returning records of these partitions; they stay this member's."""
+
+    def resume(self, places: frozenset[TopicPartition]) -> None:
+        """Undo `pause`."""
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """Return the partitions that are this member's now."""
+
+    def committed(self, place: TopicPartition) -> int:
+        """Return the group's committed offset: 0 where nothing was ever committed. Raises BusUnavailable."""
+
+    def end_offset(self, place: TopicPartition) -> int:
+        """Return the offset that the next message of this partition will get. Raises BusUnavailable."""
+
+    def wake(self) -> None:
+        """Make a poll under way, or the next one, return at once. Safe from any thread."""
+
+    def close(self) -> None:
+        """Leave the group, so that others take over without waiting for a lease to expire."""
+
+
+class Bus(Protocol):
+    """A connection factory to one bus. Cheap to make; connects on first use."""
+
+    def create_topics(self, topics: Sequence[str], partitions: int) -> None:
+        """Create what is missing; raises ValueError where a topic exists with another partition count."""
+
+    def partition_count(self, topic: str) -> int:
+        """Return the partition count. Raises MessageRefused where the topic does not exist."""
+
+    def publisher(self) -> Publisher:
+        """Open a publisher."""
+
+    def consumer(self, group: str, topics: Sequence[str], assignment: Assignment | None = None) -> Consumer:
+        """Join `group`; a group without a committed offset starts at the beginning of a partition."""
+
+    def close(self) -> None:
+        """Close what this object opened itself; publishers and consumers are closed by their holders."""

@@ -1,0 +1,168 @@
+"""Every command and event of the checkout, as strict, bounded structs.
+
+What a message means to a service belongs to that service; where it travels belongs to `topics`.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+LINES_MAX = 200
+QUANTITY_MAX = 100_000
+MINOR_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
+
+Sku = Annotated[str, Meta(min_length=1, max_length=64)]
+Quantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
+Minor = Annotated[int, Meta(ge=0, le=MINOR_MAX)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Reason = Annotated[str, Meta(min_length=1, max_length=64)]
+Detail = Annotated[str, Meta(max_length=1000)]
+EpochMs = Annotated[int, Meta(ge=0, le=MINOR_MAX)]
+Version = Annotated[int, Meta(ge=0, le=MINOR_MAX)]
+
+
+class Payload(Struct, frozen=True):
+    """Base of all payloads; unknown fields are ignored, so that contracts can grow."""
+
+
+class Line(Payload):
+    """One line of a cart snapshot: pieces of a code at the server's price."""
+
+    sku: Sku
+    quantity: Quantity
+    unit_price_minor: Minor
+
+
+Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_MAX)]
+
+
+class CheckoutInitiated(Payload):
+    """A shopper's checkout was accepted; carries the whole snapshot. `not_after_ms` is Unix time."""
+
+    user_id: Name
+    cart_id: Name
+    cart_version: Version
+    payment_method: Name
+    currency: Currency
+    total_minor: Minor
+    lines: Lines
+    not_after_ms: EpochMs
+
+
+class ReserveInventory(Payload):
+    lines: Lines
+    not_after_ms: EpochMs
+
+
+class ProcessPayment(Payload):
+    user_id: Name
+    payment_method: Name
+    amount_minor: Minor
+    currency: Currency
+    not_after_ms: EpochMs
+
+
+class CreateOrder(Payload):
+    user_id: Name
+    currency: Currency
+    total_minor: Minor
+    lines: Lines
+    not_after_ms: EpochMs
+
+
+class ClearCart(Payload):
+    """Take the snapshot's quantities out of the cart. The pivot: it never expires."""
+
+    user_id: Name
+    cart_id: Name
+    cart_version: Version
+    lines: Lines
+
+
+class Nothing(Payload):
+    """The payload of messages whose type and saga say all: undos, confirms, `*Compensated`."""
+
+
+class InventoryReserved(Payload):
+    pieces: Annotated[int, Meta(ge=1)]
+
+
+class PaymentProcessed(Payload):
+    charge_id: Name
+    amount_minor: Minor
+    currency: Currency
+
+
+class OrderCreated(Payload):
+    order_id: Name
+
+
+class CartCleared(Payload):
+    """`version_left` is the version that the cart was left at."""
+
+    version_left: Version
+
+
+class Refused(Payload):
+    """Why a step was refused: a code for programs, a sentence for people."""
+
+    reason: Reason
+    detail: Detail = ""
+
+
+class OutcomeRequested(Payload):
+    """A participant asks how the saga ended, for a step that it still holds."""
+
+    step: Name
+
+
+class CheckoutCompleted(Payload):
+    """The final event of a paid order. `saga_version` orders status events of one saga."""
+
+    order_id: Name
+    total_minor: Minor
+    currency: Currency
+    cart_version_left: Version
+    saga_version: Version
+
+
+class CheckoutFailed(Payload):
+    """The final event of an undone checkout. `saga_version` orders status events of one saga."""
+
+    reason: Reason
+    saga_version: Version
+    detail: Detail = ""
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    "CheckoutInitiated": CheckoutInitiated,
+    "ReserveInventory": ReserveInventory,
+    "InventoryReserved": InventoryReserved,
+    "InventoryReservationFailed": Refused,
+    "CompensateInventory": Nothing,
+    "InventoryCompensated": Nothing,
+    "ConfirmInventory": Nothing,
+    "ProcessPayment": ProcessPayment,
+    "PaymentProcessed": PaymentProcessed,
+    "PaymentFailed": Refused,
+    "CompensatePayment": Nothing,
+    "PaymentCompensated": Nothing,
+    "ConfirmPayment": Nothing,
+    "CreateOrder": CreateOrder,
+    "OrderCreated": OrderCreated,
+    "OrderCreationFailed": Refused,
+    "CompensateOrder": Nothing,
+    "OrderCompensated": Nothing,
+    "ConfirmOrder": Nothing,
+    "ClearCart": ClearCart,
+    "CartCleared": CartCleared,
+    "CartClearanceFailed": Refused,
+    "OutcomeRequested": OutcomeRequested,
+    "CheckoutCompleted": CheckoutCompleted,
+    "CheckoutFailed": CheckoutFailed,
+}
+"""Message type (`ce_type`, verbatim) to the struct of its value."""
+
+SCHEMA_VERSION = 1
+"""Version of all schemas under `schemas/`; inside it, change is additive only."""

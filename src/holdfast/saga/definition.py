@@ -1,0 +1,131 @@
+"""What a saga is: steps in order, each with its class, and one reaction for every event.
+
+A definition that breaks the order of classes is refused when it is made, not when money moves.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.saga.machine import Turn
+    from holdfast.saga.state import Decision, Event, SagaState
+
+
+class StepClass(StrEnum):
+    """Compensatable before the pivot, retriable after it (Garcia-Molina & Salem; Richardson)."""
+
+    COMPENSATABLE = "compensatable"
+    PIVOT = "pivot"
+    RETRIABLE = "retriable"
+
+
+class InvalidDefinition(Exception):
+    """The table of steps contradicts itself; the text names step and rule."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the state while its answer is awaited, the state passed when it is done, its messages.
+
+    `command` builds the do-message's payload from the saga; it must be pure.
+    """
+
+    name: str
+    step_class: StepClass
+    pending: str
+    finished: str
+    do: str
+    done: str
+    command: "Callable[[SagaState], Any]"
+    failed: str | None = None
+    undo: str | None = None
+    undone: str | None = None
+    confirm: str | None = None
+    keeps_result: bool = False
+
+
+Reaction = Callable[["Turn"], "Decision"]
+
+
+@dataclass(frozen=True)
+class Saga:
+    """A saga definition, checked when made; raises InvalidDefinition.
+
+    `completed` and `failed` build the final events' payloads from the ended saga; `refusal` reads code
+    and sentence out of a refusing event; `nothing` is the payload of undos and confirms.
+    """
+
+    name: str
+    version: int
+    begins_with: str
+    initial: str
+    compensating: str
+    failed_state: str
+    steps: tuple[Step, ...]
+    reactions: Mapping[str, Reaction]
+    completed_event: str
+    completed: "Callable[[SagaState], Any]"
+    failed_event: str
+    failed: "Callable[[SagaState], Any]"
+    refusal: "Callable[[Event], tuple[str, str]]"
+    nothing: Any
+    outcome_requested: str = "OutcomeRequested"
+    step_named: Mapping[str, Step] = field(init=False, repr=False)
+    pending_index: Mapping[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check(self)
+        object.__setattr__(self, "step_named", {step.name: step for step in self.steps})
+        object.__setattr__(self, "pending_index", {step.pending: i for i, step in enumerate(self.steps)})
+
+    @property
+    def completed_state(self) -> str:
+        """The state in which all steps are done."""
+        return self.steps[-1].finished
+
+    @property
+    def terminal(self) -> frozenset[str]:
+        """The two states that nothing leaves."""
+        return frozenset({self.completed_state, self.failed_state})
+
+    @property
+    def compensatable(self) -> tuple[Step, ...]:
+        """Steps that can be undone, first step first."""
+        return tuple(s for s in self.steps if s.step_class is StepClass.COMPENSATABLE)
+
+
+def check(saga: Saga) -> None:
+    """Refuse a definition whose classes are out of order or whose messages are incomplete."""
+    if not saga.steps:
+        raise InvalidDefinition(f"{saga.name}: a saga needs at least one step")
+    order = [StepClass.COMPENSATABLE, StepClass.PIVOT, StepClass.RETRIABLE]
+    ranks = [order.index(step.step_class) for step in saga.steps]
+    if ranks != sorted(ranks):
+        raise InvalidDefinition(f"{saga.name}: steps must be compensatable, then the pivot, then retriable")
+    if ranks.count(1) > 1:
+        raise InvalidDefinition(f"{saga.name}: there can be only one pivot")
+    for step in saga.steps:
+        _check_step(saga, step)
+    states = [saga.initial, saga.compensating, saga.failed_state]
+    states += [state for step in saga.steps for state in (step.pending, step.finished)]
+    _check_unique(saga, "state", states)
+    _check_unique(saga, "step", [step.name for step in saga.steps])
+
+
+def _check_step(saga: Saga, step: Step) -> None:
+    undoable = step.step_class is StepClass.COMPENSATABLE
+    if undoable != (step.undo is not None and step.undone is not None):
+        raise InvalidDefinition(f"{saga.name}.{step.name}: exactly compensatable steps have undo and undone")
+    if step.step_class is StepClass.RETRIABLE and step.failed is not None:
+        raise InvalidDefinition(f"{saga.name}.{step.name}: a retriable step cannot be refused")
+    for kind in (step.done, step.failed, step.undone):
+        if kind is not None and kind not in saga.reactions:
+            raise InvalidDefinition(f"{saga.name}.{step.name}: no reaction to {kind}")
+
+
+def _check_unique(saga: Saga, what: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InvalidDefinition(f"{saga.name}: {what} named twice: {', '.join(repeated)}")

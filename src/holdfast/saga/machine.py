@@ -1,0 +1,238 @@
+"""`decide`: every pair of state and event is a transition, an ignore with a reason, or a park.
+
+The way back is the table of steps read upwards (Garcia-Molina & Salem, Sagas, 1987).
+"""
+
+from typing import Any
+
+from holdfast.saga.definition import Saga, Step, StepClass
+from holdfast.saga.state import (
+    CANCELLATION_REQUESTED,
+    DEADLINE_PASSED,
+    DeadlinePassed,
+    Decision,
+    Event,
+    Outgoing,
+    SagaState,
+    Timer,
+    Verb,
+)
+
+
+def decide(definition: Saga, saga: SagaState | None, event: Event, now_ms: int) -> Decision:
+    """Return what `event` does to `saga` (None: no such saga yet). Total; raises nothing for any pair."""
+    turn = Turn(definition, saga, event, now_ms)
+    if event.kind == DEADLINE_PASSED:
+        return turn.deadline_passed(event.payload)
+    if event.kind == CANCELLATION_REQUESTED:
+        return turn.cancel()
+    if event.kind == definition.outcome_requested:
+        return turn.answer_outcome()
+    reaction = definition.reactions.get(event.kind)
+    if reaction is None:
+        return Decision(parked="unknown_event")
+    return reaction(turn)
+
+
+class Turn:
+    """One event meeting one saga: the moves that a definition's reactions choose from."""
+
+    def __init__(self, definition: Saga, saga: SagaState | None, event: Event, now_ms: int) -> None:
+        self.definition = definition
+        self.saga = saga
+        self.event = event
+        self.now_ms = now_ms
+
+    # -- the way forward
+
+    def start(self) -> Decision:
+        """Begin the saga; a repeated start is the one duplicate that earns the final event again."""
+        d = self.definition
+        if self.saga is not None:
+            return Decision(ignored="repeated_start", messages=self._final_again())
+        born = self._born()
+        return self._await(born, 0, (d.initial,), clear=())
+
+    def step_done(self, name: str) -> Decision:
+        """Move past `name` if its answer is the awaited one."""
+        saga = self.saga
+        if saga is None:
+            return Decision(parked="unknown_saga")
+        step, index = self._awaited(saga)
+        if step is None or step.name != name:
+            return Decision(ignored=self._why_not(saga))
+        if step.keeps_result:
+            saga = saga._replace(results=(*saga.results, (name, self.event.raw)))
+        return self._await(_next(saga), index + 1, (step.finished,), clear=(Timer(name, Verb.DO),))
+
+    # -- the way back
+
+    def step_failed(self, name: str) -> Decision:
+        """Leave the way forward because the awaited step refused."""
+        saga = self.saga
+        if saga is None:
+            return Decision(parked="unknown_saga")
+        step, _ = self._awaited(saga)
+        if step is None or step.name != name:
+            return Decision(ignored=self._why_not(saga))
+        reason, detail = self.definition.refusal(self.event)
+        return self._leave(_next(saga)._replace(failed=(*saga.failed, name), reason=reason, detail=detail))
+
+    def step_undone(self, name: str) -> Decision:
+        """Tick off one obligation; from the awaited step it counts as a refusal with its undo answered."""
+        saga = self.saga
+        if saga is None:
+            return Decision(parked="unknown_saga")
+        step, _ = self._awaited(saga)
+        if step is not None and step.name == name:
+            left = _next(saga)._replace(failed=(*saga.failed, name), reason="undone_before_done")
+            return self._leave(left)
+        if saga.state != self.definition.compensating or name not in saga.owed:
+            return Decision(ignored=self._why_not(saga))
+        rest = tuple(owed for owed in saga.owed if owed != name)
+        changed = _next(saga)._replace(owed=rest)
+        cleared = (Timer(name, Verb.UNDO),)
+        if rest:
+            return Decision(saga=changed, clear_timers=cleared)
+        return self._end_failed(changed, cleared)
+
+    def cancel(self) -> Decision:
+        """Undo everything on somebody's wish, unless the pivot was sent."""
+        saga, d = self.saga, self.definition
+        if saga is None:
+            return self._cancel_unborn()
+        step, _ = self._awaited(saga)
+        if step is None:
+            return Decision(ignored=self._why_not(saga), recorded=False)
+        if step.step_class is not StepClass.COMPENSATABLE:
+            return Decision(ignored="past_the_pivot", recorded=False)
+        reason, detail = d.refusal(self.event)
+        return self._leave(_next(saga)._replace(reason=reason, detail=detail))
+
+    def deadline_passed(self, fired: DeadlinePassed) -> Decision:
+        """Re-send the same command; undo once overdue, but never the pivot nor what follows it."""
+        saga = self.saga
+        if saga is None:
+            return Decision(ignored="unknown_saga", recorded=False)
+        step = self.definition.step_named[fired.step]
+        if fired.verb is Verb.UNDO:
+            return self._send_undo_again(saga, step, fired.overdue)
+        awaited, _ = self._awaited(saga)
+        if awaited is not step:
+            return Decision(ignored=self._why_not(saga), recorded=False)
+        if fired.overdue and step.step_class is StepClass.COMPENSATABLE:
+            return self._leave(_next(saga)._replace(reason="deadline", detail=f"no answer from {step.name}"))
+        again = self._command(saga, step, Verb.DO)
+        return Decision(saga=_next(saga), messages=(again,), set_timers=(Timer(step.name, Verb.DO),))
+
+    # -- questions
+
+    def answer_outcome(self) -> Decision:
+        """Tell a participant that still holds a step how the saga ended; never enters the history."""
+        saga, d = self.saga, self.definition
+        if saga is None:
+            return Decision(parked="unknown_saga")
+        messages: tuple[Outgoing, ...] = ()
+        if saga.state == d.completed_state:
+            messages = self._confirms(saga)
+        elif saga.state in (d.failed_state, d.compensating):
+            messages = tuple(self._command(saga, s, Verb.UNDO) for s in reversed(d.compensatable))
+        return Decision(ignored="outcome_requested", messages=messages, recorded=False)
+
+    # -- moves that the moves above share
+
+    def _await(self, saga: SagaState, index: int, path: tuple[str, ...], clear: tuple[Timer, ...]) -> Decision:
+        """Send the command of step `index`, or complete when there is none."""
+        d = self.definition
+        if index == len(d.steps):
+            done = saga._replace(state=d.completed_state, ended_ms=self.now_ms)
+            final = self._message(done, "completed", d.completed_event, d.completed(done))
+            return Decision(done, path, (*self._confirms(done), final), clear_timers=clear)
+        step = d.steps[index]
+        waiting = saga._replace(state=step.pending)
+        return Decision(
+            saga=waiting,
+            path=(*path, step.pending),
+            messages=(self._command(waiting, step, Verb.DO),),
+            set_timers=(Timer(step.name, Verb.DO),),
+            clear_timers=clear,
+        )
+
+    def _leave(self, saga: SagaState) -> Decision:
+        """Owe one undo for every compensatable step that was ever asked and did not answer `failed`."""
+        d = self.definition
+        step, index = self._awaited(saga)
+        assert step is not None, "only an awaited saga can leave the way forward"
+        asked = [s for s in d.steps[: index + 1] if s.step_class is StepClass.COMPENSATABLE]
+        owed = [s for s in reversed(asked) if s.name not in saga.failed]
+        cleared = (Timer(step.name, Verb.DO),)
+        if not owed:
+            return self._end_failed(saga, cleared)
+        back = saga._replace(state=d.compensating, owed=tuple(s.name for s in owed))
+        return Decision(
+            saga=back,
+            path=(d.compensating,),
+            messages=tuple(self._command(back, s, Verb.UNDO) for s in owed),
+            set_timers=tuple(Timer(s.name, Verb.UNDO) for s in owed),
+            clear_timers=cleared,
+        )
+
+    def _end_failed(self, saga: SagaState, cleared: tuple[Timer, ...]) -> Decision:
+        d = self.definition
+        ended = saga._replace(state=d.failed_state, owed=(), ended_ms=self.now_ms, stalled_ms=0)
+        final = self._message(ended, "failed", d.failed_event, d.failed(ended))
+        return Decision(ended, (d.failed_state,), (final,), clear_timers=cleared)
+
+    def _cancel_unborn(self) -> Decision:
+        """Write a saga that was cancelled before it was heard of, so that its late start does nothing."""
+        d = self.definition
+        reason, detail = d.refusal(self.event)
+        return self._end_failed(self._born()._replace(reason=reason, detail=detail), ())
+
+    def _born(self) -> SagaState:
+        d, event = self.definition, self.event
+        return SagaState(event.saga_id, d.name, d.version, d.initial, 1, event.raw, started_ms=self.now_ms)
+
+    def _send_undo_again(self, saga: SagaState, step: Step, overdue: bool) -> Decision:
+        if step.name not in saga.owed:
+            return Decision(ignored=self._why_not(saga), recorded=False)
+        again = self._command(saga, step, Verb.UNDO)
+        late = _next(saga)
+        if overdue and not saga.stalled_ms:
+            late = late._replace(stalled_ms=self.now_ms)
+        return Decision(saga=late, messages=(again,), set_timers=(Timer(step.name, Verb.UNDO),))
+
+    def _final_again(self) -> tuple[Outgoing, ...]:
+        saga, d = self.saga, self.definition
+        assert saga is not None
+        if saga.state == d.completed_state:
+            return (self._message(saga, "completed", d.completed_event, d.completed(saga)),)
+        if saga.state == d.failed_state:
+            return (self._message(saga, "failed", d.failed_event, d.failed(saga)),)
+        return ()
+
+    def _confirms(self, saga: SagaState) -> tuple[Outgoing, ...]:
+        return tuple(self._command(saga, s, Verb.CONFIRM) for s in self.definition.steps if s.confirm)
+
+    def _command(self, saga: SagaState, step: Step, verb: Verb) -> Outgoing:
+        kind = {Verb.DO: step.do, Verb.UNDO: step.undo, Verb.CONFIRM: step.confirm}[verb]
+        assert kind is not None, f"{step.name} has no {verb}"
+        payload = step.command(saga) if verb is Verb.DO else self.definition.nothing
+        return self._message(saga, f"{step.name}:{verb}", kind, payload)
+
+    def _message(self, saga: SagaState, suffix: str, kind: str, payload: Any) -> Outgoing:
+        return Outgoing(f"{saga.saga_id}:{suffix}", kind, payload)
+
+    def _awaited(self, saga: SagaState) -> tuple[Step | None, int]:
+        index = self.definition.pending_index.get(saga.state, -1)
+        return (self.definition.steps[index], index) if index >= 0 else (None, -1)
+
+    def _why_not(self, saga: SagaState) -> str:
+        """Say why an answer changes nothing: the saga ended, is on the way back, or is elsewhere."""
+        if saga.state in self.definition.terminal:
+            return "saga_ended"
+        return "compensating" if saga.state == self.definition.compensating else "not_awaited"
+
+
+def _next(saga: SagaState) -> SagaState:
+    return saga._replace(version=saga.version + 1)

@@ -1,0 +1,1 @@
+"""Saga definitions: tables of steps and reactions. The engine that runs them is `saga`."""

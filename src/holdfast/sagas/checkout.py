@@ -1,0 +1,212 @@
+"""CHECKOUT: reserve, pay, order, clear the cart; then confirm. Every failure leads back, step by step.
+
+The table of steps is the whole design; a reaction is one line saying which move an event makes.
+"""
+
+from holdfast.contracts.codec import decode_as
+from holdfast.contracts.messages import (
+    CartCleared,
+    CheckoutCompleted,
+    CheckoutFailed,
+    CheckoutInitiated,
+    ClearCart,
+    CreateOrder,
+    Nothing,
+    OrderCreated,
+    ProcessPayment,
+    Refused,
+    ReserveInventory,
+)
+from holdfast.saga.definition import Saga, Step, StepClass
+from holdfast.saga.machine import Turn
+from holdfast.saga.state import Decision, Event, SagaState
+
+
+def handle_checkout_initiated(turn: Turn) -> Decision:
+    return turn.start()
+
+
+def handle_inventory_reserved(turn: Turn) -> Decision:
+    return turn.step_done("inventory")
+
+
+def handle_inventory_reservation_failed(turn: Turn) -> Decision:
+    return turn.step_failed("inventory")
+
+
+def handle_inventory_compensated(turn: Turn) -> Decision:
+    return turn.step_undone("inventory")
+
+
+def handle_payment_processed(turn: Turn) -> Decision:
+    return turn.step_done("payment")
+
+
+def handle_payment_failed(turn: Turn) -> Decision:
+    return turn.step_failed("payment")
+
+
+def handle_payment_compensated(turn: Turn) -> Decision:
+    return turn.step_undone("payment")
+
+
+def handle_order_created(turn: Turn) -> Decision:
+    return turn.step_done("order")
+
+
+def handle_order_creation_failed(turn: Turn) -> Decision:
+    return turn.step_failed("order")
+
+
+def handle_order_compensated(turn: Turn) -> Decision:
+    return turn.step_undone("order")
+
+
+def handle_cart_cleared(turn: Turn) -> Decision:
+    return turn.step_done("cart")
+
+
+def handle_cart_clearance_failed(turn: Turn) -> Decision:
+    return turn.step_failed("cart")
+
+
+def _initiated(saga: SagaState) -> CheckoutInitiated:
+    return decode_as(CheckoutInitiated, saga.data)
+
+
+def _reserve_inventory(saga: SagaState) -> ReserveInventory:
+    cart = _initiated(saga)
+    return ReserveInventory(lines=cart.lines, not_after_ms=cart.not_after_ms)
+
+
+def _process_payment(saga: SagaState) -> ProcessPayment:
+    cart = _initiated(saga)
+    return ProcessPayment(
+        user_id=cart.user_id,
+        payment_method=cart.payment_method,
+        amount_minor=cart.total_minor,
+        currency=cart.currency,
+        not_after_ms=cart.not_after_ms,
+    )
+
+
+def _create_order(saga: SagaState) -> CreateOrder:
+    cart = _initiated(saga)
+    return CreateOrder(
+        user_id=cart.user_id,
+        currency=cart.currency,
+        total_minor=cart.total_minor,
+        lines=cart.lines,
+        not_after_ms=cart.not_after_ms,
+    )
+
+
+def _clear_cart(saga: SagaState) -> ClearCart:
+    cart = _initiated(saga)
+    return ClearCart(
+        user_id=cart.user_id, cart_id=cart.cart_id, cart_version=cart.cart_version, lines=cart.lines
+    )
+
+
+def _completed(saga: SagaState) -> CheckoutCompleted:
+    cart, results = _initiated(saga), dict(saga.results)
+    return CheckoutCompleted(
+        order_id=decode_as(OrderCreated, results["order"]).order_id,
+        total_minor=cart.total_minor,
+        currency=cart.currency,
+        cart_version_left=decode_as(CartCleared, results["cart"]).version_left,
+        saga_version=saga.version,
+    )
+
+
+def _failed(saga: SagaState) -> CheckoutFailed:
+    return CheckoutFailed(reason=saga.reason, detail=saga.detail, saga_version=saga.version)
+
+
+def _refusal(event: Event) -> tuple[str, str]:
+    refused: Refused = event.payload
+    return refused.reason, refused.detail
+
+
+CHECKOUT = Saga(
+    name="checkout",
+    version=1,
+    begins_with="CheckoutInitiated",
+    initial="CHECKOUT_INITIATED",
+    compensating="COMPENSATING",
+    failed_state="FAILED",
+    steps=(
+        Step(
+            name="inventory",
+            step_class=StepClass.COMPENSATABLE,
+            pending="INVENTORY_RESERVATION_PENDING",
+            finished="INVENTORY_RESERVED",
+            do="ReserveInventory",
+            done="InventoryReserved",
+            failed="InventoryReservationFailed",
+            undo="CompensateInventory",
+            undone="InventoryCompensated",
+            confirm="ConfirmInventory",
+            command=_reserve_inventory,
+        ),
+        Step(
+            name="payment",
+            step_class=StepClass.COMPENSATABLE,
+            pending="PAYMENT_PROCESSING_PENDING",
+            finished="PAYMENT_PROCESSED",
+            do="ProcessPayment",
+            done="PaymentProcessed",
+            failed="PaymentFailed",
+            undo="CompensatePayment",
+            undone="PaymentCompensated",
+            confirm="ConfirmPayment",
+            command=_process_payment,
+        ),
+        Step(
+            name="order",
+            step_class=StepClass.COMPENSATABLE,
+            pending="ORDER_CREATION_PENDING",
+            finished="ORDER_CREATED",
+            do="CreateOrder",
+            done="OrderCreated",
+            failed="OrderCreationFailed",
+            undo="CompensateOrder",
+            undone="OrderCompensated",
+            confirm="ConfirmOrder",
+            command=_create_order,
+            keeps_result=True,
+        ),
+        Step(
+            name="cart",
+            step_class=StepClass.PIVOT,
+            pending="CART_CLEARANCE_PENDING",
+            finished="COMPLETED",
+            do="ClearCart",
+            done="CartCleared",
+            failed="CartClearanceFailed",
+            command=_clear_cart,
+            keeps_result=True,
+        ),
+    ),
+    reactions={
+        "CheckoutInitiated": handle_checkout_initiated,
+        "InventoryReserved": handle_inventory_reserved,
+        "InventoryReservationFailed": handle_inventory_reservation_failed,
+        "InventoryCompensated": handle_inventory_compensated,
+        "PaymentProcessed": handle_payment_processed,
+        "PaymentFailed": handle_payment_failed,
+        "PaymentCompensated": handle_payment_compensated,
+        "OrderCreated": handle_order_created,
+        "OrderCreationFailed": handle_order_creation_failed,
+        "OrderCompensated": handle_order_compensated,
+        "CartCleared": handle_cart_cleared,
+        "CartClearanceFailed": handle_cart_clearance_failed,
+    },
+    completed_event="CheckoutCompleted",
+    completed=_completed,
+    failed_event="CheckoutFailed",
+    failed=_failed,
+    refusal=_refusal,
+    nothing=Nothing(),
+)
+"""The checkout, version 1: a change that treats a saga under way differently needs a new version."""
