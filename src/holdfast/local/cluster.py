@@ -1,0 +1,148 @@
+"""The folder of a PostgreSQL cluster: who owns it, who holds it, and making it.
+
+Nothing here knows a port or a running server.
+"""
+
+import fcntl
+import os
+import pwd
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from holdfast.local import processes
+from holdfast.local.binaries import bin_folder
+from holdfast.local.processes import Account
+
+MAJOR = "18"
+CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+_HELD_WAIT_S = 20.0
+
+
+class PostgresFailed(Exception):
+    """The embedded server could not be made or started; says what PostgreSQL said."""
+
+
+class AlreadyRunning(PostgresFailed):
+    """A server is running on this data folder."""
+
+
+class Cluster:
+    """A data folder, made when it is missing, and held by an open descriptor with a lock on it.
+
+    The descriptor goes to the server and thereby to each of its processes: while one of them lives, the
+    folder is held. It is also how the server reaches the folder, as /proc/self/fd/N: an unprivileged
+    user can so use a folder below one that only root enters.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.account = _account(self.folder)
+        self.programs = bin_folder(self.account)
+        self.descriptor = _create(self) if _is_empty(self.folder) else _hold(self.folder)
+        _forget_dead_server(self.folder)
+
+    @property
+    def path(self) -> str:
+        """The folder as a program that inherited the descriptor can reach it."""
+        return _path(self.folder, self.descriptor)
+
+    def close(self) -> None:
+        """Let go, on this process's side."""
+        os.close(self.descriptor)
+
+
+def _path(folder: Path, descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else str(folder)
+
+
+def _account(folder: Path) -> Account | None:
+    """PostgreSQL refuses root: the user that owns the cluster, or nobody."""
+    if os.geteuid() != 0:
+        return None
+    if (folder / "PG_VERSION").exists():
+        owner = folder.stat()
+        return Account(owner.st_uid, owner.st_gid)
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def _is_empty(folder: Path) -> bool:
+    if not folder.exists() or not any(folder.iterdir()):
+        return True
+    version = folder / "PG_VERSION"
+    if not version.exists():
+        raise PostgresFailed(f"{folder} is neither empty nor a PostgreSQL data folder")
+    found = version.read_text().strip()
+    if found != MAJOR:
+        raise PostgresFailed(f"{folder} is of PostgreSQL {found}; this is PostgreSQL {MAJOR}")
+    return False
+
+
+def _hold(folder: Path) -> int:
+    """Open the folder and lock it; a server that is going down at this moment is waited for."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + _HELD_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise AlreadyRunning(f"a PostgreSQL server is running on {folder}") from None
+            time.sleep(0.05)
+        else:
+            return descriptor
+
+
+def _create(cluster: Cluster) -> int:
+    """Make the cluster beside its place and move it there, so that a half-made one never has its name."""
+    unfinished = cluster.folder.with_name(cluster.folder.name + ".unfinished")
+    unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = _hold(unfinished)
+    try:
+        _fill(cluster, unfinished, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _fill(cluster: Cluster, unfinished: Path, descriptor: int) -> None:
+    if not _is_empty(cluster.folder):
+        raise AlreadyRunning(f"another process has just made {cluster.folder}")
+    for leftover in unfinished.iterdir():
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if cluster.account is not None:
+        os.chown(unfinished, *cluster.account)
+    _initdb(cluster, _path(unfinished, descriptor), descriptor)
+    unfinished.rename(cluster.folder)
+
+
+def _initdb(cluster: Cluster, path: str, descriptor: int) -> None:
+    options = ["-D", path, "--auth=trust", "-U", "postgres", "-E", "utf8", "--locale=C"]
+    result = processes.run(
+        [cluster.programs / "initdb", *options],
+        account=cluster.account,
+        env=CLEAN_ENVIRONMENT,
+        pass_fds=[descriptor],
+    )
+    if result.returncode != 0:
+        raise PostgresFailed(f"initdb of {cluster.folder} failed: {result.stderr.strip()}")
+
+
+def _forget_dead_server(folder: Path) -> None:
+    """Remove the pid file that a killed server left: its pid may be another program's by now."""
+    pid_file = folder / "postmaster.pid"
+    if sys.platform != "linux" or not pid_file.exists():
+        return
+    pid = pid_file.read_text().split("\n", 1)[0]
+    try:
+        somebody_elses = not Path(f"/proc/{pid}/cwd").samefile(folder)
+    except OSError:
+        somebody_elses = True
+    if not somebody_elses:  # started by hand, hence without our lock
+        raise AlreadyRunning(f"a PostgreSQL server (pid {pid}) is running on {folder}")
+    pid_file.unlink()

@@ -1,0 +1,212 @@
+"""A PostgreSQL 18 server of our own, on the loopback address, that dies with the thread that started it.
+
+Durable like any other (fsync and synchronous_commit on). No tables here: each service migrates its own.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+from holdfast.local import processes
+from holdfast.local.cluster import CLEAN_ENVIRONMENT, AlreadyRunning, Cluster, PostgresFailed
+
+__all__ = ["AlreadyRunning", "EmbeddedPostgres", "PostgresFailed"]
+
+_PORT_DRAWS = 5
+_GIB = 1024**3
+
+
+class EmbeddedPostgres:
+    """One server on one data folder, which is made when it is missing and continued when it is there.
+
+    `port=None` draws a free one at the first start and keeps it. `settings` override `machine_settings`.
+    Start it from a thread that lives as long as the server should: it is stopped when that thread ends.
+    As root the server runs as the folder's owner, or nobody: PostgreSQL refuses root.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.log = log or self.data_dir.with_name(self.data_dir.name + ".log")
+        self._settings = {} if settings is None else dict(settings)
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout_s: float = 300.0) -> None:
+        """Return when the server takes connections; raises PostgresFailed (AlreadyRunning) with its words.
+
+        The timeout is long because a server that was killed first replays its log.
+        """
+        if self.running:
+            raise AlreadyRunning(f"this server is running on {self.data_dir}")
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        drawn = self._port is None
+        for _ in range(_PORT_DRAWS if drawn else 1):
+            port = processes.free_port() if self._port is None else self._port
+            if not processes.is_free(port):
+                raise PostgresFailed(f"port {port} is taken")
+            log_start = self.log.stat().st_size if self.log.exists() else 0
+            process = self._spawn(port)
+            if self._await_ready(process, port, timeout_s):
+                self._process, self._port = process, port
+                return
+            if processes.is_free(port):
+                break
+        raise PostgresFailed(f"PostgreSQL did not start on {self.data_dir}: {self._log_since(log_start)}")
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """Shut down fast: open transactions are rolled back, the next start needs no recovery."""
+        self._end(signal.SIGINT, timeout_s)
+
+    def kill_immediate(self, timeout_s: float = 60.0) -> None:
+        """Shut down immediately, as a crash would: the next start recovers from the log."""
+        self._end(signal.SIGQUIT, timeout_s)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def port(self) -> int:
+        if self._port is None:
+            raise PostgresFailed("the server has not been started yet")
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise PostgresFailed("the server has not been started yet")
+        return self._process.pid
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres@{processes.HOST}:{self.port}/{database}"
+
+    def ensure_database(self, name: str) -> None:
+        """Create this database unless it is there."""
+        with self._connect(self.port) as connection:
+            if connection.execute(_statement("find_database"), [name]).fetchone() is None:
+                connection.execute(_statement("create_database").format(name=sql.Identifier(name)))
+
+    def drop_database(self, name: str) -> None:
+        """Drop this database, ending the sessions on it."""
+        with self._connect(self.port) as connection:
+            connection.execute(_statement("drop_database").format(name=sql.Identifier(name)))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _spawn(self, port: int) -> subprocess.Popen[bytes]:
+        cluster = Cluster(self.data_dir)
+        try:
+            settings = machine_settings(self.data_dir) | self._settings
+            options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+            return processes.start(
+                [
+                    str(cluster.programs / "postgres"),
+                    *("-D", cluster.path, "-h", processes.HOST, "-p", str(port)),
+                    *("-k", ""),  # no Unix socket: its path may be too long
+                    *options,
+                ],
+                death_signal=signal.SIGINT,  # a fast shutdown
+                log=self.log,
+                env=CLEAN_ENVIRONMENT,
+                account=cluster.account,
+                pass_fds=[cluster.descriptor],
+            )
+        finally:
+            cluster.close()
+
+    def _await_ready(self, process: subprocess.Popen[bytes], port: int, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while process.poll() is None:
+            try:
+                self._connect(port).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    process.send_signal(signal.SIGQUIT)
+                    process.wait()
+                time.sleep(0.02)
+            else:
+                return True
+        return False
+
+    def _log_since(self, position: int) -> str:
+        with self.log.open("rb") as log:
+            log.seek(position)
+            return log.read()[-2000:].decode(errors="replace").strip() or f"see {self.log}"
+
+    def _connect(self, port: int) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            host=processes.HOST,
+            port=port,
+            user="postgres",
+            dbname="postgres",
+            sslmode="disable",  # whatever PGSSLMODE says: this server has none
+            gssencmode="disable",
+            connect_timeout=10,
+            autocommit=True,
+        )
+
+    def _end(self, how: signal.Signals, timeout_s: float) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # its children notice and end by themselves; the next start recovers
+            self._process.wait()
+
+
+def machine_settings(data_dir: Path) -> dict[str, str]:
+    """Return server settings scaled to this machine's (or container's) memory and to the free disk space."""
+    memory = _memory_bytes()
+    disk = shutil.disk_usage(data_dir if data_dir.exists() else data_dir.parent).free
+    buffers = min(_GIB, max(memory // 8, _GIB // 8))
+    wal = min(8 * _GIB, max(disk // 8, _GIB // 2))
+    return {
+        "shared_buffers": _megabytes(buffers),
+        "wal_buffers": _megabytes(buffers // 16),
+        "max_wal_size": _megabytes(wal),
+        "checkpoint_timeout": "30min",
+        "max_connections": "200",
+        "max_parallel_workers_per_gather": "0",  # they need more /dev/shm than a container has
+        "jit": "off",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+    }
+
+
+def _megabytes(count: int) -> str:
+    return f"{count // 1024**2}MB"
+
+
+def _memory_bytes() -> int:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return physical if text == "max" else min(physical, int(text))
+
+
+def _statement(name: str) -> sql.SQL:
+    text = resources.files("holdfast.local").joinpath("sql", f"{name}.sql").read_text()
+    return sql.SQL(text)
