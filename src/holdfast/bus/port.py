@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 
 Headers = tuple[tuple[str, bytes], ...]
 
+RECORD_BYTES_MAX = 1_000_000
+"""No bus takes a message of more bytes, key and headers included."""
+
 
 class TopicPartition(NamedTuple):
     topic: str
@@ -21,6 +24,12 @@ class Message(NamedTuple):
     key: bytes
     value: bytes | None
     headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Its bytes: key, value, headers with their names."""
+        in_headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key) + len(self.value or b"") + in_headers
 
 
 class Record(NamedTuple):

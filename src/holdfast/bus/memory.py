@@ -1,0 +1,250 @@
+"""The bus in one process, for tests and simulation: deterministic, no threads, no clock of its own.
+
+Not durable and not for production; its leases and epochs behave as the PostgreSQL bus's do.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+from holdfast.bus.leases import GroupView, Lease
+from holdfast.bus.membership import Membership, Progress
+from holdfast.bus.partitioner import partition_of
+from holdfast.bus.port import (
+    RECORD_BYTES_MAX,
+    Assignment,
+    BusUnavailable,
+    Message,
+    MessageRefused,
+    Record,
+    TopicPartition,
+)
+
+
+class LeaseRow(NamedTuple):
+    owner: str | None = None
+    epoch: int = 0
+    expires_at: float = 0.0
+    committed: int = 0
+
+
+class MemberRow(NamedTuple):
+    topics: tuple[str, ...]
+    expires_at: float
+
+
+@dataclass
+class MemoryState:
+    """All that the bus remembers, in plain dicts of tuples: to look at, compare, copy and change."""
+
+    partitions: dict[str, int] = field(default_factory=dict)
+    log: dict[TopicPartition, tuple[Record, ...]] = field(default_factory=dict)
+    members: dict[tuple[str, str], MemberRow] = field(default_factory=dict)  # by (group, member)
+    leases: dict[tuple[str, TopicPartition], LeaseRow] = field(default_factory=dict)  # by group and place
+    names: int = 0  # members that were ever named
+    reachable: bool = True
+
+    def copy(self) -> Self:
+        """Return a state of its own; cheap, because all values are immutable."""
+        twin = copy.copy(self)
+        twin.partitions, twin.log = dict(self.partitions), dict(self.log)
+        twin.members, twin.leases = dict(self.members), dict(self.leases)
+        return twin
+
+    def check(self) -> None:
+        if not self.reachable:
+            raise BusUnavailable("the bus is switched off")
+
+
+class MemoryBus:
+    """A bus on `state`. Members' leases expire by `clock`, in seconds."""
+
+    def __init__(
+        self, clock: Callable[[], float], *, state: MemoryState | None = None, lease_s: float = 10.0
+    ) -> None:
+        self.state = state or MemoryState()
+        self.clock = clock
+        self.lease_s = lease_s
+
+    def create_topics(self, topics: Sequence[str], partitions: int) -> None:
+        self.state.check()
+        for topic in topics:
+            there = self.state.partitions.setdefault(topic, partitions)
+            if there != partitions:
+                raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
+            for partition in range(partitions):
+                self.state.log.setdefault(TopicPartition(topic, partition), ())
+
+    def partition_count(self, topic: str) -> int:
+        self.state.check()
+        return _partition_count(self.state, topic)
+
+    def publisher(self) -> "MemoryPublisher":
+        return MemoryPublisher(self.state, self.clock)
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+    ) -> "MemoryConsumer":
+        self.state.names += 1
+        me = f"member-{self.state.names}"
+        store = _MemoryLeases(self, group, me, topics)
+        membership = Membership(me, store, assignment, lease_s=self.lease_s, clock=self.clock)
+        return MemoryConsumer(self.state, group, membership)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class MemoryPublisher:
+    """Appends to the log at once, all of a batch or nothing."""
+
+    def __init__(self, state: MemoryState, clock: Callable[[], float]) -> None:
+        self._state = state
+        self._clock = clock
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        self._state.check()
+        now_ms = int(self._clock() * 1000)
+        log = self._state.log
+        added: dict[TopicPartition, list[Record]] = {}
+        for message in batch:
+            if message.size > RECORD_BYTES_MAX:
+                raise MessageRefused(f"a message of {message.size} bytes, the limit is {RECORD_BYTES_MAX}")
+            count = _partition_count(self._state, message.topic)
+            place = TopicPartition(message.topic, partition_of(message.key, count))
+            records = added.setdefault(place, [])
+            offset = len(log[place]) + len(records)
+            records.append(Record(*place, offset, message.key, message.value, message.headers, now_ms))
+        for place, records in added.items():
+            log[place] += tuple(records)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        self._state.check()
+        return len(self._state.log[place])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class MemoryConsumer:
+    """A member of a group. `poll` never waits: time passes only by the bus's clock."""
+
+    def __init__(self, state: MemoryState, group: str, membership: Membership) -> None:
+        self._state = state
+        self._group = group
+        self._membership = membership
+        self.rewind = membership.rewind
+        self.commit = membership.commit
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        self._state.check()
+        self._membership.beat()
+        records: list[Record] = []
+        for place, lane in self._membership.ready():
+            room = records_max - len(records)
+            found = self._state.log[place][lane.position : lane.position + room]
+            lane.position += len(found)
+            records += found
+        return records
+
+    def pause(self, places: frozenset[TopicPartition]) -> None:
+        self._membership.pause(places, paused=True)
+
+    def resume(self, places: frozenset[TopicPartition]) -> None:
+        self._membership.pause(places, paused=False)
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset(self._membership.lanes)
+
+    def committed(self, place: TopicPartition) -> int:
+        self._state.check()
+        return self._state.leases.get((self._group, place), LeaseRow()).committed
+
+    def end_offset(self, place: TopicPartition) -> int:
+        self._state.check()
+        return len(self._state.log[place])
+
+    def wake(self) -> None:
+        """Nothing to do: no poll is ever under way."""
+
+    def close(self) -> None:
+        self._membership.leave()
+
+
+class _MemoryLeases:
+    """The leases of one member's group in the state."""
+
+    def __init__(self, bus: MemoryBus, group: str, me: str, topics: Sequence[str]) -> None:
+        self._state = bus.state
+        self._clock = bus.clock
+        self._lease_s = bus.lease_s
+        self._group = group
+        self._me = me
+        self._topics = tuple(topics)
+
+    def renew(self) -> GroupView:
+        self._state.check()
+        now, group = self._clock(), self._group
+        self._state.members[group, self._me] = MemberRow(self._topics, now + self._lease_s)
+        leases = []
+        for topic in self._topics:
+            for partition in range(self._state.partitions.get(topic, 0)):
+                place = TopicPartition(topic, partition)
+                row = self._state.leases.get((group, place), LeaseRow())
+                if row.owner == self._me:
+                    self._state.leases[group, place] = row._replace(expires_at=now + self._lease_s)
+                owner = row.owner if row.owner == self._me or row.expires_at > now else None
+                leases.append(Lease(place, owner, row.epoch, row.committed))
+        living = {
+            name: row.topics
+            for (of, name), row in self._state.members.items()
+            if of == group and row.expires_at > now
+        }
+        return GroupView(living, leases)
+
+    def take(self, leases: Sequence[Lease]) -> list[Lease]:
+        self._state.check()
+        now = self._clock()
+        taken = []
+        for lease in leases:
+            row = self._row(lease.place)
+            free = row.owner in (None, self._me) or row.expires_at <= now
+            if free and row.epoch == lease.epoch:
+                mine = row._replace(owner=self._me, epoch=row.epoch + 1, expires_at=now + self._lease_s)
+                self._state.leases[self._group, lease.place] = mine
+                taken.append(Lease(lease.place, self._me, mine.epoch, mine.committed))
+        return taken
+
+    def commit(self, progress: Sequence[Progress]) -> frozenset[TopicPartition]:
+        self._state.check()
+        done = set()
+        for place, epoch, offset in progress:
+            row = self._row(place)
+            if row.owner == self._me and row.epoch == epoch:
+                self._state.leases[self._group, place] = row._replace(
+                    committed=max(row.committed, offset), expires_at=self._clock() + self._lease_s
+                )
+                done.add(place)
+        return frozenset(done)
+
+    def release(self, places: Iterable[TopicPartition]) -> None:
+        self._state.check()
+        for place in places:
+            row = self._row(place)
+            if row.owner == self._me:
+                self._state.leases[self._group, place] = row._replace(owner=None)
+
+    def leave(self) -> None:
+        self._state.check()
+        self.release([place for group, place in self._state.leases if group == self._group])
+        self._state.members.pop((self._group, self._me), None)
+
+    def _row(self, place: TopicPartition) -> LeaseRow:
+        return self._state.leases.get((self._group, place), LeaseRow())
+
+
+def _partition_count(state: MemoryState, topic: str) -> int:
+    if topic not in state.partitions:
+        raise MessageRefused(f"there is no topic {topic}")
+    return state.partitions[topic]
