@@ -70,7 +70,9 @@ TOPICS: dict[str, Topic] = {
                 "CheckoutFailed": _readers(GATEWAY),
             },
         ),
-        _commands(INVENTORY_COMMANDS, INVENTORY, "ReserveInventory", "CompensateInventory", "ConfirmInventory"),
+        _commands(
+            INVENTORY_COMMANDS, INVENTORY, "ReserveInventory", "CompensateInventory", "ConfirmInventory"
+        ),
         _commands(PAYMENT_COMMANDS, PAYMENT, "ProcessPayment", "CompensatePayment", "ConfirmPayment"),
         _commands(ORDER_COMMANDS, ORDER, "CreateOrder", "CompensateOrder", "ConfirmOrder"),
         _commands(CART_COMMANDS, CART, "ClearCart"),

@@ -141,7 +141,9 @@ class Turn:
 
     # -- moves that the moves above share
 
-    def _await(self, saga: SagaState, index: int, path: tuple[str, ...], clear: tuple[Timer, ...]) -> Decision:
+    def _await(
+        self, saga: SagaState, index: int, path: tuple[str, ...], clear: tuple[Timer, ...]
+    ) -> Decision:
         """Send the command of step `index`, or complete when there is none."""
         d = self.definition
         if index == len(d.steps):

@@ -1,0 +1,254 @@
+"""KafkaConsumerManager: a process's one writer. Poll, one transaction, hand to the relay, then offsets.
+
+Named for the seed; it drives any bus behind the port. Trouble is waited out, a culprit is parked.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from holdfast.bus.port import Assignment, Bus, BusUnavailable, Consumer, NotOwner, Record, TopicPartition
+from holdfast.messaging.backoff import backoff_ms
+from holdfast.messaging.crashpoints import crashpoint
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.relay import Relay
+from holdfast.messaging.store import StoreUnavailable, Transaction
+from holdfast.messaging.unit_of_work import Committed, UnitOfWork
+
+BATCH_MAX = 500
+TROUBLE_BASE_MS = 50
+TROUBLE_CAP_MS = 5_000
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T", bound=Transaction)
+
+
+@dataclass
+class Chore(Generic[T]):
+    """Work that the writer does by time; `run` commits through the manager it is given."""
+
+    name: str
+    every_ms: int
+    run: Callable[["KafkaConsumerManager[T]"], None]
+    due_ms: int = 0
+
+
+@dataclass
+class Counters:
+    """What the manager has done since it began, for metrics and health."""
+
+    records: int = 0
+    batches: int = 0
+    handled: int = 0
+    parked: int = 0
+    troubles: int = 0
+    zombies: int = 0
+
+
+class KafkaConsumerManager(Generic[T]):
+    """Owns the consumer and all writes that follow from messages, timers and operators' requests."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        topics: Sequence[str],
+        unit_of_work: UnitOfWork[T],
+        relay: Relay,
+        monotonic_ms: Callable[[], int],
+        chores: Sequence[Chore[T]] = (),
+        group: str | None = None,
+    ) -> None:
+        self._bus = bus
+        self._topics = topics
+        self._group = group or unit_of_work.service
+        self.unit_of_work = unit_of_work
+        self.relay = relay
+        self._monotonic_ms = monotonic_ms
+        self.chores = list(chores)
+        self._consumer: Consumer | None = None
+        self._requests: SimpleQueue[tuple[Callable[[T], tuple[Handled, Any]], Future[Any]]] = SimpleQueue()
+        self._troubles = 0
+        self.counters = Counters()
+        self.assigned_once = False
+
+    @property
+    def consumer(self) -> Consumer:
+        """Return the group membership, joining at first use."""
+        if self._consumer is None:
+            callbacks = Assignment(self._on_assigned, self._on_revoked, self._on_lost)
+            self._consumer = self._bus.consumer(self._group, self._topics, callbacks)
+        return self._consumer
+
+    def step(self, timeout_s: float) -> int:
+        """Do one round: operators' requests, due chores, one batch. Return how many records it handled.
+
+        Trouble of database or bus is logged and shows in `trouble_wait_ms`; a bug in one message parks it.
+        """
+        try:
+            self._serve_requests()
+            self._do_chores()
+            records = self.consumer.poll(BATCH_MAX, timeout_s)
+        except (StoreUnavailable, BusUnavailable) as error:
+            self._trouble("round_failed", error)
+            return 0
+        if not records and not self.relay.has_published():
+            self._troubles = 0
+            return 0
+        return self._process(records)
+
+    def submit(self, work: Callable[[T], tuple[Handled, Any]]) -> "Future[Any]":
+        """Run `work` on the writer, in a transaction of its own; its second value is the future's result."""
+        future: Future[Any] = Future()
+        self._requests.put((work, future))
+        if self._consumer is not None:
+            self._consumer.wake()
+        return future
+
+    def commit(self, work: Callable[[T], Handled]) -> Committed:
+        """Run `work` in a transaction and hand what it appends to the relay. For chores, on the writer."""
+        committed = self.unit_of_work.commit(work)
+        self.relay.submit(committed)
+        return committed
+
+    def partitions(self) -> frozenset[int]:
+        """Return the partition numbers whose sagas are this process's to act on by time."""
+        return frozenset(place.partition for place in self.consumer.assignment())
+
+    def trouble_wait_ms(self) -> int:
+        """Return how long to wait before the next round, 0 when all is well."""
+        if not self._troubles:
+            return 0
+        return backoff_ms(self._troubles, TROUBLE_BASE_MS, TROUBLE_CAP_MS, self._group)
+
+    def close(self) -> None:
+        """Leave the group; what was not committed is read again by the next owner."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    # -- one batch
+
+    def _process(self, records: list[Record]) -> int:
+        published = self.relay.take_published()
+        try:
+            committed = self.unit_of_work.run(records, published)
+        except StoreUnavailable as error:
+            self.relay.give_back_published(published)
+            self._rewind(records)
+            self._trouble("batch_failed", error)
+            return 0
+        except Exception:  # one message's fault, whatever it raised: found by trying them one by one
+            self.relay.give_back_published(published)
+            log.exception("batch_refused", records=len(records))
+            return self._process_singly(records)
+        self._troubles = 0
+        self._settle(records, committed)
+        return len(records)
+
+    def _process_singly(self, records: list[Record]) -> int:
+        for position, record in enumerate(records):
+            try:
+                committed = self._run_or_park(record)
+            except StoreUnavailable as error:
+                self._rewind(records[position:])
+                self._trouble("batch_failed", error)
+                return position
+            self._settle([record], committed)
+        return len(records)
+
+    def _run_or_park(self, record: Record) -> Committed:
+        try:
+            return self.unit_of_work.run([record])
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # a bug met this one payload: park it, keep the partition flowing
+            log.exception(
+                "message_parked", topic=record.topic, partition=record.partition, offset=record.offset
+            )
+            return self.unit_of_work.park(record, "handler_failed", f"{type(error).__name__}: {error}")
+
+    def _settle(self, records: Sequence[Record], committed: Committed) -> None:
+        """Hand over to the relay, then commit offsets: in this order, after the database's commit."""
+        self.relay.submit(committed)
+        self.counters.batches += 1
+        self.counters.records += len(records)
+        self.counters.handled += committed.handled
+        self.counters.parked += committed.parked
+        if not records:
+            return
+        offsets = {record.place: record.offset + 1 for record in records}
+        crashpoint("offsets.before_commit")
+        try:
+            self.consumer.commit(offsets)
+        except NotOwner as error:
+            self.counters.zombies += 1
+            log.warning("offsets_refused", partitions=sorted(error.partitions))
+        except BusUnavailable as error:
+            log.warning("offsets_not_committed", error=str(error))
+        crashpoint("offsets.after_commit")
+
+    def _rewind(self, records: Sequence[Record]) -> None:
+        for place in dict.fromkeys(record.place for record in records):
+            try:
+                self.consumer.rewind(place)
+            except BusUnavailable as error:
+                # The consumer cannot skip what it did not commit, so joining anew is the safe way back.
+                log.warning("rewind_failed", error=str(error))
+                self.close()
+                return
+
+    # -- requests and chores
+
+    def _serve_requests(self) -> None:
+        while True:
+            try:
+                work, future = self._requests.get_nowait()
+            except Empty:
+                return
+            self._serve(work, future)
+
+    def _serve(self, work: Callable[[T], tuple[Handled, Any]], future: "Future[Any]") -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        answer: list[Any] = []
+
+        def run(tx: T) -> Handled:
+            handled, value = work(tx)
+            answer.append(value)
+            return handled
+
+        try:
+            self.commit(run)
+        except Exception as error:  # belongs to whoever asked
+            future.set_exception(error)
+        else:
+            future.set_result(answer[-1])
+
+    def _do_chores(self) -> None:
+        now = self._monotonic_ms()
+        for chore in self.chores:
+            if now >= chore.due_ms:
+                chore.due_ms = now + chore.every_ms
+                chore.run(self)
+
+    # -- membership and trouble
+
+    def _on_assigned(self, places: frozenset[TopicPartition]) -> None:
+        self.assigned_once = True
+        log.info("partitions_assigned", partitions=sorted(places))
+
+    def _on_revoked(self, places: frozenset[TopicPartition]) -> None:
+        log.info("partitions_revoked", partitions=sorted(places))
+
+    def _on_lost(self, places: frozenset[TopicPartition]) -> None:
+        log.warning("partitions_lost", partitions=sorted(places))
+
+    def _trouble(self, event: str, error: Exception) -> None:
+        self._troubles += 1
+        self.counters.troubles += 1
+        log.warning(event, error=str(error), troubles=self._troubles)

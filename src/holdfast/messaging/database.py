@@ -1,0 +1,246 @@
+"""The kernel's tables in PostgreSQL: pool, transactions, and which errors are nobody's fault.
+
+Statements stand in `sql/`, one a file; services add their own tables in their `store.py`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, LiteralString, TypeVar
+
+import msgspec
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from holdfast.bus.port import Message
+from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.store import Parked, StoreUnavailable, TimerKey, TimerRow
+
+TROUBLE = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
+"""SQLSTATE classes that are the database's trouble, never the message's fault."""
+
+SESSION = (
+    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
+    " -c client_connection_check_interval=5s -c plan_cache_mode=force_generic_plan"
+    " -c default_transaction_isolation=read\\ committed -c timezone=UTC"
+)
+KEEPALIVE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+_batch_encoder = msgspec.msgpack.Encoder()
+_batch_decoder = msgspec.msgpack.Decoder(list[Message])
+
+
+@cache
+def statements(package: str) -> Mapping[str, LiteralString]:
+    """Load the `.sql` files of `package`'s `sql` folder: name without ending to text."""
+    folder = files(package) / "sql"
+    return {
+        entry.name.removesuffix(".sql"): entry.read_text("utf-8")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    }
+
+
+def is_trouble(error: psycopg.Error) -> bool:
+    """Tell whether the error says nothing about the statement's content."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(TROUBLE)
+
+
+class PostgresTransaction:
+    """The kernel's part of a transaction (see `store.Transaction` for every promise)."""
+
+    def __init__(self, connection: "psycopg.Connection[TupleRow]") -> None:
+        self._connection = connection
+        self._now_ms: int | None = None
+        self._kernel = statements("holdfast.messaging")
+
+    def run(self, statement: LiteralString, **values: Any) -> "psycopg.Cursor[TupleRow]":
+        """Execute one prepared statement with named values."""
+        return self._connection.execute(statement, values, prepare=True)
+
+    def now_ms(self) -> int:
+        if self._now_ms is None:
+            self._now_ms = int(_one(self.run(self._kernel["select_now"])))
+        return self._now_ms
+
+    def append_outbox(self, messages: Sequence[Message]) -> int:
+        batch = _batch_encoder.encode(messages)
+        return int(_one(self.run(self._kernel["append_outbox"], count=len(messages), batch=batch)))
+
+    def forget_outbox(self, ids: Collection[int]) -> None:
+        if ids:
+            self.run(self._kernel["forget_outbox"], ids=list(ids))
+
+    def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
+        rows = self.run(self._kernel["select_lying_outbox"], older_than_ms=older_than_ms, limit=limit)
+        return [(row_id, _batch_decoder.decode(batch)) for row_id, batch in rows.fetchall()]
+
+    def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
+        if not ids:
+            return frozenset()
+        rows = self.run(self._kernel["select_outbox_holds"], ids=list(ids))
+        return frozenset(row[0] for row in rows.fetchall())
+
+    def outbox_age_ms(self) -> int:
+        return int(_one(self.run(self._kernel["select_outbox_age"])))
+
+    def park(self, rows: Sequence[Parked]) -> None:
+        if not rows:
+            return
+        unique = {row.record.place + (row.record.offset,): row for row in rows}.values()
+        self.run(
+            self._kernel["park_records"],
+            topics=[row.record.topic for row in unique],
+            partitions=[row.record.partition for row in unique],
+            positions=[row.record.offset for row in unique],
+            reasons=[_storable(row.reason, 100) for row in unique],
+            details=[_storable(row.detail, 1000) for row in unique],
+            message_ids=[row.message_id and _storable(row.message_id, 300) for row in unique],
+            saga_ids=[row.saga_id for row in unique],
+            keys=[row.record.key for row in unique],
+            values=[row.record.value for row in unique],
+            headers=[_batch_encoder.encode(row.record.headers) for row in unique],
+            attempts=[row.attempts for row in unique],
+        )
+
+    def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
+        ids = sorted(set(saga_ids))
+        if not ids:
+            return {}
+        self.run(self._kernel["insert_new_fences"], step=step, saga_ids=ids)
+        rows = self.run(self._kernel["lock_fences"], step=step, saga_ids=ids).fetchall()
+        return {
+            row[0]: Fence(row[0], FenceState(row[1]), row[2], bytes(row[3]), row[4], row[5])
+            for row in rows
+            if row[1] != "NEW"
+        }
+
+    def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
+        if rows:
+            self.run(
+                self._kernel["update_fences"],
+                step=step,
+                saga_ids=[row.saga_id for row in rows],
+                states=[row.state.value for row in rows],
+                reply_kinds=[row.reply_kind for row in rows],
+                replies=[row.reply for row in rows],
+                submitted=[row.submitted for row in rows],
+                undo_requested=[row.undo_requested for row in rows],
+            )
+        if unused:
+            self.run(self._kernel["delete_new_fences"], step=step, saga_ids=list(unused))
+
+    def set_timers(self, rows: Collection[TimerRow]) -> None:
+        if not rows:
+            return
+        last = {row.key: row for row in rows}.values()
+        self.run(
+            self._kernel["set_timers"],
+            saga_ids=[row.key.saga_id for row in last],
+            steps=[row.key.step for row in last],
+            verbs=[row.key.verb for row in last],
+            kinds=[row.kind for row in last],
+            partitions=[row.partition for row in last],
+            since_ms=[row.since_ms for row in last],
+            due_ms=[row.due_ms for row in last],
+            fired=[row.fired for row in last],
+            outbox_ids=[row.outbox_id for row in last],
+            end_offsets=[row.end_offset for row in last],
+        )
+
+    def clear_timers(self, keys: Collection[TimerKey]) -> None:
+        if keys:
+            self.run(
+                self._kernel["clear_timers"],
+                saga_ids=[key.saga_id for key in keys],
+                steps=[key.step for key in keys],
+                verbs=[key.verb for key in keys],
+            )
+
+    def due_timers(
+        self, kind: str, partitions: Collection[int], horizon_ms: int, limit: int
+    ) -> list[TimerRow]:
+        if not partitions:
+            return []
+        rows = self.run(
+            self._kernel["select_due_timers"],
+            kind=kind,
+            partitions=list(partitions),
+            horizon_ms=horizon_ms,
+            limit=limit,
+        )
+        return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in rows.fetchall()]
+
+    def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
+        taken = self.run(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
+        return taken.fetchone() is not None
+
+    def count_start(self, place: str, offset: int) -> int:
+        return int(_one(self.run(self._kernel["count_start"], place=place, position=offset)))
+
+
+T = TypeVar("T", bound=PostgresTransaction)
+
+
+class PostgresStore(Generic[T]):
+    """A service's database behind a pool of connections; transactions are of type `T`."""
+
+    def __init__(self, dsn: str, transaction_type: type[T], *, size: int = 4, name: str = "holdfast") -> None:
+        self._type = transaction_type
+        self._pool: ConnectionPool[psycopg.Connection[TupleRow]] = ConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            timeout=5.0,
+            max_lifetime=1800.0,
+            open=False,
+            name=name,
+            kwargs={"options": SESSION, "application_name": name, "prepare_threshold": 0, **KEEPALIVE},
+        )
+        self._pool.open(wait=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[T]:
+        """Open a transaction; see `store.Store`. An ambiguous commit raises StoreUnavailable, too.
+
+        The caller then runs the same work again, and history, fence or unique key tells what was done.
+        """
+        try:
+            connection = self._pool.getconn()
+        except (PoolTimeout, psycopg.Error) as error:
+            raise StoreUnavailable(f"no connection: {error}") from error
+        try:
+            with connection.transaction():
+                yield self._type(connection)
+        except psycopg.Error as error:
+            if is_trouble(error):
+                connection.close()  # also a session on a standby (25006): a new one may find the primary
+                raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
+            raise
+        finally:
+            self._pool.putconn(connection)
+
+    def close(self) -> None:
+        """Close the pool; waits for connections in use, at most 5 s."""
+        self._pool.close(timeout=5.0)
+
+
+def _one(cursor: "psycopg.Cursor[TupleRow]") -> Any:
+    row = cursor.fetchone()
+    assert row is not None, "the statement returns one row"
+    return row[0]
+
+
+def _storable(text: str, length: int) -> str:
+    """PostgreSQL text cannot hold NUL."""
+    return text.replace("\x00", "?")[:length]

@@ -1,0 +1,143 @@
+"""Between bus records and typed messages: CloudEvents 1.0, binary mode, in headers.
+
+Checks identity (key, id, type, schema version) before the payload; says of every bad record why it is bad.
+"""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from holdfast.bus.port import Headers, Message, Record
+from holdfast.contracts import codec
+from holdfast.contracts.messages import SCHEMA_VERSION, Payload
+from holdfast.contracts.topics import TOPIC_OF, TOPICS
+
+
+class Envelope(NamedTuple):
+    """A message that was understood. `attempt` counts sends from 1; `record` is None for timers' firings."""
+
+    message_id: str
+    kind: str
+    saga_id: str
+    payload: Payload
+    raw: bytes
+    attempt: int
+    record: Record | None
+
+
+class Bad(NamedTuple):
+    """A record that can never be processed: a reason for programs, a detail for people."""
+
+    record: Record
+    reason: str
+    detail: str
+    message_id: str | None
+    saga_id: str | None
+
+
+class NotMine(NamedTuple):
+    """A known message that another service reads."""
+
+    record: Record
+
+
+_CONSTANT: Headers = (("ce_specversion", b"1.0"), ("content-type", b"application/json"))
+_SCHEMAS = {kind: f"{kind}/{SCHEMA_VERSION}".encode() for kind in TOPIC_OF}
+_KINDS = {kind: kind.encode() for kind in TOPIC_OF}
+
+
+def seal(
+    message_id: str,
+    kind: str,
+    saga_id: str,
+    payload: object,
+    source: str,
+    *,
+    attempt: int = 1,
+    cause: str = "",
+) -> Message:
+    """Make the bus message for one payload. Raises codec.TooLarge."""
+    return seal_raw(message_id, kind, saga_id, codec.encode(payload), source, attempt=attempt, cause=cause)
+
+
+def seal_raw(
+    message_id: str, kind: str, saga_id: str, value: bytes, source: str, *, attempt: int = 1, cause: str = ""
+) -> Message:
+    """Make the bus message for a payload that is already encoded."""
+    headers = [
+        *_CONSTANT,
+        ("ce_id", message_id.encode()),
+        ("ce_type", _KINDS[kind]),
+        ("ce_source", source.encode()),
+        ("ce_dataschema", _SCHEMAS[kind]),
+        ("ce_sagaid", saga_id.encode()),
+    ]
+    if cause:
+        headers.append(("ce_causationid", cause.encode()))
+    if attempt > 1:
+        headers.append(("ce_attempt", str(attempt).encode()))
+    return Message(TOPIC_OF[kind], saga_id.encode(), value, tuple(headers))
+
+
+def open_record(record: Record, reader: str) -> Envelope | Bad | NotMine:
+    """Read a record for `reader`; a record that only its topic's owner should park is NotMine to others."""
+    headers = dict(record.headers)
+    topic = TOPICS[record.topic]
+    try:
+        kind = _text(headers, "ce_type")
+        readers = topic.types.get(kind)
+        if readers is not None and reader not in readers:
+            return NotMine(record)
+        return _open(record, headers, kind, known=readers is not None)
+    except codec.Undecodable as error:
+        if (
+            reader != topic.owner
+            and headers.get("ce_type", b"").decode("ascii", "replace") not in topic.types
+        ):
+            return NotMine(record)
+        return Bad(record, error.reason, error.detail, _lenient(headers, "ce_id"), _saga_of(record))
+
+
+def _open(record: Record, headers: dict[str, bytes], kind: str, *, known: bool) -> Envelope:
+    if not known:
+        raise codec.Undecodable("unknown_type", f"{kind!r} is not a type of {record.topic}")
+    message_id = _text(headers, "ce_id")
+    saga_id = _saga_of(record)
+    if saga_id is None:
+        raise codec.Undecodable("invalid_key", "the record's key is not a saga id")
+    if not message_id.startswith(f"{saga_id}:"):
+        raise codec.Undecodable("wrong_saga", f"ce_id {message_id[:80]!r} does not belong to key {saga_id}")
+    if headers.get("ce_dataschema") != _SCHEMAS[kind]:
+        raise codec.Undecodable("unknown_schema", _lenient(headers, "ce_dataschema") or "no ce_dataschema")
+    attempt = headers.get("ce_attempt", b"1")
+    if not attempt.isdigit() or len(attempt) > 9:
+        raise codec.Undecodable("invalid_header", "ce_attempt is not a count")
+    payload = codec.decode(kind, record.value)
+    return Envelope(message_id, kind, saga_id, payload, record.value or b"", int(attempt), record)
+
+
+def _text(headers: dict[str, bytes], name: str) -> str:
+    value = headers.get(name)
+    if not value:
+        raise codec.Undecodable("missing_header", f"{name} is missing")
+    if len(value) > 300:
+        raise codec.Undecodable("invalid_header", f"{name} is longer than 300 bytes")
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError:
+        raise codec.Undecodable("invalid_header", f"{name} is not ASCII") from None
+
+
+def _lenient(headers: dict[str, bytes], name: str) -> str | None:
+    value = headers.get(name)
+    return value[:300].decode("ascii", "replace").replace("\x00", "?") if value else None
+
+
+def _saga_of(record: Record) -> str | None:
+    """Return the key as a canonical UUID, or None."""
+    if record.key is None or len(record.key) != 36:
+        return None
+    text = record.key.decode("ascii", "replace")
+    try:
+        return text if str(UUID(text)) == text else None
+    except ValueError:
+        return None

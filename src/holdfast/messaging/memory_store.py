@@ -1,0 +1,185 @@
+"""The kernel's tables in memory: the twin of `database`, for the simulator and for fast tests.
+
+A transaction is an overlay on plain dicts: visible to itself at once, to all others at commit.
+"""
+
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from holdfast.bus.port import Message
+from holdfast.messaging.fence import Fence
+from holdfast.messaging.store import Parked, TimerKey, TimerRow
+
+_GONE: Any = object()
+
+
+class MemoryTables:
+    """All tables of one database: name to dict of immutable rows. Copy it to fork the world."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[Any, Any]] = {}
+        self.sequence = 0
+
+
+class Overlay(MutableMapping[Any, Any]):
+    """One table as one transaction sees it."""
+
+    def __init__(self, base: dict[Any, Any]) -> None:
+        self._base = base
+        self._changed: dict[Any, Any] = {}
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self._changed[key] if key in self._changed else self._base[key]
+        if value is _GONE:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._changed[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._changed[key] = _GONE
+
+    def __iter__(self) -> Iterator[Any]:
+        for key in self._base:
+            if self._changed.get(key) is not _GONE:
+                yield key
+        for key, value in self._changed.items():
+            if key not in self._base and value is not _GONE:
+                yield key
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        if key in self._changed:
+            return self._changed[key] is not _GONE
+        return key in self._base
+
+    def commit(self) -> None:
+        """Write the changes into the base."""
+        for key, value in self._changed.items():
+            if value is _GONE:
+                self._base.pop(key, None)
+            else:
+                self._base[key] = value
+
+
+class MemoryTransaction:
+    """The kernel's part of a transaction (see `store.Transaction` for every promise)."""
+
+    def __init__(self, tables: MemoryTables, now_ms: int) -> None:
+        self._all = tables
+        self._now_ms = now_ms
+        self._overlays: dict[str, Overlay] = {}
+
+    def table(self, name: str) -> Overlay:
+        """Return table `name` as this transaction sees it; it comes to be when first named."""
+        if name not in self._overlays:
+            self._overlays[name] = Overlay(self._all.tables.setdefault(name, {}))
+        return self._overlays[name]
+
+    def commit(self) -> None:
+        """Make all changes visible at once."""
+        for overlay in self._overlays.values():
+            overlay.commit()
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def append_outbox(self, messages: Sequence[Message]) -> int:
+        self._all.sequence += 1
+        self.table("outbox")[self._all.sequence] = (self._now_ms, tuple(messages))
+        return self._all.sequence
+
+    def forget_outbox(self, ids: Collection[int]) -> None:
+        for row_id in ids:
+            self.table("outbox").pop(row_id, None)
+
+    def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
+        rows = sorted(self.table("outbox").items())
+        lying = [(i, list(batch)) for i, (at, batch) in rows if at <= self._now_ms - older_than_ms]
+        return lying[:limit]
+
+    def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
+        return frozenset(i for i in ids if i in self.table("outbox"))
+
+    def outbox_age_ms(self) -> int:
+        oldest = min((at for at, _ in self.table("outbox").values()), default=self._now_ms)
+        return int(self._now_ms - oldest)
+
+    def park(self, rows: Sequence[Parked]) -> None:
+        parked = self.table("parked")
+        for row in rows:
+            key = (row.record.topic, row.record.partition, row.record.offset)
+            before = parked.get(key)
+            parked[key] = row if before is None else before._replace(attempts=before.attempts + row.attempts)
+
+    def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
+        fences = self.table("fence")
+        return {saga_id: fences[saga_id, step] for saga_id in saga_ids if (saga_id, step) in fences}
+
+    def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
+        for row in rows:
+            self.table("fence")[row.saga_id, step] = row
+
+    def set_timers(self, rows: Collection[TimerRow]) -> None:
+        for row in rows:
+            self.table("timers")[row.key] = row
+
+    def clear_timers(self, keys: Collection[TimerKey]) -> None:
+        for key in keys:
+            self.table("timers").pop(key, None)
+
+    def due_timers(
+        self, kind: str, partitions: Collection[int], horizon_ms: int, limit: int
+    ) -> list[TimerRow]:
+        now = self._now_ms
+        due = [
+            row
+            for row in self.table("timers").values()
+            if row.kind == kind
+            and row.partition in partitions
+            and (row.due_ms <= now or row.due_ms > now + horizon_ms)
+        ]
+        return sorted(due, key=lambda row: (row.due_ms, row.key))[:limit]
+
+    def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
+        leases = self.table("leases")
+        holder, expires = leases.get(name, (owner, 0))
+        if holder != owner and expires > self._now_ms:
+            return False
+        leases[name] = (owner, self._now_ms + ttl_ms)
+        return True
+
+    def count_start(self, place: str, offset: int) -> int:
+        starts = self.table("starts")
+        at, count = starts.get(place, (offset, 0))
+        count = count + 1 if at == offset else 1
+        starts[place] = (offset, count)
+        return int(count)
+
+
+T = TypeVar("T", bound=MemoryTransaction)
+
+
+class MemoryStore(Generic[T]):
+    """A database in memory whose transactions are of type `T`."""
+
+    def __init__(self, transaction_type: type[T], now_ms: Callable[[], int]) -> None:
+        self.tables = MemoryTables()
+        self._type = transaction_type
+        self._now_ms = now_ms
+
+    @contextmanager
+    def transaction(self) -> Iterator[T]:
+        """Open a transaction; see `store.Store`."""
+        tx = self._type(self.tables, self._now_ms())
+        yield tx
+        tx.commit()
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""

@@ -1,0 +1,190 @@
+"""What a participant of a saga supplies, and the one place where fence acts become writes and answers.
+
+A participant loads, folds pure functions over its rows, saves; it never sees repeats, tombstones or order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from holdfast.contracts.codec import encode
+from holdfast.contracts.messages import Nothing, Payload, Refused
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.fence import Act, Fence, FenceState, Verb, act
+from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.store import Transaction
+
+
+@dataclass(frozen=True)
+class StepMessages:
+    """The message types of one step; `undo`, `undone` and `confirm` are empty for the pivot."""
+
+    step: str
+    do: str
+    done: str
+    failed: str
+    undo: str = ""
+    undone: str = ""
+    confirm: str = ""
+
+    def verb(self, kind: str) -> Verb:
+        """Return what a command of type `kind` asks."""
+        return {self.do: Verb.DO, self.undo: Verb.UNDO, self.confirm: Verb.CONFIRM}[kind]
+
+
+class Done(NamedTuple):
+    """The step's effect is made; `reply` is its answer."""
+
+    reply: Payload
+
+
+class Running(NamedTuple):
+    """The step's intent is recorded; its answer comes later."""
+
+
+Outcome = Done | Refused | Running
+
+
+class Work(NamedTuple):
+    """A command whose effect may have to be made, with the fence row it met."""
+
+    envelope: Envelope
+    verb: Verb
+    fence: Fence | None
+
+
+T = TypeVar("T", bound=Transaction)
+R = TypeVar("R")
+T_contra = TypeVar("T_contra", bound=Transaction, contravariant=True)
+
+
+class Participant(Protocol[T_contra, R]):
+    """A service's part: `load` and `save` touch the database, the three in between are pure."""
+
+    messages: StepMessages
+
+    def load(self, tx: T_contra, work: Sequence[Work]) -> R:
+        """Lock, in sorted order, and read what this work may need."""
+
+    def do(self, rows: R, saga_id: str, command: Payload) -> Outcome:
+        """Make the effect in `rows`, or refuse it."""
+
+    def undo(self, rows: R, saga_id: str) -> bool:
+        """Make the inverse effect in `rows`; False where the outside world must answer first."""
+
+    def confirm(self, rows: R, saga_id: str) -> None:
+        """Make the effect final in `rows`."""
+
+    def forget(self, rows: R, saga_id: str) -> None:
+        """Drop an intent that was never submitted (only where `do` returns Running)."""
+
+    def save(self, tx: T_contra, rows: R) -> None:
+        """Write each changed row once."""
+
+
+class ParticipantHandler(Generic[T, R]):
+    """Handles one step's commands in batches, behind the fence."""
+
+    def __init__(self, participant: Participant[T, R]) -> None:
+        self._participant = participant
+        self._messages = participant.messages
+
+    def handle(self, tx: T, envelopes: Sequence[Envelope]) -> Handled:
+        """Lock fences, load, fold in order, write each row once; answers come from the fence rows."""
+        step = self._messages.step
+        ids = [envelope.saga_id for envelope in envelopes]
+        fences = tx.lock_fences(step, ids)
+        fold = _Fold(self._messages, self._participant, dict(fences), tx.now_ms())
+        work = [Work(e, self._messages.verb(e.kind), fences.get(e.saga_id)) for e in envelopes]
+        fold.rows = self._participant.load(tx, work)
+        for item in work:
+            fold.apply(item.envelope, item.verb)
+        self._participant.save(tx, fold.rows)
+        changed = [row for saga_id, row in fold.fences.items() if row is not fences.get(saga_id)]
+        tx.save_fences(step, changed, sorted(set(ids) - fold.fences.keys()))
+        return fold.handled
+
+
+class _Fold(Generic[T, R]):
+    """One batch on its way through the fence."""
+
+    rows: R
+
+    def __init__(
+        self, messages: StepMessages, participant: Participant[T, R], fences: dict[str, Fence], now_ms: int
+    ) -> None:
+        self._messages = messages
+        self._participant = participant
+        self._now_ms = now_ms
+        self.fences = fences
+        self.handled = Handled()
+
+    def apply(self, envelope: Envelope, verb: Verb) -> None:
+        saga_id = envelope.saga_id
+        fence = self.fences.get(saga_id)
+        match act(fence, verb):
+            case Act.RUN:
+                self._run(envelope)
+            case Act.REPEAT:
+                assert fence is not None
+                self._answer(envelope, fence.reply_kind, fence.reply)
+            case Act.INVERT:
+                assert fence is not None
+                self._invert(envelope, fence)
+            case Act.CONFIRM:
+                assert fence is not None
+                self._participant.confirm(self.rows, saga_id)
+                self.fences[saga_id] = fence._replace(state=FenceState.CONFIRMED)
+            case Act.TOMBSTONE:
+                if fence is not None:
+                    self._participant.forget(self.rows, saga_id)
+                self.fences[saga_id] = Fence(saga_id, FenceState.TOMBSTONE)
+                self._answer(envelope, self._messages.undone, _NOTHING)
+            case Act.ANSWER_UNDONE:
+                self._answer(envelope, self._messages.undone, _NOTHING)
+            case Act.REQUEST_UNDO:
+                assert fence is not None
+                self.fences[saga_id] = fence._replace(undo_requested=True)
+            case Act.PARK:
+                state = fence.state if fence else "no row"
+                self.handled.park(envelope, "impossible_command", f"{verb} met {state}")
+            case Act.SILENT:
+                pass
+
+    def _run(self, envelope: Envelope) -> None:
+        """Do the step, or refuse it because its time is over; the pivot has no such time."""
+        saga_id, command = envelope.saga_id, envelope.payload
+        outcome: Outcome
+        if getattr(command, "not_after_ms", self._now_ms) < self._now_ms:
+            outcome = Refused("expired", "the command came after its last moment")
+        else:
+            outcome = self._participant.do(self.rows, saga_id, command)
+        if isinstance(outcome, Running):
+            self.fences[saga_id] = Fence(saga_id, FenceState.RUNNING)
+            return
+        state, kind, reply = reply_of(self._messages, outcome)
+        self.fences[saga_id] = Fence(saga_id, state, kind, reply)
+        self._answer(envelope, kind, reply)
+
+    def _invert(self, envelope: Envelope, fence: Fence) -> None:
+        if self._participant.undo(self.rows, envelope.saga_id):
+            self.fences[envelope.saga_id] = fence._replace(state=FenceState.UNDONE)
+            self._answer(envelope, self._messages.undone, _NOTHING)
+        else:
+            self.fences[envelope.saga_id] = fence._replace(state=FenceState.UNDOING)
+
+    def _answer(self, envelope: Envelope, kind: str, reply: bytes) -> None:
+        suffix = _SUFFIX[kind == self._messages.undone, kind == self._messages.failed]
+        reply_id = f"{envelope.saga_id}:{self._messages.step}:{suffix}"
+        self.handled.replies.append(Reply(reply_id, kind, envelope.saga_id, reply, envelope.message_id))
+
+
+def reply_of(messages: StepMessages, outcome: Done | Refused) -> tuple[FenceState, str, bytes]:
+    """Return the fence state, reply type and encoded reply of a definitive outcome."""
+    if isinstance(outcome, Refused):
+        return FenceState.REFUSED, messages.failed, encode(outcome)
+    return FenceState.DONE, messages.done, encode(outcome.reply)
+
+
+_NOTHING = encode(Nothing())
+_SUFFIX = {(True, False): "compensated", (False, True): "failed", (False, False): "done"}

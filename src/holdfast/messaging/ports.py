@@ -1,0 +1,63 @@
+"""What the world gives a service: a database, a bus, clocks. `build(ports)` in each service takes them.
+
+The same `build` serves production and simulation; only what stands behind these ports differs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from holdfast.bus.port import Bus
+from holdfast.contracts.topics import READS
+from holdfast.messaging.consumer import Chore, KafkaConsumerManager
+from holdfast.messaging.handler import Handler
+from holdfast.messaging.outbox import LyingRows
+from holdfast.messaging.producer import Guard, ProducerManager
+from holdfast.messaging.relay import Relay
+from holdfast.messaging.store import Store, Transaction
+from holdfast.messaging.unit_of_work import UnitOfWork
+
+T = TypeVar("T", bound=Transaction)
+
+
+@dataclass(frozen=True)
+class Ports(Generic[T]):
+    """`instance` is unique among all processes that share the database."""
+
+    store: Store[T]
+    bus: Bus
+    monotonic_ms: Callable[[], int]
+    instance: str
+    partitions: int
+
+
+@dataclass(frozen=True)
+class Parts(Generic[T]):
+    """A service put together: what the runtime's threads step."""
+
+    unit_of_work: UnitOfWork[T]
+    relay: Relay
+    manager: KafkaConsumerManager[T]
+
+
+def assemble(
+    ports: Ports[T],
+    service: str,
+    handler: Handler[T],
+    *,
+    breaker: Guard | None = None,
+    chores: Sequence[Chore[Any]] = (),
+) -> Parts[T]:
+    """Wire one service: its unit of work, its relay, its one writer on the topics that it reads."""
+    unit_of_work = UnitOfWork(service, ports.store, handler)
+    relay = Relay(ProducerManager(ports.bus, breaker), ports.instance)
+    lying_rows = LyingRows(ports.instance)
+    manager = KafkaConsumerManager(
+        ports.bus,
+        READS[service],
+        unit_of_work,
+        relay,
+        ports.monotonic_ms,
+        [lying_rows.chore(), *chores],
+    )
+    return Parts(unit_of_work, relay, manager)

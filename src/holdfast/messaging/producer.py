@@ -1,0 +1,60 @@
+"""ProducerManager: the only publisher of a process, guarded by a breaker where the service has one.
+
+An open breaker loses nothing and spends no attempt: the batch stays where it is, in the outbox.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from holdfast.bus.port import Bus, BusUnavailable, Message, Publisher
+from holdfast.messaging.crashpoints import crashpoint
+
+
+class Guard(Protocol):
+    """Admits calls and learns from their ends (see `breaker`)."""
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Admit one call or raise; an exception inside counts as a failure."""
+
+    def is_open(self) -> bool:
+        """Tell whether calls are refused now."""
+
+
+class ProducerManager:
+    """Publishes batches over one lazily opened publisher. One thread at a time."""
+
+    def __init__(self, bus: Bus, breaker: Guard | None = None) -> None:
+        self._bus = bus
+        self._breaker = breaker
+        self._publisher: Publisher | None = None
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        """Return when the whole batch is durable.
+
+        Raises BusUnavailable, PublishFailed, BreakerOpen (all: publish it again) or MessageRefused.
+        """
+        with self._breaker.guard() if self._breaker else nullcontext():
+            if self._publisher is None:
+                self._publisher = self._bus.publisher()
+            crashpoint("publish.before")
+            self._publisher.publish(batch)
+            crashpoint("publish.after")
+
+    def is_open(self) -> bool:
+        """Tell whether the breaker refuses calls now."""
+        return self._breaker is not None and self._breaker.is_open()
+
+    def close(self) -> None:
+        """Let go of the publisher, waiting a bounded time for what is under way."""
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+
+
+class BreakerOpen(BusUnavailable):
+    """The breaker refuses the call; `retry_after_s` is when a probe will be admitted."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"the circuit is open for another {retry_after_s:.1f} s")
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,1 @@
+insert into outbox (count, batch) values (%(count)s, %(batch)b) returning id

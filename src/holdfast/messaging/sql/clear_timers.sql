@@ -1,0 +1,3 @@
+delete from timers t
+using unnest(%(saga_ids)b::text[], %(steps)b::text[], %(verbs)b::text[]) as u (saga_id, step, verb)
+where t.saga_id = u.saga_id::uuid and t.step = u.step and t.verb = u.verb

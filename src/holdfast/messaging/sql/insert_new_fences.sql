@@ -1,0 +1,4 @@
+insert into fence (saga_id, step, state)
+select saga_id::uuid, %(step)s, 'NEW'
+from unnest(%(saga_ids)b::text[]) as u (saga_id)
+on conflict (saga_id, step) do nothing

@@ -1,0 +1,9 @@
+insert into parked (topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts)
+select topic, partition, position, reason, detail, message_id, saga_id::uuid, key, value, headers, attempts
+from unnest(
+    %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[], %(reasons)b::text[],
+    %(details)b::text[], %(message_ids)b::text[], %(saga_ids)b::text[], %(keys)b::bytea[],
+    %(values)b::bytea[], %(headers)b::bytea[], %(attempts)b::integer[]
+) as u (topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts)
+on conflict (topic, partition, position) do update
+set attempts = parked.attempts + excluded.attempts, last_at = now(), status = 'parked'

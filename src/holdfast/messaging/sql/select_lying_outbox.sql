@@ -1,0 +1,5 @@
+select id, batch
+from outbox
+where at <= now() - %(older_than_ms)s * interval '1 millisecond'
+order by id
+limit %(limit)s

@@ -1,0 +1,1 @@
+select (extract(epoch from now()) * 1000)::bigint

@@ -1,0 +1,1 @@
+select coalesce((extract(epoch from now() - min(at)) * 1000)::bigint, 0) from outbox

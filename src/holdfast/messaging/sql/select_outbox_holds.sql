@@ -1,0 +1,1 @@
+select id from outbox where id = any(%(ids)b::bigint[])

@@ -1,0 +1,115 @@
+"""The port to a service's own database: what the kernel needs of a transaction.
+
+Each service's store extends `Transaction` with its own tables; PostgreSQL and memory implement both alike.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, TypeVar
+
+from holdfast.bus.port import Message, Record
+from holdfast.messaging.fence import Fence
+
+
+class StoreUnavailable(Exception):
+    """The database cannot serve this now; nothing was the message's fault. Roll back, back off, try again."""
+
+
+class Parked(NamedTuple):
+    """A record that could not be processed, kept with its original bytes until an operator decides."""
+
+    record: Record
+    reason: str
+    detail: str
+    message_id: str | None
+    saga_id: str | None
+    attempts: int = 1
+
+
+class TimerKey(NamedTuple):
+    saga_id: str
+    step: str
+    verb: str
+
+
+class TimerRow(NamedTuple):
+    """A thing that happens by time. `due_ms` and `since_ms` are of the database's clock.
+
+    `outbox_id` and `end_offset` tell whether what the last firing sent has left and could have been answered.
+    """
+
+    key: TimerKey
+    kind: str
+    partition: int
+    since_ms: int
+    due_ms: int
+    fired: int = 0
+    outbox_id: int = 0
+    end_offset: int = 0
+
+
+class Transaction(Protocol):
+    """One open transaction. Nothing here commits; leaving `Store.transaction()` does."""
+
+    def now_ms(self) -> int:
+        """Return the database's clock at the transaction's start, in Unix milliseconds."""
+
+    def append_outbox(self, messages: Sequence[Message]) -> int:
+        """Append one batch, return its row id. The messages leave after the commit, in this order."""
+
+    def forget_outbox(self, ids: Collection[int]) -> None:
+        """Delete batches that are durably published."""
+
+    def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
+        """Return the oldest batches that have been lying at least this long, in the order of their ids."""
+
+    def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
+        """Return which of these batches are still unpublished."""
+
+    def outbox_age_ms(self) -> int:
+        """Return the age of the oldest batch, 0 where the outbox is empty."""
+
+    def park(self, rows: Sequence[Parked]) -> None:
+        """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts."""
+
+    def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
+        """Lock the rows of these sagas, existing or not, in sorted order; return those that exist."""
+
+    def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
+        """Write each row once; `unused` are locked keys that got none."""
+
+    def set_timers(self, rows: Collection[TimerRow]) -> None:
+        """Insert timers or replace those with the same key."""
+
+    def clear_timers(self, keys: Collection[TimerKey]) -> None:
+        """Remove timers; a missing one is no error."""
+
+    def due_timers(
+        self, kind: str, partitions: Collection[int], horizon_ms: int, limit: int
+    ) -> list[TimerRow]:
+        """Lock and return timers that are due, skipping those locked by others.
+
+        A timer due further ahead than `horizon_ms` counts as due: the clock has jumped back.
+        """
+
+    def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
+        """Take or renew the lease `name` for `owner`; False while somebody else holds it."""
+
+    def count_start(self, place: str, offset: int) -> int:
+        """Count a start of consumption at (place, committed offset); return the count without progress."""
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Store(Protocol[T_co]):
+    """A service's own database. Safe to use from several threads."""
+
+    def transaction(self) -> AbstractContextManager[T_co]:
+        """Open a transaction; leaving it commits, an exception rolls back. Raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+Counts = Mapping[str, int]

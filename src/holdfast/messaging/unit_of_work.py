@@ -1,0 +1,132 @@
+"""One batch, one transaction, one commit: state, history or fence, timers and outbox together.
+
+Decoding comes before it, offsets after it; this module never touches the bus.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from holdfast.bus.port import Message, Record
+from holdfast.contracts.topics import dead_letters
+from holdfast.messaging.crashpoints import crashpoint
+from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal_raw
+from holdfast.messaging.handler import Handled, Handler, Reply
+from holdfast.messaging.store import Parked, Store, Transaction
+
+T = TypeVar("T", bound=Transaction)
+
+
+class Committed(NamedTuple):
+    """What one committed transaction leaves to publish; `outbox_id` is 0 where it appended nothing."""
+
+    outbox_id: int
+    messages: list[Message]
+    handled: int = 0
+    parked: int = 0
+
+
+@dataclass
+class Opened:
+    """A batch of records, sorted by what they are to this reader."""
+
+    envelopes: list[Envelope] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+def open_batch(records: Sequence[Record], reader: str) -> Opened:
+    """Read every record; what is not for `reader` is left out."""
+    opened = Opened()
+    for record in records:
+        match open_record(record, reader):
+            case Envelope() as envelope:
+                opened.envelopes.append(envelope)
+            case Bad() as bad:
+                opened.bad.append(bad)
+            case NotMine():
+                pass
+    return opened
+
+
+class UnitOfWork(Generic[T]):
+    """Runs a service's handler over batches; the caller publishes what it returns and commits offsets."""
+
+    def __init__(self, service: str, store: Store[T], handler: Handler[T]) -> None:
+        self.service = service
+        self._store = store
+        self._handler = handler
+
+    def run(self, records: Sequence[Record], forget: Sequence[int] = ()) -> Committed:
+        """Process a batch, and delete the outbox rows `forget`; raises StoreUnavailable, or the culprit's error.
+
+        Safe to repeat, also after a commit whose answer was lost: history and fence know what was done.
+        """
+        opened = open_batch(records, self.service)
+        if not opened.envelopes and not opened.bad and not forget:
+            return Committed(0, [])
+        return self.commit(lambda tx: self._handle(tx, opened), opened.bad, forget)
+
+    def park(self, record: Record, reason: str, detail: str) -> Committed:
+        """Park one record that the handler cannot process."""
+        opened = open_record(record, self.service)
+        ids = (None, None) if isinstance(opened, NotMine) else (opened.message_id, opened.saga_id)
+        return self.commit(lambda _: Handled(), [Bad(record, reason, detail, *ids)], ())
+
+    def commit(
+        self, work: Callable[[T], Handled], bad: Sequence[Bad] = (), forget: Sequence[int] = ()
+    ) -> Committed:
+        """Run `work` in a transaction of its own and append what it says."""
+        with self._store.transaction() as tx:
+            handled = work(tx)
+            parked = [_parked(b) for b in bad] + [
+                Parked(p.envelope.record, p.reason, p.detail, p.envelope.message_id, p.envelope.saga_id)
+                for p in handled.parked
+                if p.envelope.record is not None
+            ]
+            tx.park(parked)
+            messages = [self._seal(reply) for reply in handled.replies] + [self._copy(p) for p in parked]
+            outbox_id = tx.append_outbox(messages) if messages else 0
+            tx.set_timers([row._replace(outbox_id=outbox_id) for row in handled.fired])
+            tx.forget_outbox(forget)
+            crashpoint("batch.before_commit")
+        crashpoint("batch.after_commit")
+        return Committed(outbox_id, messages, handled.handled, len(parked))
+
+    def _handle(self, tx: T, opened: Opened) -> Handled:
+        if not opened.envelopes:
+            return Handled()
+        handled = self._handler.handle(tx, opened.envelopes)
+        handled.handled = len(opened.envelopes)
+        return handled
+
+    def _seal(self, reply: Reply) -> Message:
+        return seal_raw(
+            reply.message_id,
+            reply.kind,
+            reply.saga_id,
+            reply.value,
+            self.service,
+            attempt=reply.attempt,
+            cause=reply.cause,
+        )
+
+    def _copy(self, parked: Parked) -> Message:
+        """Make the dead letter: original bytes and headers, and where, why and by whom it was parked."""
+        record = parked.record
+        place = (
+            ("x-original-topic", record.topic),
+            ("x-original-partition", str(record.partition)),
+            ("x-original-offset", str(record.offset)),
+            ("x-original-timestamp", str(record.timestamp_ms)),
+            ("x-error-type", parked.reason),
+            ("x-error-detail", parked.detail[:1000]),
+            ("x-attempts", str(parked.attempts)),
+            ("x-consumer-group", self.service),
+        )
+        extra = tuple((name, text.encode()) for name, text in place)
+        key = record.key if record.key is not None else b""
+        return Message(dead_letters(record.topic), key, record.value, record.headers + extra)
+
+
+def _parked(bad: Bad) -> Parked:
+    return Parked(bad.record, bad.reason, bad.detail, bad.message_id, bad.saga_id)

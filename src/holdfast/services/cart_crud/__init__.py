@@ -1,0 +1,1 @@
+"""cart-crud: carts, the price list and operators' holds; answers `checkout.cart-command`."""

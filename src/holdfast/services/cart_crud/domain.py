@@ -1,0 +1,65 @@
+"""A cart and what clearing takes out of it. Pure.
+
+A cart's version counts its changes; clearing takes what the snapshot held and keeps what came since.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from holdfast.contracts.messages import CartCleared, ClearCart, Refused
+
+
+class Cart(NamedTuple):
+    """One shopper's cart; `held` is an operator's reason, empty where the cart is free."""
+
+    cart_id: str
+    user_id: str
+    version: int
+    pieces: tuple[tuple[str, int], ...]
+    held: str = ""
+
+
+class Clearance(NamedTuple):
+    """What one saga took out of a cart: (code, pieces before, pieces taken), and the version it left."""
+
+    saga_id: str
+    cart_id: str
+    version_left: int
+    taken: tuple[tuple[str, int, int], ...]
+
+
+@dataclass
+class Carts:
+    """The rows that a batch works on."""
+
+    carts: dict[str, Cart]
+    clearances: list[Clearance] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+
+    def clear(self, saga_id: str, command: ClearCart) -> CartCleared | Refused:
+        """Subtract the snapshot's quantities; a cart that is gone counts as cleared."""
+        cart = self.carts.get(command.cart_id)
+        if cart is None:
+            self.clearances.append(Clearance(saga_id, command.cart_id, command.cart_version, ()))
+            return CartCleared(command.cart_version)
+        if cart.held:
+            return Refused("cart_on_hold", f"an operator put the cart on hold: {cart.held}")
+        bought = _sum((line.sku, line.quantity) for line in command.lines)
+        before = dict(cart.pieces)
+        taken = tuple(
+            (sku, before.get(sku, 0), min(before.get(sku, 0), n)) for sku, n in sorted(bought.items())
+        )
+        left = tuple((sku, n - bought.get(sku, 0)) for sku, n in cart.pieces if n > bought.get(sku, 0))
+        cleared = cart._replace(version=cart.version + 1, pieces=left)
+        self.carts[cart.cart_id] = cleared
+        self.changed.add(cart.cart_id)
+        self.clearances.append(Clearance(saga_id, cart.cart_id, cleared.version, taken))
+        return CartCleared(cleared.version)
+
+
+def _sum(lines: Iterable[tuple[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for sku, pieces in lines:
+        total[sku] = total.get(sku, 0) + pieces
+    return total

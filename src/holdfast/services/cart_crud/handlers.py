@@ -1,0 +1,58 @@
+"""cart-crud's part in the saga: the one command of `checkout.cart-command`, the pivot."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from holdfast.contracts.messages import ClearCart, Payload, Refused
+from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
+from holdfast.messaging.store import Transaction
+from holdfast.services.cart_crud.domain import Cart, Carts, Clearance
+
+MESSAGES = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed="CartClearanceFailed")
+
+
+class CartTransaction(Transaction, Protocol):
+    """The kernel's transaction and the carts."""
+
+    def lock_carts(self, cart_ids: Collection[str]) -> dict[str, Cart]:
+        """Lock these carts in sorted order and return those that exist."""
+
+    def save_carts(self, rows: Collection[Cart]) -> None:
+        """Write version and pieces of carts that exist."""
+
+    def insert_clearances(self, rows: Collection[Clearance]) -> None:
+        """Append clearances; a second one of the same saga is an error."""
+
+
+class CartParticipant:
+    """Clears on do; the pivot has neither undo nor confirm."""
+
+    messages = MESSAGES
+
+    def load(self, tx: CartTransaction, work: Sequence[Work]) -> Carts:
+        ids = {
+            item.envelope.payload.cart_id
+            for item in work
+            if item.fence is None and isinstance(item.envelope.payload, ClearCart)
+        }
+        return Carts(tx.lock_carts(ids) if ids else {})
+
+    def do(self, rows: Carts, saga_id: str, command: Payload) -> Outcome:
+        assert isinstance(command, ClearCart)
+        outcome = rows.clear(saga_id, command)
+        return outcome if isinstance(outcome, Refused) else Done(outcome)
+
+    def undo(self, rows: Carts, saga_id: str) -> bool:
+        raise AssertionError("the pivot is never undone")
+
+    def confirm(self, rows: Carts, saga_id: str) -> None:
+        raise AssertionError("the pivot needs no confirmation")
+
+    def forget(self, rows: Carts, saga_id: str) -> None:
+        raise AssertionError("a cart is cleared at once and never pending")
+
+    def save(self, tx: CartTransaction, rows: Carts) -> None:
+        if rows.changed:
+            tx.save_carts([rows.carts[cart_id] for cart_id in sorted(rows.changed)])
+        if rows.clearances:
+            tx.insert_clearances(rows.clearances)

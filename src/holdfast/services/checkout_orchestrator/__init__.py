@@ -1,0 +1,1 @@
+"""checkout-orchestrator: runs CHECKOUT; reads `checkout.checkout-events`, writes the commands."""

@@ -1,0 +1,155 @@
+"""CheckoutService: feeds events and fired timers to `decide`, saves what it decides.
+
+All rules of the saga stand in `sagas.checkout`; this is only their way to the database and back.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from holdfast.bus.partitioner import partition_of
+from holdfast.contracts.codec import encode
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.store import TimerKey, TimerRow
+from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
+from holdfast.saga.definition import Saga
+from holdfast.saga.machine import decide
+from holdfast.saga.state import DEADLINE_PASSED, DeadlinePassed, Decision, Event, SagaState, Verb
+from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow, SagaTransaction
+
+
+class CheckoutService:
+    """The orchestrator's handler. `definitions` holds every version that a saga under way may carry."""
+
+    def __init__(self, definitions: Mapping[int, Saga], partitions: int, timers: TimerSettings) -> None:
+        self._definitions = definitions
+        self._newest = definitions[max(definitions)]
+        self._partitions = partitions
+        self._timers = timers
+        self.reactions: Counter[str] = Counter()
+
+    def handle(self, tx: SagaTransaction, envelopes: Sequence[Envelope]) -> Handled:
+        """Decide on a batch of events, in order."""
+        events = [Event(e.saga_id, e.message_id, e.kind, e.payload, e.raw) for e in envelopes]
+        turn = _Batch(self, tx, events)
+        for envelope, event in zip(envelopes, events, strict=True):
+            parked = turn.apply(event)
+            if parked:
+                turn.handled.park(envelope, parked, f"{event.kind} met a saga that it cannot belong to")
+        turn.save()
+        return turn.handled
+
+    def fire(self, tx: SagaTransaction, fired: Sequence[FiredTimer]) -> Handled:
+        """Decide on deadlines that passed."""
+        events = [_deadline_event(timer) for timer in fired]
+        turn = _Batch(self, tx, events)
+        for timer, event in zip(fired, events, strict=True):
+            turn.apply(event, timer)
+        turn.save()
+        return turn.handled
+
+    def definition_of(self, saga: SagaState | None) -> Saga:
+        """Return the rules that this saga began under; a new one begins under the newest."""
+        return self._definitions[saga.definition_version] if saga else self._newest
+
+    def timer_row(
+        self, saga_id: str, step: str, verb: str, now_ms: int, fired: FiredTimer | None
+    ) -> TimerRow:
+        """Make the row for a deadline: fresh, or the next firing of `fired`."""
+        key = TimerKey(saga_id, step, verb)
+        if fired is not None and fired.row.key == key:
+            return self._timers.again(fired, now_ms)
+        partition = partition_of(saga_id.encode(), self._partitions)
+        return TimerRow(key, DEADLINE, partition, now_ms, now_ms + self._timers.resend_after_ms)
+
+
+class _Batch:
+    """Some events meeting their sagas in one transaction."""
+
+    def __init__(self, service: CheckoutService, tx: SagaTransaction, events: Sequence[Event]) -> None:
+        self._service = service
+        self._tx = tx
+        ids = {event.saga_id for event in events}
+        starts = service.definition_of(None).begins_with
+        self._born = {event.saga_id for event in events if event.kind == starts}
+        self._sagas: dict[str, SagaState] = tx.lock_sagas(ids, self._born)
+        self._loaded = dict(self._sagas)
+        self._now_ms = tx.now_ms()
+        pairs = [(event.saga_id, event.event_id) for event in events]
+        self._processed_event_ids = set(tx.processed_event_ids(pairs))
+        self._history: list[HistoryRow] = []
+        self._ignored: list[IgnoredRow] = []
+        self._set: dict[TimerKey, TimerRow] = {}
+        self._clear: set[TimerKey] = set()
+        self._fired: list[TimerRow] = []
+        self.handled = Handled()
+
+    def apply(self, event: Event, fired: FiredTimer | None = None) -> str:
+        """Let one event change its saga; return the reason to park it, or nothing."""
+        saga = self._sagas.get(event.saga_id)
+        definition = self._service.definition_of(saga)
+        if (
+            event.saga_id,
+            event.event_id,
+        ) in self._processed_event_ids and event.kind != definition.begins_with:
+            self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, "repeated"))
+            return ""
+        decision = decide(definition, saga, event, self._now_ms)
+        reaction = definition.reactions.get(event.kind)
+        self._service.reactions[reaction.__name__ if reaction else event.kind] += 1
+        if decision.parked:
+            return decision.parked
+        if decision.saga is not None:
+            self._change(event, decision, decision.saga)
+        elif decision.recorded:
+            self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, decision.ignored))
+        self._keep_time(event, decision, fired)
+        attempt = fired.row.fired + 2 if fired else 1
+        for message in decision.messages:
+            value = encode(message.payload)
+            self.handled.replies.append(
+                Reply(message.message_id, message.kind, event.saga_id, value, event.event_id, attempt)
+            )
+        return ""
+
+    def _change(self, event: Event, decision: Decision, changed: SagaState) -> None:
+        self._sagas[event.saga_id] = changed
+        self._processed_event_ids.add((event.saga_id, event.event_id))
+        raw = event.raw or encode(event.payload)
+        self._history.append(
+            HistoryRow(
+                event.saga_id, changed.version, event.event_id, event.kind, raw, decision.path, self._now_ms
+            )
+        )
+
+    def _keep_time(self, event: Event, decision: Decision, fired: FiredTimer | None) -> None:
+        if fired is not None and decision.saga is None:  # nobody waits for this answer any more
+            self._clear.add(fired.row.key)
+        for timer in decision.clear_timers:
+            key = TimerKey(event.saga_id, timer.step, timer.verb)
+            self._clear.add(key)
+            self._set.pop(key, None)
+        for timer in decision.set_timers:
+            row = self._service.timer_row(event.saga_id, timer.step, timer.verb, self._now_ms, fired)
+            if fired is not None and row.key == fired.row.key:
+                self._fired.append(row)
+            else:
+                self._set[row.key] = row
+                self._clear.discard(row.key)
+
+    def save(self) -> None:
+        """Write each saga once, the history, the timers."""
+        changed = [saga for saga_id, saga in self._sagas.items() if saga is not self._loaded.get(saga_id)]
+        self._tx.save_sagas(changed, sorted(self._born - self._sagas.keys()))
+        self._tx.append_history(self._history)
+        self._tx.count_ignored(self._ignored)
+        self._tx.clear_timers(sorted(self._clear))
+        self._tx.set_timers(list(self._set.values()))
+        self.handled.fired = self._fired
+
+
+def _deadline_event(timer: FiredTimer) -> Event:
+    key = timer.row.key
+    event_id = f"{key.saga_id}:{key.step}:{key.verb}:deadline:{timer.row.fired + 1}"
+    payload = DeadlinePassed(key.step, Verb(key.verb), timer.overdue)
+    return Event(key.saga_id, event_id, DEADLINE_PASSED, payload)

@@ -1,0 +1,1 @@
+delete from saga where state = 'NEW' and saga_id = any(%(saga_ids)b::text[]::uuid[])

@@ -1,0 +1,123 @@
+"""checkout-orchestrator's tables in PostgreSQL; statements stand in `sql/`."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.messaging.database import PostgresTransaction, statements
+from holdfast.messaging.store import StoreUnavailable
+from holdfast.saga.state import SagaState
+from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow
+
+SQL = statements("holdfast.services.checkout_orchestrator")
+
+_results = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
+
+
+class PostgresSagaTransaction(PostgresTransaction):
+    """See `store_port.SagaTransaction` for every promise."""
+
+    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaState]:
+        if may_be_new:
+            self.run(SQL["insert_new_sagas"], saga_ids=sorted(may_be_new))
+        ids = list(saga_ids)
+        self.run(SQL["lock_sagas"], saga_ids=ids)
+        rows = self.run(SQL["select_sagas"], saga_ids=ids).fetchall()
+        return {row[0]: _saga(row) for row in rows}
+
+    def processed_event_ids(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        rows = self.run(
+            SQL["select_processed_event_ids"],
+            saga_ids=[saga_id for saga_id, _ in pairs],
+            event_ids=[event_id for _, event_id in pairs],
+        )
+        return frozenset((row[0], row[1]) for row in rows.fetchall())
+
+    def save_sagas(self, rows: Collection[SagaState], unused: Collection[str]) -> None:
+        if rows:
+            self._update_sagas(rows)
+        if unused:
+            self.run(SQL["delete_new_sagas"], saga_ids=list(unused))
+
+    def _update_sagas(self, rows: Collection[SagaState]) -> None:
+        updated = self.run(
+            SQL["update_sagas"],
+            saga_ids=[row.saga_id for row in rows],
+            definitions=[row.definition for row in rows],
+            definition_versions=[row.definition_version for row in rows],
+            states=[row.state for row in rows],
+            versions=[row.version for row in rows],
+            failed=[",".join(row.failed) for row in rows],
+            owed=[",".join(row.owed) for row in rows],
+            results=[msgspec.msgpack.encode(row.results) for row in rows],
+            reasons=[row.reason for row in rows],
+            details=[row.detail for row in rows],
+            started_ms=[row.started_ms for row in rows],
+            ended_ms=[row.ended_ms for row in rows],
+            stalled_ms=[row.stalled_ms for row in rows],
+        ).rowcount
+        if updated != len(rows):
+            raise StoreUnavailable(f"{len(rows) - updated} sagas were changed by somebody else meanwhile")
+
+    def append_history(self, rows: Sequence[HistoryRow]) -> None:
+        if rows:
+            self.run(
+                SQL["insert_history"],
+                saga_ids=[row.saga_id for row in rows],
+                seqs=[row.seq for row in rows],
+                event_ids=[row.event_id for row in rows],
+                kinds=[row.kind for row in rows],
+                payloads=[row.payload for row in rows],
+                paths=[",".join(row.path) for row in rows],
+                at_ms=[row.at_ms for row in rows],
+            )
+
+    def count_ignored(self, rows: Sequence[IgnoredRow]) -> None:
+        if not rows:
+            return
+        times: dict[tuple[str, str], int] = {}
+        for row in rows:
+            times[row.saga_id, row.event_id] = times.get((row.saga_id, row.event_id), 0) + 1
+        last = {(row.saga_id, row.event_id): row for row in rows}.values()
+        self.run(
+            SQL["count_ignored"],
+            saga_ids=[row.saga_id for row in last],
+            event_ids=[row.event_id for row in last],
+            kinds=[row.kind for row in last],
+            reasons=[row.reason for row in last],
+            times=[times[row.saga_id, row.event_id] for row in last],
+        )
+
+    def read_saga(self, saga_id: str) -> SagaState | None:
+        rows = self.run(SQL["select_sagas"], saga_ids=[saga_id]).fetchall()
+        return _saga(rows[0]) if rows else None
+
+    def read_history(self, saga_id: str) -> list[HistoryRow]:
+        rows = self.run(SQL["select_history"], saga_id=saga_id).fetchall()
+        return [
+            HistoryRow(row[0], row[1], row[2], row[3], bytes(row[4]), _names(row[5]), row[6]) for row in rows
+        ]
+
+
+def _saga(row: Any) -> SagaState:
+    return SagaState(
+        saga_id=row[0],
+        definition=row[1],
+        definition_version=row[2],
+        state=row[3],
+        version=row[4],
+        failed=_names(row[5]),
+        owed=_names(row[6]),
+        results=_results.decode(row[7]),
+        reason=row[8],
+        detail=row[9],
+        started_ms=row[10],
+        ended_ms=row[11],
+        stalled_ms=row[12],
+        data=bytes(row[13]),
+    )
+
+
+def _names(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split(",")) if joined else ()

@@ -1,0 +1,53 @@
+"""What the orchestrator asks of its database: sagas, their history, and what was ignored."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from holdfast.messaging.store import Transaction
+from holdfast.saga.state import SagaState
+
+
+class HistoryRow(NamedTuple):
+    """One event that changed a saga: what it was and the path of states it led through."""
+
+    saga_id: str
+    seq: int
+    event_id: str
+    kind: str
+    payload: bytes
+    path: tuple[str, ...]
+    at_ms: int
+
+
+class IgnoredRow(NamedTuple):
+    """An event that changed nothing, and why."""
+
+    saga_id: str
+    event_id: str
+    kind: str
+    reason: str
+
+
+class SagaTransaction(Transaction, Protocol):
+    """The kernel's transaction and the orchestrator's own tables."""
+
+    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaState]:
+        """Lock these sagas, existing or (where they may be new) not, in sorted order; return those that exist."""
+
+    def processed_event_ids(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Return which of these (saga id, event id) pairs are in the history."""
+
+    def save_sagas(self, rows: Collection[SagaState], unused: Collection[str]) -> None:
+        """Write each row once where its version is older; `unused` are locked keys that got none."""
+
+    def append_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Append events that changed sagas."""
+
+    def count_ignored(self, rows: Sequence[IgnoredRow]) -> None:
+        """Record ignored events, once each, with how often."""
+
+    def read_saga(self, saga_id: str) -> SagaState | None:
+        """Return a saga without locking it."""
+
+    def read_history(self, saga_id: str) -> list[HistoryRow]:
+        """Return the history of a saga, oldest first."""

@@ -1,0 +1,1 @@
+"""inventory-write: stock, reservations and their movements; answers `checkout.inventory-command`."""

@@ -1,0 +1,75 @@
+"""Stock and what a saga does to it: reserve, release, sell. Pure.
+
+Every change of stock is a movement, and a saga makes each movement at most once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from holdfast.contracts.messages import InventoryReserved, Line, Refused
+
+
+class Stock(NamedTuple):
+    """Pieces of one code; `initial` is always the sum of the three others."""
+
+    sku: str
+    initial: int
+    on_hand: int
+    reserved: int
+    sold: int
+
+
+class Movement(NamedTuple):
+    """What one saga moved: pieces by code. `direction` is reserve, release or sell."""
+
+    saga_id: str
+    direction: str
+    pieces: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class Shelves:
+    """The rows that a batch works on."""
+
+    stock: dict[str, Stock]
+    reservations: dict[str, tuple[tuple[str, int], ...]]
+    movements: list[Movement] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+
+    def reserve(self, saga_id: str, lines: Iterable[Line]) -> InventoryReserved | Refused:
+        """Take all pieces off the shelf, or none of them."""
+        wanted: dict[str, int] = {}
+        for line in lines:
+            wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+        for sku, pieces in wanted.items():
+            stock = self.stock.get(sku)
+            if stock is None:
+                return Refused("unknown_product", f"there is no product {sku}")
+            if stock.on_hand < pieces:
+                return Refused("out_of_stock", f"{sku}: {pieces} wanted, {stock.on_hand} left")
+        reserved = tuple(sorted(wanted.items()))
+        for sku, pieces in reserved:
+            stock = self.stock[sku]
+            self._put(stock._replace(on_hand=stock.on_hand - pieces, reserved=stock.reserved + pieces))
+        self.reservations[saga_id] = reserved
+        self.movements.append(Movement(saga_id, "reserve", reserved))
+        return InventoryReserved(sum(wanted.values()))
+
+    def release(self, saga_id: str) -> None:
+        """Put a reservation back on the shelf."""
+        for sku, pieces in self.reservations[saga_id]:
+            stock = self.stock[sku]
+            self._put(stock._replace(on_hand=stock.on_hand + pieces, reserved=stock.reserved - pieces))
+        self.movements.append(Movement(saga_id, "release", self.reservations[saga_id]))
+
+    def sell(self, saga_id: str) -> None:
+        """Turn a reservation into a sale."""
+        for sku, pieces in self.reservations[saga_id]:
+            stock = self.stock[sku]
+            self._put(stock._replace(reserved=stock.reserved - pieces, sold=stock.sold + pieces))
+        self.movements.append(Movement(saga_id, "sell", self.reservations[saga_id]))
+
+    def _put(self, stock: Stock) -> None:
+        self.stock[stock.sku] = stock
+        self.changed.add(stock.sku)

@@ -1,0 +1,77 @@
+"""inventory-write's part in the saga: the commands of `checkout.inventory-command`."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from holdfast.contracts.messages import Payload, Refused, ReserveInventory
+from holdfast.messaging.fence import Verb
+from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
+from holdfast.messaging.store import Transaction
+from holdfast.services.inventory_write.domain import Movement, Shelves, Stock
+
+MESSAGES = StepMessages(
+    step="inventory",
+    do="ReserveInventory",
+    done="InventoryReserved",
+    failed="InventoryReservationFailed",
+    undo="CompensateInventory",
+    undone="InventoryCompensated",
+    confirm="ConfirmInventory",
+)
+
+
+class InventoryTransaction(Transaction, Protocol):
+    """The kernel's transaction and inventory's own tables."""
+
+    def load_reservations(self, saga_ids: Collection[str]) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Return the pieces that these sagas reserved, by saga."""
+
+    def lock_stock(self, skus: Collection[str]) -> dict[str, Stock]:
+        """Lock these rows in sorted order and return them; unknown codes are left out."""
+
+    def save_stock(self, rows: Collection[Stock]) -> None:
+        """Write the pieces of each row."""
+
+    def insert_movements(self, rows: Collection[Movement]) -> None:
+        """Append movements; a second one of the same saga and direction is an error."""
+
+
+class InventoryParticipant:
+    """Reserves on do, releases on undo, sells on confirm."""
+
+    messages = MESSAGES
+
+    def load(self, tx: InventoryTransaction, work: Sequence[Work]) -> Shelves:
+        skus: set[str] = set()
+        held: set[str] = set()
+        for item in work:
+            command = item.envelope.payload
+            if isinstance(command, ReserveInventory) and item.fence is None:
+                skus.update(line.sku for line in command.lines)
+            elif item.verb is not Verb.DO and item.fence is not None:
+                held.add(item.envelope.saga_id)
+        reservations = tx.load_reservations(held) if held else {}
+        for pieces in reservations.values():
+            skus.update(sku for sku, _ in pieces)
+        return Shelves(tx.lock_stock(skus) if skus else {}, reservations)
+
+    def do(self, rows: Shelves, saga_id: str, command: Payload) -> Outcome:
+        assert isinstance(command, ReserveInventory)
+        outcome = rows.reserve(saga_id, command.lines)
+        return outcome if isinstance(outcome, Refused) else Done(outcome)
+
+    def undo(self, rows: Shelves, saga_id: str) -> bool:
+        rows.release(saga_id)
+        return True
+
+    def confirm(self, rows: Shelves, saga_id: str) -> None:
+        rows.sell(saga_id)
+
+    def forget(self, rows: Shelves, saga_id: str) -> None:
+        raise AssertionError("a reservation is made at once and never pending")
+
+    def save(self, tx: InventoryTransaction, rows: Shelves) -> None:
+        if rows.changed:
+            tx.save_stock([rows.stock[sku] for sku in sorted(rows.changed)])
+        if rows.movements:
+            tx.insert_movements(rows.movements)

@@ -1,0 +1,5 @@
+select sku, initial, on_hand, reserved, sold
+from stock
+where sku = any(%(skus)b::text[])
+order by sku
+for update

@@ -1,0 +1,1 @@
+"""order-create: orders, PENDING until confirmed; answers `checkout.order-command`."""

@@ -1,0 +1,63 @@
+"""order-create's part in the saga: the commands of `checkout.order-command`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from holdfast.contracts.messages import CreateOrder, Payload, Refused
+from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
+from holdfast.messaging.store import Transaction
+from holdfast.services.order_create.domain import Order, OrderBook
+
+MESSAGES = StepMessages(
+    step="order",
+    do="CreateOrder",
+    done="OrderCreated",
+    failed="OrderCreationFailed",
+    undo="CompensateOrder",
+    undone="OrderCompensated",
+    confirm="ConfirmOrder",
+)
+
+
+class OrderTransaction(Transaction, Protocol):
+    """The kernel's transaction and order-create's own table."""
+
+    def insert_orders(self, rows: Collection[Order]) -> None:
+        """Write new orders; a second one of the same saga is an error."""
+
+    def update_order_statuses(self, statuses: Mapping[str, str]) -> None:
+        """Set the status of orders, by saga."""
+
+
+class OrderParticipant:
+    """Creates on do, cancels on undo, places on confirm."""
+
+    messages = MESSAGES
+
+    def __init__(self, total_max_minor: int) -> None:
+        self._total_max_minor = total_max_minor
+
+    def load(self, tx: OrderTransaction, work: Sequence[Work]) -> OrderBook:
+        """Read nothing: the fence row, already locked, says all that the rules need."""
+        return OrderBook(self._total_max_minor)
+
+    def do(self, rows: OrderBook, saga_id: str, command: Payload) -> Outcome:
+        assert isinstance(command, CreateOrder)
+        outcome = rows.create(saga_id, command)
+        return outcome if isinstance(outcome, Refused) else Done(outcome)
+
+    def undo(self, rows: OrderBook, saga_id: str) -> bool:
+        rows.settle(saga_id, "CANCELED")
+        return True
+
+    def confirm(self, rows: OrderBook, saga_id: str) -> None:
+        rows.settle(saga_id, "PLACED")
+
+    def forget(self, rows: OrderBook, saga_id: str) -> None:
+        raise AssertionError("an order is written at once and never pending outside")
+
+    def save(self, tx: OrderTransaction, rows: OrderBook) -> None:
+        if rows.created:
+            tx.insert_orders(list(rows.created.values()))
+        if rows.changed:
+            tx.update_order_statuses(rows.changed)

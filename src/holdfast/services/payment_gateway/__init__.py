@@ -1,0 +1,1 @@
+"""payment-gateway: charges and refunds, each exactly once; answers `checkout.payment-command`."""

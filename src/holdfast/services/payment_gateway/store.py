@@ -1,0 +1,43 @@
+"""payment-gateway's table in PostgreSQL; statements stand in `sql/`."""
+
+from collections.abc import Collection
+
+from holdfast.messaging.database import PostgresTransaction, statements
+from holdfast.messaging.store import TimerKey, TimerRow
+from holdfast.services.payment_gateway.domain import Payment
+
+SQL = statements("holdfast.services.payment_gateway")
+
+
+class PostgresPaymentTransaction(PostgresTransaction):
+    """See `handlers.PaymentTransaction` for every promise."""
+
+    def insert_payments(self, rows: Collection[Payment]) -> None:
+        self.run(
+            SQL["insert_payments"],
+            saga_ids=[row.saga_id for row in rows],
+            user_ids=[row.user_id for row in rows],
+            payment_methods=[row.payment_method for row in rows],
+            amounts=[row.amount_minor for row in rows],
+            currencies=[row.currency for row in rows],
+        )
+
+    def load_payments(self, saga_ids: Collection[str]) -> dict[str, Payment]:
+        rows = self.run(SQL["select_payments"], saga_ids=list(saga_ids)).fetchall()
+        return {row[0]: Payment(*row) for row in rows}
+
+    def update_payments(self, rows: Collection[Payment]) -> None:
+        if rows:
+            self.run(
+                SQL["update_payments"],
+                saga_ids=[row.saga_id for row in rows],
+                charge_ids=[row.charge_id for row in rows],
+                refund_ids=[row.refund_id for row in rows],
+                decline_codes=[row.decline_code for row in rows],
+                last_errors=[row.last_error[:200] for row in rows],
+                same_errors=[row.same_error for row in rows],
+            )
+
+    def peek_due_calls(self, limit: int) -> list[TimerRow]:
+        rows = self.run(SQL["select_due_calls"], limit=limit).fetchall()
+        return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in rows]
