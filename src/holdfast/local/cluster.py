@@ -14,14 +14,13 @@ from pathlib import Path
 
 from holdfast.local import processes
 from holdfast.local.binaries import bin_folder
-from holdfast.local.processes import Account
+from holdfast.local.processes import Account, LaunchFailed
 
 MAJOR = "18"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-_HELD_WAIT_S = 20.0
 
 
-class PostgresFailed(Exception):
+class PostgresFailed(LaunchFailed):
     """The embedded server could not be made or started; says what PostgreSQL said."""
 
 
@@ -37,12 +36,14 @@ class Cluster:
     user can so use a folder below one that only root enters.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience_s: float) -> None:
+        """Take the folder; a server that is just going down on it is waited for, `patience_s` at most."""
         self.folder = folder.absolute()
         self.account = _account(self.folder)
         self.programs = bin_folder(self.account)
-        self.descriptor = _create(self) if _is_empty(self.folder) else _hold(self.folder)
-        _forget_dead_server(self.folder)
+        self.descriptor = (
+            _create(self, patience_s) if _is_empty(self.folder) else _continue(self.folder, patience_s)
+        )
 
     @property
     def path(self) -> str:
@@ -81,10 +82,9 @@ def _is_empty(folder: Path) -> bool:
     return False
 
 
-def _hold(folder: Path) -> int:
-    """Open the folder and lock it; a server that is going down at this moment is waited for."""
+def _hold(folder: Path, patience_s: float) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    deadline = time.monotonic() + _HELD_WAIT_S
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,11 +97,21 @@ def _hold(folder: Path) -> int:
             return descriptor
 
 
-def _create(cluster: Cluster) -> int:
+def _continue(folder: Path, patience_s: float) -> int:
+    descriptor = _hold(folder, patience_s)
+    try:
+        _forget_dead_server(folder)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _create(cluster: Cluster, patience_s: float) -> int:
     """Make the cluster beside its place and move it there, so that a half-made one never has its name."""
     unfinished = cluster.folder.with_name(cluster.folder.name + ".unfinished")
     unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = _hold(unfinished)
+    descriptor = _hold(unfinished, patience_s)
     try:
         _fill(cluster, unfinished, descriptor)
     except BaseException:

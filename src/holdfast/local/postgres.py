@@ -1,4 +1,4 @@
-"""A PostgreSQL 18 server of our own, on the loopback address, that dies with the thread that started it.
+"""A PostgreSQL 18 server of our own, on the loopback address, that dies with the process that started it.
 
 Durable like any other (fsync and synchronous_commit on). No tables here: each service migrates its own.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from threading import Event
 from typing import Self
 
 import psycopg
@@ -29,7 +30,6 @@ class EmbeddedPostgres:
     """One server on one data folder, which is made when it is missing and continued when it is there.
 
     `port=None` draws a free one at the first start and keeps it. `settings` override `machine_settings`.
-    Start it from a thread that lives as long as the server should: it is stopped when that thread ends.
     As root the server runs as the folder's owner, or nobody: PostgreSQL refuses root.
     """
 
@@ -47,35 +47,49 @@ class EmbeddedPostgres:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 300.0) -> None:
+    def start(self, timeout_s: float = 300.0, given_up: Event | None = None) -> None:
         """Return when the server takes connections; raises PostgresFailed (AlreadyRunning) with its words.
 
-        The timeout is long because a server that was killed first replays its log.
+        The timeout is long because a server that was killed first replays its log; `given_up` ends the wait.
+        """
+        drawn = self._port is None
+        for _ in range(_PORT_DRAWS if drawn else 1):
+            log_start = self.log.stat().st_size if self.log.exists() else 0
+            self.launch(patience_s=10.0)
+            if self._await_ready(timeout_s, given_up or Event()):
+                return
+            if not drawn or processes.is_free(self.port):
+                break
+            self._port = None  # somebody else took it in between
+        raise PostgresFailed(f"PostgreSQL did not start on {self.data_dir}: {self._log_since(log_start)}")
+
+    def launch(self, patience_s: float = 1.0) -> subprocess.Popen[bytes]:
+        """Start the server's process and don't wait for it; raises PostgresFailed (AlreadyRunning).
+
+        The patience is for an earlier server that is just going down on this folder.
         """
         if self.running:
             raise AlreadyRunning(f"this server is running on {self.data_dir}")
+        if self._port is None:
+            self._port = processes.free_ports(1)[0]
+        elif not processes.is_free(self._port):
+            raise PostgresFailed(f"port {self._port} is taken")
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        drawn = self._port is None
-        for _ in range(_PORT_DRAWS if drawn else 1):
-            port = processes.free_port() if self._port is None else self._port
-            if not processes.is_free(port):
-                raise PostgresFailed(f"port {port} is taken")
-            log_start = self.log.stat().st_size if self.log.exists() else 0
-            process = self._spawn(port)
-            if self._await_ready(process, port, timeout_s):
-                self._process, self._port = process, port
-                return
-            if processes.is_free(port):
-                break
-        raise PostgresFailed(f"PostgreSQL did not start on {self.data_dir}: {self._log_since(log_start)}")
+        self._process = self._spawn(self._port, patience_s)
+        return self._process
 
-    def stop(self, timeout_s: float = 60.0) -> None:
-        """Shut down fast: open transactions are rolled back, the next start needs no recovery."""
-        self._end(signal.SIGINT, timeout_s)
+    def stop(self, timeout_s: float = 60.0, hurry: Event | None = None) -> None:
+        """Shut down fast: open transactions are rolled back, the next start needs no recovery.
+
+        Immediately, like `kill_immediate`, after the timeout or as soon as `hurry` is set.
+        """
+        if self._process is not None:
+            processes.end([self._process], signal.SIGINT, timeout_s, signal.SIGQUIT, hurry)
 
     def kill_immediate(self, timeout_s: float = 60.0) -> None:
         """Shut down immediately, as a crash would: the next start recovers from the log."""
-        self._end(signal.SIGQUIT, timeout_s)
+        if self._process is not None:
+            processes.end([self._process], signal.SIGQUIT, timeout_s, signal.SIGKILL)
 
     @property
     def running(self) -> bool:
@@ -88,23 +102,24 @@ class EmbeddedPostgres:
         return self._port
 
     @property
-    def pid(self) -> int:
+    def process(self) -> subprocess.Popen[bytes]:
+        """The postmaster."""
         if self._process is None:
             raise PostgresFailed("the server has not been started yet")
-        return self._process.pid
+        return self._process
 
     def dsn(self, database: str) -> str:
         return f"postgresql://postgres@{processes.HOST}:{self.port}/{database}"
 
     def ensure_database(self, name: str) -> None:
         """Create this database unless it is there."""
-        with self._connect(self.port) as connection:
+        with _connect(self.port) as connection:
             if connection.execute(_statement("find_database"), [name]).fetchone() is None:
                 connection.execute(_statement("create_database").format(name=sql.Identifier(name)))
 
     def drop_database(self, name: str) -> None:
         """Drop this database, ending the sessions on it."""
-        with self._connect(self.port) as connection:
+        with _connect(self.port) as connection:
             connection.execute(_statement("drop_database").format(name=sql.Identifier(name)))
 
     def __enter__(self) -> Self:
@@ -114,8 +129,8 @@ class EmbeddedPostgres:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _spawn(self, port: int) -> subprocess.Popen[bytes]:
-        cluster = Cluster(self.data_dir)
+    def _spawn(self, port: int, patience_s: float) -> subprocess.Popen[bytes]:
+        cluster = Cluster(self.data_dir, patience_s)
         try:
             settings = machine_settings(self.data_dir) | self._settings
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -135,46 +150,20 @@ class EmbeddedPostgres:
         finally:
             cluster.close()
 
-    def _await_ready(self, process: subprocess.Popen[bytes], port: int, timeout_s: float) -> bool:
+    def _await_ready(self, timeout_s: float, given_up: Event) -> bool:
+        """Wait for the first connection; False when the server ended instead, by itself or for being slow."""
         deadline = time.monotonic() + timeout_s
-        while process.poll() is None:
-            try:
-                self._connect(port).close()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    process.send_signal(signal.SIGQUIT)
-                    process.wait()
-                time.sleep(0.02)
-            else:
+        while self.running:
+            if accepts_connections(self.port):
                 return True
+            if given_up.wait(0.02) or time.monotonic() > deadline:
+                self.kill_immediate()
         return False
 
     def _log_since(self, position: int) -> str:
         with self.log.open("rb") as log:
             log.seek(position)
             return log.read()[-2000:].decode(errors="replace").strip() or f"see {self.log}"
-
-    def _connect(self, port: int) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(
-            host=processes.HOST,
-            port=port,
-            user="postgres",
-            dbname="postgres",
-            sslmode="disable",  # whatever PGSSLMODE says: this server has none
-            gssencmode="disable",
-            connect_timeout=10,
-            autocommit=True,
-        )
-
-    def _end(self, how: signal.Signals, timeout_s: float) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(how)
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # its children notice and end by themselves; the next start recovers
-            self._process.wait()
 
 
 def machine_settings(data_dir: Path) -> dict[str, str]:
@@ -194,6 +183,28 @@ def machine_settings(data_dir: Path) -> dict[str, str]:
         "timezone": "UTC",
         "log_timezone": "UTC",
     }
+
+
+def accepts_connections(port: int) -> bool:
+    """Say whether the embedded server on this port lets its user in now."""
+    try:
+        _connect(port).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _connect(port: int) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(
+        host=processes.HOST,
+        port=port,
+        user="postgres",
+        dbname="postgres",
+        sslmode="disable",  # whatever PGSSLMODE says: this server has none
+        gssencmode="disable",
+        connect_timeout=2,
+        autocommit=True,
+    )
 
 
 def _megabytes(count: int) -> str:

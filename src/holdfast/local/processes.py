@@ -9,8 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
@@ -19,6 +23,8 @@ HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_768)
 _TETHER = Path(__file__).with_name("tether.py")
 _LINUX = sys.platform == "linux"
+_FIRM_S = 3.0
+_GLANCE_S = 0.01
 
 
 class Account(NamedTuple):
@@ -26,6 +32,10 @@ class Account(NamedTuple):
 
     uid: int
     gid: int
+
+
+class LaunchFailed(Exception):
+    """A program could not be started; the same call may succeed later."""
 
 
 def start(
@@ -38,25 +48,59 @@ def start(
     pass_fds: Sequence[int] = (),
     parent_death_signal: bool = _LINUX,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` (absolute path first) in its own session; it gets `death_signal` when its parent dies.
+    """Start `command` (absolute path first) in its own session; it gets `death_signal` when we die.
 
-    On Linux the parent is the *thread* that calls this: call it from one that lives as long as the program
-    should. Elsewhere (`parent_death_signal=False`) a watchdog reads a pipe that the returned object holds.
+    Linux's kernel sends it. Elsewhere (`parent_death_signal=False`) a watchdog reads a pipe that the
+    returned object holds. Raises LaunchFailed.
     """
     how = "signal" if parent_death_signal else "pipe"
     numbers = (int(death_signal), os.getpid(), *(account or (-1, -1)))
     tether = [sys.executable, "-I", "-S", str(_TETHER), how, *map(str, numbers)]
-    with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - the command is ours
-            [*tether, *command],
-            stdin=subprocess.DEVNULL if parent_death_signal else subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env=dict(env),
-            cwd="/",
-            pass_fds=pass_fds,
-            start_new_session=True,
-        )
+
+    def spawn() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 - the command is ours
+                [*tether, *command],
+                stdin=subprocess.DEVNULL if parent_death_signal else subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=dict(env),
+                cwd="/",
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+
+    try:
+        return _keeper(os.getpid()).submit(spawn).result()
+    except OSError as error:
+        raise LaunchFailed(f"{command[0]} did not start: {error}") from error
+
+
+@cache
+def _keeper(_pid: int) -> ThreadPoolExecutor:
+    """One thread that lives as long as this process: to the kernel a child's parent is a thread."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
+
+
+def end(
+    programs: Sequence[subprocess.Popen[bytes]],
+    gently: signal.Signals,
+    grace_s: float,
+    firmly: signal.Signals,
+    hurry: Event | None = None,
+) -> None:
+    """End all, side by side, and wait: `gently`, after the grace (or `hurry`) `firmly`, then SIGKILL."""
+    hurry = hurry or Event()
+    steps = ((gently, 0.0 if hurry.is_set() else grace_s), (firmly, _FIRM_S), (signal.SIGKILL, _FIRM_S))
+    for number, patience_s in steps:
+        deadline = time.monotonic() + patience_s
+        alive = [program for program in programs if program.poll() is None]
+        for program in alive:
+            program.send_signal(number)
+        while any(program.poll() is None for program in alive) and time.monotonic() < deadline:
+            if number is gently and hurry.is_set():
+                break
+            time.sleep(_GLANCE_S)
 
 
 def run(
@@ -93,9 +137,14 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on; drawn by chance, so that neighbours rarely draw the same."""
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on; drawn by chance, so that neighbours rarely draw the same."""
+    found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            break
         if is_free(port):
-            return port
-    raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
+            found.append(port)
+    else:
+        raise LaunchFailed(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
+    return found

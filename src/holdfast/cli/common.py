@@ -1,0 +1,33 @@
+"""What all commands share: how they find a platform, how they fail, and their exit codes."""
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+DATA_DEFAULT = Path(".data")
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The platform's data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class ExitCode(IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    CONFLICT = 4
+    UNAVAILABLE = 5
+    INTERRUPTED = 130
+
+
+def note(line: str) -> None:
+    """Tell the person at the terminal something that is no result."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the command's voice
+
+
+def fail(code: ExitCode, line: str) -> NoReturn:
+    """End the command with one line that says why."""
+    note(line)
+    raise typer.Exit(code)

@@ -1,0 +1,26 @@
+"""The `holdfast` command's table of contents; a command's module is imported here, its room inside it."""
+
+import typer
+
+from holdfast.cli import platform, serve, token
+
+app = typer.Typer(
+    name="holdfast",
+    help="The checkout of a community platform that loses nothing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(platform.up)
+app.command("status")(platform.status)
+app.command("down")(platform.down)
+app.command("token")(token.token)
+app.command("serve")(serve.serve)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

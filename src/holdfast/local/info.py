@@ -1,0 +1,109 @@
+"""What a running platform says of itself in platform.json, and whether its processes are ready.
+
+Read by every command that finds a platform by its data folder; written by platform.py alone.
+"""
+
+import http.client
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from holdfast.local.layout import DataFolder, NotRunning, holder
+from holdfast.local.postgres import accepts_connections
+from holdfast.local.processes import HOST
+
+POSTGRES = "postgres"
+
+
+class BusInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    kind: Literal["postgres", "kafka"]
+    dsn: str | None = None
+    bootstrap: str | None = None
+
+
+class PostgresInfo(msgspec.Struct, frozen=True):
+    port: int
+    pid: int
+    restarts: int
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres@{HOST}:{self.port}/{database}"
+
+
+class ServiceInfo(msgspec.Struct, frozen=True):
+    """One process. `dsn` is None for the payment provider, which keeps its own ledger file."""
+
+    port: int
+    url: str
+    dsn: str | None
+    pid: int
+    restarts: int
+
+
+class PlatformInfo(msgspec.Struct, frozen=True):
+    """platform.json. `pid` is the supervisor's; `hints` the folder of the bus's datagram sockets."""
+
+    pid: int
+    started_at: str
+    data: str
+    bus: BusInfo
+    hints: str
+    postgres: PostgresInfo
+    services: Mapping[str, ServiceInfo]
+    version: int = 1
+
+    @property
+    def folder(self) -> DataFolder:
+        return DataFolder(Path(self.data))
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    name: str
+    pid: int
+    port: int
+    ready: bool
+    restarts: int
+
+
+def find(data_dir: Path) -> PlatformInfo:
+    """Return the platform that runs on this data folder; raises NotRunning."""
+    folder = DataFolder(data_dir)
+    pid = holder(folder)
+    if pid is None:
+        raise NotRunning(
+            f"no platform is running on {folder.root} (start one: holdfast up --data {data_dir})"
+        )
+    try:
+        return msgspec.json.decode(folder.platform.read_bytes(), type=PlatformInfo)
+    except FileNotFoundError:
+        raise NotRunning(f"the platform on {folder.root} (pid {pid}) is just starting or stopping") from None
+
+
+def survey(info: PlatformInfo) -> list[ProcessStatus]:
+    """Ask every process whether it is ready; takes at most two seconds, however many hang."""
+    with ThreadPoolExecutor(len(info.services) + 1) as pool:
+        postgres_ready = pool.submit(accepts_connections, info.postgres.port)
+        services_ready = {name: pool.submit(answers_ready, each.port) for name, each in info.services.items()}
+    server = info.postgres
+    return [
+        ProcessStatus(POSTGRES, server.pid, server.port, postgres_ready.result(), server.restarts),
+        *(
+            ProcessStatus(name, each.pid, each.port, services_ready[name].result(), each.restarts)
+            for name, each in info.services.items()
+        ),
+    ]
+
+
+def answers_ready(port: int) -> bool:
+    """Say whether the process on this port answers 200 to /readyz within two seconds."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=2.0)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,75 @@
+"""The keys of a data folder: who may call the platform, and how its payment gateway shows itself.
+
+Verifying tokens is the services' (runtime); the private key never leaves this folder.
+"""
+
+import json
+import secrets
+import time
+import warnings
+from pathlib import Path
+
+from joserfc import jwt
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import KeyParameters, KeySet, OKPKey
+
+ISSUER = AUDIENCE = "holdfast"
+SHOPPER_SCOPE = "checkout:write"
+OPERATOR_SCOPE = "ops:read ops:act"
+
+
+class NoKeys(Exception):
+    """This data folder has no keys: no platform was ever started on it."""
+
+
+class Keys:
+    """The key files of one folder; `ensure` makes what is missing and never replaces one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.signing = folder / "signing.json"
+        self.public = folder / "jwks.json"
+        self.provider = folder / "provider.key"
+
+    def ensure(self) -> None:
+        if not self.signing.exists():
+            parameters: KeyParameters = {"use": "sig", "alg": "EdDSA"}
+            key = OKPKey.generate_key("Ed25519", parameters, private=True, auto_kid=True)
+            _write(self.signing, json.dumps(key.as_dict(private=True)))
+        if not self.public.exists():
+            _write(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
+        if not self.provider.exists():
+            _write(self.provider, f"sk_test_{secrets.token_hex(24)}")
+
+    def token(self, user: str, *, operator: bool = False, ttl_s: int = 8 * 3600) -> str:
+        """Return a signed token for this user; raises NoKeys."""
+        key = self._key()
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": user,
+            "scope": OPERATOR_SCOPE if operator else SHOPPER_SCOPE,
+            "iat": now,
+            "nbf": now,
+            "exp": now + ttl_s,
+        }
+        header = {"alg": "EdDSA", "typ": "JWT", "kid": key.kid}
+        with warnings.catch_warnings():
+            # RFC 9864 renames EdDSA to Ed25519; most verifiers know only the old name yet.
+            warnings.simplefilter("ignore", SecurityWarning)
+            return jwt.encode(header, claims, key, algorithms=["EdDSA"])
+
+    def _key(self) -> OKPKey:
+        try:
+            return OKPKey.import_key(json.loads(self.signing.read_text()))
+        except FileNotFoundError:
+            raise NoKeys(f"no keys in {self.signing.parent}: start a platform there first") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a private file that has its name only when it is whole."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(text)
+    unfinished.rename(path)

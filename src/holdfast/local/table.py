@@ -1,0 +1,101 @@
+"""The process table: which processes a platform has, and what each is told by its environment.
+
+Starting them is the supervisor's; what they make of it is theirs.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from holdfast.contracts import topics
+from holdfast.local.info import BusInfo
+from holdfast.local.keys import Keys
+from holdfast.local.layout import DataFolder
+from holdfast.local.processes import HOST
+
+PROVIDER = "payment-provider"
+NAMES = (PROVIDER, *topics.SERVICES)
+
+
+class Row(NamedTuple):
+    """One process: its command (absolute path first), and what is added to the inherited environment."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+
+
+class Plan(NamedTuple):
+    """What the table is made from: it decides nothing that is in here."""
+
+    folder: DataFolder
+    ports: Mapping[str, int]
+    dsn: Callable[[str], str]  # of a database
+    bus: BusInfo
+    hints: str
+
+    def url(self, name: str) -> str:
+        return f"http://{HOST}:{self.ports[name]}"
+
+
+def database(service: str) -> str:
+    """Return the name of a service's database."""
+    return service.replace("-", "_")
+
+
+def partitions(bus: BusInfo) -> int:
+    return topics.PARTITIONS_EMBEDDED if bus.kind == "postgres" else topics.PARTITIONS
+
+
+def processes(plan: Plan) -> list[Row]:
+    """Return every process of the platform, in starting order."""
+    return [_row(PROVIDER, _provider(plan)), *(_row(name, _service(name, plan)) for name in topics.SERVICES)]
+
+
+def _row(name: str, env: Mapping[str, str]) -> Row:
+    return Row(name, (sys.executable, "-P", "-m", "holdfast.cli.main", "serve", name), env)
+
+
+def _provider(plan: Plan) -> dict[str, str]:
+    return {
+        "PROVIDER_HTTP_HOST": HOST,
+        "PROVIDER_HTTP_PORT": str(plan.ports[PROVIDER]),
+        "PROVIDER_LEDGER": str(plan.folder.ledger),
+        "PROVIDER_KEY_FILE": str(Keys(plan.folder.keys).provider),
+    }
+
+
+def _service(name: str, plan: Plan) -> dict[str, str]:
+    return {
+        "HOLDFAST_DSN": plan.dsn(database(name)),
+        "HOLDFAST_HTTP_HOST": HOST,
+        "HOLDFAST_HTTP_PORT": str(plan.ports[name]),
+        "HOLDFAST_JWKS": str(Keys(plan.folder.keys).public),
+        "HOLDFAST_PARTITIONS": str(partitions(plan.bus)),
+        **_bus(plan),
+        **_neighbours(name, plan),
+    }
+
+
+def _bus(plan: Plan) -> dict[str, str]:
+    if plan.bus.kind == "kafka":
+        return {"HOLDFAST_BUS": "kafka", "HOLDFAST_KAFKA_BOOTSTRAP": plan.bus.bootstrap or ""}
+    return {
+        "HOLDFAST_BUS": "postgres",
+        "HOLDFAST_BUS_DSN": plan.bus.dsn or "",
+        "HOLDFAST_BUS_HINTS": plan.hints,
+    }
+
+
+def _neighbours(name: str, plan: Plan) -> dict[str, str]:
+    if name == topics.GATEWAY:
+        return {
+            "HOLDFAST_CART_URL": plan.url(topics.CART),
+            "HOLDFAST_ORCHESTRATOR_URL": plan.url(topics.ORCHESTRATOR),
+        }
+    if name == topics.PAYMENT:
+        return {
+            "HOLDFAST_PROVIDER_URL": plan.url(PROVIDER),
+            "HOLDFAST_PROVIDER_KEY_FILE": str(Keys(plan.folder.keys).provider),
+        }
+    return {}
