@@ -1,0 +1,96 @@
+"""Asks one service's HTTP API, and asks again until the answer is definitive or patience is at its end.
+
+What is asked, and what an answer means, belongs to the caller; a request must be safe to repeat.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdfast.local.http_client import ConnectionFailed, HttpClient, Response
+from holdfast.messaging.backoff import backoff_ms
+
+RETRY_BASE_MS = 50
+RETRY_CAP_MS = 2_000
+_NOT_DEFINITIVE = frozenset({429, 500, 502, 503, 504})
+
+
+class Refused(Exception):
+    """A definitive answer that is not the one hoped for; `reason` is the problem's code."""
+
+    def __init__(self, what: str, response: Response) -> None:
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = None
+        fields: dict[str, Any] = problem if isinstance(problem, dict) else {}
+        self.status = response.status
+        self.reason = str(fields.get("code", f"http_{response.status}"))
+        detail = fields.get("detail") or fields.get("title") or ""
+        for error in fields.get("errors") or ():
+            detail = f"{detail} ({error.get('pointer')}: {error.get('detail')})"
+            break
+        super().__init__(f"{what} answered {response.status} {self.reason} {detail}".rstrip())
+
+
+class OutOfPatience(Exception):
+    """No definitive answer came in time: the outcome is unknown."""
+
+
+class ApiClient:
+    """One service. `retries` counts requests that had to be repeated, for any reason."""
+
+    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+        self._http = HttpClient(url)
+        self._timeout_s = timeout_s
+        self.retries = 0
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        until: float,
+        *,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        held_s: float = 0.0,
+    ) -> Response:
+        """Return the first definitive answer, whatever its status. Raises OutOfPatience.
+
+        `until` is a time of the event loop's clock; `held_s`: how long the service may hold its answer back.
+        """
+        fields = {"authorization": f"Bearer {token}", **(headers or {})}
+        content = b""
+        if body is not None:
+            content = msgspec.json.encode(body)
+            fields["content-type"] = "application/json"
+        attempt = 0
+        while True:
+            attempt += 1
+            wait_s = backoff_ms(attempt, RETRY_BASE_MS, RETRY_CAP_MS, path) / 1000
+            try:
+                response = await self._http.request(method, path, fields, content, self._timeout_s + held_s)
+            except ConnectionFailed as error:
+                trouble = str(error)
+            else:
+                if response.status not in _NOT_DEFINITIVE:
+                    return response
+                trouble = f"status {response.status}"
+                wait_s = max(wait_s, _retry_after_s(response))
+            if asyncio.get_running_loop().time() + wait_s > until:
+                raise OutOfPatience(f"{method} {path}: {trouble}, tried {attempt} times")
+            self.retries += 1
+            await asyncio.sleep(wait_s)
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._http.close()
+
+
+def _retry_after_s(response: Response) -> float:
+    """The wait asked for in seconds; 0 where it is missing or a date, which the backoff stands in for."""
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdigit() else 0.0

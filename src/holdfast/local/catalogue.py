@@ -1,0 +1,78 @@
+"""Puts a catalogue and its stock into a platform, through operator endpoints of the services that own them.
+
+Where prices come from is not known here.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from holdfast.local.api_client import ApiClient, Refused
+from holdfast.local.http_client import Response
+
+BATCH = 1_000
+PAGE = 500
+
+
+async def load_prices(
+    cart: ApiClient, token: str, catalogue: Mapping[str, int], currency: str, patience_s: float
+) -> None:
+    """Set the price of every code. Raises Refused and OutOfPatience."""
+    products = [
+        {"sku": sku, "price_minor": minor, "currency": currency} for sku, minor in sorted(catalogue.items())
+    ]
+    until = asyncio.get_running_loop().time() + patience_s
+    for batch in _batches(products):
+        response = await cart.ask("PUT", "/v1/products", token, until, body={"products": batch})
+        _expect_success("the price list", response)
+
+
+async def load_stock(
+    inventory: ApiClient,
+    token: str,
+    skus: Mapping[str, int],
+    pieces: int,
+    patience_s: float,
+    *,
+    only_new: bool,
+) -> None:
+    """Have `pieces` of every code on hand now; with `only_new`, of those only that have no stock row yet.
+
+    The endpoint sets what a code has had in all, so what is reserved and sold already is added.
+    Raises Refused and OutOfPatience.
+    """
+    until = asyncio.get_running_loop().time() + patience_s
+    gone = await _gone(inventory, token, until)
+    stock = [
+        {"sku": sku, "on_hand": pieces + gone.get(sku, 0)}
+        for sku in sorted(skus)
+        if not (only_new and sku in gone)
+    ]
+    for batch in _batches(stock):
+        response = await inventory.ask("PUT", "/v1/stock", token, until, body={"stock": batch})
+        _expect_success("the stock", response)
+
+
+async def _gone(inventory: ApiClient, token: str, until: float) -> dict[str, int]:
+    """Pieces reserved or sold of each code that has a stock row."""
+    gone: dict[str, int] = {}
+    after: str | None = None
+    while True:
+        query = f"?limit={PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
+        response = await inventory.ask("GET", f"/v1/stock{query}", token, until)
+        _expect_success("the stock", response)
+        page: dict[str, Any] = response.json()
+        gone |= {row["sku"]: row["reserved"] + row["sold"] for row in page["items"]}
+        after = page["next"]
+        if not after:
+            return gone
+
+
+def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    return (rows[i : i + BATCH] for i in range(0, len(rows), BATCH))
+
+
+def _expect_success(what: str, response: Response) -> None:
+    if response.status >= 300:
+        raise Refused(what, response)
