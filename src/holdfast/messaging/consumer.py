@@ -75,6 +75,7 @@ class KafkaConsumerManager(Generic[T]):
         self._troubles = 0
         self.counters = Counters()
         self.assigned_once = False
+        self.after_batch: list[Callable[[], None]] = []
 
     @property
     def consumer(self) -> Consumer:
@@ -105,8 +106,7 @@ class KafkaConsumerManager(Generic[T]):
         """Run `work` on the writer, in a transaction of its own; its second value is the future's result."""
         future: Future[Any] = Future()
         self._requests.put((work, future))
-        if self._consumer is not None:
-            self._consumer.wake()
+        self.wake()
         return future
 
     def commit(self, work: Callable[[T], Handled]) -> Committed:
@@ -118,6 +118,16 @@ class KafkaConsumerManager(Generic[T]):
     def partitions(self) -> frozenset[int]:
         """Return the partition numbers whose sagas are this process's to act on by time."""
         return frozenset(place.partition for place in self.consumer.assignment())
+
+    @property
+    def troubles_in_a_row(self) -> int:
+        """Return how many rounds have failed since one succeeded."""
+        return self._troubles
+
+    def wake(self) -> None:
+        """End a poll that is under way. Safe from any thread."""
+        if self._consumer is not None:
+            self._consumer.wake()
 
     def trouble_wait_ms(self) -> int:
         """Return how long to wait before the next round, 0 when all is well."""
@@ -181,6 +191,8 @@ class KafkaConsumerManager(Generic[T]):
         self.counters.parked += committed.parked
         if not records:
             return
+        for wake in self.after_batch:
+            wake()
         offsets = {record.place: record.offset + 1 for record in records}
         crashpoint("offsets.before_commit")
         try:

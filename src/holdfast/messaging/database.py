@@ -140,6 +140,12 @@ class PostgresTransaction:
         if unused:
             self.run(self._kernel["delete_new_fences"], step=step, saga_ids=list(unused))
 
+    def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
+        rows = self.run(
+            self._kernel["select_held_fences"], step=step, from_id=from_id, before_id=before_id, limit=limit
+        )
+        return [row[0] for row in rows.fetchall()]
+
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         if not rows:
             return

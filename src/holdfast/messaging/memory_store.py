@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from holdfast.bus.port import Message
-from holdfast.messaging.fence import Fence
+from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.store import Parked, TimerKey, TimerRow
 
 _GONE: Any = object()
@@ -125,6 +125,14 @@ class MemoryTransaction:
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
         for row in rows:
             self.table("fence")[row.saga_id, step] = row
+
+    def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
+        held = [
+            saga_id
+            for (saga_id, of), row in self.table("fence").items()
+            if of == step and row.state is FenceState.DONE and from_id <= saga_id < before_id
+        ]
+        return sorted(held)[:limit]
 
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         for row in rows:

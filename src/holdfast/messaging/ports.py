@@ -20,11 +20,14 @@ from holdfast.messaging.unit_of_work import UnitOfWork
 T = TypeVar("T", bound=Transaction)
 
 
+T_co = TypeVar("T_co", bound=Transaction, covariant=True)
+
+
 @dataclass(frozen=True)
-class Ports(Generic[T]):
+class Ports(Generic[T_co]):
     """`instance` is unique among all processes that share the database."""
 
-    store: Store[T]
+    store: Store[T_co]
     bus: Bus
     monotonic_ms: Callable[[], int]
     instance: str
@@ -38,6 +41,11 @@ class Parts(Generic[T]):
     unit_of_work: UnitOfWork[T]
     relay: Relay
     manager: KafkaConsumerManager[T]
+    lying_rows: LyingRows
+
+    def outbox_age_ms(self) -> int:
+        """Return the age of the oldest outbox row as last seen, 0 where there was none."""
+        return self.lying_rows.age_ms
 
 
 def assemble(
@@ -60,4 +68,4 @@ def assemble(
         ports.monotonic_ms,
         [lying_rows.chore(), *chores],
     )
-    return Parts(unit_of_work, relay, manager)
+    return Parts(unit_of_work, relay, manager, lying_rows)

@@ -64,8 +64,8 @@ class Relay:
             log.warning("publish_failed", error=str(error), failures=self._failures, batches=len(batches))
             self._give_back(batches)
             return False
-        except MessageRefused as error:
-            log.error("publish_refused", error=str(error), batches=len(batches))
+        except MessageRefused:
+            log.exception("publish_refused", batches=len(batches))
             return self._publish_singly(batches)
         self._failures = 0
         self._done(batches)
@@ -90,6 +90,11 @@ class Relay:
         """Tell whether nothing is queued or under way."""
         with self._ready:
             return not self._waiting and not self._under_way
+
+    def waiting(self) -> int:
+        """Return how many batches are queued or under way."""
+        with self._ready:
+            return len(self._waiting) + len(self._under_way)
 
     def retry_after_ms(self) -> int:
         """Return how long the next attempt waits, 0 where the last one succeeded."""

@@ -78,6 +78,9 @@ class Transaction(Protocol):
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
         """Write each row once; `unused` are locked keys that got none."""
 
+    def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
+        """Return saga ids in this key range whose step is DONE, smallest first."""
+
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         """Insert timers or replace those with the same key."""
 

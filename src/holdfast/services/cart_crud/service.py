@@ -3,9 +3,22 @@
 from holdfast.contracts.topics import CART
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.runtime.process import Service, run
+from holdfast.runtime.settings import ServiceSettings, load
+from holdfast.runtime.wiring import production_ports
 from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
+from holdfast.services.cart_crud.store import PostgresCartTransaction
 
 
 def build(ports: Ports[CartTransaction]) -> Parts[CartTransaction]:
     """Put the service together."""
     return assemble(ports, CART, ParticipantHandler(CartParticipant()))
+
+
+def main() -> int:
+    """Run the process until it is told to stop."""
+    settings = load(ServiceSettings)
+    ports = production_ports(settings, CART, PostgresCartTransaction)
+    parts = build(ports)
+    packages = ("holdfast.messaging", "holdfast.services.cart_crud")
+    return run(Service(CART, settings, ports.bus, parts, packages, closers=[ports.store.close]))

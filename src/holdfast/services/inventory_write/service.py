@@ -1,11 +1,29 @@
 """inventory-write put together from its ports; the same for production and simulation."""
 
 from holdfast.contracts.topics import INVENTORY
+from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.runtime.process import Service, run
+from holdfast.runtime.settings import load
+from holdfast.runtime.wiring import production_ports
 from holdfast.services.inventory_write.handlers import InventoryParticipant, InventoryTransaction
+from holdfast.services.inventory_write.settings import InventorySettings
+from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 
 
-def build(ports: Ports[InventoryTransaction]) -> Parts[InventoryTransaction]:
+def build(
+    ports: Ports[InventoryTransaction], ask_every_ms: int = ASK_EVERY_MS
+) -> Parts[InventoryTransaction]:
     """Put the service together."""
-    return assemble(ports, INVENTORY, ParticipantHandler(InventoryParticipant()))
+    asking = Asking("inventory", ports.partitions, ports.monotonic_ms, ask_every_ms)
+    return assemble(ports, INVENTORY, ParticipantHandler(InventoryParticipant()), chores=[asking.chore()])
+
+
+def main() -> int:
+    """Run the process until it is told to stop."""
+    settings = load(InventorySettings)
+    ports = production_ports(settings, INVENTORY, PostgresInventoryTransaction)
+    parts = build(ports, settings.ask_every_ms)
+    packages = ("holdfast.messaging", "holdfast.services.inventory_write")
+    return run(Service(INVENTORY, settings, ports.bus, parts, packages, closers=[ports.store.close]))

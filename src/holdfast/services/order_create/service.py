@@ -1,11 +1,30 @@
 """order-create put together from its ports; the same for production and simulation."""
 
 from holdfast.contracts.topics import ORDER
+from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.runtime.process import Service, run
+from holdfast.runtime.settings import load
+from holdfast.runtime.wiring import production_ports
 from holdfast.services.order_create.handlers import OrderParticipant, OrderTransaction
+from holdfast.services.order_create.settings import OrderSettings
+from holdfast.services.order_create.store import PostgresOrderTransaction
 
 
-def build(ports: Ports[OrderTransaction], total_max_minor: int) -> Parts[OrderTransaction]:
+def build(
+    ports: Ports[OrderTransaction], total_max_minor: int, ask_every_ms: int = ASK_EVERY_MS
+) -> Parts[OrderTransaction]:
     """Put the service together; an order above `total_max_minor` is refused."""
-    return assemble(ports, ORDER, ParticipantHandler(OrderParticipant(total_max_minor)))
+    asking = Asking("order", ports.partitions, ports.monotonic_ms, ask_every_ms)
+    handler = ParticipantHandler(OrderParticipant(total_max_minor))
+    return assemble(ports, ORDER, handler, chores=[asking.chore()])
+
+
+def main() -> int:
+    """Run the process until it is told to stop."""
+    settings = load(OrderSettings)
+    ports = production_ports(settings, ORDER, PostgresOrderTransaction)
+    parts = build(ports, settings.order_total_max_minor, settings.ask_every_ms)
+    packages = ("holdfast.messaging", "holdfast.services.order_create")
+    return run(Service(ORDER, settings, ports.bus, parts, packages, closers=[ports.store.close]))

@@ -1,0 +1,82 @@
+"""What nobody awaits heals by asking: a step that stays DONE asks how its saga ended.
+
+The orchestrator answers with a confirm, an undo, or nothing while the saga is under way (protocol: asking).
+"""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from holdfast.bus.partitioner import partition_of
+from holdfast.contracts.codec import encode
+from holdfast.contracts.messages import OutcomeRequested
+from holdfast.messaging.consumer import Chore, KafkaConsumerManager
+from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.ids import uuid7_floor
+from holdfast.messaging.store import Transaction
+
+ASK_EVERY_MS = 600_000
+LOOK_EVERY_MS = 2_000
+ROWS_MAX = 500
+
+
+class Asking:
+    """The writer's chore at a participant. One pass over the held rows every `every_ms`, a page at a time.
+
+    Keys are UUIDv7, so a pass reads a key range and needs no other index: from the oldest row that the last
+    pass found held, to those `every_ms` old.
+    """
+
+    def __init__(
+        self, step: str, partitions: int, monotonic_ms: Callable[[], int], every_ms: int = ASK_EVERY_MS
+    ) -> None:
+        self._step = step
+        self._partitions = partitions
+        self._monotonic_ms = monotonic_ms
+        self._every_ms = every_ms
+        self._next_pass_ms = 0
+        self._low = uuid7_floor(0)
+        self._cursor = ""
+        self._oldest_held = ""
+
+    def run(self, manager: "KafkaConsumerManager[Any]") -> None:
+        """Ask for one page of held rows, if a pass is due or under way."""
+        if not self._cursor and self._monotonic_ms() < self._next_pass_ms:
+            return
+        owned = manager.partitions()
+
+        def ask(tx: Transaction) -> Handled:
+            return self._ask(tx, owned)
+
+        manager.commit(ask)
+
+    def chore(self) -> Chore[Any]:
+        """Return this as a chore of the writer."""
+        return Chore("asking", min(LOOK_EVERY_MS, self._every_ms), self.run)
+
+    def _ask(self, tx: Transaction, owned: frozenset[int]) -> Handled:
+        now_ms = tx.now_ms()
+        before = uuid7_floor(now_ms - self._every_ms)
+        held = tx.held_fences(self._step, self._cursor or self._low, before, ROWS_MAX)
+        if held and not self._oldest_held:
+            self._oldest_held = held[0]
+        if len(held) == ROWS_MAX:
+            self._cursor = _after(held[-1])
+        else:
+            self._low = self._oldest_held or before
+            self._cursor = self._oldest_held = ""
+            self._next_pass_ms = self._monotonic_ms() + self._every_ms
+        value = encode(OutcomeRequested(self._step))
+        number = now_ms // self._every_ms
+        return Handled(
+            replies=[
+                Reply(f"{saga_id}:{self._step}:ask:{number}", "OutcomeRequested", saga_id, value)
+                for saga_id in held
+                if partition_of(saga_id.encode(), self._partitions) in owned
+            ]
+        )
+
+
+def _after(saga_id: str) -> str:
+    """Return the next possible key."""
+    return str(UUID(int=UUID(saga_id).int + 1))

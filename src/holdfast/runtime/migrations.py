@@ -1,0 +1,88 @@
+"""Numbered SQL files to a schema: each applied once, in order, under one lock, and never changed after.
+
+The lock is tried in a loop, never waited for: a waiting runner can deadlock with a concurrent index build.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import psycopg
+
+from holdfast.messaging.database import KEEPALIVE, is_trouble
+from holdfast.messaging.store import StoreUnavailable
+
+LOCK_KEY = 0x486F6C6466617374  # "Holdfast"
+TRY_EVERY_S = 0.2
+TRIES_MAX = 300
+
+
+class MigrationChanged(Exception):
+    """A file that was applied before has other content now; the text names it."""
+
+
+class Migration(NamedTuple):
+    name: str
+    text: str
+    checksum: str
+
+
+def load_migrations(packages: Sequence[str]) -> list[Migration]:
+    """Read the migrations of these packages, package by package, in the order of their numbers."""
+    found = []
+    for package in packages:
+        folder = files(package) / "sql" / "migrations"
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+            if entry.name.endswith(".sql"):
+                text = entry.read_text("utf-8")
+                checksum = hashlib.sha256(text.encode()).hexdigest()
+                found.append(Migration(f"{package}/{entry.name}", text, checksum))
+    return found
+
+
+def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object]) -> list[str]:
+    """Apply what is missing and return the names; `pause` waits between tries for the lock.
+
+    Raises StoreUnavailable (try again) and MigrationChanged (never again).
+    """
+    migrations = load_migrations(packages)
+    try:
+        with psycopg.connect(dsn, autocommit=True, **KEEPALIVE) as connection:
+            _lock(connection, pause)
+            return _apply(connection, migrations)
+    except psycopg.Error as error:
+        if is_trouble(error):
+            raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
+        raise
+
+
+def _lock(connection: psycopg.Connection, pause: Callable[[float], object]) -> None:
+    for _ in range(TRIES_MAX):
+        row = connection.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+        if row and row[0]:
+            return
+        pause(TRY_EVERY_S)
+    raise StoreUnavailable("another process has held the migration lock for a minute")
+
+
+def _apply(connection: psycopg.Connection, migrations: Sequence[Migration]) -> list[str]:
+    connection.execute("set lock_timeout = '10s'")
+    connection.execute(
+        "create table if not exists migration"
+        " (name text primary key, checksum text not null, applied_at timestamptz not null default now())"
+    )
+    done: dict[str, str] = dict(connection.execute("select name, checksum from migration").fetchall())
+    applied = []
+    for migration in migrations:
+        if migration.name in done:
+            if done[migration.name] != migration.checksum:
+                raise MigrationChanged(f"{migration.name} was changed after it was applied")
+            continue
+        with connection.transaction():
+            connection.execute(migration.text.encode())
+            connection.execute(
+                "insert into migration (name, checksum) values (%s, %s)", (migration.name, migration.checksum)
+            )
+        applied.append(migration.name)
+    return applied

@@ -1,0 +1,48 @@
+"""/health, /livez, /readyz and /metrics: the same on every service's port.
+
+Liveness looks at this process only; readiness says whether it can do useful work now.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the process says of itself; reasons are empty where all is well."""
+
+    summary: Callable[[], dict[str, Any]]
+    not_alive: Callable[[], list[str]]
+    not_ready: Callable[[], list[str]]
+
+
+def router(health: Health, registry: CollectorRegistry) -> APIRouter:
+    """Make the operations endpoints."""
+    api = APIRouter(include_in_schema=False)
+
+    def answer(reasons: list[str]) -> JSONResponse:
+        return JSONResponse({"ok": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    @api.get("/livez")
+    async def livez() -> JSONResponse:
+        return answer(health.not_alive())
+
+    @api.get("/readyz")
+    async def readyz() -> JSONResponse:
+        return answer(health.not_alive() + health.not_ready())
+
+    @api.get("/health")
+    async def health_() -> JSONResponse:
+        reasons = health.not_alive() + health.not_ready()
+        return JSONResponse({"ok": not reasons, "reasons": reasons, **health.summary()})
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return api

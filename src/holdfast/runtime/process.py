@@ -1,0 +1,241 @@
+"""A service's process: HTTP in the main thread, then schema, topics and loops, as dependencies allow.
+
+Starts with everything down and waits; stops in reverse order, losing nothing that was accepted.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from holdfast import __version__
+from holdfast.bus.port import Bus, BusUnavailable
+from holdfast.contracts.topics import all_topics
+from holdfast.messaging.backoff import backoff_ms
+from holdfast.messaging.ports import Parts
+from holdfast.messaging.store import StoreUnavailable
+from holdfast.runtime.loops import Loop
+from holdfast.runtime.migrations import migrate
+from holdfast.runtime.ops_api import Health, router
+from holdfast.runtime.readings import kernel_readings
+from holdfast.runtime.settings import ServiceSettings
+from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
+
+POLL_S = 0.5
+DRAIN_S = 12.0
+FLUSH_S = 5.0
+READY_AFTER_TROUBLES = 3
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class ExtraLoop:
+    """A loop of the service's own, such as the charge loop; `round_` returns how long to rest."""
+
+    name: str
+    round_: Callable[[], float]
+    woken_by_batches: bool = False
+
+
+@dataclass
+class Service:
+    """Everything that `run` needs to make a process of a service."""
+
+    name: str
+    settings: ServiceSettings
+    bus: Bus
+    parts: Parts[Any]
+    packages: Sequence[str]
+    app: FastAPI = field(default_factory=lambda: FastAPI(openapi_url=None, docs_url=None, redoc_url=None))
+    extra_loops: Sequence[ExtraLoop] = ()
+    registry: CollectorRegistry = field(default_factory=new_registry)
+    closers: Sequence[Callable[[], None]] = ()
+
+
+def run(service: Service) -> int:
+    """Run until a signal or a dead loop; return the exit status."""
+    settings = service.settings
+    configure_logs(service.name, settings.instance, __version__, settings.log_level)
+    return _Process(service).run()
+
+
+class _Process:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._parts = service.parts
+        self._stopping = threading.Event()
+        self._started = threading.Event()
+        self._failed = False
+        self._loops = self._make_loops()
+        self._server = self._make_server()
+
+    def run(self) -> int:
+        starter = threading.Thread(target=self._start, name="starter", daemon=True)
+        starter.start()
+        try:
+            self._server.run()
+        finally:
+            self._stopping.set()
+            starter.join(FLUSH_S)
+            self._stop()
+        return 1 if self._failed else 0
+
+    # -- life
+
+    def _start(self) -> None:
+        """Bring up schema and topics, however long their servers take, then the loops."""
+        try:
+            self._await_dependencies()
+        except Exception:
+            log.exception("start_failed")
+            self._die()
+            return
+        if not self._stopping.is_set():
+            for loop in self._loops:
+                loop.start()
+            self._started.set()
+            log.info("service_started", port=self._service.settings.http_port)
+
+    def _await_dependencies(self) -> None:
+        settings, attempt = self._service.settings, 0
+        while not self._stopping.is_set():
+            try:
+                migrate(settings.dsn, self._service.packages, self._stopping.wait)
+                self._service.bus.create_topics(all_topics(), settings.partitions)
+            except (StoreUnavailable, BusUnavailable) as error:
+                attempt += 1
+                log.warning("dependency_not_there", error=str(error), attempt=attempt)
+                self._stopping.wait(backoff_ms(attempt, 100, 3_000, settings.instance) / 1000)
+            else:
+                return
+
+    def _stop(self) -> None:
+        """Finish the batch under way, flush what it appended, leave the group, close."""
+        deadline = time.monotonic() + DRAIN_S
+        writers, relay = self._loops[:-1], self._loops[-1]
+        if self._started.is_set():
+            for loop in writers:
+                loop.stop()
+            self._parts.manager.wake()
+            for loop in writers:
+                if not loop.join(max(0.1, deadline - time.monotonic())):
+                    log.warning("loop_still_busy", loop=loop.name)
+            self._flush()
+            relay.stop()
+            self._parts.relay.stop()
+            relay.join(FLUSH_S)
+            self._close_manager()
+        self._parts.relay.producer.close()
+        for close in self._service.closers:
+            close()
+        self._service.bus.close()
+        log.info("service_stopped")
+
+    def _flush(self) -> None:
+        deadline = time.monotonic() + FLUSH_S
+        while not self._parts.relay.is_idle() and time.monotonic() < deadline and not self._loops[-1].dead:
+            time.sleep(0.01)  # rows that stay behind lie safely in the outbox
+
+    def _close_manager(self) -> None:
+        try:
+            self._parts.manager.close()
+        except BusUnavailable as error:
+            log.warning("group_not_left", error=str(error))
+
+    def _die(self) -> None:
+        self._failed = True
+        self._server.should_exit = True
+
+    # -- loops
+
+    def _make_loops(self) -> list[Loop]:
+        parts = self._parts
+        extra = [Loop(extra.name, extra.round_, self._die) for extra in self._service.extra_loops]
+        for spec, loop in zip(self._service.extra_loops, extra, strict=True):
+            if spec.woken_by_batches:
+                parts.manager.after_batch.append(loop.wake)
+        writer = Loop("writer", self._writer_round, self._die)
+        return [writer, *extra, Loop("relay", self._relay_round, self._die)]
+
+    def _writer_round(self) -> float:
+        self._parts.manager.step(POLL_S)
+        return self._parts.manager.trouble_wait_ms() / 1000
+
+    def _relay_round(self) -> float:
+        self._parts.relay.step(POLL_S)
+        return 0.0
+
+    # -- what the process says of itself
+
+    def _make_server(self) -> "_Server":
+        service, settings = self._service, self._service.settings
+        service.registry.register(Readings(lambda: kernel_readings(self._parts)))
+        service.app.include_router(
+            router(Health(self._summary, self._not_alive, self._not_ready), service.registry)
+        )
+        config = uvicorn.Config(
+            service.app,
+            host=settings.http_host,
+            port=settings.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            backlog=2048,
+            timeout_keep_alive=75,
+            server_header=False,
+        )
+        return _Server(config, self._stopping)
+
+    def _summary(self) -> dict[str, Any]:
+        counters = self._parts.manager.counters
+        return {
+            "service": self._service.name,
+            "version": __version__,
+            "instance": self._service.settings.instance,
+            "loops": {loop.name: "well" if loop.is_well() else "dead" for loop in self._loops},
+            "handled": counters.handled,
+            "parked": counters.parked,
+            "troubles": counters.troubles,
+            "outbox_waiting": not self._parts.relay.is_idle(),
+        }
+
+    def _not_alive(self) -> list[str]:
+        if not self._started.is_set():
+            return []
+        return [f"loop {loop.name} is dead or stuck" for loop in self._loops if not loop.is_well()]
+
+    def _not_ready(self) -> list[str]:
+        reasons = []
+        if self._stopping.is_set():
+            reasons.append("stopping")
+        if not self._started.is_set():
+            reasons.append("waiting for database and bus")
+        elif not self._parts.manager.assigned_once:
+            reasons.append("no partitions assigned yet")
+        if self._parts.manager.troubles_in_a_row >= READY_AFTER_TROUBLES:
+            reasons.append("database or bus in trouble")
+        return reasons
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but a first signal drains and a second ends the process at once."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._stopping.is_set():
+            os._exit(128 + signal.Signals(sig).value)
+        self._stopping.set()
+        self.should_exit = True

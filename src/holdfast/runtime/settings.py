@@ -1,0 +1,91 @@
+"""Settings that every service has, from `HOLDFAST_...`; a wrong one stops the start and names itself.
+
+The only readers of the environment are settings classes.
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from holdfast.messaging import crashpoints
+from holdfast.messaging.timers import TimerSettings
+
+PREFIX = "HOLDFAST_"
+
+
+class ServiceSettings(BaseSettings):
+    """What a service needs to know of its world."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    dsn: str
+    bus: Literal["postgres", "kafka"] = "postgres"
+    bus_dsn: str = ""
+    bus_hints: Path | None = None
+    bus_lease_s: float = Field(default=10.0, gt=0)
+    kafka_bootstrap: str = ""
+    partitions: int = Field(default=12, ge=1, le=1000)
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(ge=1, le=65535)
+    jwks: Path
+    instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    pool_size: int = Field(default=6, ge=2, le=100)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    crash_at: str = ""
+
+    @model_validator(mode="after")
+    def _bus_is_reachable(self) -> Self:
+        if self.bus == "postgres" and not self.bus_dsn:
+            raise ValueError("HOLDFAST_BUS=postgres needs HOLDFAST_BUS_DSN")
+        if self.bus == "kafka" and not self.kafka_bootstrap:
+            raise ValueError("HOLDFAST_BUS=kafka needs HOLDFAST_KAFKA_BOOTSTRAP")
+        return self
+
+    @model_validator(mode="after")
+    def _arm_crash(self) -> Self:
+        if self.crash_at:
+            name, _, visit = self.crash_at.partition(":")
+            crashpoints.arm(name, int(visit or 1))
+        return self
+
+
+class DeadlineSettings(BaseSettings):
+    """When the orchestrator re-sends and when it loses patience, in milliseconds."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}DEADLINE_", extra="ignore")
+
+    resend_after_ms: int = Field(default=5_000, ge=10)
+    backoff_cap_ms: int = Field(default=30_000, ge=10)
+    patience_ms: int = Field(default=30_000, ge=10)
+    payment_patience_ms: int = Field(default=300_000, ge=10)
+    horizon_ms: int = Field(default=120_000, ge=20)
+
+    def timers(self) -> TimerSettings:
+        """Return these as the kernel wants them; raises ValueError where their order is wrong."""
+        return TimerSettings(
+            resend_after_ms=self.resend_after_ms,
+            backoff_cap_ms=self.backoff_cap_ms,
+            patience_ms=self.patience_ms,
+            patience_of_step_ms={"payment": self.payment_patience_ms},
+            horizon_ms=self.horizon_ms,
+        )
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings_type: type[S]) -> S:
+    """Read settings from the environment; on an error print one line a variable and exit with 2."""
+    try:
+        return settings_type()
+    except ValidationError as error:
+        prefix = str(settings_type.model_config.get("env_prefix", ""))
+        for problem in error.errors(include_input=False, include_url=False):
+            name = f"{prefix}{'_'.join(str(part) for part in problem['loc'])}".upper().rstrip("_")
+            sys.stderr.write(f"configuration error: {name}: {problem['msg']}\n")
+        raise SystemExit(2) from None

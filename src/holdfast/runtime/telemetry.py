@@ -1,0 +1,123 @@
+"""Logs as JSON lines through a queue that never blocks, and the metrics that every service has.
+
+A stopped reader of stdout costs log lines (counted), never a checkout.
+"""
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+LINES_MAX = 10_000
+
+dropped = Counter("log_lines_dropped_total", "Log lines that no reader took in time.", registry=None)
+
+
+class _Lines:
+    """A bounded queue of log lines and the daemon thread that writes them."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[str] = queue.Queue(LINES_MAX)
+        threading.Thread(target=self._write, name="logs", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        try:
+            self._queue.put_nowait(line)
+        except queue.Full:
+            dropped.inc()
+
+    def _write(self) -> None:
+        while True:
+            lines = [self._queue.get()]
+            while len(lines) < 500 and not self._queue.empty():
+                lines.append(self._queue.get_nowait())
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
+
+
+class _QueueLogger:
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self._put = put
+
+    def msg(self, message: str) -> None:
+        self._put(message)
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _StdlibHandler(logging.Handler):
+    """Routes the standard library's records (uvicorn, librdkafka, psycopg) into the same lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger(record.name)
+        error = record.exc_info if record.exc_info and record.exc_info[0] else None
+        logger.log(record.levelno, "library_message", text=record.getMessage()[:2000], exc_info=error)
+
+
+def configure_logs(service: str, instance: str, version: str, level: str) -> None:
+    """Send all logs of this process to stdout, one JSON object a line."""
+    lines = _Lines()
+    structlog.contextvars.bind_contextvars(service=service)
+
+    def stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {**event, "service": service, "instance": instance, "version": version}
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            stamp,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=lambda *_: _QueueLogger(lines.put),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [_StdlibHandler()]
+    root.setLevel(logging.WARNING)
+
+
+class Readings:
+    """A collector over live objects: values are read when scraped, so that hot paths pay nothing."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+def counter(
+    name: str, text: str, values: dict[tuple[str, ...], float], labels: tuple[str, ...] = ()
+) -> Metric:
+    """Make one counter family from label values to values."""
+    family = CounterMetricFamily(name, text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def gauge(name: str, text: str, values: dict[tuple[str, ...], float], labels: tuple[str, ...] = ()) -> Metric:
+    """Make one gauge family from label values to values."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def new_registry() -> CollectorRegistry:
+    """Make the registry of a process; everything in it shows on /metrics."""
+    registry = CollectorRegistry()
+    registry.register(dropped)
+    return registry

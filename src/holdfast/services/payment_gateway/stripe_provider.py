@@ -1,0 +1,178 @@
+"""The payment provider over HTTP, in Stripe's shape: forms out, payment intents and refunds back.
+
+Says of every answer whether it is definitive; anything that is not so is Unknown, whatever it was.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx2
+
+from holdfast.services.payment_gateway.domain import (
+    Answer,
+    Ask,
+    Call,
+    Declined,
+    Payment,
+    Succeeded,
+    Unknown,
+)
+
+CONNECTIONS_MAX = 64
+
+
+class StripeProvider:
+    """A `PaymentProvider`. Makes its calls side by side on an event loop of its own; one thread at a time."""
+
+    def __init__(self, url: str, secret_key: str, timeout_s: float) -> None:
+        self._runner = asyncio.Runner()
+        self._url = url
+        self._secret_key = secret_key
+        self._timeout_s = timeout_s
+        self._client: httpx2.AsyncClient | None = None
+
+    def call(self, calls: Sequence[Call]) -> list[Answer]:
+        return self._runner.run(self._call_all(calls))
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._runner.run(self._client.aclose())
+        self._runner.close()
+
+    async def _call_all(self, calls: Sequence[Call]) -> list[Answer]:
+        if self._client is None:
+            self._client = httpx2.AsyncClient(
+                base_url=self._url,
+                headers={"Authorization": f"Bearer {self._secret_key}"},
+                timeout=self._timeout_s,
+                limits=httpx2.Limits(
+                    max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX
+                ),
+                trust_env=False,
+            )
+        return list(await asyncio.gather(*(self._ask(self._client, call) for call in calls)))
+
+    async def _ask(self, client: httpx2.AsyncClient, call: Call) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                match call.ask:
+                    case Ask.CHARGE:
+                        return await self._charge(client, call)
+                    case Ask.REFUND:
+                        return await self._refund(client, call)
+                    case Ask.FIND_CHARGE:
+                        return await self._find_charge(client, call.payment)
+                    case Ask.FIND_REFUND:
+                        return await self._find_refund(client, call.payment)
+        except TimeoutError:
+            return Unknown("timeout")
+        except httpx2.HTTPError as error:
+            return Unknown(f"connection_{type(error).__name__}")
+
+    async def _charge(self, client: httpx2.AsyncClient, call: Call) -> Answer:
+        payment = call.payment
+        form = {
+            "amount": str(payment.amount_minor),
+            "currency": payment.currency.lower(),
+            "payment_method": payment.payment_method,
+            "confirm": "true",
+            "metadata[saga_id]": payment.saga_id,
+        }
+        response = await self._post(client, "/v1/payment_intents", form, call.idempotency_key)
+        if response.status_code == 200:
+            return intent_answer(_json(response))
+        return _refusal(response)
+
+    async def _refund(self, client: httpx2.AsyncClient, call: Call) -> Answer:
+        form = {
+            "payment_intent": call.payment.charge_id,
+            "amount": str(call.payment.amount_minor),
+            "metadata[saga_id]": call.payment.saga_id,
+        }
+        response = await self._post(client, "/v1/refunds", form, call.idempotency_key)
+        if response.status_code == 200:
+            return refund_answer(_json(response))
+        answer = _refusal(response)
+        if isinstance(answer, Declined) and answer.code == "charge_already_refunded":
+            return await self._find_refund(client, call.payment)
+        return answer
+
+    async def _find_charge(self, client: httpx2.AsyncClient, payment: Payment) -> Answer:
+        query = f"metadata['saga_id']:'{payment.saga_id}'"
+        response = await client.get("/v1/payment_intents/search", params={"query": query})
+        if response.status_code != 200:
+            return (
+                _refusal(response) if response.status_code >= 500 else Unknown(f"http_{response.status_code}")
+            )
+        found = [intent_answer(intent) for intent in _json(response).get("data", [])]
+        return _best(found)
+
+    async def _find_refund(self, client: httpx2.AsyncClient, payment: Payment) -> Answer:
+        response = await client.get("/v1/refunds", params={"payment_intent": payment.charge_id})
+        if response.status_code != 200:
+            return Unknown(f"http_{response.status_code}")
+        found = [refund_answer(refund) for refund in _json(response).get("data", [])]
+        return _best([answer for answer in found if isinstance(answer, Succeeded)])
+
+    async def _post(
+        self, client: httpx2.AsyncClient, path: str, form: Mapping[str, str], key: str
+    ) -> httpx2.Response:
+        return await client.post(path, data=dict(form), headers={"Idempotency-Key": key})
+
+
+def intent_answer(intent: Mapping[str, Any]) -> Answer:
+    """Read a payment intent: only its final statuses are definitive."""
+    match intent.get("status"):
+        case "succeeded":
+            return Succeeded(str(intent["id"]))
+        case "canceled":
+            return Declined("canceled", "the payment was canceled")
+        case "requires_payment_method":
+            error = intent.get("last_payment_error") or {}
+            code = str(error.get("decline_code") or error.get("code") or "declined")
+            return Declined(code, str(error.get("message", "")))
+        case status:
+            return Unknown(f"status_{status}")
+
+
+def refund_answer(refund: Mapping[str, Any]) -> Answer:
+    """Read a refund: pending is not an answer yet."""
+    match refund.get("status"):
+        case "succeeded":
+            return Succeeded(str(refund["id"]))
+        case "failed" | "canceled" as status:
+            return Declined(f"refund_{status}", str(refund.get("failure_reason", "")))
+        case status:
+            return Unknown(f"status_{status}")
+
+
+def _refusal(response: httpx2.Response) -> Answer:
+    """Read an error: refusals of the card or of this very request are definitive, all else is not."""
+    status = response.status_code
+    error = _json(response).get("error") or {}
+    kind, code = error.get("type"), str(error.get("decline_code") or error.get("code") or "")
+    if status == 402 and kind == "card_error":
+        return Declined(code or "card_declined", str(error.get("message", "")))
+    if status in (400, 404) and kind == "invalid_request_error":
+        return Declined(code or "invalid_request", str(error.get("message", "")))
+    retry_after = response.headers.get("Retry-After", "")
+    wait_ms = int(retry_after) * 1000 if retry_after.isdigit() and len(retry_after) < 6 else 0
+    return Unknown(f"http_{status}", wait_ms)
+
+
+def _best(found: Sequence[Answer]) -> Answer:
+    """Prefer money that moved over a refusal, and any end over none; nothing found proves nothing."""
+    for kind in (Succeeded, Unknown, Declined):
+        for answer in found:
+            if isinstance(answer, kind):
+                return answer
+    return Unknown("not_found")
+
+
+def _json(response: httpx2.Response) -> dict[str, Any]:
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
