@@ -1,0 +1,69 @@
+"""Keys and tokens of a data folder."""
+
+import json
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from joserfc import jwt
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import KeySet
+
+from holdfast.local.keys import Keys, NoKeys
+
+
+def claims(keys: Keys, token: str) -> dict[str, object]:
+    public = KeySet.import_key_set(json.loads(keys.public.read_text()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jwt.decode(token, public, algorithms=["EdDSA"]).claims
+
+
+def test_a_shoppers_token_is_verified_by_the_public_keys(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    keys.ensure()
+    before = int(time.time())
+    found = claims(keys, keys.token("ada", ttl_s=60))
+    issued = found["iat"]
+    assert isinstance(issued, int)
+    assert before <= issued <= time.time()
+    assert found == {
+        "iss": "holdfast",
+        "aud": "holdfast",
+        "sub": "ada",
+        "scope": "checkout:write",
+        "iat": issued,
+        "nbf": issued,
+        "exp": issued + 60,
+    }
+
+
+def test_an_operators_token_has_the_operators_scopes_and_no_shoppers(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    keys.ensure()
+    assert claims(keys, keys.token("ops", operator=True))["scope"] == "ops:read ops:act"
+
+
+def test_the_public_file_holds_no_private_part_and_names_its_key(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    keys.ensure()
+    (public,) = json.loads(keys.public.read_text())["keys"]
+    assert "d" not in public
+    assert public["kid"] == json.loads(keys.signing.read_text())["kid"]
+
+
+def test_keys_are_for_their_owner_alone_and_stay_what_they_are(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    keys.ensure()
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["jwks.json", "provider.key", "signing.json"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    contents = [file.read_text() for file in files]
+    keys.ensure()
+    assert [file.read_text() for file in files] == contents
+
+
+def test_a_folder_without_keys_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NoKeys, match="start a platform there first"):
+        Keys(tmp_path).token("ada")
