@@ -16,4 +16,4 @@ def serve(name: Annotated[str, typer.Argument(help="A service's name, or payment
     modules["payment-provider"] = "holdfast.payment_provider.main"
     if name not in modules:
         fail(ExitCode.USAGE, f"no service is called {name!r}; there are: {', '.join(sorted(modules))}")
-    import_module(modules[name]).main()
+    raise typer.Exit(import_module(modules[name]).main() or 0)

@@ -1,13 +1,13 @@
 -- The kernel's tables, the same in every service's database.
 
--- One row per committed batch; deleted once published. lz4 because batches repeat themselves.
+-- One row per committed batch; deleted once published, hence not worth the time to compress.
 create table outbox (
     id bigint generated always as identity primary key,
     at timestamptz not null default now(),
     count integer not null check (count > 0),
     batch bytea not null
 );
-alter table outbox alter column batch set compression lz4;
+alter table outbox alter column batch set storage external;
 
 -- What could not be processed, with its original bytes, until an operator decides.
 create table parked (

@@ -28,7 +28,6 @@ create table saga_event (
     primary key (saga_id, seq),
     unique (saga_id, event_id)
 );
-alter table saga_event alter column payload set compression lz4;
 
 create table saga_ignored (
     saga_id uuid not null,
