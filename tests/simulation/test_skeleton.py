@@ -3,7 +3,6 @@
 from uuid import UUID
 
 import pytest
-
 from tests.memory_platform import MemoryPlatform
 
 SAGA = str(UUID(int=7))

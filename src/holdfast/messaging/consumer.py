@@ -236,7 +236,7 @@ class KafkaConsumerManager(Generic[T]):
 
         try:
             self.commit(run)
-        except Exception as error:  # belongs to whoever asked
+        except Exception as error:  # noqa: BLE001 - it goes to whoever asked, who decides
             future.set_exception(error)
         else:
             future.set_result(answer[-1])

@@ -97,7 +97,7 @@ class PostgresTransaction:
     def park(self, rows: Sequence[Parked]) -> None:
         if not rows:
             return
-        unique = {row.record.place + (row.record.offset,): row for row in rows}.values()
+        unique = {(*row.record.place, row.record.offset): row for row in rows}.values()
         self.run(
             self._kernel["park_records"],
             topics=[row.record.topic for row in unique],

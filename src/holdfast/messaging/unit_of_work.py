@@ -57,7 +57,7 @@ class UnitOfWork(Generic[T]):
         self._handler = handler
 
     def run(self, records: Sequence[Record], forget: Sequence[int] = ()) -> Committed:
-        """Process a batch, and delete the outbox rows `forget`; raises StoreUnavailable, or the culprit's error.
+        """Process a batch, delete the outbox rows `forget`; raises StoreUnavailable, or the culprit's error.
 
         Safe to repeat, also after a commit whose answer was lost: history and fence know what was done.
         """

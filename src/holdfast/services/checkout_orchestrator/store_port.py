@@ -32,7 +32,7 @@ class SagaTransaction(Transaction, Protocol):
     """The kernel's transaction and the orchestrator's own tables."""
 
     def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaState]:
-        """Lock these sagas, existing or (where they may be new) not, in sorted order; return those that exist."""
+        """Lock these sagas in sorted order, also new ones where they may be new; return those that exist."""
 
     def processed_event_ids(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Return which of these (saga id, event id) pairs are in the history."""
