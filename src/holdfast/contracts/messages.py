@@ -26,7 +26,7 @@ class Payload(Struct, frozen=True):
     """Base of all payloads; unknown fields are ignored, so that contracts can grow."""
 
 
-class Line(Payload):
+class Line(Payload, frozen=True):
     """One line of a cart snapshot: pieces of a code at the server's price."""
 
     sku: Sku
@@ -37,7 +37,7 @@ class Line(Payload):
 Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_MAX)]
 
 
-class CheckoutInitiated(Payload):
+class CheckoutInitiated(Payload, frozen=True):
     """A shopper's checkout was accepted; carries the whole snapshot. `not_after_ms` is Unix time."""
 
     user_id: Name
@@ -50,12 +50,12 @@ class CheckoutInitiated(Payload):
     not_after_ms: EpochMs
 
 
-class ReserveInventory(Payload):
+class ReserveInventory(Payload, frozen=True):
     lines: Lines
     not_after_ms: EpochMs
 
 
-class ProcessPayment(Payload):
+class ProcessPayment(Payload, frozen=True):
     user_id: Name
     payment_method: Name
     amount_minor: Minor
@@ -63,7 +63,7 @@ class ProcessPayment(Payload):
     not_after_ms: EpochMs
 
 
-class CreateOrder(Payload):
+class CreateOrder(Payload, frozen=True):
     user_id: Name
     currency: Currency
     total_minor: Minor
@@ -71,7 +71,7 @@ class CreateOrder(Payload):
     not_after_ms: EpochMs
 
 
-class ClearCart(Payload):
+class ClearCart(Payload, frozen=True):
     """Take the snapshot's quantities out of the cart. The pivot: it never expires."""
 
     user_id: Name
@@ -80,44 +80,44 @@ class ClearCart(Payload):
     lines: Lines
 
 
-class Nothing(Payload):
+class Nothing(Payload, frozen=True):
     """The payload of messages whose type and saga say all: undos, confirms, `*Compensated`."""
 
 
-class InventoryReserved(Payload):
+class InventoryReserved(Payload, frozen=True):
     pieces: Annotated[int, Meta(ge=1)]
 
 
-class PaymentProcessed(Payload):
+class PaymentProcessed(Payload, frozen=True):
     charge_id: Name
     amount_minor: Minor
     currency: Currency
 
 
-class OrderCreated(Payload):
+class OrderCreated(Payload, frozen=True):
     order_id: Name
 
 
-class CartCleared(Payload):
+class CartCleared(Payload, frozen=True):
     """`version_left` is the version that the cart was left at."""
 
     version_left: Version
 
 
-class Refused(Payload):
+class Refused(Payload, frozen=True):
     """Why a step was refused: a code for programs, a sentence for people."""
 
     reason: Reason
     detail: Detail = ""
 
 
-class OutcomeRequested(Payload):
+class OutcomeRequested(Payload, frozen=True):
     """A participant asks how the saga ended, for a step that it still holds."""
 
     step: Name
 
 
-class CheckoutCompleted(Payload):
+class CheckoutCompleted(Payload, frozen=True):
     """The final event of a paid order. `saga_version` orders status events of one saga."""
 
     order_id: Name
@@ -127,7 +127,7 @@ class CheckoutCompleted(Payload):
     saga_version: Version
 
 
-class CheckoutFailed(Payload):
+class CheckoutFailed(Payload, frozen=True):
     """The final event of an undone checkout. `saga_version` orders status events of one saga."""
 
     reason: Reason
