@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import platform, serve, token
+from holdfast.cli import platform, replay, serve, token
 
 app = typer.Typer(
     name="holdfast",
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command("up")(platform.up)
 app.command("status")(platform.status)
 app.command("down")(platform.down)
+app.command("replay")(replay.replay)
 app.command("token")(token.token)
 app.command("serve")(serve.serve)
 

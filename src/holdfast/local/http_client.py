@@ -8,13 +8,17 @@ import json
 import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
 
 class ConnectionFailed(Exception):
     """No whole answer came: whether the request had its effect is unknown."""
+
+
+class BadAddress(Exception):
+    """This is no http address; the text says which."""
 
 
 class Response(NamedTuple):
@@ -36,11 +40,10 @@ class HttpClient:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"not an http address: {url}")
+        """Connects at the first request. Raises BadAddress."""
+        parts = _split(url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._host = parts.hostname
+        self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
         self._prefix = parts.path.rstrip("/")
         self._host_header = parts.netloc.rpartition("@")[2]
@@ -153,3 +156,14 @@ class _Connection(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionFailed(reason))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise BadAddress(f"not an http address: {url} ({error})") from None
+    if not sound:
+        raise BadAddress(f"not an http address: {url}")
+    return parts

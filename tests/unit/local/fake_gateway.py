@@ -22,10 +22,7 @@ class Request(NamedTuple):
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: Any
-
-    @property
-    def user(self) -> str:
-        return self.headers["authorization"].removeprefix("Bearer ")
+    user: str
 
 
 class Answer(NamedTuple):
@@ -50,10 +47,14 @@ class Checkout:
 
 @dataclass
 class FakeGateway:
-    """`fault` is asked for every request; `early` is how often a status is answered before its saga ended."""
+    """`fault` is asked for every request; `early` is how often a status is answered before its saga ended.
+
+    `user_of` says whose a bearer token is.
+    """
 
     fault: Callable[[Request], Fault | None] = lambda _: None
     early: int = 0
+    user_of: Callable[[str], str] = lambda token: token
     prices: dict[str, int] = field(default_factory=dict)
     stock: dict[str, dict[str, Any]] = field(default_factory=dict)
     carts: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class FakeGateway:
         self.connections += 1
         try:
             while not reader.at_eof():
-                answer = await self._answer(await _read(reader))
+                answer = await self._answer(await _read(reader, self.user_of))
                 if answer is None:
                     break
                 writer.write(_bytes(answer))
@@ -191,13 +192,20 @@ class FakeGateway:
             self.carts[checkout.cart_id] = {}
 
 
-async def _read(reader: asyncio.StreamReader) -> Request:
+async def _read(reader: asyncio.StreamReader, user_of: Callable[[str], str]) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, target, _ = head[0].split(" ")
     headers = dict(line.split(": ", 1) for line in head[1:] if line)
     body = await reader.readexactly(int(headers["content-length"]))
     parts = urlsplit(target)
-    return Request(method, parts.path, parse_qs(parts.query), headers, json.loads(body) if body else None)
+    return Request(
+        method,
+        parts.path,
+        parse_qs(parts.query),
+        headers,
+        json.loads(body) if body else None,
+        user_of(headers["authorization"].removeprefix("Bearer ")),
+    )
 
 
 def _bytes(answer: Answer) -> bytes:

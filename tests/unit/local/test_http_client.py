@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from holdfast.local.http_client import ConnectionFailed, HttpClient
+from holdfast.local.http_client import BadAddress, ConnectionFailed, HttpClient
 
 Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-length: 2\r\n\r\nhi"
@@ -179,7 +179,7 @@ def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "host:80", "http://"])
+@pytest.mark.parametrize("url", ["ftp://host", "host:80", "http://", "http://host:99999", "http://[::1"])
 def test_an_address_that_is_not_http_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="not an http address"):
+    with pytest.raises(BadAddress, match="not an http address"):
         HttpClient(url)

@@ -1,0 +1,129 @@
+"""One whole replay: the catalogue and its stock into the platform, then every clean invoice through its API.
+
+The parts are `catalogue`, `replay` and `tally`; nothing is printed here.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY
+from holdfast.local.api_client import ApiClient
+from holdfast.local.catalogue import load_prices, load_stock
+from holdfast.local.info import PlatformInfo
+from holdfast.local.keys import Keys
+from holdfast.local.orders import CURRENCY, Orders
+from holdfast.local.replay import Outcome, Plan, replay
+from holdfast.local.tally import Tally, orders_summary
+
+SAMPLE = Path(__file__).with_name("sample") / "online_retail.csv.gz"
+OPERATOR = "replay"
+STOCK_AMPLE = 1_000_000_000
+"""Pieces of each code that no number of replays uses up."""
+
+T = TypeVar("T")
+
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to replay. Without the two operator addresses the catalogue is taken to be there already."""
+
+    keys: Keys
+    gateway: str
+    cart: str | None = None
+    inventory: str | None = None
+
+    @classmethod
+    def of(cls, info: PlatformInfo) -> "Target":
+        services = info.services
+        keys = Keys(info.folder.keys)
+        return cls(keys, services[GATEWAY].url, services[CART].url, services[INVENTORY].url)
+
+
+@dataclass
+class Report:
+    """What a replay did. `late_ms`: how far behind its rate the latest invoice was begun."""
+
+    run: str
+    orders: Orders
+    tally: Tally
+    retries: int = 0
+    late_ms: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The figures for programs."""
+        return {
+            "run": self.run,
+            **self.tally.summary(),
+            "retries": self.retries,
+            "late_ms": self.late_ms,
+            **orders_summary(self.orders),
+        }
+
+
+def fresh_run() -> str:
+    """Make a name that no replay had before."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def is_run_name(name: str) -> bool:
+    """Say whether a run may be called so: the name becomes part of cart ids and idempotency keys."""
+    return _RUN.fullmatch(name) is not None
+
+
+def drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run this on an event loop of its own; SIGINT cancels it and raises KeyboardInterrupt."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+async def replay_orders(
+    target: Target,
+    orders: Orders,
+    plan: Plan,
+    *,
+    stock: int,
+    limit: int | None,
+    ended: Callable[[Outcome], None],
+) -> Report:
+    """Replay the first `limit` invoices and call `ended` after each.
+
+    Raises BadAddress; Refused and OutOfPatience, for the catalogue only.
+    """
+    report = Report(plan.run, orders, Tally())
+    await _load(target, orders, plan, stock)
+
+    def counted(outcome: Outcome) -> None:
+        report.tally.add(outcome)
+        ended(outcome)
+
+    gateway = ApiClient(target.gateway)
+    try:
+        tokens = lru_cache(maxsize=100_000)(target.keys.token)
+        late_s = await replay(orders.invoices[:limit], gateway, tokens, plan, counted)
+    finally:
+        await gateway.close()
+    report.retries, report.late_ms = gateway.retries, round(late_s * 1000, 1)
+    return report
+
+
+async def _load(target: Target, orders: Orders, plan: Plan, stock: int) -> None:
+    token = target.keys.token(OPERATOR, operator=True)
+    if target.cart is not None:
+        cart = ApiClient(target.cart)
+        await load_prices(cart, token, orders.catalogue, CURRENCY, plan.patience_s)
+        await cart.close()
+    if target.inventory is not None:
+        inventory = ApiClient(target.inventory)
+        await load_stock(inventory, token, orders.catalogue, stock, plan.patience_s, only_new=plan.resumed)
+        await inventory.close()
