@@ -1,0 +1,52 @@
+# Everything a newcomer types. Needs Python 3.11 or newer, git and make; all else goes into .venv.
+# Arguments for a command: make up ARGS="--port 9090"
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$each; break; }; done)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Each worker has a PostgreSQL server of its own; tests of one file share what they start.
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help env env-dev run up test lint unit bench kafka clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env:  ## Make the environment in .venv (again only when the lock file changed)
+	@PYTHON="$(PYTHON)" sh scripts/environment.sh requirements.lock
+
+env-dev:
+	@PYTHON="$(PYTHON)" sh scripts/environment.sh requirements-dev.lock
+
+run: env  ## Start a platform, replay the sample orders, audit the books, stop
+	@exec $(BIN)/holdfast run $(ARGS)
+
+up: env  ## Start a platform and keep it up until Ctrl-C
+	@exec $(BIN)/holdfast up $(ARGS)
+
+test: lint  ## Lint, types, import rules and every test
+	$(PYTEST) tests -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: env-dev  ## Lint, formatting, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(wildcard src tests scripts benchmarks)
+	$(BIN)/lint-imports
+
+unit: env-dev  ## The tests that start nothing
+	$(PYTEST) tests/unit tests/simulation $(ARGS)
+
+bench: env-dev  ## Measure checkouts a second and their latency on this machine
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+kafka: env-dev  ## Start a real Apache Kafka on the loopback address until Ctrl-C
+	@exec $(BIN)/python -m holdfast.local.kafka $(ARGS)
+
+clean:  ## Remove the environment and caches; data folders (.data) stay
+	rm -rf .venv .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf src/*.egg-info
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
