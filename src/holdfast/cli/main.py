@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import platform, replay, serve, token
+from holdfast.cli import platform, replay, run, serve, token
 
 app = typer.Typer(
     name="holdfast",
@@ -15,6 +15,7 @@ app.command("up")(platform.up)
 app.command("status")(platform.status)
 app.command("down")(platform.down)
 app.command("replay")(replay.replay)
+app.command("run")(run.run)
 app.command("token")(token.token)
 app.command("serve")(serve.serve)
 

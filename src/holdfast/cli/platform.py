@@ -46,12 +46,11 @@ def up(
     keep_up(Platform(data, gateway_port=port, kafka=kafka if bus is BusKind.KAFKA else None, say=note), data)
 
 
-def keep_up(platform: "Platform", data: Path) -> None:
-    """Start this platform, say where it is, and stop it at the first signal (at the second: at once)."""
-    from holdfast.local.platform import BusUnreachable, FolderInUse, NotReady, PortTaken, WrongBus
+def start(platform: "Platform") -> None:
+    """Start this platform, or end the command with one line; then nothing of it is left running."""
+    from holdfast.local.platform import BusUnreachable, FolderInUse, PortTaken, WrongBus
     from holdfast.local.processes import LaunchFailed
 
-    _stop_at_signal(platform)
     try:
         platform.start()
     except (FolderInUse, PortTaken, WrongBus) as error:
@@ -60,6 +59,14 @@ def keep_up(platform: "Platform", data: Path) -> None:
         fail(ExitCode.UNAVAILABLE, str(error))
     except LaunchFailed as error:
         fail(ExitCode.INTERRUPTED if platform.stop_requested else ExitCode.FAILED, str(error))
+
+
+def keep_up(platform: "Platform", data: Path) -> None:
+    """Start this platform, say where it is, and stop it at the first signal (at the second: at once)."""
+    from holdfast.local.platform import NotReady
+
+    _stop_at_signal(platform)
+    start(platform)
     try:
         note(f"Started on {data}; waiting until every process is ready ...")
         while not platform.stop_requested:

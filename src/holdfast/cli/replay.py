@@ -81,7 +81,10 @@ def replay(
     list_rejects(rejects, orders)
     if not orders.invoices:
         fail(ExitCode.NOT_FOUND, f"{file}: no invoice in it can be sold")
-    report = carry_out(target, orders, plan, STOCK_AMPLE if stock is None else stock, limit)
+    try:
+        report = carry_out(target, orders, plan, STOCK_AMPLE if stock is None else stock, limit)
+    except KeyboardInterrupt:
+        fail(ExitCode.INTERRUPTED, f"Interrupted. Go on with it by --run {plan.run}")
     _tell(report, rejects, as_json=as_json)
     raise typer.Exit(ExitCode.FAILED if report.tally.unfinished else ExitCode.DONE)
 
@@ -134,8 +137,6 @@ def carry_out(
         fail(ExitCode.FAILED, f"The catalogue could not be loaded: {error}")
     except OutOfPatience as error:
         fail(ExitCode.UNAVAILABLE, f"The catalogue could not be loaded: {error}")
-    except KeyboardInterrupt:
-        fail(ExitCode.INTERRUPTED, f"Interrupted. Go on with it by --run {plan.run}")
 
 
 def _target(

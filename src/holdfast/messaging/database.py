@@ -21,9 +21,12 @@ from holdfast.messaging.store import Parked, StoreUnavailable, TimerKey, TimerRo
 TROUBLE = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
 """SQLSTATE classes that are the database's trouble, never the message's fault."""
 
+# Batches join a few hundred keys with tables of any size, by `key = any(...)` in every statement. Plans made
+# while tables were empty must stay right when they are full: no sequential scan, no nested loop.
 SESSION = (
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
     " -c client_connection_check_interval=5s -c plan_cache_mode=force_generic_plan"
+    " -c enable_seqscan=off -c enable_nestloop=off -c jit=off"
     " -c default_transaction_isolation=read\\ committed -c timezone=UTC"
 )
 KEEPALIVE: dict[str, Any] = {

@@ -106,15 +106,22 @@ def check(saga: Saga) -> None:
         raise InvalidDefinition(f"{saga.name}: steps must be compensatable, then the pivot, then retriable")
     if ranks.count(1) > 1:
         raise InvalidDefinition(f"{saga.name}: there can be only one pivot")
+    if saga.begins_with not in saga.reactions:
+        raise InvalidDefinition(f"{saga.name}: no reaction to {saga.begins_with}, with which it begins")
     for step in saga.steps:
         _check_step(saga, step)
     states = [saga.initial, saga.compensating, saga.failed_state]
     states += [state for step in saga.steps for state in (step.pending, step.finished)]
     _check_unique(saga, "state", states)
     _check_unique(saga, "step", [step.name for step in saga.steps])
+    kinds = [k for s in saga.steps for k in (s.do, s.done, s.failed, s.undo, s.undone, s.confirm) if k]
+    ends = [saga.begins_with, saga.completed_event, saga.failed_event, saga.outcome_requested]
+    _check_unique(saga, "message", [*kinds, *ends])
 
 
 def _check_step(saga: Saga, step: Step) -> None:
+    if not step.name.isidentifier():
+        raise InvalidDefinition(f"{saga.name}: {step.name!r} is no name; it stands in message ids and columns")
     undoable = step.step_class is StepClass.COMPENSATABLE
     if undoable != (step.undo is not None and step.undone is not None):
         raise InvalidDefinition(f"{saga.name}.{step.name}: exactly compensatable steps have undo and undone")

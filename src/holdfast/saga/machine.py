@@ -114,7 +114,9 @@ class Turn:
         saga = self.saga
         if saga is None:
             return Decision(ignored="unknown_saga", recorded=False)
-        step = self.definition.step_named[fired.step]
+        step = self.definition.step_named.get(fired.step)
+        if step is None:
+            return Decision(ignored="unknown_step", recorded=False)
         if fired.verb is Verb.UNDO:
             return self._send_undo_again(saga, step, fired.overdue)
         awaited, _ = self._awaited(saga)

@@ -10,4 +10,7 @@ from unnest(
     %(saga_ids)b::text[], %(states)b::text[], %(reply_kinds)b::text[], %(replies)b::bytea[],
     %(submitted)b::boolean[], %(undo_requested)b::boolean[]
 ) as u (saga_id, state, reply_kind, reply, submitted, undo_requested)
-where f.saga_id = u.saga_id::uuid and f.step = %(step)s
+where
+    f.saga_id = u.saga_id::uuid
+    and f.step = %(step)s
+    and f.saga_id = any(%(saga_ids)b::text[]::uuid[])

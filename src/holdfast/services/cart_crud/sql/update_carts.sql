@@ -7,4 +7,4 @@ left join (
         with ordinality as x (cart_id, sku, quantity, n)
     group by cart_id
 ) l using (cart_id)
-where c.cart_id = u.cart_id
+where c.cart_id = u.cart_id and c.cart_id = any(%(cart_ids)b::text[])

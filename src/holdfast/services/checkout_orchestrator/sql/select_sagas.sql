@@ -3,4 +3,4 @@ select
     s.reason, s.detail, s.started_ms, s.ended_ms, s.stalled_ms, e.payload
 from saga s
 join saga_event e on e.saga_id = s.saga_id and e.seq = 1
-where s.saga_id = any(%(saga_ids)b::text[]::uuid[])
+where s.saga_id = any(%(saga_ids)b::text[]::uuid[]) and e.saga_id = any(%(saga_ids)b::text[]::uuid[])

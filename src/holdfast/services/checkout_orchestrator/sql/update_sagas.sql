@@ -20,4 +20,7 @@ from unnest(
     saga_id, definition, definition_version, state, version, failed, owed, results, reason, detail,
     started_ms, ended_ms, stalled_ms
 )
-where s.saga_id = u.saga_id::uuid and s.version < u.version
+where
+    s.saga_id = u.saga_id::uuid
+    and s.version < u.version
+    and s.saga_id = any(%(saga_ids)b::text[]::uuid[])
