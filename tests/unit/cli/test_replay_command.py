@@ -1,24 +1,16 @@
 """`holdfast replay` as it is typed: what it prints where, and its exit codes."""
 
-import asyncio
 import json
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from joserfc import jwt
-from joserfc.errors import SecurityWarning
-from joserfc.jwk import KeySet
-from tests.unit.local.fake_gateway import OPERATOR, Answer, FakeGateway
+from tests.unit.cli.fake_platform import FakeData, serving
+from tests.unit.local.fake_gateway import Answer
 from typer.testing import CliRunner, Result
 
 from holdfast.cli.main import app
 from holdfast.local import api_client, info
-from holdfast.local.info import BusInfo, PlatformInfo, PostgresInfo, ServiceInfo
-from holdfast.local.keys import Keys
 from holdfast.local.session import SAMPLE
 
 ORDERS = """InvoiceNo,StockCode,Quantity,UnitPrice,CustomerID
@@ -30,63 +22,14 @@ C4,A,-1,1.00,7
 """
 
 
-class Data:
-    """A data folder whose platform is the fake."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.keys = Keys(folder / "keys")
-        self.keys.signing.parent.mkdir()
-        self.keys.ensure()
-        self.orders = folder / "orders.csv"
+class Data(FakeData):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.orders = root / "orders.csv"
         self.orders.write_text(ORDERS)
-        self.fake = FakeGateway(user_of=self.user_of)
-        self.url = ""
-
-    def user_of(self, token: str) -> str:
-        public = KeySet.import_key_set(json.loads(self.keys.public.read_text()))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)
-            claims = jwt.decode(token, public, algorithms=["EdDSA"]).claims
-        return OPERATOR if "ops:act" in claims["scope"] else str(claims["sub"])
-
-    def find(self, data_dir: Path) -> PlatformInfo:
-        assert data_dir == self.folder
-        service = ServiceInfo(port=0, url=self.url, dsn=None, pid=0, restarts=0)
-        return PlatformInfo(
-            pid=0,
-            started_at="",
-            data=str(self.folder),
-            bus=BusInfo("postgres"),
-            hints="",
-            postgres=PostgresInfo(0, 0, 0),
-            services=dict.fromkeys(("gateway-bff", "cart-crud", "inventory-write"), service),
-        )
 
     def replay(self, *options: object) -> Result:
-        return invoke(self.orders, "--data", self.folder, *options)
-
-
-@contextmanager
-def serving(fake: FakeGateway) -> Iterator[str]:
-    """Serve from a thread, since the command runs an event loop of its own."""
-    addresses: list[str] = []
-    ready, done = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with fake.serving() as url:
-            addresses.append(url)
-            ready.set()
-            await asyncio.get_running_loop().run_in_executor(None, done.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield addresses[0]
-    finally:
-        done.set()
-        thread.join(10)
+        return invoke(self.orders, "--data", self.root, *options)
 
 
 def invoke(*arguments: object) -> Result:
@@ -127,7 +70,7 @@ def test_every_clean_invoice_is_replayed_and_the_figures_are_the_last_line(data:
         "rows_otherwise_priced": 1,
         "rejects": 1,
         "rejects_by_reason": {"cancellation": 1},
-        "rejects_file": str(data.folder / "rejects.csv"),
+        "rejects_file": str(data.root / "rejects.csv"),
     }
     assert set(data.fake.checkouts) == {
         ("customer-7", "mine-1"),
@@ -135,9 +78,9 @@ def test_every_clean_invoice_is_replayed_and_the_figures_are_the_last_line(data:
         ("guest", "mine-3"),
     }
     assert data.fake.prices == {"A": 100, "B": 250}
-    assert (data.folder / "rejects.csv").read_text() == "row,invoice,code,reason\n6,C4,A,cancellation\n"
+    assert (data.root / "rejects.csv").read_text() == "row,invoice,code,reason\n6,C4,A,cancellation\n"
     assert result.stderr.splitlines() == [
-        f"Refused rows: 1, listed in {data.folder / 'rejects.csv'}",
+        f"Refused rows: 1, listed in {data.root / 'rejects.csv'}",
         f"Run mine: 3 checkouts through {data.url}",
     ]
 
@@ -161,11 +104,11 @@ def test_without_a_name_every_replay_is_a_new_run(data: Data) -> None:
 
 
 def test_a_limit_takes_the_first_invoices_and_a_share_of_the_cards_declines(data: Data) -> None:
-    result = data.replay("--json", "--limit", 2, "--decline", "100%", "--rejects", data.folder / "bad.csv")
+    result = data.replay("--json", "--limit", 2, "--decline", "100%", "--rejects", data.root / "bad.csv")
     assert result.exit_code == 0, result.output
     assert figures(result)["states"] == {"FAILED": 2}
     assert sorted(key.rpartition("-")[2] for _, key in data.fake.checkouts) == ["1", "2"]
-    assert (data.folder / "bad.csv").exists()
+    assert (data.root / "bad.csv").exists()
 
 
 def test_a_checkout_that_does_not_end_fails_the_replay_and_is_named(data: Data) -> None:
@@ -228,7 +171,7 @@ def test_a_public_key_signs_nothing(data: Data) -> None:
 
 
 def test_an_address_that_is_none_is_one_line(data: Data) -> None:
-    options = ("--cart-url", data.url, "--inventory-url", data.url, "--rejects", data.folder / "r.csv")
+    options = ("--cart-url", data.url, "--inventory-url", data.url, "--rejects", data.root / "r.csv")
     result = data.replay("--url", "gopher://x", "--token-key", data.keys.signing, *options)
     assert result.exit_code == 2
     assert "not an http address: gopher://x" in result.stderr
@@ -254,7 +197,7 @@ def test_a_file_without_orders_ends_it(data: Data, text: str, code: int, said: s
 
 
 def test_a_rejects_file_that_cannot_be_written_is_one_line(data: Data) -> None:
-    result = data.replay("--rejects", data.folder)
+    result = data.replay("--rejects", data.root)
     assert result.exit_code == 1
     assert "Is a directory" in result.stderr
 

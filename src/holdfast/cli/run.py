@@ -1,0 +1,101 @@
+"""`holdfast run`: a platform, a thousand real orders, the books, and all stopped again."""
+
+import signal
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli import platform as platform_command
+from holdfast.cli import replay as replay_command
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+
+if TYPE_CHECKING:
+    from holdfast.local.platform import Platform
+    from holdfast.local.replay import Plan
+    from holdfast.local.session import Report
+
+STOCK = 2_500
+"""With so many pieces of each code, about one order in twenty-five of the sample finds a shelf empty."""
+
+READY_S = 120.0
+QUIET_S = 120.0
+VIOLATIONS_SHOWN = 20
+_BOOKS = {0: "balance", 3: "nothing to check", 4: "not at rest in time"}
+
+
+def run(
+    *,
+    data: Data = DATA_DEFAULT,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="N", min=1, max=65_535, help="The gateway's; default: a free one."),
+    ] = None,
+    stock: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Pieces of each code on hand at the start.")
+    ] = STOCK,
+    decline: replay_command.Decline = "5%",
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="C", help="At most so many checkouts at once.")
+    ] = replay_command.CONCURRENCY,
+    as_json: Json = False,
+) -> None:
+    """Start a platform, replay the sample orders, check the books, stop everything. Exit 0 if all is well."""
+    from holdfast.local.platform import Platform
+    from holdfast.local.replay import Plan
+    from holdfast.local.session import fresh_run
+
+    plan = Plan(fresh_run(), declined=replay_command.share(decline), concurrency=concurrency)
+    _stop_at_any_signal()
+    try:
+        report, books = _all_of_it(Platform(data, gateway_port=port, say=note), data, plan, stock)
+    except KeyboardInterrupt:
+        fail(ExitCode.INTERRUPTED, "Interrupted; nothing is left running.")
+    _tell(report, books, as_json=as_json)
+    well = books.exit_code == 0 and not report.tally.unfinished
+    raise typer.Exit(ExitCode.DONE if well else ExitCode.FAILED)
+
+
+def _all_of_it(platform: "Platform", data: Path, plan: "Plan", stock: int) -> "tuple[Report, Any]":
+    from holdfast.local.platform import NotReady
+    from holdfast.local.session import SAMPLE, Target
+
+    orders = replay_command.read(SAMPLE)
+    note(f"Starting a platform on {data} ...")
+    platform_command.start(platform)
+    try:
+        platform.wait_ready(READY_S)
+        replay_command.list_rejects(data / "rejects.csv", orders)
+        report = replay_command.carry_out(Target.of(platform.info), orders, plan, stock)
+        note("Checking the books ...")
+        return report, import_module("holdfast.audit").run(data, QUIET_S)
+    except NotReady as error:
+        fail(ExitCode.FAILED, f"{error} after {READY_S:.0f} s; the logs are in {platform.folder.logs}")
+    finally:
+        note("Stopping ...")
+        platform.stop()
+
+
+def _stop_at_any_signal() -> None:
+    """Treat every request to end as Ctrl-C, so that the platform is stopped in order."""
+    signals = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def _tell(report: "Report", books: Any, *, as_json: bool) -> None:
+    from holdfast.cli.report import print_report, problems
+
+    violations = [str(violation) for violation in books.violations]
+    for line in (*problems(report), *violations[:VIOLATIONS_SHOWN]):
+        note(line)
+    if as_json:
+        import json
+
+        figures = report.summary() | {"books": {"exit_code": books.exit_code, "violations": violations}}
+        typer.echo(json.dumps(figures))
+    else:
+        print_report(report, _BOOKS.get(books.exit_code, f"{len(violations)} violations"))
