@@ -22,8 +22,7 @@ class Member(Protocol):
     polling it, as a service does.
     """
 
-    def poll(self, records_max: int = 500) -> list[Record]:
-        """Poll once, for a short time only, so that a scenario can go round its members."""
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]: ...
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
 

@@ -19,7 +19,6 @@ from tests.conformance.harness import Callback
 
 from holdfast.bus.port import Assignment, Bus, Consumer, NotOwner, Record, TopicPartition
 
-POLL_S = 0.05
 Answer = tuple[str, Any]
 
 
@@ -40,8 +39,8 @@ class MemberProcess:
         self._to, self._from = self._process.stdin, self._process.stdout
         self._send((make, arguments, group, tuple(topics)))
 
-    def poll(self, records_max: int = 500) -> list[Record]:
-        records: list[Record] = self._call("poll", records_max, POLL_S)
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        records: list[Record] = self._call("poll", records_max, timeout_s)
         return records
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -66,15 +65,21 @@ class MemberProcess:
 
     def close(self) -> None:
         self._call("close")
-        self._end()
+        self.end()
 
     def callbacks(self) -> list[Callback]:
         heard: list[Callback] = self._call("callbacks")
         return heard
 
     def kill(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Kill the process, if it still runs, and wait for its end."""
         self._process.kill()
-        self._end()
+        self._process.wait(30)
+        self._to.close()
+        self._from.close()
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -95,11 +100,6 @@ class MemberProcess:
     def _send(self, frame: object) -> None:
         pickle.dump(frame, self._to)
         self._to.flush()
-
-    def _end(self) -> None:
-        self._to.close()
-        self._process.wait(30)
-        self._from.close()
 
 
 def serve(calls: BinaryIO, answers: BinaryIO) -> None:

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic
 
+from tests.conformance.harness import Callback, T
+
 from holdfast.bus.memory import MemoryBus, MemoryConsumer, MemoryPublisher
 from holdfast.bus.port import Assignment, Message, Record, TopicPartition
-from tests.conformance.harness import Callback, T
 
 STEP_S = 0.1
 PATIENCE_S = 60.0
@@ -35,8 +36,8 @@ class MemoryMember:
         self._consumer = bus.consumer(group, topics, assignment)
         self._running = True
 
-    def poll(self, records_max: int = 500) -> list[Record]:
-        return self._alive().poll(records_max, 0.05)
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        return self._alive().poll(records_max, timeout_s)
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._alive().commit(offsets)

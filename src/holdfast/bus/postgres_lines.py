@@ -1,0 +1,105 @@
+"""How messages lie in a row of the log: one JSON line each, text where it is text, base64 where it is not.
+
+Knows no SQL; the view `messages` reads the same lines in psql.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from holdfast.bus.port import Message, MessageRefused, Record, TopicPartition
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """Key, value, headers, each as text or (64) as base64; neither means None, of headers: none."""
+
+    k: str | None = None
+    v: str | None = None
+    h: list[tuple[str, str]] = []
+    k64: bytes | None = None
+    v64: bytes | None = None
+    h64: list[tuple[str, bytes]] = []
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Line)
+_NUL = b"\\u0000"  # PostgreSQL has no text with it, so that the view could not show the line
+
+
+class Batch(NamedTuple):
+    """A row of the log as it was fetched."""
+
+    base_offset: int
+    end_offset: int
+    timestamp_ms: int
+    lines: bytes
+
+
+def encode(messages: Sequence[Message]) -> bytes:
+    """Encode the messages of one row. Raises MessageRefused for a header's name that no bus could carry."""
+    try:
+        lines = _encoder.encode_lines([_text_line(message) for message in messages])
+    except UnicodeError:  # bytes that are no text, or a name that is none
+        lines = _NUL
+    if _NUL not in lines:
+        return lines
+    for message in messages:
+        for name, _ in message.headers:
+            if not _is_text(name.encode(errors="surrogatepass")):
+                raise MessageRefused(f"the name of a header is no text: {name!r}")
+    return _encoder.encode_lines([_line(message) for message in messages])
+
+
+def decode(place: TopicPartition, batch: Batch) -> list[Record]:
+    """Return the records of a row."""
+    topic, partition = place
+    base, _, timestamp_ms, lines = batch
+    return [
+        Record(
+            topic,
+            partition,
+            offset,
+            line.k.encode() if line.k is not None else line.k64,
+            line.v.encode() if line.v is not None else line.v64,
+            tuple([(name, text.encode()) for name, text in line.h]) if line.h else tuple(line.h64),
+            timestamp_ms,
+        )
+        for offset, line in enumerate(_decoder.decode_lines(lines), base)
+    ]
+
+
+def _text_line(message: Message) -> _Line:
+    value = message.value
+    return _Line(
+        k=message.key.decode(),
+        v=None if value is None else value.decode(),
+        h=[(name, text.decode()) for name, text in message.headers],
+    )
+
+
+def _line(message: Message) -> _Line:
+    line = _Line()
+    if _is_text(message.key):
+        line.k = message.key.decode()
+    else:
+        line.k64 = message.key
+    if message.value is not None and _is_text(message.value):
+        line.v = message.value.decode()
+    else:
+        line.v64 = message.value
+    if all(_is_text(text) for _, text in message.headers):
+        line.h = [(name, text.decode()) for name, text in message.headers]
+    else:
+        line.h64 = list(message.headers)
+    return line
+
+
+def _is_text(data: bytes) -> bool:
+    if b"\x00" in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""The bus's own tables and topics, made by whoever comes first and checked by everybody.
+
+Never waits for ever: the lock is tried, not awaited. Nothing here runs while messages flow.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import psycopg
+
+from holdfast.bus.port import BusUnavailable
+from holdfast.bus.postgres_session import Connection, connect, statement
+
+_TRY_EVERY_S = 0.05
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,63}")  # also the name of a channel, which has at most 63 bytes
+
+
+class _Migration(NamedTuple):
+    version: int
+    name: str
+    text: bytes
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text).hexdigest()
+
+
+def create_topics(dsn: str, topics: Sequence[str], partitions: int, *, timeout_s: float) -> None:
+    """Create tables and topics that are missing. Raises BusUnavailable; ValueError where a count differs."""
+    for topic in topics:
+        if not _TOPIC.fullmatch(topic):
+            raise ValueError(f"a topic's name has 1 to 63 of the characters A-Z a-z 0-9 . _ -, not {topic!r}")
+    try:
+        with connect(dsn) as connection:
+            if not _is_complete(connection, topics):
+                _create_locked(connection, topics, partitions, time.monotonic() + timeout_s)
+            for topic, there in connection.execute(statement("list_topics")).fetchall():
+                if topic in topics and there != partitions:
+                    raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
+    except psycopg.Error as error:
+        raise BusUnavailable(f"create topics: {error.sqlstate} {str(error).strip()}") from error
+
+
+def _is_complete(connection: Connection, topics: Sequence[str]) -> bool:
+    if _missing(connection):
+        return False
+    there = {topic for topic, _ in connection.execute(statement("list_topics")).fetchall()}
+    return there.issuperset(topics)
+
+
+def _create_locked(connection: Connection, topics: Sequence[str], partitions: int, deadline: float) -> None:
+    while True:
+        with connection.transaction():
+            locked = connection.execute(statement("lock_schema")).fetchone()
+            if locked == (True,):
+                _migrate(connection)
+                connection.execute(
+                    statement("create_topics"), {"topics": list(topics), "partitions": partitions}
+                )
+                connection.execute(statement("create_partitions"), {"topics": list(topics)})
+                return
+        if time.monotonic() > deadline:
+            raise BusUnavailable("create topics: another process holds the lock on the bus's schema")
+        time.sleep(_TRY_EVERY_S)
+
+
+def _migrate(connection: Connection) -> None:
+    missing = _missing(connection)
+    connection.execute(statement("create_versions"))
+    for migration in missing:
+        connection.execute(migration.text)
+        connection.execute(
+            statement("add_version"),
+            {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
+        )
+
+
+def _missing(connection: Connection) -> list[_Migration]:
+    """Return what is still to be applied. Raises ValueError where something else was applied before."""
+    if connection.execute(statement("find_versions")).fetchone() == (False,):
+        return list(_migrations())
+    applied: dict[int, str] = dict(connection.execute(statement("list_versions")).fetchall())
+    for migration in _migrations():
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise ValueError(f"the bus's migration {migration.name} was changed after it had been applied")
+    return [migration for migration in _migrations() if migration.version not in applied]
+
+
+@cache
+def _migrations() -> tuple[_Migration, ...]:
+    files = resources.files("holdfast.bus").joinpath("sql", "migrations").iterdir()
+    found = [(file.name, file.read_bytes()) for file in files if file.name.endswith(".sql")]
+    return tuple(_Migration(int(name[:4]), name, text) for name, text in sorted(found))

@@ -1,0 +1,2 @@
+insert into versions (version, name, checksum)
+values (%(version)b::int4, %(name)b::text, %(checksum)b::text)

@@ -1,0 +1,1 @@
+select to_regclass('versions') is not null

@@ -1,0 +1,2 @@
+select topic, partitions
+from topics

@@ -1,0 +1,3 @@
+select version, checksum
+from versions
+order by version

@@ -1,0 +1,38 @@
+"""The buses that the suite runs on: a fixture each, and one that is each of them in turn."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conformance.harness import Harness
+from tests.conformance.memory_harness import MemoryHarness
+from tests.conformance.postgres_harness import PostgresHarness
+
+
+@pytest.fixture
+def memory_harness() -> MemoryHarness:
+    return MemoryHarness()
+
+
+@pytest.fixture
+def postgres_harness(database: str) -> Iterator[PostgresHarness]:
+    """Hints by datagrams; the folder's path must be short, which pytest's own is not."""
+    with tempfile.TemporaryDirectory() as hints:
+        harness = PostgresHarness(database, Path(hints))
+        yield harness
+        harness.close()
+
+
+@pytest.fixture
+def postgres_notify_harness(database: str) -> Iterator[PostgresHarness]:
+    """Hints by LISTEN/NOTIFY."""
+    harness = PostgresHarness(database, None)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture(params=["memory", "postgres", "postgres_notify"])
+def harness(request: pytest.FixtureRequest) -> Harness:
+    chosen: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return chosen

@@ -1,0 +1,99 @@
+"""The conformance suite on PostgreSQL: members are processes, the test's own connections pass a door."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from tests.conformance.harness import T
+from tests.conformance.member import MemberProcess
+from tests.conformance.tcp_proxy import TcpProxy
+from tests.conformance.threads import PATIENCE_S, InThread
+
+from holdfast.bus.port import Assignment, BusUnavailable, Message
+from holdfast.bus.postgres import PostgresBus, PostgresPublisher
+from holdfast.bus.postgres_consumer import PostgresConsumer
+
+
+def make_bus(dsn: str, hints: Path | None, lease_s: float) -> PostgresBus:
+    return PostgresBus(dsn, hints, lease_s=lease_s)
+
+
+class UncommittedPublish:
+    """A publish whose transaction has taken its offsets and is still open."""
+
+    def __init__(self, publisher: PostgresPublisher, batch: Sequence[Message]) -> None:
+        self._connection = publisher._session._open()
+        self._connection.autocommit = False
+        publisher.publish(batch)
+
+    def finish(self) -> None:
+        self._connection.commit()
+        self._connection.autocommit = True
+
+
+class PostgresHarness:
+    def __init__(self, dsn: str, hints: Path | None, lease_s: float = 2.0) -> None:
+        self.lease_s = lease_s
+        self._dsn = dsn
+        self._hints = hints
+        self._door = TcpProxy(int(conninfo_to_dict(dsn)["port"] or 5432))
+        self.bus = make_bus(make_conninfo(dsn, port=self._door.port), hints, lease_s)
+        self._publishers: list[PostgresPublisher] = []
+        self._consumers: list[PostgresConsumer] = []
+        self._members: list[MemberProcess] = []
+
+    def topic(self, partitions: int = 4) -> str:
+        name = f"topic.{uuid.uuid4().hex[:8]}"
+        self.bus.create_topics([name], partitions)
+        return name
+
+    def group(self) -> str:
+        return f"group-{uuid.uuid4().hex[:8]}"
+
+    def publisher(self) -> PostgresPublisher:
+        self._publishers.append(self.bus.publisher())
+        return self._publishers[-1]
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+    ) -> PostgresConsumer:
+        self._consumers.append(self.bus.consumer(group, topics, assignment))
+        return self._consumers[-1]
+
+    def member(self, group: str, topics: Sequence[str]) -> MemberProcess:
+        member = MemberProcess(make_bus, (self._dsn, self._hints, self.lease_s), group, topics)
+        self._members.append(member)
+        return member
+
+    def until(self, step: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not step():
+            assert time.monotonic() < deadline, "it never came true"
+
+    def aside(self, call: Callable[[], T]) -> InThread[T]:
+        return InThread(call)
+
+    def begin_publish(self, batch: Sequence[Message]) -> UncommittedPublish:
+        return UncommittedPublish(self.publisher(), batch)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        self._door.shut()
+        try:
+            yield
+        finally:
+            self._door.open()
+
+    def close(self) -> None:
+        for member in self._members:
+            member.end()
+        for consumer in self._consumers:
+            with suppress(BusUnavailable):  # the scenario may have closed it, or broken its connection
+                consumer.close()
+        for publisher in self._publishers:
+            publisher.close()
+        self.bus.close()
+        self._door.shut()
