@@ -18,47 +18,56 @@ CONCURRENCY = 32
 CONCURRENCY_AT_RATE = 500
 _PERCENT = re.compile(r"(\d{1,3}(\.\d{1,6})?)%")
 
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Orders as CSV, plain or gzip.")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="The gateway's, for a platform that is not on this machine.")
+]
+TokenKey = Annotated[
+    Path | None, typer.Option("--token-key", metavar="FILE", help="With --url: the private signing key.")
+]
+CartUrl = Annotated[str | None, typer.Option(help="With --url: cart-crud's, to load prices.")]
+InventoryUrl = Annotated[str | None, typer.Option(help="With --url: inventory-write's, to load stock.")]
+Stock = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Pieces of each code on hand; default: ample.")
+]
 Decline = Annotated[
     str, typer.Option("--decline", metavar="N%", help="Share of invoices paid with a declining card.")
+]
+Rate = Annotated[
+    float | None, typer.Option(min=0.001, metavar="R", help="Begin so many a second, come what may.")
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="C", help=f"At most so many at once [{CONCURRENCY}; with --rate 500]."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N invoices.")]
+Patience = Annotated[
+    float, typer.Option(min=0, metavar="S", help="Seconds after which an unanswered checkout is given up.")
+]
+Run = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Go on with the run of this name; default: a new one.")
+]
+Rejects = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where refused rows go [DIR/rejects.csv].")
 ]
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Orders as CSV, plain or gzip.")],
+    file: File,
     *,
     data: Data = DATA_DEFAULT,
-    url: Annotated[
-        str | None, typer.Option("--url", help="The gateway's, for a platform that is not on this machine.")
-    ] = None,
-    token_key: Annotated[
-        Path | None, typer.Option("--token-key", metavar="FILE", help="With --url: the private signing key.")
-    ] = None,
-    cart_url: Annotated[str | None, typer.Option(help="With --url: cart-crud's, to load prices.")] = None,
-    inventory_url: Annotated[
-        str | None, typer.Option(help="With --url: inventory-write's, to load stock.")
-    ] = None,
-    stock: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Pieces of each code on hand; default: ample.")
-    ] = None,
+    url: Url = None,
+    token_key: TokenKey = None,
+    cart_url: CartUrl = None,
+    inventory_url: InventoryUrl = None,
+    stock: Stock = None,
     decline: Decline = "0%",
-    rate: Annotated[
-        float | None, typer.Option(min=0.001, metavar="R", help="Begin so many a second, come what may.")
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="C", help=f"At most so many at once [{CONCURRENCY}; with --rate 500]."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N invoices.")] = None,
-    patience: Annotated[
-        float,
-        typer.Option(min=0, metavar="S", help="Seconds after which an unanswered checkout is given up."),
-    ] = 300.0,
-    run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Go on with the run of this name; default: a new one.")
-    ] = None,
-    rejects: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where refused rows go [DIR/rejects.csv].")
-    ] = None,
+    rate: Rate = None,
+    concurrency: Concurrency = None,
+    limit: Limit = None,
+    patience: Patience = 300.0,
+    run: Run = None,
+    rejects: Rejects = None,
     as_json: Json = False,
 ) -> None:
     """Replay real orders; every clean invoice becomes a checkout. Exit 0 when all of them are terminal."""
