@@ -36,6 +36,16 @@ class InventoryTransaction(Transaction, Protocol):
         """Append movements; a second one of the same saga and direction is an error."""
 
 
+class StockTransaction(InventoryTransaction, Protocol):
+    """What operators' endpoints need besides."""
+
+    def set_initial_stock(self, rows: Collection[tuple[str, int]]) -> None:
+        """Set what codes began with; a known code's shelf changes by the difference."""
+
+    def list_stock(self, after: str, limit: int) -> list[Stock]:
+        """Return a page of stock in the order of codes."""
+
+
 class InventoryParticipant:
     """Reserves on do, releases on undo, sells on confirm."""
 

@@ -4,9 +4,11 @@ from holdfast.contracts.topics import INVENTORY
 from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import load
 from holdfast.runtime.wiring import production_ports
+from holdfast.services.inventory_write.api import app
 from holdfast.services.inventory_write.handlers import InventoryParticipant, InventoryTransaction
 from holdfast.services.inventory_write.settings import InventorySettings
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
@@ -25,5 +27,13 @@ def main() -> int:
     settings = load(InventorySettings)
     ports = production_ports(settings, INVENTORY, PostgresInventoryTransaction)
     parts = build(ports, settings.ask_every_ms)
-    packages = ("holdfast.messaging", "holdfast.services.inventory_write")
-    return run(Service(INVENTORY, settings, ports.bus, parts, packages, closers=[ports.store.close]))
+    service = Service(
+        INVENTORY,
+        settings,
+        ports.bus,
+        parts,
+        ("holdfast.messaging", "holdfast.services.inventory_write"),
+        app=app(ports.store, Authenticator(settings.jwks)),
+        closers=[ports.store.close],
+    )
+    return run(service)
