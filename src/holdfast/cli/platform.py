@@ -79,7 +79,7 @@ def keep_up(platform: "Platform", data: Path) -> None:
                 platform.wait()
         note("Stopping ...")
     finally:
-        platform.stop()
+        platform.stop(keep_folder=True)  # so that `down` waits for this process too
     note("Stopped; nothing is left running.")
 
 

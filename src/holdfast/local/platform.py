@@ -180,8 +180,11 @@ class Platform:
         """Return when a stop is requested."""
         self._stop_requested.wait()
 
-    def stop(self) -> None:
-        """End every process, the last started first, within 15 s; harmless when nothing runs."""
+    def stop(self, *, keep_folder: bool = False) -> None:
+        """End every process, the last started first, within 15 s; harmless when nothing runs.
+
+        `keep_folder`: this process is about to end, and holds the folder until it has.
+        """
         self._supervisor.leave()
         self._end(topics.SERVICES, _SERVICES_GRACE_S)
         self._end([table.PROVIDER], _PROVIDER_GRACE_S)
@@ -190,8 +193,9 @@ class Platform:
             hints.remove(Path(self._plan.hints))
         if self._lock is not None:
             self.folder.platform.unlink(missing_ok=True)
-            self._lock.release()
-            self._lock = None
+            if not keep_folder:
+                self._lock.release()
+                self._lock = None
 
     def __enter__(self) -> Self:
         self.start()
