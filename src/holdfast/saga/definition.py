@@ -121,10 +121,12 @@ def check(saga: Saga) -> None:
 
 def _check_step(saga: Saga, step: Step) -> None:
     if not step.name.isidentifier():
-        raise InvalidDefinition(f"{saga.name}: {step.name!r} is no name; it stands in message ids and columns")
+        raise InvalidDefinition(f"{saga.name}: {step.name!r} is no name; it goes into message ids")
     undoable = step.step_class is StepClass.COMPENSATABLE
-    if undoable != (step.undo is not None and step.undone is not None):
-        raise InvalidDefinition(f"{saga.name}.{step.name}: exactly compensatable steps have undo and undone")
+    if {kind is not None for kind in (step.undo, step.undone, step.confirm)} != {undoable}:
+        raise InvalidDefinition(
+            f"{saga.name}.{step.name}: compensatable steps have undo, undone and confirm, others none of them"
+        )
     if step.step_class is StepClass.RETRIABLE and step.failed is not None:
         raise InvalidDefinition(f"{saga.name}.{step.name}: a retriable step cannot be refused")
     for kind in (step.done, step.failed, step.undone):

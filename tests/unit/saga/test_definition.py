@@ -1,0 +1,107 @@
+"""A definition that contradicts itself is refused when it is made."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tests.unit.saga.trip import FLIGHT, MAIL, TRIP, VISA
+
+from holdfast.saga.definition import InvalidDefinition, Saga, StepClass
+from holdfast.sagas.checkout import CHECKOUT
+
+
+def _hotel(name: str = "hotel") -> dict[str, str]:
+    return {
+        "name": name,
+        "pending": "BOOKING_HOTEL",
+        "finished": "HOTEL_BOOKED",
+        "do": "BookHotel",
+        "done": "HotelBooked",
+        "failed": "HotelFull",
+        "undo": "CancelHotel",
+        "undone": "HotelCanceled",
+        "confirm": "ConfirmHotel",
+    }
+
+
+HOTEL = replace(FLIGHT, **_hotel())  # type: ignore[arg-type]
+REACTIONS = dict(TRIP.reactions) | dict.fromkeys(
+    ("HotelBooked", "HotelFull", "HotelCanceled"), TRIP.reactions["FlightFull"]
+)
+SECOND_VISA = replace(
+    VISA, name="visa_too", pending="P", finished="F", do="AskAgain", done="FlightFull", failed=None
+)
+
+REFUSED: dict[str, tuple[Callable[[], Saga], str]] = {
+    "no steps": (lambda: replace(TRIP, steps=()), "at least one step"),
+    "compensatable after the pivot": (
+        lambda: replace(TRIP, steps=(VISA, FLIGHT)),
+        "must be compensatable, then the pivot",
+    ),
+    "retriable before the pivot": (lambda: replace(TRIP, steps=(MAIL, VISA)), "must be compensatable"),
+    "retriable before compensatable": (lambda: replace(TRIP, steps=(MAIL, FLIGHT)), "must be compensatable"),
+    "two pivots": (lambda: replace(TRIP, steps=(VISA, SECOND_VISA)), "only one pivot"),
+    "no undo": (lambda: replace(TRIP, steps=(replace(FLIGHT, undo=None),)), "trip.flight: compensatable"),
+    "no undone": (lambda: replace(TRIP, steps=(replace(FLIGHT, undone=None),)), "trip.flight: compensatable"),
+    "no confirm": (lambda: replace(TRIP, steps=(replace(FLIGHT, confirm=None),)), "trip.flight: compensat"),
+    "a pivot with an undo": (lambda: replace(TRIP, steps=(replace(VISA, undo="U"),)), "others none of them"),
+    "a refusable retriable": (
+        lambda: replace(TRIP, steps=(replace(MAIL, failed="FlightFull"),)),
+        "trip.mail: a retriable step cannot be refused",
+    ),
+    "no reaction to done": (
+        lambda: replace(TRIP, steps=(replace(MAIL, done="Unheard"),)),
+        "trip.mail: no reaction to Unheard",
+    ),
+    "no reaction to failed": (
+        lambda: replace(TRIP, steps=(replace(VISA, failed="Unheard"),)),
+        "trip.visa: no reaction to Unheard",
+    ),
+    "no reaction to undone": (
+        lambda: replace(TRIP, steps=(replace(FLIGHT, undone="Unheard"),)),
+        "trip.flight: no reaction to Unheard",
+    ),
+    "no reaction to its beginning": (lambda: replace(TRIP, begins_with="Unheard"), "with which it begins"),
+    "a state named twice": (
+        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, pending="FLIGHT_BOOKED")), reactions=REACTIONS),
+        "state named twice: FLIGHT_BOOKED",
+    ),
+    "a final state named twice": (lambda: replace(TRIP, failed_state="READY"), "state named twice: READY"),
+    "a step named twice": (
+        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, name="flight")), reactions=REACTIONS),
+        "step named twice: flight",
+    ),
+    "a message named twice": (
+        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, do="BookFlight")), reactions=REACTIONS),
+        "message named twice: BookFlight",
+    ),
+    "a step's name that splits a message id": (
+        lambda: replace(TRIP, steps=(replace(FLIGHT, name="flight:out"), VISA, MAIL)),
+        "'flight:out' is no name",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_a_definition_that_contradicts_itself_is_refused(wrong: str) -> None:
+    make, reason = REFUSED[wrong]
+    with pytest.raises(InvalidDefinition, match=reason):
+        make()
+
+
+def test_the_pieces_of_the_refused_ones_are_good_in_the_right_order() -> None:
+    saga = replace(TRIP, steps=(FLIGHT, HOTEL, VISA, MAIL), reactions=REACTIONS)
+    assert [step.name for step in saga.compensatable] == ["flight", "hotel"]
+    assert saga.terminal == {"READY", "CALLED_OFF"}
+
+
+def test_line_10_every_compensatable_step_of_the_checkout_has_do_undo_and_confirm() -> None:
+    assert [(s.do, s.undo, s.confirm) for s in CHECKOUT.compensatable] == [
+        ("ReserveInventory", "CompensateInventory", "ConfirmInventory"),
+        ("ProcessPayment", "CompensatePayment", "ConfirmPayment"),
+        ("CreateOrder", "CompensateOrder", "ConfirmOrder"),
+    ]
+
+
+def test_clearing_the_cart_is_the_pivot() -> None:
+    assert [step.name for step in CHECKOUT.steps if step.step_class is StepClass.PIVOT] == ["cart"]
