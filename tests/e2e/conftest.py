@@ -1,0 +1,56 @@
+"""A running platform, on each of the two real buses: all processes, as `holdfast up` starts them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.e2e.shopper import Operator, Shopper
+
+from holdfast.local.kafka import LocalKafka
+from holdfast.local.platform import Platform
+
+ENVIRONMENT = {
+    "HOLDFAST_ORDER_TOTAL_MAX_MINOR": "1000000",
+    "HOLDFAST_ASK_EVERY_MS": "1000",
+    "HOLDFAST_BUS_LEASE_S": "3",
+    "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "2000",
+}
+PENS = {"pen": 100_000, "ink": 100_000, "gem": 10}
+
+
+@pytest.fixture(scope="module", params=["postgres", "kafka"])
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform of this test module alone; on Kafka with a broker of its own, since topics are shared."""
+    folder = tmp_path_factory.mktemp("platform")
+    with running(folder, request.param) as platform:
+        yield platform
+
+
+@contextmanager
+def running(folder: Path, bus: str) -> Iterator[Platform]:
+    """Start a platform with some stock, hand it out, and stop it."""
+    if bus == "kafka":
+        with LocalKafka(folder / "kafka") as kafka, running_on(folder, kafka.bootstrap) as platform:
+            yield platform
+    else:
+        with running_on(folder, None) as platform:
+            yield platform
+
+
+@contextmanager
+def running_on(folder: Path, bootstrap: str | None) -> Iterator[Platform]:
+    with Platform(folder / "data", kafka=bootstrap, environment=ENVIRONMENT) as platform:
+        platform.wait_ready(90)
+        Operator(platform.info).stock(PENS)
+        yield platform
+
+
+@pytest.fixture
+def shopper(platform: Platform) -> Shopper:
+    return Shopper(platform.info)
+
+
+@pytest.fixture
+def operator(platform: Platform) -> Operator:
+    return Operator(platform.info)

@@ -1,0 +1,45 @@
+"""What lies on a platform's bus, read as a consumer group of its own, from the beginning."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from holdfast.bus.kafka import KafkaBus
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Bus, Record
+from holdfast.bus.postgres import PostgresBus
+from holdfast.contracts.topics import TOPICS
+from holdfast.local.platform import Platform
+
+
+def types_on_the_bus(platform: Platform) -> set[str]:
+    """Return the `ce_type` of every record on every topic of the contracts."""
+    return {dict(record.headers)["ce_type"].decode() for record in records(platform)}
+
+
+def records(platform: Platform) -> Iterator[Record]:
+    """Read every topic to its present end."""
+    bus = _bus(platform)
+    consumer = bus.consumer(f"observer-{uuid4().hex}", sorted(TOPICS))
+    reader = bus.publisher()
+    try:
+        while len(consumer.assignment()) < sum(bus.partition_count(topic) for topic in TOPICS):
+            yield from consumer.poll(500, 0.2)
+        ends = {place: reader.end_offset(place) for place in consumer.assignment()}
+        unread = {place for place, end in ends.items() if end}
+        while unread:
+            for record in consumer.poll(500, 0.2):
+                yield record
+                if record.offset + 1 >= ends[record.place]:
+                    unread.discard(record.place)
+    finally:
+        consumer.close()
+        reader.close()
+        bus.close()
+
+
+def _bus(platform: Platform) -> Bus:
+    info = platform.info.bus
+    if info.kind == "kafka":
+        return KafkaBus(KafkaSettings(info.bootstrap or ""))
+    return PostgresBus(info.dsn or "", Path(platform.info.hints))
