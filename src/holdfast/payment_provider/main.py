@@ -1,0 +1,99 @@
+"""The process of the payment provider simulator: settings, socket, signals, server.
+
+What it serves is put together in `provider`.
+"""
+
+import logging
+import socket
+import sys
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from holdfast.payment_provider.call import CuttableProtocol
+from holdfast.payment_provider.ledger import LedgerError
+from holdfast.payment_provider.provider import Provider
+from holdfast.payment_provider.settings import PREFIX, Settings, SettingsError, load
+
+log = structlog.get_logger()
+
+DRAIN_S = 10
+
+
+class Server(uvicorn.Server):
+    """Drains at the first signal, leaving the exit status to `main`; the second signal ends it at once."""
+
+    def __init__(self, provider: Provider) -> None:
+        config = uvicorn.Config(
+            provider.app(),
+            http=CuttableProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        super().__init__(config)
+        self._provider = provider
+        provider.on_death = self.stop
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.stop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._provider.patience.hurry()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Serves until a signal; ends 0 after a drain, 1 when the ledger failed, 2 for unusable settings."""
+    _log_json()
+    try:
+        settings, secrets = load()
+        listener = _listen(settings)
+        provider = Provider(settings, secrets)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  the operator reads this, not a log collector
+        sys.exit(2)
+    except LedgerError as error:
+        print(f"{PREFIX}LEDGER: {error}", file=sys.stderr)  # noqa: T201  as above
+        sys.exit(2)
+    log.info("listening", host=settings.http_host, port=listener.getsockname()[1])
+    Server(provider).run([listener])
+    log.info("stopped")
+    sys.exit(1 if provider.dead else 0)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    try:
+        return socket.create_server((settings.http_host, settings.http_port), family=family, backlog=2048)
+    except OSError as error:
+        place = f"{settings.http_host} port {settings.http_port}"
+        raise SettingsError(f"{PREFIX}HTTP_PORT: cannot listen on {place}: {error.strerror}") from error
+
+
+def _log_json() -> None:
+    """One JSON object a line on stdout, for our own events and for those of libraries."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", key="ts"),
+        structlog.processors.format_exc_info,
+    ]
+    render = structlog.processors.JSONRenderer()
+    structlog.configure(processors=[*shared, render], cache_logger_on_first_use=True)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=render))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What the process counts, in a registry of its own; every series exists from the start, at zero.
+
+No ids in labels: whom something happened to is in the ledger.
+"""
+
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from holdfast.payment_provider.effects import RequestTrouble, WebhookTrouble
+
+OPERATIONS = ("charge", "refund", "cancel", "lookup")
+OUTCOMES = ("ok", "declined", "refused", "in_use", "limited", "error", "silent")
+DELIVERIES = ("delivered", "refused", "failed")
+_BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+def outcome_of(status: int) -> str:
+    """The class of an HTTP status, by what it means for money."""
+    if status < 400:
+        return "ok"
+    if status >= 500:
+        return "error"
+    return {402: "declined", 409: "in_use", 429: "limited"}.get(status, "refused")
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        requests = Counter(
+            "provider_requests", "Requests by outcome", ["operation", "outcome"], registry=registry
+        )
+        seconds = Histogram(
+            "provider_request_duration_seconds",
+            "Time to answer",
+            ["operation"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        played = Counter("provider_behaviour_played", "Scripted troubles played", ["do"], registry=registry)
+        sent = Counter("provider_webhooks", "Webhook deliveries tried", ["outcome"], registry=registry)
+        self._requests = {(op, end): requests.labels(op, end) for op in OPERATIONS for end in OUTCOMES}
+        self._seconds = {op: seconds.labels(op) for op in OPERATIONS}
+        self._played = {do: played.labels(do) for do in _troubles()}
+        self._sent = {outcome: sent.labels(outcome) for outcome in DELIVERIES}
+        self._batches = Histogram(
+            "provider_commit_batch", "Jobs a commit", registry=registry, buckets=_BATCHES
+        )
+        self._commits = Histogram(
+            "provider_commit_seconds", "Time of a transaction", registry=registry, buckets=_SECONDS
+        )
+        self.ready = Gauge("provider_ready", "1 while ready to serve", registry=registry)
+
+    def request(self, operation: str, outcome: str, seconds: float) -> None:
+        self._requests[operation, outcome].inc()
+        self._seconds[operation].observe(seconds)
+
+    def commit(self, jobs: int, seconds: float) -> None:
+        self._batches.observe(jobs)
+        self._commits.observe(seconds)
+
+    def played(self, rule: RequestTrouble | WebhookTrouble) -> None:
+        self._played[rule.do].inc()
+
+    def webhook(self, outcome: str) -> None:
+        self._sent[outcome].inc()
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self._registry)
+
+
+def _troubles() -> list[str]:
+    models = (*get_args(RequestTrouble), *get_args(WebhookTrouble))
+    return [do for model in models for do in get_args(model.model_fields["do"].annotation)]

@@ -1,0 +1,2 @@
+insert into events (subject, payment_method, script, body, due_ms, created_ms)
+values (:subject, :payment_method, :script, :body, :now_ms, :now_ms)

@@ -1,0 +1,1 @@
+select ref, ends from due where due_ms <= :now_ms order by due_ms, ref

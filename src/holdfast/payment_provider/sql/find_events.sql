@@ -1,0 +1,2 @@
+select seq, subject, payment_method, script, body, attempts, created_ms from events
+where due_ms <= :now_ms order by due_ms, seq limit :limit

@@ -1,0 +1,2 @@
+insert into idempotency_keys (key, fingerprint, status, body, created_ms)
+values (:key, :fingerprint, :status, :body, :created_ms)

@@ -1,0 +1,4 @@
+select (select object from entries where ref = e.ref order by turn desc limit 1)
+from entries e where intent = :intent and kind = :kind and turn = 1
+and seq < coalesce((select seq from entries where ref = :after and turn = 1), 9223372036854775807)
+order by seq desc limit :limit

@@ -1,0 +1,2 @@
+delete from idempotency_keys where seq in (select seq from idempotency_keys order by seq limit :limit)
+and created_ms <= :before_ms
