@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from prometheus_client.core import Metric
 
+from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import EVENTS, ORCHESTRATOR
+from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.consumer import Chore
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.timers import Deadlines, TimerSettings
@@ -32,7 +34,8 @@ class OrchestratorParts(Parts[SagaTransaction]):
 def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorParts:
     """Put the service together."""
     checkout_service = CheckoutService({CHECKOUT.version: CHECKOUT}, ports.partitions, timers)
-    parts = assemble(ports, ORCHESTRATOR, checkout_service)
+    breaker = Breaker("kafka-publish", (BusUnavailable, PublishFailed))
+    parts = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
     deadlines = Deadlines(timers, EVENTS, checkout_service.fire, parts.relay.producer)
     parts.manager.chores.append(Chore("deadlines", DEADLINES_EVERY_MS, deadlines.run))
     return OrchestratorParts(
