@@ -1,0 +1,157 @@
+"""The HTTP bodies that more than one service knows: products, carts, snapshots, a saga as it is told.
+
+Requests refuse unknown fields, so that a client's price or total is an error and never silently dropped.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from holdfast.contracts.messages import (
+    LINES_MAX,
+    MINOR_MAX,
+    QUANTITY_MAX,
+    Currency,
+    EpochMs,
+    Line,
+    Minor,
+    Name,
+    Version,
+)
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?!\n)$"
+"""The form of cart ids and product codes: safe in a path, a log line and a key.
+
+`(?!\\n)`: where Python reads the pattern, `$` alone would let a line feed end the name.
+"""
+
+REASON_PATTERN = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*(?!\n)$"
+"""One line of text that says something."""
+
+PRODUCTS_A_CALL = 5_000
+SNAPSHOTS_A_CALL = 500
+PRICE_MINOR_MAX = MINOR_MAX // (LINES_MAX * QUANTITY_MAX)
+"""So that no cart's total can leave the range of exact integers."""
+
+Code = Annotated[str, Meta(pattern=NAME_PATTERN, description="1 to 64 letters, digits, `.`, `_` or `-`.")]
+Pieces = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
+PriceMinor = Annotated[int, Meta(ge=1, le=PRICE_MINOR_MAX, description="In minor units, such as pence.")]
+
+
+class Product(Struct, frozen=True, forbid_unknown_fields=True):
+    """A code that can be bought, at the price of one piece."""
+
+    sku: Code
+    price_minor: PriceMinor
+    currency: Currency
+
+
+class ProductPage(Struct, frozen=True):
+    """Products in the order of their codes; `next` is the `after` of the following page, null on the last."""
+
+    items: tuple[Product, ...]
+    next: str | None
+
+
+class SetProducts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Prices to set; a code that is not named keeps its price."""
+
+    products: Annotated[tuple[Product, ...], Meta(min_length=1, max_length=PRODUCTS_A_CALL)]
+
+
+class ProductsSet(Struct, frozen=True):
+    """How many prices were set."""
+
+    products: int
+
+
+class WantedLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pieces of one code. There is no price here: prices come from the server."""
+
+    sku: Code
+    quantity: Pieces
+
+
+class SetCart(Struct, frozen=True, forbid_unknown_fields=True):
+    """All lines of a cart at once; a repeated code is summed, and at most 200 codes remain."""
+
+    lines: tuple[WantedLine, ...]
+
+
+class SetLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """The pieces of one line."""
+
+    quantity: Pieces
+
+
+class PricedCart(Struct, frozen=True):
+    """A cart at the server's prices; `currency` is null where it is empty. `version` counts its changes."""
+
+    cart_id: str
+    version: Version
+    currency: str | None
+    total_minor: Minor
+    lines: tuple[Line, ...]
+
+
+class Because(Struct, frozen=True, forbid_unknown_fields=True):
+    """An operator's reason, kept with what was done."""
+
+    reason: Annotated[str, Meta(max_length=500, pattern=REASON_PATTERN)]
+
+
+class CartHold(Struct, frozen=True):
+    """Whether an operator keeps a cart from being cleared, and so from being bought."""
+
+    cart_id: str
+    held: bool
+
+
+class CartOfUser(Struct, frozen=True, forbid_unknown_fields=True):
+    """A cart and who says that it is theirs."""
+
+    cart_id: Name
+    user_id: Name
+
+
+class TakeSnapshots(Struct, frozen=True, forbid_unknown_fields=True):
+    """Carts to read at one moment."""
+
+    carts: Annotated[tuple[CartOfUser, ...], Meta(min_length=1, max_length=SNAPSHOTS_A_CALL)]
+
+
+class Snapshot(Struct, frozen=True):
+    """A cart as it is, or in `refused` why there is nothing to buy: missing, empty or mixed_currency."""
+
+    refused: str = ""
+    version: Version = 0
+    currency: str = ""
+    total_minor: int = 0
+    lines: tuple[Line, ...] = ()
+
+
+class Snapshots(Struct, frozen=True):
+    """The snapshots, in the order in which the carts were named."""
+
+    carts: tuple[Snapshot, ...]
+
+
+class SagaEvent(Struct, frozen=True):
+    """An event that changed a saga, and the states that it led through."""
+
+    kind: str
+    path: tuple[str, ...]
+    at_ms: EpochMs
+
+
+class SagaView(Struct, frozen=True):
+    """A saga as the orchestrator tells it: what the gateway needs of it. Times are Unix milliseconds."""
+
+    saga_id: str
+    state: str
+    version: Version
+    reason: str = ""
+    stalled_ms: EpochMs = 0
+    owed: tuple[str, ...] = ()
+    results: dict[str, dict[str, object]] = {}
+    history: tuple[SagaEvent, ...] = ()

