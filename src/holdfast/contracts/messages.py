@@ -14,7 +14,7 @@ MINOR_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exactl
 Sku = Annotated[str, Meta(min_length=1, max_length=64)]
 Quantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
 Minor = Annotated[int, Meta(ge=0, le=MINOR_MAX)]
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]  # $ alone lets a newline follow
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Reason = Annotated[str, Meta(min_length=1, max_length=64)]
 Detail = Annotated[str, Meta(max_length=1000)]
@@ -85,7 +85,7 @@ class Nothing(Payload, frozen=True):
 
 
 class InventoryReserved(Payload, frozen=True):
-    pieces: Annotated[int, Meta(ge=1)]
+    pieces: Annotated[int, Meta(ge=1, le=MINOR_MAX)]
 
 
 class PaymentProcessed(Payload, frozen=True):
