@@ -40,7 +40,7 @@ class Relay:
             self.submit_rows([(committed.outbox_id, committed.messages)])
 
     def submit_rows(self, rows: Iterable[tuple[int, list[Message]]]) -> None:
-        """Queue rows that were read back from the outbox, unless they are queued already."""
+        """Queue rows that were read back from the outbox, unless they are queued or published already."""
         with self._ready:
             held = self._held()
             self._waiting.extend(row for row in rows if row[0] not in held)
@@ -49,11 +49,8 @@ class Relay:
     def step(self, timeout_s: float) -> bool:
         """Publish what is queued, at most `PUBLISH_MESSAGES_MAX` and one batch; False if nothing could be.
 
-        After a failure the batches stay first in the queue and the next call waits a growing, jittered time.
+        After a failure the batches stay first in the queue; the caller rests for `retry_after_ms`.
         """
-        if self._failures:
-            with self._ready:
-                self._ready.wait_for(lambda: self._stopped, timeout=self.retry_after_ms() / 1000)
         batches = self._take(timeout_s)
         if not batches:
             return False
@@ -65,7 +62,6 @@ class Relay:
             self._give_back(batches)
             return False
         except MessageRefused:
-            log.exception("publish_refused", batches=len(batches))
             return self._publish_singly(batches)
         self._failures = 0
         self._done(batches)
@@ -97,7 +93,7 @@ class Relay:
             return len(self._waiting) + len(self._under_way)
 
     def retry_after_ms(self) -> int:
-        """Return how long the next attempt waits, 0 where the last one succeeded."""
+        """Return how long to rest before the next attempt: growing and jittered, 0 after a success."""
         if not self._failures:
             return 0
         return backoff_ms(self._failures, RETRY_BASE_MS, RETRY_CAP_MS, self._instance)
@@ -109,7 +105,8 @@ class Relay:
             self._ready.notify_all()
 
     def _held(self) -> set[int]:
-        return {row_id for row_id, _ in self._waiting} | {row_id for row_id, _ in self._under_way}
+        rows = (*self._waiting, *self._under_way)
+        return {row_id for row_id, _ in rows}.union(self._published)
 
     def _take(self, timeout_s: float) -> tuple[tuple[int, list[Message]], ...]:
         with self._ready:
@@ -133,20 +130,25 @@ class Relay:
             self._under_way = ()
 
     def _publish_singly(self, batches: Sequence[tuple[int, list[Message]]]) -> bool:
-        """Let the other rows pass one that the bus refuses; that one stays and is tried again."""
-        refused: list[tuple[int, list[Message]]] = []
+        """Let the other rows pass one that the bus refuses.
+
+        That one stays in the outbox and comes back with the lying rows: it neither holds up the others nor is
+        lost to whoever mends its reason. The outbox's age tells of it.
+        """
         passed: list[tuple[int, list[Message]]] = []
         for position, (row_id, batch) in enumerate(batches):
             try:
                 self.producer.publish(batch)
+            except MessageRefused as error:
+                log.error("row_refused", outbox_id=row_id, messages=len(batch), error=str(error))  # noqa: TRY400
+            except (BusUnavailable, PublishFailed) as error:
+                self._failures += 1
+                log.warning("publish_failed", error=str(error), failures=self._failures)
+                self._done(passed)
+                self._give_back(batches[position:])
+                return bool(passed)
+            else:
                 passed.append((row_id, batch))
-            except MessageRefused:
-                refused.append((row_id, batch))
-            except (BusUnavailable, PublishFailed):
-                refused.extend(batches[position:])
-                break
-        self._failures += 1
-        with self._ready:
-            self._waiting.extend(refused)
+        self._failures = 0
         self._done(passed)
         return bool(passed)

@@ -173,7 +173,7 @@ class _Process:
 
     def _relay_round(self) -> float:
         self._parts.relay.step(POLL_S)
-        return 0.0
+        return self._parts.relay.retry_after_ms() / 1000
 
     # -- what the process says of itself
 
