@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from holdfast.messaging.fence import Fence
 from tests.memory_platform import MemoryPlatform
 
 SAGA = str(UUID(int=7))
@@ -71,6 +72,6 @@ def test_a_held_cart_undoes_everything(platform: MemoryPlatform) -> None:
     assert platform.carts.tables.tables["cart"][f"cart-{SAGA}"].pieces == PIECES
 
 
-def _fences(platform: MemoryPlatform) -> list[object]:
+def _fences(platform: MemoryPlatform) -> list[Fence]:
     stores = (platform.inventory, platform.payments, platform.orders, platform.carts)
     return [fence for store in stores for fence in store.tables.tables["fence"].values()]

@@ -15,6 +15,8 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from holdfast.bus.port import Message
+from holdfast.messaging import arrays
+from holdfast.messaging.arrays import Array
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.store import Parked, StoreUnavailable, TimerKey, TimerRow
 
@@ -37,6 +39,7 @@ KEEPALIVE: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
+arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(list[Message])
 
@@ -68,8 +71,9 @@ class PostgresTransaction:
         self._kernel = statements("holdfast.messaging")
 
     def run(self, statement: LiteralString, **values: Any) -> "psycopg.Cursor[TupleRow]":
-        """Execute one prepared statement with named values."""
-        return self._connection.execute(statement, values, prepare=True)
+        """Execute one prepared statement with named values; lists travel as arrays."""
+        packed = {name: Array(value) if type(value) is list else value for name, value in values.items()}
+        return self._connection.execute(statement, packed, prepare=True)
 
     def now_ms(self) -> int:
         if self._now_ms is None:
