@@ -18,7 +18,7 @@ _ARRAY_OF = {_TEXT: 1009, _BYTEA: 1001, _BIGINT: 1016, _BOOL: 1000}
 
 
 class Array:
-    """An array parameter, packed. Integers travel as bigint; the statement's cast makes them what it needs."""
+    """An array parameter, packed. Integers travel as bigint; the cast in the statement does the rest."""
 
     __slots__ = ("data", "oid")
 
