@@ -137,9 +137,12 @@ class KafkaConsumerManager(Generic[T]):
 
     def close(self) -> None:
         """Leave the group; what was not committed is read again by the next owner."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            try:
+                consumer.close()
+            except BusUnavailable as error:
+                log.warning("group_not_left", error=str(error))
 
     # -- one batch
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from holdfast.bus.port import Message, Record
+from holdfast.bus.port import RECORD_BYTES_MAX, Message, Record
 from holdfast.contracts.topics import dead_letters
 from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal_raw
@@ -67,10 +67,11 @@ class UnitOfWork(Generic[T]):
         return self.commit(lambda tx: self._handle(tx, opened), opened.bad, forget)
 
     def park(self, record: Record, reason: str, detail: str) -> Committed:
-        """Park one record that the handler cannot process."""
+        """Park one record that the handler cannot process; `detail` may be any text."""
         opened = open_record(record, self.service)
         ids = (None, None) if isinstance(opened, NotMine) else (opened.message_id, opened.saga_id)
-        return self.commit(lambda _: Handled(), [Bad(record, reason, detail, *ids)], ())
+        text = detail.encode("utf-8", "replace").decode()
+        return self.commit(lambda _: Handled(), [Bad(record, reason, text, *ids)], ())
 
     def commit(
         self, work: Callable[[T], Handled], bad: Sequence[Bad] = (), forget: Sequence[int] = ()
@@ -111,7 +112,10 @@ class UnitOfWork(Generic[T]):
         )
 
     def _copy(self, parked: Parked) -> Message:
-        """Make the dead letter: original bytes and headers, and where, why and by whom it was parked."""
+        """Make the dead letter: original bytes and headers, and where, why and by whom it was parked.
+
+        One that would be too large for the bus says so instead; the parked row has its bytes.
+        """
         record = parked.record
         place = (
             ("x-original-topic", record.topic),
@@ -124,8 +128,11 @@ class UnitOfWork(Generic[T]):
             ("x-consumer-group", self.service),
         )
         extra = tuple((name, text.encode()) for name, text in place)
-        key = record.key if record.key is not None else b""
-        return Message(dead_letters(record.topic), key, record.value, record.headers + extra)
+        topic, key = dead_letters(record.topic), record.key or b""
+        letter = Message(topic, key, record.value, record.headers + extra)
+        if letter.size <= RECORD_BYTES_MAX:
+            return letter
+        return Message(topic, b"", None, (*extra, ("x-left-out", b"key, value and headers: too large")))
 
 
 def _parked(bad: Bad) -> Parked:

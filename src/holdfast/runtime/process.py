@@ -134,7 +134,7 @@ class _Process:
             relay.stop()
             self._parts.relay.stop()
             relay.join(FLUSH_S)
-            self._close_manager()
+            self._parts.manager.close()
         self._parts.relay.producer.close()
         for close in self._service.closers:
             close()
@@ -145,12 +145,6 @@ class _Process:
         deadline = time.monotonic() + FLUSH_S
         while not self._parts.relay.is_idle() and time.monotonic() < deadline and not self._loops[-1].dead:
             time.sleep(0.01)  # rows that stay behind lie safely in the outbox
-
-    def _close_manager(self) -> None:
-        try:
-            self._parts.manager.close()
-        except BusUnavailable as error:
-            log.warning("group_not_left", error=str(error))
 
     def _die(self) -> None:
         self._failed = True
