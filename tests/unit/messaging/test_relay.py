@@ -1,0 +1,167 @@
+"""The relay: in order, nothing forgotten before the bus has it, nobody held up by one refused row."""
+
+from threading import Thread
+
+import pytest
+from tests.unit.messaging.world import UNDELIVERED, UNREACHABLE, World, command
+
+from holdfast.bus.port import Message
+from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS
+from holdfast.messaging.relay import PUBLISH_MESSAGES_MAX, RETRY_CAP_MS
+from holdfast.messaging.unit_of_work import Committed
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def row(row_id: int, *numbers: int) -> tuple[int, list[Message]]:
+    """Return an outbox row with the commands of these sagas."""
+    return row_id, [command(n) for n in numbers]
+
+
+def sent(world: World) -> list[Message]:
+    """Return all that was handed to the publisher, in order."""
+    return [message for batch in world.publisher.batches for message in batch]
+
+
+def test_rows_leave_in_the_order_of_their_commits_as_one_batch(world: World) -> None:
+    world.relay.submit(Committed(1, [command(1), command(2)]))
+    world.relay.submit(Committed(2, [command(1)]))
+    assert world.relay.step(0)
+    assert world.publisher.batches == [[command(1), command(2), command(1)]]
+    assert world.relay.take_published() == [1, 2]
+    assert world.relay.is_idle()
+
+
+def test_a_commit_that_appended_nothing_is_not_queued(world: World) -> None:
+    world.relay.submit(Committed(0, []))
+    assert world.relay.waiting() == 0
+    assert not world.relay.step(0)
+
+
+def test_no_row_counts_as_published_before_the_bus_has_it(world: World) -> None:
+    world.publisher.errors = [UNREACHABLE]
+    world.relay.submit_rows([row(1, 1)])
+    assert not world.relay.has_published()
+    assert not world.relay.step(0)
+    assert not world.relay.has_published()
+    assert world.relay.waiting() == 1
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [1]
+
+
+@pytest.mark.parametrize("error", [UNREACHABLE, UNDELIVERED], ids=["unreachable", "undelivered"])
+def test_after_a_failure_the_whole_batch_stays_first_in_the_queue(world: World, error: Exception) -> None:
+    world.publisher.errors = [error]
+    world.relay.submit_rows([row(1, 1, 2), row(2, 3)])
+    assert not world.relay.step(0)
+    world.relay.submit_rows([row(3, 1)])
+    assert world.relay.step(0)
+    assert world.publisher.batches[1] == [command(1), command(2), command(3), command(1)]
+    assert world.relay.take_published() == [1, 2, 3]
+
+
+def test_failures_in_a_row_ask_for_growing_rest_and_a_success_for_none(world: World) -> None:
+    world.publisher.errors = [UNREACHABLE] * 12
+    world.relay.submit_rows([row(1, 1)])
+    assert world.relay.retry_after_ms() == 0
+    rests = []
+    for _ in range(12):
+        world.relay.step(0)
+        rests.append(world.relay.retry_after_ms())
+    assert 50 <= rests[0] <= 100
+    assert rests[0] < rests[2] < rests[5]
+    assert all(RETRY_CAP_MS / 2 <= rest <= RETRY_CAP_MS for rest in rests[8:])
+    assert world.relay.step(0)
+    assert world.relay.retry_after_ms() == 0
+
+
+def test_a_refused_row_is_passed_by_all_others_and_costs_no_rest(world: World) -> None:
+    world.publisher.refused_topics = {EVENTS}
+    refused = command(2)._replace(topic=EVENTS)
+    world.relay.submit_rows([row(1, 1), (2, [refused, command(2)]), row(3, 3)])
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [1, 3]
+    assert world.relay.retry_after_ms() == 0
+    assert [r.key for r in world.on_topic(INVENTORY_COMMANDS)] == [command(1).key, command(3).key]
+
+
+def test_a_refused_row_comes_back_with_the_lying_rows(world: World) -> None:
+    world.publisher.refused_topics = {EVENTS}
+    refused = (2, [command(2)._replace(topic=EVENTS)])
+    world.relay.submit_rows([refused])
+    assert not world.relay.step(0)
+    assert world.relay.is_idle()
+    world.publisher.refused_topics.clear()
+    world.relay.submit_rows([refused])
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [2]
+
+
+def test_a_connection_lost_while_rows_go_singly_keeps_the_rest_in_front(world: World) -> None:
+    world.publisher.refused_topics = {EVENTS}
+    refused = (1, [command(1)._replace(topic=EVENTS)])
+    world.relay.submit_rows([refused, row(2, 2), row(3, 3)])
+    world.publisher.errors = [UNREACHABLE]
+    assert not world.relay.step(0)
+    world.relay.submit_rows([row(4, 2)])
+    assert world.relay.retry_after_ms() > 0
+    assert world.relay.step(0)
+    assert world.publisher.batches[-1] == [command(2), command(3), command(2)]
+    assert world.relay.take_published() == [2, 3, 4]
+
+
+def test_rows_read_back_are_not_queued_twice(world: World) -> None:
+    world.relay.submit_rows([row(1, 1)])
+    world.relay.submit_rows([row(1, 1), row(2, 2)])
+    assert world.relay.waiting() == 2
+    world.relay.step(0)
+    world.relay.submit_rows([row(1, 1), row(2, 2)])
+    assert world.relay.waiting() == 0, "published, but not yet deleted"
+    assert len(sent(world)) == 2
+
+
+def test_rows_whose_deletion_failed_are_given_back(world: World) -> None:
+    world.relay.submit_rows([row(1, 1)])
+    world.relay.step(0)
+    taken = world.relay.take_published()
+    assert not world.relay.has_published()
+    world.relay.give_back_published(taken)
+    assert world.relay.take_published() == [1]
+
+
+def test_one_step_publishes_no_more_than_its_limit_and_one_batch(world: World) -> None:
+    many = [command(n % 7) for n in range(PUBLISH_MESSAGES_MAX - 1)]
+    world.relay.submit_rows([(1, many), row(2, 1, 2), row(3, 3)])
+    assert world.relay.step(0)
+    assert len(world.publisher.batches[0]) == PUBLISH_MESSAGES_MAX + 1
+    assert world.relay.waiting() == 1
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [1, 2, 3]
+
+
+def test_stop_ends_the_wait_of_a_step(world: World) -> None:
+    ended: list[bool] = []
+    waiting = Thread(target=lambda: ended.append(world.relay.step(60)))
+    waiting.start()
+    world.relay.stop()
+    waiting.join(10)
+    assert ended == [False]
+
+
+def test_a_submitted_row_ends_the_wait_of_a_step(world: World) -> None:
+    ended: list[bool] = []
+    waiting = Thread(target=lambda: ended.append(world.relay.step(60)))
+    waiting.start()
+    world.relay.submit_rows([row(1, 1)])
+    waiting.join(10)
+    assert ended == [True]
+
+
+def test_what_is_queued_at_the_stop_can_still_be_published(world: World) -> None:
+    world.relay.submit_rows([row(1, 1)])
+    world.relay.stop()
+    assert world.relay.step(60)
+    assert world.relay.take_published() == [1]
