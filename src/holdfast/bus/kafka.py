@@ -1,0 +1,115 @@
+"""Kafka behind the bus port: the production bus, over librdkafka's synchronous clients.
+
+Its two sides are in `kafka_publisher` and `kafka_consumer`; topics are made and counted here.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as KafkaPlace
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
+
+from holdfast.bus.kafka_consumer import KafkaConsumer
+from holdfast.bus.kafka_errors import error_of, unavailable
+from holdfast.bus.kafka_publisher import KafkaPublisher
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicPartition
+
+LOG = logging.getLogger("holdfast.bus.kafka")
+
+REPLICAS = 3
+REPLICAS_IN_SYNC_MIN = 2
+
+
+class KafkaBus:
+    """One Kafka cluster. Safe to use from several threads; publishers and consumers are not."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._client: AdminClient | None = None
+
+    def create_topics(self, topics: Sequence[str], partitions: int) -> None:
+        """See the port. Raises BusUnavailable. Three replicas where there is more than one broker."""
+        cluster = self._describe()
+        missing = [name for name in topics if name not in cluster.topics]
+        if missing:
+            self._create([self._new(name, partitions, len(cluster.brokers)) for name in missing])
+        for name in topics:
+            count = self.partition_count(name)
+            if count != partitions:
+                raise ValueError(
+                    f"topic {name} has {count} partitions, not {partitions}: growing it breaks order"
+                )
+
+    def partition_count(self, topic: str) -> int:
+        """See the port. Raises BusUnavailable."""
+        found = self._describe(topic).topics[topic]
+        if found.error is None:
+            return len(found.partitions)
+        if found.error.name() == "UNKNOWN_TOPIC_OR_PART":
+            raise MessageRefused(f"there is no topic {topic}")
+        raise unavailable(KafkaException(found.error))
+
+    def broker_count(self) -> int:
+        """Return how many brokers are up. Raises BusUnavailable."""
+        return len(self._describe().brokers)
+
+    def publisher(self) -> KafkaPublisher:
+        """See the port."""
+        return KafkaPublisher(self._settings, self._end_offset)
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+    ) -> KafkaConsumer:
+        """See the port."""
+        return KafkaConsumer(self._settings, group, topics, assignment, self._end_offset)
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._client = None
+
+    def _admin(self) -> AdminClient:
+        with self._lock:
+            if self._client is None:
+                self._client = AdminClient(self._settings.client(), logger=LOG.getChild("admin"))
+            client = self._client
+        client.poll(0)  # its log waits in a queue until somebody looks
+        return client
+
+    def _describe(self, topic: str | None = None) -> ClusterMetadata:
+        try:
+            return self._admin().list_topics(topic, timeout=self._settings.lookup_timeout_s)
+        except KafkaException as error:
+            raise unavailable(error) from error
+
+    def _new(self, name: str, partitions: int, brokers: int) -> NewTopic:
+        replicas = self._settings.replication_factor or (REPLICAS if brokers > 1 else 1)
+        in_sync = min(replicas, REPLICAS_IN_SYNC_MIN)
+        return NewTopic(name, partitions, replicas, config={"min.insync.replicas": str(in_sync)})
+
+    def _create(self, topics: list[NewTopic]) -> None:
+        for future in (
+            self._admin().create_topics(topics, operation_timeout=self._settings.lookup_timeout_s).values()
+        ):
+            try:
+                future.result()
+            except KafkaException as error:
+                if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another process was as quick
+                    raise unavailable(error) from error
+
+    def _end_offset(self, place: TopicPartition) -> int:
+        asked = {KafkaPlace(*place): OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # its only way
+        (future,) = (
+            self._admin().list_offsets(asked, request_timeout=self._settings.lookup_timeout_s).values()
+        )
+        try:
+            offset = int(future.result().offset)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        if offset < 0:  # what it answers instead of an error when the time is up
+            raise BusUnavailable(f"no answer in time to where {place} ends")
+        return offset

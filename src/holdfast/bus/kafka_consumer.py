@@ -1,0 +1,260 @@
+"""The consuming side of Kafka: one member of a group, that says so when it is a member no more.
+
+What a record means, and what to do when a batch fails, is not known here.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import TopicPartition as KafkaPlace
+
+from holdfast.bus.kafka_backlog import Backlog
+from holdfast.bus.kafka_errors import NOT_OWNER, error_of, text, unavailable
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Assignment, BusUnavailable, NotOwner, Record, TopicPartition
+
+LOG = logging.getLogger("holdfast.bus.kafka")
+
+WAKE_SLICE_S = 0.05
+"""How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
+
+_ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
+_BACKLOG_MAX = 2_000
+
+Offsets = dict[TopicPartition, int]
+
+
+class KafkaConsumer:
+    """A member of a consumer group, joining when it is first polled.
+
+    `rewind` goes back to where this member last committed, or else to the first record it was given: it asks
+    nobody, so it works in an outage too. The callbacks may come in `commit` as well.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        topics: Sequence[str],
+        assignment: Assignment | None,
+        end_offset: Callable[[TopicPartition], int],
+    ) -> None:
+        self._timeout_s = settings.lookup_timeout_s
+        self._heard = assignment
+        self._end_offset = end_offset  # not asked on our own connection, where a waiting fetch is in the way
+        self._owned: frozenset[TopicPartition] = frozenset()
+        self._floor: Offsets = {}  # where `rewind` goes; no commit goes below it
+        self._backlog = Backlog()
+        self._asked: Offsets = {}  # the commit that waits for its answer
+        self._answer: list[KafkaError | None] = []
+        self._member: str | None = None
+        self._woken = threading.Event()
+        self._trouble: KafkaError | None = None
+        self._closed = False
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        self._client = Consumer({**settings.consumer(group), **callbacks}, logger=LOG.getChild("consumer"))
+        self._client.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        """See the port. One that waits hears `wake` within WAKE_SLICE_S."""
+        records = self._backlog.take(records_max)
+        if not records:
+            self._wait(timeout_s)
+        if len(records) < records_max:
+            self._keep(self._client.consume(records_max - len(records), 0))
+            records += self._backlog.take(records_max - len(records))
+        for record in records:
+            self._floor.setdefault(record.place, record.offset)
+        if not records and self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise BusUnavailable(text(trouble))
+        return records
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See the port. Bounded by the settings' lookup timeout."""
+        owned = frozenset() if self._client.memberid() != self._member else self._owned
+        forward = {p: at for p, at in offsets.items() if p in owned and at > self._floor_of(p)}
+        foreign = frozenset(offsets) - owned
+        if forward and not self._commit(forward):
+            foreign |= frozenset(forward)
+        if foreign:
+            # If the group only moved on and did not expel us, they stay ours: nothing may be skipped.
+            for place in foreign:
+                self.rewind(place)
+            raise NotOwner(foreign)
+
+    def rewind(self, place: TopicPartition) -> None:
+        """See the port. Raises BusUnavailable where that could not be done: then close and join anew."""
+        if place not in self._owned or place not in self._floor:
+            return  # it begins, or another owner will begin, at the committed offset anyway
+        self._backlog.forget(frozenset({place}))
+        try:
+            self._client.seek(KafkaPlace(*place, self._floor[place]))
+        except KafkaException as error:
+            if error_of(error).name() != "_STATE":  # not begun yet: it will begin at the committed offset
+                raise unavailable(error) from error
+
+    def pause(self, places: frozenset[TopicPartition]) -> None:
+        """See the port. Of partitions that are not this member's nothing is remembered."""
+        self._backlog.pause(places & self._owned)
+        self._client.pause(_named(places & self._owned))
+
+    def resume(self, places: frozenset[TopicPartition]) -> None:
+        """See the port."""
+        self._backlog.resume(places)
+        self._client.resume(_named(places & self._owned))
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """See the port. As the last poll or commit left it."""
+        return self._owned
+
+    def committed(self, place: TopicPartition) -> int:
+        """See the port."""
+        try:
+            (answer,) = self._client.committed([KafkaPlace(*place)], self._timeout_s)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        if answer.error is not None:
+            raise unavailable(KafkaException(answer.error))
+        return max(0, answer.offset)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        """See the port."""
+        return self._end_offset(place)
+
+    def wake(self) -> None:
+        """See the port."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """See the port."""
+        if not self._closed:
+            self._closed = True
+            self._client.close()
+
+    def _wait(self, timeout_s: float) -> None:
+        """Return at the first message, `wake` or trouble, or when the time is up."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            woken = self._woken.is_set()
+            left = deadline - time.monotonic()
+            came = self._poll(0 if woken else max(0.0, min(left, WAKE_SLICE_S)))
+            if woken:
+                self._woken.clear()
+            if came or woken or left <= WAKE_SLICE_S or self._trouble is not None:
+                return
+
+    def _poll(self, timeout_s: float) -> bool:
+        message = self._client.poll(timeout_s)
+        if message is not None:
+            self._keep([message])
+        return message is not None
+
+    def _keep(self, messages: Sequence[KafkaMessage]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+                continue
+            record = _record(message)
+            if record.place in self._owned:  # else it was revoked in the midst of the poll that brought it
+                self._backlog.add(record)
+
+    def _floor_of(self, place: TopicPartition) -> int:
+        if place not in self._floor:
+            self._floor[place] = self.committed(place)
+        return self._floor[place]
+
+    def _commit(self, offsets: Offsets) -> bool:
+        """Commit and wait for the answer; False when it is that the group has moved on without us.
+
+        librdkafka's own synchronous commit may never end while a broker is away, and holds the client.
+        What is fetched while we wait is kept for the next poll.
+        """
+        self._asked, self._answer = offsets, []
+        try:
+            self._client.commit(
+                offsets=[KafkaPlace(*place, offset) for place, offset in offsets.items()], asynchronous=True
+            )
+        except KafkaException as error:
+            raise unavailable(error) from error
+        deadline = time.monotonic() + self._timeout_s
+        while not self._answer:
+            if time.monotonic() > deadline:
+                raise BusUnavailable("no answer to a commit in time")
+            if len(self._backlog) > _BACKLOG_MAX:
+                time.sleep(WAKE_SLICE_S)  # each poll may bring one more
+            self._poll(_ANSWER_SLICE_S)
+        refusal = self._answer[0]
+        if refusal is None:
+            self._floor.update(offsets)
+        elif refusal.name() not in NOT_OWNER:
+            raise unavailable(KafkaException(refusal))
+        return refusal is None
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[KafkaPlace]) -> None:
+        if {TopicPartition(each.topic, each.partition): each.offset for each in partitions} == self._asked:
+            self._answer.append(error or next((each.error for each in partitions if each.error), None))
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Keep for the next poll what keeps records from coming; a single connection's loss mends itself."""
+        if error.fatal():
+            raise KafkaException(error)
+        if error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"} or error.code() > 0:
+            self._trouble = error
+        LOG.debug("consumer: %s", text(error))
+
+    def _on_assign(self, client: Consumer, partitions: list[KafkaPlace]) -> None:
+        client.incremental_assign(partitions)
+        places = _places(partitions)
+        self._forget(places)
+        self._owned |= places
+        self._member = client.memberid()
+        if self._heard is not None and places:
+            self._heard.assigned(places)
+
+    def _on_revoke(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
+        places = _places(partitions)
+        try:
+            if self._heard is not None and places:
+                self._heard.revoked(places)
+        finally:
+            self._forget(places)
+
+    def _on_lost(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
+        places = _places(partitions)
+        self._forget(places)
+        if self._heard is not None and places:
+            self._heard.lost(places)
+
+    def _forget(self, places: frozenset[TopicPartition]) -> None:
+        self._owned -= places
+        self._backlog.forget(places)
+        self._backlog.resume(places)
+        for place in places:
+            self._floor.pop(place, None)
+
+
+def _record(message: KafkaMessage) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
+    headers = tuple((name, value or b"") for name, value in pairs or ())
+    return Record(topic, partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
+
+
+def _places(partitions: Sequence[KafkaPlace]) -> frozenset[TopicPartition]:
+    return frozenset(TopicPartition(each.topic, each.partition) for each in partitions)
+
+
+def _named(places: frozenset[TopicPartition]) -> list[KafkaPlace]:
+    return [KafkaPlace(*place) for place in places]

@@ -1,0 +1,58 @@
+"""What librdkafka's errors mean in the port's words.
+
+One table, by librdkafka's names (those of its own making begin with _); nothing here talks to Kafka.
+"""
+
+from confluent_kafka import KafkaError, KafkaException
+
+from holdfast.bus.port import BusUnavailable
+
+NOT_OWNER = frozenset(
+    {
+        "ILLEGAL_GENERATION",
+        "UNKNOWN_MEMBER_ID",
+        "FENCED_INSTANCE_ID",
+        "FENCED_MEMBER_EPOCH",
+        "STALE_MEMBER_EPOCH",
+        "_ASSIGNMENT_LOST",
+        "_MAX_POLL_EXCEEDED",
+    }
+)
+"""Answers to a commit after which librdkafka gives the whole assignment up and joins anew.
+
+REBALANCE_IN_PROGRESS is not among them: the member may keep its partitions, and a later commit is taken.
+"""
+
+REFUSED = frozenset(
+    {
+        "MSG_SIZE_TOO_LARGE",
+        "RECORD_LIST_TOO_LARGE",
+        "INVALID_RECORD",
+        "TOPIC_EXCEPTION",
+        "UNKNOWN_TOPIC_OR_PART",
+        "_UNKNOWN_TOPIC",
+        "_UNKNOWN_PARTITION",
+    }
+)
+"""Delivery errors that no repeat will mend."""
+
+OURS = frozenset({"_INVALID_ARG", "_CONFLICT", "_NOT_CONFIGURED", "_NOT_IMPLEMENTED", "_UNSUPPORTED_FEATURE"})
+"""Mistakes of the caller, which waiting does not mend either."""
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    """Return what a KafkaException carries."""
+    error = exception.args[0]
+    assert isinstance(error, KafkaError)
+    return error
+
+
+def unavailable(exception: KafkaException) -> Exception:
+    """Return what a failed call raises: BusUnavailable, or the exception itself where waiting is in vain."""
+    error = error_of(exception)
+    return exception if error.name() in OURS or error.fatal() else BusUnavailable(text(error))
+
+
+def text(error: KafkaError) -> str:
+    """Say an error with its name, which is what people search for."""
+    return f"{error.name()}: {error.str()}"

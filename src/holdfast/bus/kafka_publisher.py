@@ -1,0 +1,128 @@
+"""The publishing side of Kafka: an idempotent producer, and a batch that is durable or said not to be.
+
+Which messages exist, and when they are published again, is not known here.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from holdfast.bus.kafka_errors import REFUSED, error_of, text
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, PublishFailed, TopicPartition
+
+LOG = logging.getLogger("holdfast.bus.kafka")
+
+_FULL_QUEUE_WAIT_S = 0.05
+_GRACE_S = 5.0
+
+
+class _Deliveries:
+    """What became of one batch: how many acknowledged, how many answered at all, the first error."""
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.failed: KafkaError | None = None
+
+    def report(self, error: KafkaError | None, _message: KafkaMessage) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self.fail(error)
+
+    def fail(self, error: KafkaError) -> None:
+        """Keep the first error, unless a later one says that the producer is finished."""
+        if self.failed is None or error.fatal():
+            self.failed = error
+
+
+class KafkaPublisher:
+    """Publishes batches; after a fatal error it goes on with a new producer.
+
+    A batch may fail in part: a message then lies in the log without one before it, until the batch is
+    published again whole. Order per key so holds for whoever drops repeats by their id.
+    """
+
+    def __init__(self, settings: KafkaSettings, end_offset: Callable[[TopicPartition], int]) -> None:
+        self._settings = settings
+        self._end_offset = end_offset
+        self._producer: Producer | None = None
+        self._broken = False
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        """See the port. Bounded by the delivery timeout. A batch refused for a size leaves no trace."""
+        for message in batch:
+            if message.size > RECORD_BYTES_MAX:
+                raise MessageRefused(f"a message of {message.size} bytes, the limit is {RECORD_BYTES_MAX}")
+        producer = self._connected()
+        deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
+        deliveries = _Deliveries()
+        for message in batch:
+            if deliveries.failed is not None or not _produce(producer, message, deliveries, deadline):
+                break
+        unanswered = producer.flush(max(0.0, deadline - time.monotonic()))
+        undelivered = len(batch) - deliveries.acknowledged
+        if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
+            self._broken = True
+        if undelivered:
+            raise _failure(undelivered, deliveries.failed)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        """See the port."""
+        return self._end_offset(place)
+
+    def close(self) -> None:
+        """See the port."""
+        self._broken = True
+        self._discard()
+
+    def _connected(self) -> Producer:
+        self._discard()
+        if self._producer is None:
+            self._producer = Producer(
+                {**self._settings.producer(), "error_cb": self._on_error}, logger=LOG.getChild("producer")
+            )
+        return self._producer
+
+    def _on_error(self, error: KafkaError) -> None:
+        LOG.warning("producer: %s", text(error))
+        if error.fatal():
+            self._broken = True
+
+    def _discard(self) -> None:
+        """Let a producer go that is of no more use; what it still holds is never sent."""
+        if self._broken and self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(_GRACE_S)
+            self._producer = None
+        self._broken = False
+
+
+def _produce(producer: Producer, message: Message, deliveries: _Deliveries, deadline: float) -> bool:
+    """Hand one message over, waiting while the local queue is full; False when that took too long."""
+    headers: list[tuple[str, bytes | str | None]] = list(message.headers)
+    while True:
+        try:
+            producer.produce(
+                message.topic, message.value, message.key, headers=headers, on_delivery=deliveries.report
+            )
+        except BufferError:
+            if time.monotonic() >= deadline:
+                return False
+            producer.poll(_FULL_QUEUE_WAIT_S)
+        except KafkaException as error:
+            deliveries.fail(error_of(error))
+            return False
+        else:
+            return True
+
+
+def _failure(undelivered: int, error: KafkaError | None) -> Exception:
+    if error is None:
+        return PublishFailed(undelivered, "no answer in time")
+    if error.name() in REFUSED:
+        return MessageRefused(text(error))
+    return PublishFailed(undelivered, text(error))
