@@ -1,0 +1,76 @@
+"""Rows that a dead instance left lying are published by the lease's holder (protocol, line 31)."""
+
+import pytest
+from tests.unit.messaging.world import World, command
+
+from holdfast.bus.port import Message
+from holdfast.contracts.topics import INVENTORY_COMMANDS
+from holdfast.messaging.outbox import LEASE_MS, LOOK_EVERY_MS, LYING_AFTER_MS, LyingRows
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def leave_lying(world: World, *batches: list[Message]) -> list[int]:
+    """Append batches that nobody publishes, as an instance does that dies after its commit."""
+    ids = []
+    for batch in batches:
+        with world.store.transaction() as tx:
+            ids.append(tx.append_outbox(batch))
+    return ids
+
+
+def test_rows_that_lie_long_enough_are_published_in_their_order_and_deleted(world: World) -> None:
+    ids = leave_lying(world, [command(1), command(2)], [command(3)])
+    net = LyingRows("me")
+    world.clock.now_ms += LYING_AFTER_MS - 1
+    net.run(world.manager)
+    assert world.relay.is_idle()
+    assert net.age_ms == LYING_AFTER_MS - 1
+    world.clock.now_ms += 1
+    net.run(world.manager)
+    assert world.relay.step(0)
+    assert world.publisher.batches == [[command(1), command(2), command(3)]]
+    assert sorted(world.rows("outbox")) == ids
+    world.manager.step(0)
+    assert not set(ids) & set(world.rows("outbox"))
+    net.run(world.manager)
+    assert net.age_ms == 0
+
+
+def test_only_the_leases_holder_publishes_them_until_it_expires(world: World) -> None:
+    leave_lying(world, [command(1)])
+    world.clock.now_ms += LYING_AFTER_MS
+    with world.store.transaction() as tx:
+        assert tx.take_lease("relay", "other", LEASE_MS)
+    net = LyingRows("me")
+    net.run(world.manager)
+    assert world.relay.is_idle()
+    world.clock.now_ms += LEASE_MS
+    net.run(world.manager)
+    assert world.relay.waiting() == 1
+    with world.store.transaction() as tx:
+        assert not tx.take_lease("relay", "other", LEASE_MS)
+
+
+def test_rows_that_this_instance_still_holds_are_not_published_twice(world: World) -> None:
+    world.send(1)
+    world.manager.step(0)
+    world.clock.now_ms += LYING_AFTER_MS
+    LyingRows("me").run(world.manager)
+    world.relay.step(0)
+    assert [len(batch) for batch in world.publisher.batches] == [1]
+    LyingRows("me").run(world.manager)
+    assert world.relay.is_idle()
+
+
+def test_the_net_is_a_chore_of_the_writer(world: World) -> None:
+    leave_lying(world, [command(1)])
+    world.clock.now_ms += LYING_AFTER_MS
+    manager = world.new_manager([LyingRows("me").chore()])
+    manager.step(0)
+    world.relay.step(0)
+    assert [record.key for record in world.on_topic(INVENTORY_COMMANDS)] == [command(1).key]
+    assert LOOK_EVERY_MS < LYING_AFTER_MS < LEASE_MS
