@@ -16,12 +16,20 @@ from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.unit_of_work import UnitOfWork
-from holdfast.services.payment_gateway.domain import Answer, Call, Resolution, next_ask, resolve
+from holdfast.services.payment_gateway.domain import (
+    REFUSED_REFUND_WAIT_MS,
+    Answer,
+    Call,
+    Resolution,
+    next_ask,
+    resolve,
+)
 from holdfast.services.payment_gateway.handlers import MESSAGES, PaymentTransaction, resolve_timer
 
 CALLS_MAX = 64
 LEASE_MS = 60_000
 KEY_LIFETIME_MS = 23 * 3_600_000  # Stripe keeps keys for 24 h; an hour of margin
+HORIZON_MS = 2 * REFUSED_REFUND_WAIT_MS
 
 log = structlog.get_logger(__name__)
 
@@ -81,13 +89,13 @@ class ChargeLoop:
 
     def _claim(self, tx: PaymentTransaction) -> list[Call]:
         # Fences are locked before timers, as the writer does it, so that the two never deadlock.
-        peeked = tx.peek_due_calls(CALLS_MAX)
+        peeked = tx.peek_due_calls(CALLS_MAX, HORIZON_MS)
         ids = sorted({row.key.saga_id for row in peeked})
         if not ids:
             return []
         fences = tx.lock_fences("payment", ids)
         wanted = {row.key for row in peeked}
-        due = [row for row in tx.peek_due_calls(CALLS_MAX * 2) if row.key in wanted]
+        due = [row for row in tx.peek_due_calls(CALLS_MAX * 2, HORIZON_MS) if row.key in wanted]
         payments = tx.load_payments(ids)
         now_ms = tx.now_ms()
         calls, leased, submitted, stale = [], [], [], []
@@ -111,6 +119,7 @@ class ChargeLoop:
         handled = Handled()
         ids = sorted({call.payment.saga_id for call, _ in answered})
         fences = tx.lock_fences("payment", ids)
+        payments = tx.load_payments(ids)
         now_ms = tx.now_ms()
         changed: list[Resolution] = []
         timers: list[TimerRow] = []
@@ -118,7 +127,7 @@ class ChargeLoop:
         for call, answer in answered:
             saga_id = call.payment.saga_id
             key = TimerKey(saga_id, "payment", call.verb)
-            resolution = resolve(fences[saga_id], call, answer)
+            resolution = resolve(fences[saga_id], call._replace(payment=payments[saga_id]), answer)
             if resolution is None:
                 cleared.append(key)
                 continue

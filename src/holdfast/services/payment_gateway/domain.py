@@ -12,7 +12,8 @@ from holdfast.messaging.fence import Fence, FenceState
 
 RESOLVE_BASE_MS = 500
 RESOLVE_CAP_MS = 30_000
-REFUSED_REFUND_WAIT_MS = 3_600_000
+RETRY_AFTER_MAX_MS = 600_000
+REFUSED_REFUND_WAIT_MS = 3_600_000  # the longest wait of all
 SAME_ERROR_MAX = 3
 
 
@@ -111,20 +112,21 @@ def next_ask(payment: Payment, verb: str, age_ms: int, key_lifetime_ms: int) -> 
 
 
 def resolve(fence: Fence, call: Call, answer: Answer) -> Resolution | None:
-    """Return what the answer does to the payment, or None where the row has moved on without it."""
+    """Return what the answer does to the payment, or None where the row has moved on without it.
+
+    `call.payment` is the row as it is now, under its fence's lock, not as it was when the call began.
+    """
     payment = call.payment
+    if fence.state is not (FenceState.RUNNING if call.verb == "do" else FenceState.UNDOING):
+        return None
     if isinstance(answer, Unknown):
         return _unknown(fence, call, answer)
     if call.verb == "do":
-        if fence.state is not FenceState.RUNNING:
-            return None
         return (
             _charged(fence, payment, answer)
             if isinstance(answer, Succeeded)
             else _declined(fence, payment, answer)
         )
-    if fence.state is not FenceState.UNDOING:
-        return None
     if isinstance(answer, Declined):
         refused = payment._replace(last_error=f"refund refused: {answer.code}")
         return Resolution(fence, refused, wait_ms=REFUSED_REFUND_WAIT_MS, alarm="refund_refused")
@@ -146,13 +148,13 @@ def _declined(fence: Fence, payment: Payment, answer: Declined) -> Resolution:
 
 
 def _unknown(fence: Fence, call: Call, answer: Unknown) -> Resolution:
+    """Ask again later. A look-up that found nothing proves nothing, so the same call is next after it."""
     payment = call.payment
     looked_up = call.ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND)
-    repeats = payment.same_error
-    if not looked_up:
-        server_error = answer.error.startswith("http_5")
-        repeats = int(server_error) + (repeats if server_error and answer.error == payment.last_error else 0)
+    repeats = 0
+    if not looked_up and answer.error.startswith("http_5"):
+        repeats = 1 + (payment.same_error if answer.error == payment.last_error else 0)
     wait_ms = backoff_ms(call.attempt, RESOLVE_BASE_MS, RESOLVE_CAP_MS, call.idempotency_key)
-    wait_ms = max(answer.retry_after_ms, wait_ms)
+    wait_ms = max(min(answer.retry_after_ms, RETRY_AFTER_MAX_MS), wait_ms)
     asked = payment._replace(last_error=answer.error, same_error=repeats)
     return Resolution(fence, asked, wait_ms=wait_ms, alarm="payment_unknown" if looked_up else "")

@@ -36,8 +36,8 @@ class PaymentTransaction(Transaction, Protocol):
     def update_payments(self, rows: Collection[Payment]) -> None:
         """Write what the provider has answered."""
 
-    def peek_due_calls(self, limit: int) -> list[TimerRow]:
-        """Return due `resolve` timers without locking them."""
+    def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
+        """Return due `resolve` timers without locking them; due further ahead than `horizon_ms` is due."""
 
 
 @dataclass

@@ -26,6 +26,11 @@ class MemoryPaymentTransaction(MemoryTransaction):
         for row in rows:
             self.table("payment")[row.saga_id] = row
 
-    def peek_due_calls(self, limit: int) -> list[TimerRow]:
-        due = [r for r in self.table("timers").values() if r.kind == RESOLVE and r.due_ms <= self.now_ms()]
+    def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
+        now = self.now_ms()
+        due = [
+            row
+            for row in self.table("timers").values()
+            if row.kind == RESOLVE and (row.due_ms <= now or row.due_ms > now + horizon_ms)
+        ]
         return sorted(due, key=lambda row: (row.due_ms, row.key))[:limit]

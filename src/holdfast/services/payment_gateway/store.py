@@ -38,6 +38,6 @@ class PostgresPaymentTransaction(PostgresTransaction):
                 same_errors=[row.same_error for row in rows],
             )
 
-    def peek_due_calls(self, limit: int) -> list[TimerRow]:
-        rows = self.run(SQL["select_due_calls"], limit=limit).fetchall()
+    def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
+        rows = self.run(SQL["select_due_calls"], limit=limit, horizon_ms=horizon_ms).fetchall()
         return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in rows]

@@ -4,6 +4,7 @@ Says of every answer whether it is definitive; anything that is not so is Unknow
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from holdfast.services.payment_gateway.domain import (
 )
 
 CONNECTIONS_MAX = 64
+_REFERENCE = re.compile(r"[!-~]{1,200}")
+_MALFORMED = Unknown("malformed_answer")
 
 
 class StripeProvider:
@@ -105,15 +108,14 @@ class StripeProvider:
             return (
                 _refusal(response) if response.status_code >= 500 else Unknown(f"http_{response.status_code}")
             )
-        found = [intent_answer(intent) for intent in _json(response).get("data", [])]
-        return _best(found)
+        return _best([intent_answer(intent) for intent in _found(response)])
 
     async def _find_refund(self, client: httpx2.AsyncClient, payment: Payment) -> Answer:
         response = await client.get("/v1/refunds", params={"payment_intent": payment.charge_id})
         if response.status_code != 200:
             return Unknown(f"http_{response.status_code}")
-        found = [refund_answer(refund) for refund in _json(response).get("data", [])]
-        return _best([answer for answer in found if isinstance(answer, Succeeded)])
+        answers = [refund_answer(refund) for refund in _found(response)]
+        return _best([answer for answer in answers if isinstance(answer, Succeeded)])
 
     async def _post(
         self, client: httpx2.AsyncClient, path: str, form: Mapping[str, str], key: str
@@ -125,40 +127,46 @@ def intent_answer(intent: Mapping[str, Any]) -> Answer:
     """Read a payment intent: only its final statuses are definitive."""
     match intent.get("status"):
         case "succeeded":
-            return Succeeded(str(intent["id"]))
+            return _succeeded(intent)
         case "canceled":
             return Declined("canceled", "the payment was canceled")
         case "requires_payment_method":
-            error = intent.get("last_payment_error") or {}
-            code = str(error.get("decline_code") or error.get("code") or "declined")
-            return Declined(code, str(error.get("message", "")))
+            error = _object(intent.get("last_payment_error"))
+            return Declined(_code(error, "declined"), str(error.get("message", "")))
         case status:
-            return Unknown(f"status_{status}")
+            return Unknown(f"status_{_plain(status)}")
 
 
 def refund_answer(refund: Mapping[str, Any]) -> Answer:
     """Read a refund: pending is not an answer yet."""
     match refund.get("status"):
         case "succeeded":
-            return Succeeded(str(refund["id"]))
+            return _succeeded(refund)
         case "failed" | "canceled" as status:
             return Declined(f"refund_{status}", str(refund.get("failure_reason", "")))
         case status:
-            return Unknown(f"status_{status}")
+            return Unknown(f"status_{_plain(status)}")
+
+
+def _succeeded(document: Mapping[str, Any]) -> Answer:
+    reference = document.get("id")
+    if isinstance(reference, str) and _REFERENCE.fullmatch(reference):
+        return Succeeded(reference)
+    return _MALFORMED
 
 
 def _refusal(response: httpx2.Response) -> Answer:
     """Read an error: refusals of the card or of this very request are definitive, all else is not."""
     status = response.status_code
-    error = _json(response).get("error") or {}
-    kind, code = error.get("type"), str(error.get("decline_code") or error.get("code") or "")
+    error = _object(_json(response).get("error"))
+    kind = error.get("type")
     if status == 402 and kind == "card_error":
-        return Declined(code or "card_declined", str(error.get("message", "")))
+        return Declined(_code(error, "card_declined"), str(error.get("message", "")))
     if status in (400, 404) and kind == "invalid_request_error":
-        return Declined(code or "invalid_request", str(error.get("message", "")))
+        return Declined(_code(error, "invalid_request"), str(error.get("message", "")))
     retry_after = response.headers.get("Retry-After", "")
-    wait_ms = int(retry_after) * 1000 if retry_after.isdigit() and len(retry_after) < 6 else 0
-    return Unknown(f"http_{status}", wait_ms)
+    seconds = int(retry_after) if re.fullmatch("[0-9]{1,5}", retry_after) else 0
+    return Unknown(f"http_{status}", seconds * 1000)
 
 
 def _best(found: Sequence[Answer]) -> Answer:
@@ -170,9 +178,27 @@ def _best(found: Sequence[Answer]) -> Answer:
     return Unknown("not_found")
 
 
-def _json(response: httpx2.Response) -> dict[str, Any]:
+def _found(response: httpx2.Response) -> list[Mapping[str, Any]]:
+    data = _json(response).get("data")
+    return [_object(each) for each in data] if isinstance(data, list) else []
+
+
+def _json(response: httpx2.Response) -> Mapping[str, Any]:
     try:
-        document = response.json()
-    except ValueError:
+        return _object(response.json())
+    except (ValueError, RecursionError):
         return {}
+
+
+def _object(document: Any) -> Mapping[str, Any]:
+    """Return the document if it is an object; a provider may answer anything."""
     return document if isinstance(document, dict) else {}
+
+
+def _code(error: Mapping[str, Any], otherwise: str) -> str:
+    return _plain(error.get("decline_code")) or _plain(error.get("code")) or otherwise
+
+
+def _plain(word: Any) -> str:
+    """Return a word that can be stored and shown, whatever the provider sent."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", word)[:64] if isinstance(word, str) else ""
