@@ -38,7 +38,8 @@ class Grouping(Generic[Q, A]):
         self._linger_s = linger_s
         self._group_max = group_max
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.groups = 0
         self.questions = 0
 
@@ -48,21 +49,25 @@ class Grouping(Generic[Q, A]):
             raise Problem(OVERLOADED, headers={"Retry-After": "1"})
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
-        if len(self._under_way) < self._abreast:
+        if self._busy < self._abreast:
+            self._busy += 1
             task = asyncio.create_task(self._work())
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await future
 
     async def _work(self) -> None:
-        """Serve groups until nobody waits."""
-        await asyncio.sleep(self._linger_s)
-        while self._waiting:
-            group = self._waiting[: self._group_max]
-            del self._waiting[: self._group_max]
-            self.groups += 1
-            self.questions += len(group)
-            await self._serve_group(group)
+        """Serve groups until nobody waits, and stop being busy in the same breath."""
+        try:
+            await asyncio.sleep(self._linger_s)
+            while self._waiting:
+                group = self._waiting[: self._group_max]
+                del self._waiting[: self._group_max]
+                self.groups += 1
+                self.questions += len(group)
+                await self._serve_group(group)
+        finally:
+            self._busy -= 1
 
     async def _serve_group(self, group: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
         try:

@@ -54,7 +54,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method on one path; `scope` is what the caller's token must have."""
+    """One method on one path; `scope` is what the caller's token must have, empty where any token does."""
 
     method: str
     path: str
@@ -73,11 +73,11 @@ class Operation:
         return {kind.code: kind for kind in (*_OF_EVERY_CALL, *of_body, *self.problems)}
 
 
-def serve(app: Starlette, operations: Iterable[Operation]) -> None:
-    """Add one route a path; a method that is not in the table gets 405 with all that are."""
+def serve(app: Starlette, endpoints_of: Iterable[tuple[str, str, Endpoint]]) -> None:
+    """Add one route a path from (method, path, endpoint); another method gets 405 with all that are there."""
     by_path: dict[str, dict[str, Endpoint]] = {}
-    for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation.endpoint
+    for method, path, endpoint in endpoints_of:
+        by_path.setdefault(path, {})[method] = endpoint
     for path, endpoints in by_path.items():
         app.add_route(path, _dispatch(path, endpoints), methods=sorted(endpoints))
 
@@ -116,7 +116,7 @@ def _describe(operation: Operation, schemas: Mapping[type[Any], Any]) -> dict[st
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.text,
-        "security": [{"token": [operation.scope]}],
+        "security": [{"token": [operation.scope] if operation.scope else []}],
     }
     if operation.parameters:
         described["parameters"] = [

@@ -1,0 +1,34 @@
+"""Reading what stands outside the body: names in the path, pages in the query. Bounded, and never echoed."""
+
+import re
+
+from starlette.requests import Request
+
+from holdfast.contracts.http_api import NAME_PATTERN
+from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
+
+PAGE_DEFAULT = 100
+PAGE_MAX = 1_000
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+def name_in_path(request: Request, parameter: str) -> str:
+    """Return an id or a code from the path. Raises Problem: what has not the form of one cannot exist."""
+    name: str = request.path_params[parameter]
+    if not _NAME.match(name):
+        detail = f"a {parameter} is 1 to 64 letters, digits, dots, dashes or underscores"
+        raise Problem(NOT_FOUND, detail)
+    return name
+
+
+def page_in_query(request: Request) -> tuple[str, int]:
+    """Return the code after which a page begins (empty: at the first) and its size. Raises Problem."""
+    after = request.query_params.get("after", "")
+    if after and not _NAME.match(after):
+        raise Problem(INVALID_REQUEST, errors=[FieldError("/after", "must be the `next` of the page before")])
+    limit = request.query_params.get("limit", str(PAGE_DEFAULT))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= PAGE_MAX):
+        detail = f"must be a whole number from 1 to {PAGE_MAX}"
+        raise Problem(INVALID_REQUEST, errors=[FieldError("/limit", detail)])
+    return after, int(limit)

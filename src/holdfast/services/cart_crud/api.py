@@ -1,0 +1,238 @@
+"""cart-crud over HTTP: products and carts for shoppers, prices and holds for operators, snapshots within.
+
+Callers that come at the same time share one transaction; what an edit means stands in `editing`.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from holdfast.contracts.http_api import (
+    Because,
+    CartHold,
+    PricedCart,
+    Product,
+    ProductPage,
+    ProductsSet,
+    SetCart,
+    SetLine,
+    SetProducts,
+    Snapshots,
+    TakeSnapshots,
+)
+from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.runtime import problems
+from holdfast.runtime.auth import OPERATOR_ACTS, SHOPPER, Authenticator, User
+from holdfast.runtime.bodies import decode, decode_own, read_body
+from holdfast.runtime.grouping import Grouping
+from holdfast.runtime.operations import serve
+from holdfast.runtime.parameters import name_in_path, page_in_query
+from holdfast.runtime.problems import NOT_FOUND, FieldError, Kind, Problem
+from holdfast.services.cart_crud import editing
+from holdfast.services.cart_crud.editing import Change, Edit, NotThere, OtherVersion, Price, Refused, Wrong
+from holdfast.services.cart_crud.shop import Priced, Shop
+from holdfast.services.cart_crud.store_port import ShopTransaction
+
+PRODUCTS_BYTES_MAX = 1024 * 1024
+SNAPSHOTS_BYTES_MAX = 1024 * 1024
+THREADS = 4
+
+OTHER_VERSION = Kind("other_version", 412, "The cart has changed meanwhile")
+WRONG = {
+    code: Kind(code, 422, title)
+    for code, title in (
+        (editing.UNKNOWN_PRODUCT, "There is no such product"),
+        (editing.MIXED_CURRENCY, "One cart has one currency"),
+        (editing.TOO_MANY_LINES, "The cart has too many lines"),
+        (editing.TOO_MANY_PIECES, "The line has too many pieces"),
+    )
+}
+
+_set_cart = msgspec.json.Decoder(SetCart)
+_set_line = msgspec.json.Decoder(SetLine)
+_set_products = msgspec.json.Decoder(SetProducts)
+_because = msgspec.json.Decoder(Because)
+_take_snapshots = msgspec.json.Decoder(TakeSnapshots)
+_encoder = msgspec.json.Encoder()
+_VERSION = re.compile(r'"([0-9]{1,15})"')
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+def app(store: Store[ShopTransaction], authenticator: Authenticator) -> FastAPI:
+    """Make the HTTP application."""
+    counter = _Counter(Shop(store), authenticator)
+    api = FastAPI(
+        lifespan=counter.open, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
+    )
+    problems.install(api)
+    serve(
+        api,
+        (
+            ("GET", "/v1/products", counter.list_products),
+            ("PUT", "/v1/products", counter.set_products),
+            ("GET", "/v1/carts/{cart_id}", counter.read_cart),
+            ("PUT", "/v1/carts/{cart_id}", counter.set_cart),
+            ("PUT", "/v1/carts/{cart_id}/lines/{sku}", counter.set_line),
+            ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", counter.remove_line),
+            ("POST", "/v1/carts/{cart_id}/hold", counter.hold),
+            ("POST", "/v1/carts/{cart_id}/release", counter.release),
+            ("POST", "/internal/v1/snapshots", counter.take_snapshots),
+        ),
+    )
+    return api
+
+
+class _Counter:
+    """The endpoints, and the threads in which the shop works for them."""
+
+    def __init__(self, shop: Shop, authenticator: Authenticator) -> None:
+        self._shop = shop
+        self._authenticator = authenticator
+        self._threads = ThreadPoolExecutor(THREADS, "shop")
+        trouble = (StoreUnavailable,)
+        self._edits: Grouping[Edit, Priced | Refused] = Grouping(self._in_thread(shop.edit), trouble=trouble)
+        self._reads: Grouping[tuple[str, str], Priced | None] = Grouping(
+            self._in_thread(shop.read), trouble=trouble
+        )
+
+    @asynccontextmanager
+    async def open(self, _: FastAPI) -> AsyncIterator[None]:
+        yield
+        self._threads.shutdown()
+
+    # -- shoppers
+
+    async def list_products(self, request: Request) -> Response:
+        self._authenticator.user(request.headers.get("authorization"))
+        after, limit = page_in_query(request)
+        prices = await self._run(self._shop.prices, after, limit + 1)
+        items = tuple(Product(*price) for price in prices[:limit])
+        return _json(ProductPage(items, items[-1].sku if len(prices) > limit else None))
+
+    async def read_cart(self, request: Request) -> Response:
+        user, cart_id = self._shopper(request)
+        found = await self._reads.ask((cart_id, user.name))
+        if found is None:
+            raise _no_such_cart()
+        return _show(found)
+
+    async def set_cart(self, request: Request) -> Response:
+        user, cart_id = self._shopper(request)
+        wanted = decode(_set_cart, await read_body(request.receive))
+        lines = tuple((line.sku, line.quantity) for line in wanted.lines)
+        return await self._edit(request, user, cart_id, editing.SetAll(lines))
+
+    async def set_line(self, request: Request) -> Response:
+        user, cart_id = self._shopper(request)
+        sku = name_in_path(request, "sku")
+        wanted = decode(_set_line, await read_body(request.receive))
+        return await self._edit(request, user, cart_id, editing.SetOne(sku, wanted.quantity))
+
+    async def remove_line(self, request: Request) -> Response:
+        user, cart_id = self._shopper(request)
+        return await self._edit(request, user, cart_id, editing.RemoveOne(name_in_path(request, "sku")))
+
+    # -- operators
+
+    async def set_products(self, request: Request) -> Response:
+        user = self._operator(request)
+        wanted = decode(_set_products, await read_body(request.receive, PRODUCTS_BYTES_MAX)).products
+        times = Counter(product.sku for product in wanted)
+        twice = [
+            FieldError(f"/products/{place}/sku", "stands here more than once")
+            for place, product in enumerate(wanted)
+            if times[product.sku] > 1
+        ]
+        if twice:
+            raise Problem(problems.INVALID_REQUEST, errors=twice)
+        prices = [Price(product.sku, product.price_minor, product.currency) for product in wanted]
+        await self._run(self._shop.set_prices, user.name, prices)
+        return _json(ProductsSet(len(prices)))
+
+    async def hold(self, request: Request) -> Response:
+        return await self._hold(request, held=True)
+
+    async def release(self, request: Request) -> Response:
+        return await self._hold(request, held=False)
+
+    async def _hold(self, request: Request, *, held: bool) -> Response:
+        user, cart_id = self._operator(request), name_in_path(request, "cart_id")
+        reason = decode(_because, await read_body(request.receive)).reason
+        if not await self._run(lambda: self._shop.hold(user.name, cart_id, reason, held=held)):
+            raise _no_such_cart()
+        return _json(CartHold(cart_id, held))
+
+    # -- the gateway
+
+    async def take_snapshots(self, request: Request) -> Response:
+        """Answer for owners that the gateway has checked; the gateway offers no way to this path."""
+        wanted = decode_own(_take_snapshots, await read_body(request.receive, SNAPSHOTS_BYTES_MAX))
+        owned = [(cart.cart_id, cart.user_id) for cart in wanted.carts]
+        return _json(Snapshots(tuple(await self._run(self._shop.snapshots, owned))))
+
+    # -- what they share
+
+    def _shopper(self, request: Request) -> tuple[User, str]:
+        user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
+        return user, name_in_path(request, "cart_id")
+
+    def _operator(self, request: Request) -> User:
+        return self._authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
+
+    async def _edit(self, request: Request, user: User, cart_id: str, change: Change) -> Response:
+        version = _version_wanted(request.headers.get("if-match"))
+        match await self._edits.ask(Edit(cart_id, user.name, change, version)):
+            case NotThere():
+                raise _no_such_cart()
+            case OtherVersion(now):
+                raise Problem(OTHER_VERSION, f"the cart is at version {now}", extra={"version": now})
+            case Wrong(code, pointer, detail):
+                raise Problem(WRONG[code], detail, errors=[FieldError(pointer, detail)])
+            case priced:
+                return _show(priced)
+
+    async def _run(self, work: Callable[..., A], *arguments: Any) -> A:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def _in_thread(
+        self, work: Callable[[Sequence[Q]], Sequence[A]]
+    ) -> Callable[[Sequence[Q]], Awaitable[Sequence[A]]]:
+        async def run(questions: Sequence[Q]) -> Sequence[A]:
+            return await self._run(work, questions)
+
+        return run
+
+
+def _no_such_cart() -> Problem:
+    return Problem(NOT_FOUND, "there is no such cart")
+
+
+def _version_wanted(if_match: str | None) -> int | None:
+    """Read `If-Match`: None without it, 0 for any version, -1 where it can match none."""
+    if if_match is None:
+        return None
+    if if_match.strip() == "*":
+        return 0
+    one = _VERSION.fullmatch(if_match.strip())
+    return int(one[1]) or -1 if one else -1
+
+
+def _show(priced: Priced) -> Response:
+    cart, worth = priced
+    body = PricedCart(cart.cart_id, cart.version, worth.currency or None, worth.total_minor, worth.lines)
+    return _json(body, {"ETag": f'"{cart.version}"'})
+
+
+def _json(body: object, headers: dict[str, str] | None = None) -> Response:
+    return Response(_encoder.encode(body), headers=headers, media_type="application/json")

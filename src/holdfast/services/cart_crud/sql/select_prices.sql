@@ -1,0 +1,1 @@
+select sku, price_minor, currency from product where sku = any(%(skus)b::text[])

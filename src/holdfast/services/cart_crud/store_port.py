@@ -1,0 +1,42 @@
+"""What cart-crud's HTTP side asks of its database: prices, carts as shoppers see them, operators' acts."""
+
+from collections.abc import Collection
+from typing import NamedTuple, Protocol
+
+from holdfast.services.cart_crud.domain import Cart
+from holdfast.services.cart_crud.editing import Price
+from holdfast.services.cart_crud.handlers import CartTransaction
+
+
+class OperatorAction(NamedTuple):
+    """What an operator did, to what, and why."""
+
+    operator: str
+    action: str
+    subject: str
+    reason: str
+
+
+class ShopTransaction(CartTransaction, Protocol):
+    """The handler's transaction, and what shoppers and operators do."""
+
+    def read_prices(self, skus: Collection[str]) -> dict[str, Price]:
+        """Return the prices of those codes that exist."""
+
+    def list_prices(self, after: str, limit: int) -> list[Price]:
+        """Return a page of the price list in the order of codes."""
+
+    def save_prices(self, rows: Collection[Price]) -> None:
+        """Insert or replace prices; a code stands in `rows` once."""
+
+    def read_carts(self, owned: Collection[tuple[str, str]]) -> tuple[list[Cart], dict[str, Price]]:
+        """Return those (cart id, user id) that exist, and the prices of all their codes, at one moment."""
+
+    def insert_carts(self, rows: Collection[Cart]) -> bool:
+        """Insert carts; False where somebody else has inserted one of them meanwhile."""
+
+    def hold_cart(self, cart_id: str, reason: str) -> bool:
+        """Set the reason for which this cart is held, empty to release it; False where it does not exist."""
+
+    def log_action(self, action: OperatorAction) -> None:
+        """Append to the operators' log."""
