@@ -70,6 +70,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._batch: list[_Job] = []
         self._down = False
+        self._failing = False
         self._pruned_at = time.monotonic()
 
     @property
@@ -128,7 +129,7 @@ class Writer:
 
     def _patience(self) -> float:
         due_ms = self._ledger.next_due_ms
-        if due_ms is None:
+        if due_ms is None or self._failing:  # what is due can wait until the disk has room again
             return IDLE_S
         return min(max((due_ms - self._ledger.now_ms()) / 1000, 0.0), IDLE_S)
 
@@ -143,11 +144,13 @@ class Writer:
             self._ledger.commit()
         except sqlite3.OperationalError as error:
             self._ledger.rollback()
+            self._failing = True
             if error.sqlite_errorname not in PASSING:
                 raise
             log.warning("ledger_transaction_failed", error=str(error), lost=len(jobs))
             down = LedgerDownError(str(error))
             return [_Outcome(job.future, None, down) for job in jobs]
+        self._failing = False
         return outcomes
 
     def _attempt(self, job: _Job) -> _Outcome:

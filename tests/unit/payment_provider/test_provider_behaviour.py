@@ -193,6 +193,14 @@ def test_a_payment_carries_its_script_in_its_method() -> None:
     assert scene.script("pi_1", method, operation="lookup").blind
 
 
+def test_new_rules_let_scripts_strike_again() -> None:
+    scene = Scene()
+    assert scene.strikes(payment_method="pm_card_visa__in_flight")
+    assert not scene.strikes(payment_method="pm_card_visa__in_flight")
+    scene.behaviour.replace([])
+    assert scene.strikes(payment_method="pm_card_visa__in_flight")
+
+
 def test_a_payment_carries_its_script_in_its_metadata() -> None:
     scene = Scene()
     assert scene.strikes(script="error_heals_x2 refund_refuse")

@@ -164,6 +164,15 @@ def test_a_charge_can_be_processing_first(books: Books, ends: str, status: str, 
     assert books.end_due() == 0
 
 
+def test_a_declining_card_declines_even_where_its_end_was_to_be_good(books: Books) -> None:
+    intent = body(books.charge("pm_card_chargeDeclinedLostCard", later=Later(0, "succeeded")))
+    assert intent["status"] == "processing"
+    books.end_due()
+    ended = books.ledger.object(intent["id"])
+    assert ended is not None
+    assert ended["last_payment_error"]["decline_code"] == "lost_card"
+
+
 def test_an_end_to_come_survives_a_restart(books: Books) -> None:
     intent = body(books.charge(later=Later(500, "succeeded")))
     books.ledger.close()

@@ -172,6 +172,13 @@ def test_a_held_event_is_overtaken(books: Books) -> None:
     assert listener.kinds == ["charge.refunded", "payment_intent.succeeded"]
 
 
+def test_an_event_is_held_once_whatever_the_rules_say(books: Books) -> None:
+    books.charge()
+    listener = Listener()
+    deliver(books, listener, all_sent(books), Hold(do="hold", operation="webhook", ms=1))
+    assert len(listener.requests) == 1
+
+
 def test_a_contradiction_comes_first_and_is_signed_too(books: Books) -> None:
     books.charge("pm_card_visa__webhook_contradict")
     listener = Listener()

@@ -128,16 +128,45 @@ def test_one_failure_is_one_callers_alone(books: Books, failure: Exception) -> N
 
 def test_a_full_disk_fails_its_batch_and_heals(books: Books) -> None:
     async def scene(desk: Desk) -> None:
-        books.ledger._db.execute(f"pragma max_page_count = {books.sql('pragma page_count')[0][0]}")
+        (pages,) = books.sql("pragma page_count")[0]
+        await desk.writer.submit(lambda ledger: ledger._db.execute(f"pragma max_page_count = {pages}"))
         with pytest.raises(LedgerDownError, match="full"):
             await desk.writer.submit(lambda ledger: ledger.keep_answer("k", "print", 200, b"x" * 100_000))
-        books.ledger._db.execute("pragma max_page_count = 1000000")
+        await desk.writer.submit(lambda ledger: ledger._db.execute("pragma max_page_count = 1000000"))
         await desk.writer.submit(keep("later"))
         assert desk.writer.alive
         assert not desk.died.is_set()
 
     at_desk(books, scene)
     assert kept(books) == ["later"]
+
+
+def test_an_end_that_finds_no_room_waits_without_haste(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "IDLE_S", 60)
+    tried: list[None] = []
+    failure = sqlite3.OperationalError("database or disk is full")
+    failure.sqlite_errorname = "SQLITE_FULL"
+    commit = books.ledger.commit
+
+    def no_room() -> None:
+        tried.append(None)
+        raise failure
+
+    books.charge(later=Later(500, "succeeded"))
+
+    async def scene(desk: Desk) -> None:
+        books.ledger.commit = no_room  # type: ignore[method-assign]
+        books.now_ms += 500
+        for _ in range(3):
+            with pytest.raises(LedgerDownError):
+                await desk.writer.submit(lambda _: None)
+        assert books.prov()[0][1] == "pending"  # a look that takes as long as many hasty attempts
+        assert len(tried) == 3
+        books.ledger.commit = commit  # type: ignore[method-assign]
+        await desk.writer.submit(lambda _: None)
+        assert books.prov()[0][1] == "ok"
+
+    at_desk(books, scene)
 
 
 def test_a_broken_file_fails_all_who_wait_and_ends_the_writer(tmp_path: Path) -> None:
@@ -166,8 +195,9 @@ def test_a_broken_file_fails_all_who_wait_and_ends_the_writer(tmp_path: Path) ->
 
 
 def test_ends_come_by_themselves(books: Books) -> None:
+    books.charge(later=Later(500, "succeeded"))
+
     async def scene(desk: Desk) -> None:
-        books.charge(later=Later(500, "succeeded"))
         books.now_ms += 500
         while books.prov()[0][1] != "ok":
             await desk.writer.submit(lambda _: None)
