@@ -1,0 +1,261 @@
+"""The provider's answers over HTTP: what is definitive, what is unknown; nothing it says can hurt."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.samples import SAGA
+
+from holdfast.services.payment_gateway.domain import (
+    Answer,
+    Ask,
+    Call,
+    Declined,
+    Payment,
+    Succeeded,
+    Unknown,
+)
+from holdfast.services.payment_gateway.stripe_provider import StripeProvider, intent_answer, refund_answer
+
+Respond = Callable[[httpx2.Request], httpx2.Response]
+PAYMENT = Payment(SAGA, "ada", "pm_card_visa", 3564, "GBP", charge_id="pi_1")
+
+
+class Stub:
+    """The other side: answers by `respond` and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx2.Request] = []
+        self.respond: Respond = lambda _: httpx2.Response(200, json={"id": "pi_1", "status": "succeeded"})
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        return self.respond(request)
+
+    def answers(self, status: int, body: Any, **headers: str) -> None:
+        self.respond = lambda _: httpx2.Response(status, json=body, headers=headers)
+
+
+@pytest.fixture
+def stub() -> Stub:
+    return Stub()
+
+
+@pytest.fixture
+def provider(stub: Stub) -> Iterator[StripeProvider]:
+    provider = StripeProvider("http://provider.test", "sk_test", 5.0)
+    provider._client = httpx2.AsyncClient(
+        base_url="http://provider.test", transport=httpx2.MockTransport(stub)
+    )
+    yield provider
+    provider.close()
+
+
+def ask(provider: StripeProvider, what: Ask) -> Answer:
+    [answer] = provider.call([Call(what, PAYMENT, 1)])
+    return answer
+
+
+def test_a_charge_carries_its_stable_key_and_the_saga_in_its_metadata(
+    provider: StripeProvider, stub: Stub
+) -> None:
+    assert ask(provider, Ask.CHARGE) == Succeeded("pi_1")
+    [request] = stub.requests
+    assert (request.method, request.url.path) == ("POST", "/v1/payment_intents")
+    assert request.headers["Idempotency-Key"] == f"{SAGA}:payment:do"
+    assert parse_qs(request.content.decode()) == {
+        "amount": ["3564"],
+        "currency": ["gbp"],
+        "payment_method": ["pm_card_visa"],
+        "confirm": ["true"],
+        "metadata[saga_id]": [SAGA],
+    }
+
+
+def test_a_refund_has_a_key_of_its_own(provider: StripeProvider, stub: Stub) -> None:
+    stub.answers(200, {"id": "re_1", "status": "succeeded"})
+    assert ask(provider, Ask.REFUND) == Succeeded("re_1")
+    [request] = stub.requests
+    assert request.url.path == "/v1/refunds"
+    assert request.headers["Idempotency-Key"] == f"{SAGA}:payment:undo"
+    form = parse_qs(request.content.decode())
+    assert (form["payment_intent"], form["amount"]) == (["pi_1"], ["3564"])
+
+
+CARD = {"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}}
+INVALID = {"error": {"type": "invalid_request_error", "code": "amount_too_small"}}
+ANSWERS: list[tuple[int, Any, Answer]] = [
+    (402, CARD, Declined("insufficient_funds", "")),
+    (402, {"error": {"type": "card_error"}}, Declined("card_declined", "")),
+    (402, {"error": {"type": "api_error"}}, Unknown("http_402")),
+    (400, INVALID, Declined("amount_too_small", "")),
+    (404, INVALID, Declined("amount_too_small", "")),
+    (400, {"error": {"type": "idempotency_error"}}, Unknown("http_400")),
+    (401, INVALID, Unknown("http_401")),
+    (409, {"error": {"type": "idempotency_error"}}, Unknown("http_409")),
+    (429, {}, Unknown("http_429")),
+    (500, CARD, Unknown("http_500")),
+    (503, None, Unknown("http_503")),
+    (302, {}, Unknown("http_302")),
+    (200, {"id": "pi_1", "status": "canceled"}, Declined("canceled", "the payment was canceled")),
+    (200, {"id": "pi_1", "status": "processing"}, Unknown("status_processing")),
+    (200, {"id": "pi_1", "status": "requires_action"}, Unknown("status_requires_action")),
+    (200, {"id": "pi_1", "status": "requires_payment_method"}, Declined("declined", "")),
+    (200, {"id": "", "status": "succeeded"}, Unknown("malformed_answer")),
+    (200, {"status": "succeeded"}, Unknown("malformed_answer")),
+    (200, {"id": 7, "status": "succeeded"}, Unknown("malformed_answer")),
+    (200, {"id": "pi_\x00", "status": "succeeded"}, Unknown("malformed_answer")),
+    (200, {"id": "x" * 201, "status": "succeeded"}, Unknown("malformed_answer")),
+    (200, {"status": {"nested": []}}, Unknown("status_")),
+    (200, [], Unknown("status_")),
+    (200, None, Unknown("status_")),
+    (402, {"error": "a word"}, Unknown("http_402")),
+    (402, {"error": {"type": "card_error", "code": ["odd"]}}, Declined("card_declined", "")),
+    (402, {"error": {"type": "card_error", "code": "a\x00b " + "c" * 99}}, Declined("ab" + "c" * 62, "")),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), ANSWERS, ids=str)
+def test_line_16_only_these_answers_to_a_charge_are_definitive(
+    provider: StripeProvider, stub: Stub, status: int, body: Any, expected: Answer
+) -> None:
+    stub.answers(status, body)
+    assert ask(provider, Ask.CHARGE) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_ms"),
+    [
+        ("7", 7_000),
+        ("0", 0),
+        ("", 0),
+        ("soon", 0),
+        ("-3", 0),
+        ("1.5", 0),
+        ("99999", 99_999_000),
+        ("9" * 6, 0),
+    ],
+)
+def test_retry_after_is_heeded_where_it_is_a_number(
+    provider: StripeProvider, stub: Stub, header: str, wait_ms: int
+) -> None:
+    stub.answers(429, {}, **{"Retry-After": header})
+    assert ask(provider, Ask.CHARGE) == Unknown("http_429", wait_ms)
+
+
+@pytest.mark.parametrize("what", Ask)
+def test_line_16_a_lost_connection_a_time_out_and_bytes_that_are_no_json_are_unknown(
+    provider: StripeProvider, stub: Stub, what: Ask
+) -> None:
+    def fail(error: type[httpx2.TransportError]) -> Respond:
+        def respond(request: httpx2.Request) -> httpx2.Response:
+            raise error("as scripted", request=request)
+
+        return respond
+
+    for error in (httpx2.ConnectError, httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError):
+        stub.respond = fail(error)
+        assert ask(provider, what) == Unknown(f"connection_{error.__name__}")
+    for content in (b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b'{"status":'):
+        stub.respond = lambda _, content=content: httpx2.Response(200, content=content)  # type: ignore[misc]
+        assert isinstance(ask(provider, what), Unknown)
+
+
+def test_one_slow_call_does_not_take_the_others_answers(provider: StripeProvider, stub: Stub) -> None:
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        if request.headers["Idempotency-Key"].startswith("slow"):
+            raise httpx2.ReadTimeout("as scripted", request=request)
+        return httpx2.Response(200, json={"id": "pi_1", "status": "succeeded"})
+
+    stub.respond = respond
+    sagas = ["a", "slow", "b"]
+    answers = provider.call([Call(Ask.CHARGE, PAYMENT._replace(saga_id=saga), 1) for saga in sagas])
+    assert answers == [Succeeded("pi_1"), Unknown("connection_ReadTimeout"), Succeeded("pi_1")]
+
+
+SUCCEEDED = {"id": "pi_9", "status": "succeeded"}
+PROCESSING = {"id": "pi_8", "status": "processing"}
+CANCELED = {"id": "pi_7", "status": "canceled"}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ([], Unknown("not_found")),
+        ([SUCCEEDED], Succeeded("pi_9")),
+        ([CANCELED, SUCCEEDED], Succeeded("pi_9")),
+        ([CANCELED, PROCESSING], Unknown("status_processing")),
+        ([CANCELED], Declined("canceled", "the payment was canceled")),
+        ("nonsense", Unknown("not_found")),
+        ([None, 3], Unknown("status_")),
+    ],
+    ids=str,
+)
+def test_line_17_a_charge_is_looked_up_by_the_saga_and_money_that_moved_wins(
+    provider: StripeProvider, stub: Stub, data: Any, expected: Answer
+) -> None:
+    stub.answers(200, {"data": data})
+    assert ask(provider, Ask.FIND_CHARGE) == expected
+    assert stub.requests[0].url.path == "/v1/payment_intents/search"
+    assert stub.requests[0].url.params["query"] == f"metadata['saga_id']:'{SAGA}'"
+    stub.answers(500, {})
+    assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_500")
+    stub.answers(404, INVALID)
+    assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_404"), "a look-up refuses no charge"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ([], Unknown("not_found")),
+        ([{"id": "re_1", "status": "failed"}], Unknown("not_found")),
+        ([{"id": "re_1", "status": "failed"}, {"id": "re_2", "status": "succeeded"}], Succeeded("re_2")),
+    ],
+    ids=str,
+)
+def test_a_refund_is_looked_up_by_its_charge_and_only_one_that_succeeded_counts(
+    provider: StripeProvider, stub: Stub, data: Any, expected: Answer
+) -> None:
+    stub.answers(200, {"data": data})
+    assert ask(provider, Ask.FIND_REFUND) == expected
+    assert stub.requests[0].url.params["payment_intent"] == "pi_1"
+
+
+def test_a_charge_that_is_refunded_already_is_looked_up_for_its_refund(
+    provider: StripeProvider, stub: Stub
+) -> None:
+    already = {"error": {"type": "invalid_request_error", "code": "charge_already_refunded"}}
+    found = {"data": [{"id": "re_1", "status": "succeeded"}]}
+    stub.respond = lambda request: (
+        httpx2.Response(400, json=already) if request.method == "POST" else httpx2.Response(200, json=found)
+    )
+    assert ask(provider, Ask.REFUND) == Succeeded("re_1")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+STATUSES = st.sampled_from(["succeeded", "failed", "canceled", "requires_payment_method", "pending"])
+
+
+@given(
+    st.fixed_dictionaries({}, optional={"status": STATUSES | JSON, "id": JSON, "last_payment_error": JSON})
+)
+def test_no_document_raises_and_every_word_of_an_answer_can_be_stored(document: dict[str, Any]) -> None:
+    for answer in (intent_answer(document), refund_answer(document)):
+        match answer:
+            case Succeeded(reference):
+                assert 1 <= len(reference) <= 200
+                assert reference.isascii()
+                assert reference.isprintable()
+            case Declined(code, _):
+                assert 1 <= len(code) <= 64
+            case Unknown(error):
+                assert len(error) <= 100
+                assert error.isprintable()

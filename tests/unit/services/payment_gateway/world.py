@@ -1,0 +1,96 @@
+"""payment-gateway on memory: commands in, a scripted provider, a virtual clock."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tests.samples import SAMPLES, saga_id
+
+from holdfast.bus.memory import MemoryBus
+from holdfast.bus.port import Record
+from holdfast.contracts.topics import PARTITIONS_EMBEDDED, PAYMENT_COMMANDS, all_topics
+from holdfast.messaging.envelope import seal
+from holdfast.messaging.fence import Fence
+from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.ports import Ports
+from holdfast.messaging.store import TimerRow
+from holdfast.services.payment_gateway.domain import Answer, Call, Payment, Unknown
+from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
+from holdfast.services.payment_gateway.service import build
+
+SAGA = saga_id(1)
+START_MS = 1_800_000_000_000
+
+
+class ScriptedProvider:
+    """Answers with the next of `answers` (at the end: a time-out) and notes every call."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.calls: list[Call] = []
+        self.during: Callable[[], None] = lambda: None
+
+    def call(self, calls: Sequence[Call]) -> list[Answer]:
+        self.calls += calls
+        during, self.during = self.during, lambda: None
+        during()
+        return [self.answers.pop(0) if self.answers else Unknown("timeout") for _ in calls]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class PaymentWorld:
+    """One payment-gateway; `command` hands it one command as one batch."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        bus = MemoryBus(lambda: self.now_ms / 1000)
+        bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
+        self.store = MemoryStore(MemoryPaymentTransaction, lambda: self.now_ms)
+        self.provider = ScriptedProvider()
+        ports: Ports[Any] = Ports(self.store, bus, lambda: self.now_ms, "me", PARTITIONS_EMBEDDED)
+        self.parts = build(ports, self.provider)
+        self.loop = self.parts.charge_loop
+        self._offset = 0
+
+    def command(self, *verbs: str, saga: str = SAGA) -> list[str]:
+        """Hand over `do`, `undo` and `confirm` commands in one batch; return the types of the answers."""
+        kinds = {"do": "ProcessPayment", "undo": "CompensatePayment", "confirm": "ConfirmPayment"}
+        records = []
+        for verb in verbs:
+            message = seal(f"{saga}:payment:{verb}", kinds[verb], saga, SAMPLES[kinds[verb]], "test")
+            self._offset += 1
+            records.append(
+                Record(PAYMENT_COMMANDS, 0, self._offset, message.key, message.value, message.headers, 0)
+            )
+        committed = self.parts.unit_of_work.run(records)
+        return [dict(message.headers)["ce_type"].decode() for message in committed.messages]
+
+    def charge(self, *answers: Answer) -> list[str]:
+        """Run the charge loop once; return the types of the events it appended."""
+        self.provider.answers = list(answers)
+        before = set(self.rows("outbox"))
+        self.loop.step()
+        new = [batch for row_id, (_, batch) in self.rows("outbox").items() if row_id not in before]
+        return [dict(message.headers)["ce_type"].decode() for batch in new for message in batch]
+
+    def advance_to_next_call(self) -> int:
+        """Let time pass until the next timer is due; return how long that took."""
+        due = min(row.due_ms for row in self.timers())
+        waited = max(0, due - self.now_ms)
+        self.now_ms += waited
+        return waited
+
+    def rows(self, table: str) -> dict[Any, Any]:
+        return self.store.tables.tables.get(table, {})
+
+    def timers(self) -> list[TimerRow]:
+        return list(self.rows("timers").values())
+
+    def fence(self, saga: str = SAGA) -> Fence:
+        fence: Fence = self.rows("fence")[saga, "payment"]
+        return fence
+
+    def payment(self, saga: str = SAGA) -> Payment:
+        payment: Payment = self.rows("payment")[saga]
+        return payment
