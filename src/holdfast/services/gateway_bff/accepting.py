@@ -1,0 +1,108 @@
+"""Accepting: many requests, one transaction, each with an answer of its own.
+
+The uniqueness of key, cart and cart version is the database's; what lost against it is explained afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+
+from holdfast.contracts.codec import encode
+from holdfast.messaging.crashpoints import crashpoint
+from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.ids import uuid7
+from holdfast.messaging.relay import Relay
+from holdfast.messaging.unit_of_work import UnitOfWork
+from holdfast.services.gateway_bff.domain import (
+    Admission,
+    Checkout,
+    NotStarted,
+    Started,
+    Wanted,
+    Why,
+    checkout_of,
+    initiated,
+    replayed,
+)
+from holdfast.services.gateway_bff.store_port import GatewayTransaction
+
+
+class Acceptor:
+    """The door's write side. One thread at a time; `random_80_bits` feeds the saga ids."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWork[GatewayTransaction],
+        relay: Relay,
+        random_80_bits: Callable[[], int],
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._relay = relay
+        self._random_80_bits = random_80_bits
+
+    def accept(self, group: Sequence[Wanted]) -> list[Admission]:
+        """Start what can be started and say of the rest why not. Raises StoreUnavailable for all of them.
+
+        Safe to repeat after an ambiguous commit: the key finds what was done.
+        """
+        answers: list[Admission] = []
+
+        def work(tx: GatewayTransaction) -> Handled:
+            answers[:], handled = self._accept(tx, group)
+            crashpoint("accept.before_commit")
+            return handled
+
+        committed = self._unit_of_work.commit(work)
+        crashpoint("accept.after_commit")
+        self._relay.submit(committed)
+        return answers
+
+    def _accept(self, tx: GatewayTransaction, group: Sequence[Wanted]) -> tuple[list[Admission], Handled]:
+        now_ms = tx.now_ms()
+        answers: dict[int, Admission] = {}
+        rows: dict[int, tuple[Checkout, bytes]] = {}
+        for place, wanted in enumerate(group):
+            total = wanted.snapshot.total_minor
+            if wanted.expected_total_minor is not None and wanted.expected_total_minor != total:
+                answers[place] = NotStarted(Why.TOTAL_DIFFERS, total_minor=total)
+                continue
+            saga_id = str(uuid7(now_ms, self._random_80_bits()))
+            rows[place] = (checkout_of(wanted, saga_id, now_ms), encode(initiated(wanted, now_ms)))
+        inserted = tx.insert_checkouts(list(rows.values())) if rows else frozenset()
+        # Only now is it certain that no earlier checkout of the cart is open, so that what it left is known.
+        left = tx.versions_left({row.cart_id for row, _ in rows.values() if row.saga_id in inserted})
+        handled = Handled()
+        stale: list[str] = []
+        for place, (row, value) in rows.items():
+            if row.saga_id not in inserted:
+                continue
+            if row.cart_version < left.get(row.cart_id, 0):
+                stale.append(row.saga_id)
+                answers[place] = NotStarted(Why.SNAPSHOT_IS_OLD)
+                continue
+            answers[place] = Started(row)
+            handled.replies.append(Reply(f"{row.saga_id}:initiated", "CheckoutInitiated", row.saga_id, value))
+        if stale:
+            tx.delete_checkouts(stale)
+        lost = {place: row for place, (row, _) in rows.items() if place not in answers}
+        if lost:
+            answers |= self._explain(tx, group, lost)
+        return [answers[place] for place in range(len(group))], handled
+
+    def _explain(
+        self, tx: GatewayTransaction, group: Sequence[Wanted], lost: dict[int, Checkout]
+    ) -> dict[int, Admission]:
+        """Say which uniqueness each of these lost against."""
+        by_key = tx.find_by_key({(row.user_id, row.idempotency_key) for row in lost.values()})
+        in_the_way = tx.find_in_the_way({(row.cart_id, row.cart_version) for row in lost.values()})
+        answers: dict[int, Admission] = {}
+        for place, row in lost.items():
+            known = by_key.get((row.user_id, row.idempotency_key))
+            other = in_the_way.get(row.cart_id)
+            if known is not None:
+                answers[place] = replayed(group[place], known)
+            elif other is not None and not other.is_terminal:
+                answers[place] = NotStarted(Why.CART_IN_CHECKOUT, other)
+            elif other is not None:
+                answers[place] = NotStarted(Why.CART_BOUGHT, other)
+            else:  # what was in the way has just failed: the cart is free again
+                answers[place] = NotStarted(Why.SNAPSHOT_IS_OLD)
+        return answers

@@ -1,0 +1,77 @@
+"""gateway-bff's table in memory: the twin of `store`."""
+
+from collections.abc import Collection, Sequence
+
+from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout, Ending
+from holdfast.services.gateway_bff.store_port import OpenCheckout
+
+
+class MemoryGatewayTransaction(MemoryTransaction):
+    """See `store_port.GatewayTransaction` for every promise."""
+
+    def insert_checkouts(self, rows: Sequence[tuple[Checkout, bytes]]) -> frozenset[str]:
+        inserted = []
+        for row, value in rows:
+            if not any(_collide(row, other) for other in self._rows()):
+                self.table("checkout")[row.saga_id] = (row, value)
+                inserted.append(row.saga_id)
+        return frozenset(inserted)
+
+    def delete_checkouts(self, saga_ids: Collection[str]) -> None:
+        for saga_id in saga_ids:
+            del self.table("checkout")[saga_id]
+
+    def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
+        left: dict[str, int] = {}
+        for row in self._rows():
+            if row.cart_id in cart_ids and row.status == COMPLETED:
+                left[row.cart_id] = max(left.get(row.cart_id, 0), row.cart_version_left)
+        return left
+
+    def find_by_key(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
+        found = {(row.user_id, row.idempotency_key): row for row in self._rows()}
+        return {key: found[key] for key in keys if key in found}
+
+    def find_in_the_way(self, carts: Collection[tuple[str, int]]) -> dict[str, Checkout]:
+        found: dict[str, Checkout] = {}
+        for row in sorted(self._rows(), key=lambda row: row.saga_id):
+            same = (row.cart_id, row.cart_version) in carts and row.status != FAILED
+            is_open = any(row.cart_id == cart_id for cart_id, _ in carts) and not row.is_terminal
+            if is_open or (same and row.cart_id not in found):
+                found[row.cart_id] = row
+        return found
+
+    def find_owned(self, saga_id: str, user_id: str) -> Checkout | None:
+        row = self.table("checkout").get(saga_id)
+        return row[0] if row and row[0].user_id == user_id else None
+
+    def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(row.saga_id for row in self._rows() if row.saga_id in saga_ids and row.is_terminal)
+
+    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, int]:
+        return {row.saga_id: row.saga_version for row in self._rows() if row.saga_id in saga_ids}
+
+    def end_checkouts(self, rows: Collection[Ending]) -> None:
+        for ending in rows:
+            row, value = self.table("checkout")[ending.saga_id]
+            self.table("checkout")[ending.saga_id] = (row._replace(**ending._asdict()), value)
+
+    def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
+        rows = [
+            OpenCheckout(saga_id, row.created_ms, value)
+            for saga_id, (row, value) in self.table("checkout").items()
+            if from_id <= saga_id < before_id and not row.is_terminal
+        ]
+        return sorted(rows)[:limit]
+
+    def _rows(self) -> list[Checkout]:
+        return [row for row, _ in self.table("checkout").values()]
+
+
+def _collide(row: Checkout, other: Checkout) -> bool:
+    if (row.user_id, row.idempotency_key) == (other.user_id, other.idempotency_key):
+        return True
+    if row.cart_id != other.cart_id:
+        return False
+    return not other.is_terminal or (row.cart_version == other.cart_version and other.status != FAILED)

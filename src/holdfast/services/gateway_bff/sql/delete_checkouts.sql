@@ -1,0 +1,1 @@
+delete from checkout where saga_id = any(%(saga_ids)b::text[]::uuid[])

@@ -1,0 +1,8 @@
+select saga_id::text, created_ms, initiated
+from checkout
+where
+    saga_id >= %(from_id)s::uuid
+    and saga_id < %(before_id)s::uuid
+    and last_status not in ('COMPLETED', 'FAILED')
+order by saga_id
+limit %(limit)s

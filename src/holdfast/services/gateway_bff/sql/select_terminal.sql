@@ -1,0 +1,3 @@
+select saga_id::text
+from checkout
+where saga_id = any(%(saga_ids)b::text[]::uuid[]) and last_status in ('COMPLETED', 'FAILED')

@@ -1,0 +1,53 @@
+"""What the gateway asks of its database: checkouts by key, cart, saga and age."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from holdfast.messaging.store import Transaction
+from holdfast.services.gateway_bff.domain import Checkout, Ending
+
+
+class OpenCheckout(NamedTuple):
+    """A checkout whose end was not seen, with the event that started it."""
+
+    saga_id: str
+    created_ms: int
+    initiated: bytes
+
+
+class GatewayTransaction(Transaction, Protocol):
+    """The kernel's transaction and the gateway's own table."""
+
+    def insert_checkouts(self, rows: Sequence[tuple[Checkout, bytes]]) -> frozenset[str]:
+        """Insert rows with their encoded CheckoutInitiated, leaving out those that a uniqueness forbids.
+
+        Unique: (user, key); one non-terminal checkout per cart; (cart, version) where not FAILED. Returns the
+        saga ids that were inserted.
+        """
+
+    def delete_checkouts(self, saga_ids: Collection[str]) -> None:
+        """Take back rows that this transaction inserted."""
+
+    def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
+        """Return the highest version that a completed checkout left each cart at."""
+
+    def find_by_key(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
+        """Return checkouts by (user, idempotency key)."""
+
+    def find_in_the_way(self, carts: Collection[tuple[str, int]]) -> dict[str, Checkout]:
+        """Return, by cart id, the checkout that has the cart: an open one, else of this very version."""
+
+    def find_owned(self, saga_id: str, user_id: str) -> Checkout | None:
+        """Return a checkout if it is this user's."""
+
+    def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these have ended."""
+
+    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, int]:
+        """Lock these rows in sorted order; return the saga version of those that exist."""
+
+    def end_checkouts(self, rows: Collection[Ending]) -> None:
+        """Write how these ended; their rows are locked."""
+
+    def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
+        """Return open checkouts in this key range, smallest first."""
