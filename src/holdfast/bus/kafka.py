@@ -5,6 +5,7 @@ Its two sides are in `kafka_publisher` and `kafka_consumer`; topics are made and
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaException
@@ -14,7 +15,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, Offset
 from holdfast.bus.kafka_consumer import KafkaConsumer
 from holdfast.bus.kafka_errors import error_of, unavailable
 from holdfast.bus.kafka_publisher import KafkaPublisher
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka_settings import TOPIC_KNOWN_S, KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicPartition
 
 LOG = logging.getLogger("holdfast.bus.kafka")
@@ -45,13 +46,17 @@ class KafkaBus:
                 )
 
     def partition_count(self, topic: str) -> int:
-        """See the port. Raises BusUnavailable."""
-        found = self._describe(topic).topics[topic]
-        if found.error is None:
-            return len(found.partitions)
-        if found.error.name() == "UNKNOWN_TOPIC_OR_PART":
-            raise MessageRefused(f"there is no topic {topic}")
-        raise unavailable(KafkaException(found.error))
+        """See the port. Raises BusUnavailable. Looks for a while: brokers hear of a new topic in turn."""
+        deadline = time.monotonic() + TOPIC_KNOWN_S
+        while True:
+            found = self._describe(topic).topics[topic]
+            if found.error is None:
+                return len(found.partitions)
+            if found.error.name() != "UNKNOWN_TOPIC_OR_PART":
+                raise unavailable(KafkaException(found.error))
+            if time.monotonic() > deadline:
+                raise MessageRefused(f"there is no topic {topic}")
+            time.sleep(0.05)
 
     def broker_count(self) -> int:
         """Return how many brokers are up. Raises BusUnavailable."""

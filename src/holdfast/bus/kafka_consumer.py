@@ -52,6 +52,7 @@ class KafkaConsumer:
         self._backlog = Backlog()
         self._asked: Offsets = {}  # the commit that waits for its answer
         self._answer: list[KafkaError | None] = []
+        self._unanswered = 0
         self._member: str | None = None
         self._woken = threading.Event()
         self._trouble: KafkaError | None = None
@@ -135,9 +136,14 @@ class KafkaConsumer:
 
     def close(self) -> None:
         """See the port."""
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        if self._unanswered == 0:
             self._client.close()
+        else:  # it would wait without end for the answer to a commit: let the group find out by itself
+            self._on_lost(self._client, _named(self._owned))
+            del self._client
 
     def _wait(self, timeout_s: float) -> None:
         """Return at the first message, `wake` or trouble, or when the time is up."""
@@ -185,6 +191,7 @@ class KafkaConsumer:
             )
         except KafkaException as error:
             raise unavailable(error) from error
+        self._unanswered += 1
         deadline = time.monotonic() + self._timeout_s
         while not self._answer:
             if time.monotonic() > deadline:
@@ -200,6 +207,7 @@ class KafkaConsumer:
         return refusal is None
 
     def _on_commit(self, error: KafkaError | None, partitions: list[KafkaPlace]) -> None:
+        self._unanswered -= 1
         if {TopicPartition(each.topic, each.partition): each.offset for each in partitions} == self._asked:
             self._answer.append(error or next((each.error for each in partitions if each.error), None))
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 Option = str | int | float | bool | None
 
+TOPIC_KNOWN_S = 3
+"""For so long a topic that was just made may still seem missing to one broker or another."""
+
 _BATCH_BYTES_MAX = 1_040_000  # a message of RECORD_BYTES_MAX fits in; Kafka itself takes 1,048,588
 
 
@@ -49,7 +52,7 @@ class KafkaSettings:
             "request.timeout.ms": min(10_000, self.delivery_timeout_ms),  # a hung broker is given up sooner
             "message.max.bytes": _BATCH_BYTES_MAX,
             "queue.buffering.max.kbytes": 65_536,
-            "topic.metadata.propagation.max.ms": 5_000,  # how long a topic may seem missing before it is
+            "topic.metadata.propagation.max.ms": TOPIC_KNOWN_S * 1000,
         }
         return _merged(self._common(), own, self.options, self.producer_options)
 
