@@ -14,7 +14,15 @@ from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
 from holdfast.saga.definition import Saga
 from holdfast.saga.machine import decide
-from holdfast.saga.state import DEADLINE_PASSED, DeadlinePassed, Decision, Event, SagaState, Verb
+from holdfast.saga.state import (
+    CANCELLATION_REQUESTED,
+    DEADLINE_PASSED,
+    DeadlinePassed,
+    Decision,
+    Event,
+    SagaState,
+    Verb,
+)
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow, SagaTransaction
 
 
@@ -70,8 +78,8 @@ class _Batch:
         self._service = service
         self._tx = tx
         ids = {event.saga_id for event in events}
-        starts = service.definition_of(None).begins_with
-        self._born = {event.saga_id for event in events if event.kind == starts}
+        bearing = (service.definition_of(None).begins_with, CANCELLATION_REQUESTED)
+        self._born = {event.saga_id for event in events if event.kind in bearing}
         self._sagas: dict[str, SagaState] = tx.lock_sagas(ids, self._born)
         self._loaded = dict(self._sagas)
         self._now_ms = tx.now_ms()
@@ -88,10 +96,8 @@ class _Batch:
         """Let one event change its saga; return the reason to park it, or nothing."""
         saga = self._sagas.get(event.saga_id)
         definition = self._service.definition_of(saga)
-        if (
-            event.saga_id,
-            event.event_id,
-        ) in self._processed_event_ids and event.kind != definition.begins_with:
+        processed = (event.saga_id, event.event_id) in self._processed_event_ids
+        if processed and event.kind != definition.begins_with:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, "repeated"))
             return ""
         decision = decide(definition, saga, event, self._now_ms)
@@ -104,9 +110,9 @@ class _Batch:
         elif decision.recorded:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, decision.ignored))
         self._keep_time(event, decision, fired)
-        attempt = fired.row.fired + 2 if fired else 1
         for message in decision.messages:
             value = encode(message.payload)
+            attempt = _attempt(message.message_id, fired)
             self.handled.replies.append(
                 Reply(message.message_id, message.kind, event.saga_id, value, event.event_id, attempt)
             )
@@ -153,3 +159,10 @@ def _deadline_event(timer: FiredTimer) -> Event:
     event_id = f"{key.saga_id}:{key.step}:{key.verb}:deadline:{timer.row.fired + 1}"
     payload = DeadlinePassed(key.step, Verb(key.verb), timer.overdue)
     return Event(key.saga_id, event_id, DEADLINE_PASSED, payload)
+
+
+def _attempt(message_id: str, fired: FiredTimer | None) -> int:
+    """Count the sends of a command that its own timer sends again; all else is sent for the first time."""
+    if fired is None or message_id != ":".join(fired.row.key):
+        return 1
+    return fired.row.fired + 2

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.messaging.store import StoreUnavailable
 from holdfast.saga.state import SagaState
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow
 
@@ -22,7 +23,7 @@ class MemorySagaTransaction(MemoryTransaction):
         for row in rows:
             before = self.table("saga").get(row.saga_id)
             if before is not None and before.version >= row.version:
-                raise RuntimeError(f"saga {row.saga_id} is at version {before.version} already")
+                raise StoreUnavailable(f"saga {row.saga_id} was changed by somebody else meanwhile")
             self.table("saga")[row.saga_id] = row
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
