@@ -129,16 +129,7 @@ def test_line_16_only_these_answers_to_a_charge_are_definitive(
 
 @pytest.mark.parametrize(
     ("header", "wait_ms"),
-    [
-        ("7", 7_000),
-        ("0", 0),
-        ("", 0),
-        ("soon", 0),
-        ("-3", 0),
-        ("1.5", 0),
-        ("99999", 99_999_000),
-        ("9" * 6, 0),
-    ],
+    [("7", 7_000), ("99999", 99_999_000), *((word, 0) for word in ("0", "", "soon", "-3", "1.5", "999999"))],
 )
 def test_retry_after_is_heeded_where_it_is_a_number(
     provider: StripeProvider, stub: Stub, header: str, wait_ms: int
