@@ -3,9 +3,13 @@
 from holdfast.contracts.topics import CART
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import ServiceSettings, load
 from holdfast.runtime.wiring import production_ports
+from holdfast.services.cart_crud.api import app
+from holdfast.services.cart_crud.api import app
 from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
 from holdfast.services.cart_crud.store import PostgresCartTransaction
 
@@ -20,5 +24,13 @@ def main() -> int:
     settings = load(ServiceSettings)
     ports = production_ports(settings, CART, PostgresCartTransaction)
     parts = build(ports)
-    packages = ("holdfast.messaging", "holdfast.services.cart_crud")
-    return run(Service(CART, settings, ports.bus, parts, packages, closers=[ports.store.close]))
+    service = Service(
+        CART,
+        settings,
+        ports.bus,
+        parts,
+        ("holdfast.messaging", "holdfast.services.cart_crud"),
+        app=app(ports.store, Authenticator(settings.jwks)),
+        closers=[ports.store.close],
+    )
+    return run(service)
