@@ -155,3 +155,68 @@ class SagaView(Struct, frozen=True):
     owed: tuple[str, ...] = ()
     results: dict[str, dict[str, object]] = {}
     history: tuple[SagaEvent, ...] = ()
+
+
+class TellSagas(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sagas to tell of."""
+
+    saga_ids: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=SNAPSHOTS_A_CALL)]
+
+
+class SagasTold(Struct, frozen=True):
+    """The sagas, in the order in which they were named; null where there is none."""
+
+    sagas: tuple[SagaView | None, ...]
+
+
+PaymentMethod = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_]{1,100}(?!\n)$", description="The provider's token; never a card number."),
+]
+
+
+class StartCheckout(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to buy and how to pay. `expected_total_minor` is what the shopper was shown, if anything."""
+
+    cart_id: Code
+    payment_method: PaymentMethod
+    expected_total_minor: Minor | None = None
+
+
+class CheckoutStarted(Struct, frozen=True):
+    """The checkout that was accepted."""
+
+    saga_id: str
+    status: str
+
+
+class StepView(Struct, frozen=True):
+    """A step: waiting, pending, done, failed, undoing, undone. Times are Unix milliseconds, 0 for not yet."""
+
+    name: str
+    state: str
+    started_ms: EpochMs = 0
+    finished_ms: EpochMs = 0
+
+
+class CheckoutView(Struct, frozen=True):
+    """How a checkout stands.
+
+    `money_held`: money may be held or taken for it although it is not completed. `message` is one sentence
+    for the shopper. `stale`: the orchestrator did not answer, so this is the last that the gateway knew.
+    """
+
+    saga_id: str
+    state: str
+    cart_id: str
+    total_minor: Minor
+    currency: Currency
+    money_held: bool
+    message: str
+    created_ms: EpochMs
+    steps: tuple[StepView, ...] = ()
+    order_id: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    stalled: bool = False
+    stale: bool = False

@@ -1,61 +1,56 @@
-"""The orchestrator's query API: what a saga is and how it came there, for the gateway and operators."""
+"""The orchestrator's query API: what sagas are and how they came there, for the gateway and operators.
 
-from typing import Any
-from uuid import UUID
+Within the platform only: the gateway checks owners before it asks, and offers no way to this path.
+"""
+
+import asyncio
+from collections.abc import Sequence
 
 import msgspec
-from fastapi import FastAPI, Response
-from starlette.concurrency import run_in_threadpool
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 
-from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.contracts.http_api import SagaEvent, SagasTold, SagaView, TellSagas
+from holdfast.messaging.store import Store
+from holdfast.runtime import problems
+from holdfast.runtime.bodies import decode_own, read_body
+from holdfast.runtime.operations import serve
 from holdfast.saga.state import SagaState
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
+
+_tell = msgspec.json.Decoder(TellSagas)
 
 
 def app(store: Store[SagaTransaction]) -> FastAPI:
     """Make the HTTP application."""
-    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    api = FastAPI(redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
+    problems.install(api)
 
-    def read(saga_id: str) -> tuple[SagaState, list[HistoryRow]] | None:
-        with store.transaction() as tx:
-            saga = tx.read_saga(saga_id)
-            return (saga, tx.read_history(saga_id)) if saga else None
+    async def tell(request: Request) -> Response:
+        wanted = decode_own(_tell, await read_body(request.receive)).saga_ids
+        told = await asyncio.to_thread(_read, store, wanted)
+        return Response(msgspec.json.encode(SagasTold(tuple(told))), media_type="application/json")
 
-    @api.get("/internal/v1/sagas/{saga_id}")
-    async def saga(saga_id: UUID) -> Response:
-        try:
-            found = await run_in_threadpool(read, str(saga_id))
-        except StoreUnavailable:
-            return Response(status_code=503, headers={"Retry-After": "1"})
-        if found is None:
-            return Response(status_code=404)
-        return Response(msgspec.json.encode(view(*found)), media_type="application/json")
-
+    serve(api, (("POST", "/internal/v1/sagas", tell),))
     return api
 
 
-def view(saga: SagaState, history: list[HistoryRow]) -> dict[str, Any]:
-    """Return a saga as the query API shows it."""
-    return {
-        "saga_id": saga.saga_id,
-        "state": saga.state,
-        "version": saga.version,
-        "definition_version": saga.definition_version,
-        "reason": saga.reason,
-        "detail": saga.detail,
-        "started_ms": saga.started_ms,
-        "ended_ms": saga.ended_ms,
-        "stalled_ms": saga.stalled_ms,
-        "owed": list(saga.owed),
-        "results": {step: msgspec.json.decode(result) for step, result in saga.results},
-        "history": [
-            {
-                "seq": row.seq,
-                "event_id": row.event_id,
-                "kind": row.kind,
-                "path": list(row.path),
-                "at_ms": row.at_ms,
-            }
-            for row in history
-        ],
-    }
+def _read(store: Store[SagaTransaction], saga_ids: Sequence[str]) -> list[SagaView | None]:
+    with store.transaction() as tx:
+        sagas, histories = tx.read_sagas(saga_ids), tx.read_paths(saga_ids)
+    return [view(sagas[saga_id], histories[saga_id]) if saga_id in sagas else None for saga_id in saga_ids]
+
+
+def view(saga: SagaState, history: Sequence[HistoryRow]) -> SagaView:
+    """Return a saga as it is told to others."""
+    return SagaView(
+        saga_id=saga.saga_id,
+        state=saga.state,
+        version=saga.version,
+        reason=saga.reason,
+        stalled_ms=saga.stalled_ms,
+        owed=saga.owed,
+        results={step: msgspec.json.decode(result) for step, result in saga.results},
+        history=tuple(SagaEvent(row.kind, row.path, row.at_ms) for row in history),
+    )

@@ -41,6 +41,18 @@ class MemorySagaTransaction(MemoryTransaction):
         saga: SagaState | None = self.table("saga").get(saga_id)
         return saga
 
+    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
+        sagas = self.table("saga")
+        return {saga_id: sagas[saga_id] for saga_id in saga_ids if saga_id in sagas}
+
+    def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
+        histories = {saga_id: self.read_history(saga_id) for saga_id in saga_ids}
+        return {
+            saga_id: [row._replace(payload=b"") for row in rows]
+            for saga_id, rows in histories.items()
+            if rows
+        }
+
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         rows = [row for (of, _), row in self.table("saga_event").items() if of == saga_id]
         return sorted(rows, key=lambda row: row.seq)

@@ -34,7 +34,9 @@ class OrchestratorParts(Parts[SagaTransaction]):
 def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorParts:
     """Put the service together."""
     checkout_service = CheckoutService({CHECKOUT.version: CHECKOUT}, ports.partitions, timers)
-    breaker = Breaker("kafka-publish", (BusUnavailable, PublishFailed))
+    breaker = Breaker(
+        "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
+    )
     parts = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
     deadlines = Deadlines(timers, EVENTS, checkout_service.fire, parts.relay.producer)
     parts.manager.chores.append(Chore("deadlines", DEADLINES_EVERY_MS, deadlines.run))

@@ -90,8 +90,19 @@ class PostgresSagaTransaction(PostgresTransaction):
         )
 
     def read_saga(self, saga_id: str) -> SagaState | None:
-        rows = self.run(SQL["select_sagas"], saga_ids=[saga_id]).fetchall()
-        return _saga(rows[0]) if rows else None
+        return self.read_sagas([saga_id]).get(saga_id)
+
+    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
+        rows = self.run(SQL["select_sagas"], saga_ids=list(saga_ids)).fetchall()
+        return {row[0]: _saga(row) for row in rows}
+
+    def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
+        histories: dict[str, list[HistoryRow]] = {}
+        for row in self.run(SQL["select_paths"], saga_ids=list(saga_ids)).fetchall():
+            histories.setdefault(row[0], []).append(
+                HistoryRow(row[0], row[1], row[2], row[3], b"", _names(row[4]), row[5])
+            )
+        return histories
 
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         rows = self.run(SQL["select_history"], saga_id=saga_id).fetchall()

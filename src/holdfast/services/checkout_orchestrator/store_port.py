@@ -49,5 +49,11 @@ class SagaTransaction(Transaction, Protocol):
     def read_saga(self, saga_id: str) -> SagaState | None:
         """Return a saga without locking it."""
 
+    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
+        """Return those of these sagas that exist, without locking them."""
+
+    def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
+        """Return the histories of these sagas, oldest first, their payloads left empty."""
+
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         """Return the history of a saga, oldest first."""

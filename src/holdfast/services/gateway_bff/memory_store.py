@@ -42,9 +42,9 @@ class MemoryGatewayTransaction(MemoryTransaction):
                 found[row.cart_id] = row
         return found
 
-    def find_owned(self, saga_id: str, user_id: str) -> Checkout | None:
-        row = self.table("checkout").get(saga_id)
-        return row[0] if row and row[0].user_id == user_id else None
+    def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
+        mine = {(row.saga_id, row.user_id): row for row in self._rows()}
+        return {pair: mine[pair] for pair in owned if pair in mine}
 
     def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
         return frozenset(row.saga_id for row in self._rows() if row.saga_id in saga_ids and row.is_terminal)

@@ -1,5 +1,6 @@
 """gateway-bff put together from its ports; the same for production and simulation."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,10 +8,20 @@ from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import GATEWAY
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.process import Service, run
+from holdfast.runtime.settings import load
+from holdfast.runtime.wiring import production_ports
 from holdfast.services.gateway_bff.accepting import Acceptor
+from holdfast.services.gateway_bff.api import app
+from holdfast.services.gateway_bff.door import Door
 from holdfast.services.gateway_bff.handlers import StatusHandler
+from holdfast.services.gateway_bff.neighbours import Neighbours
 from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS, Resending
+from holdfast.services.gateway_bff.settings import GatewaySettings
+from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
+from holdfast.services.gateway_bff.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -30,3 +41,24 @@ def build(
     parts = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resending.chore()])
     acceptor = Acceptor(parts.unit_of_work, parts.relay, random_80_bits)
     return GatewayParts(parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, acceptor, breaker)
+
+
+def main() -> int:
+    """Run the process until it is told to stop."""
+    settings = load(GatewaySettings)
+    ports = production_ports(settings, GATEWAY, PostgresGatewayTransaction)
+    parts = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms)
+    neighbours = Neighbours(settings.cart_url, settings.orchestrator_url)
+    waiting = Waiting(ports.store)
+    parts.manager.after_batch.append(waiting.endings_written)
+    door = Door(ports.store, parts.acceptor, neighbours.snapshots, parts.breaker.retry_after_s)
+    service = Service(
+        GATEWAY,
+        settings,
+        ports.bus,
+        parts,
+        ("holdfast.messaging", "holdfast.services.gateway_bff"),
+        app=app(ports.store, Authenticator(settings.jwks), door, neighbours, waiting),
+        closers=[ports.store.close],
+    )
+    return run(service)

@@ -54,9 +54,13 @@ class PostgresGatewayTransaction(PostgresTransaction):
         )
         return {row.cart_id: row for row in map(_checkout, rows.fetchall())}
 
-    def find_owned(self, saga_id: str, user_id: str) -> Checkout | None:
-        row = self.run(SQL["select_owned"], saga_id=saga_id, user_id=user_id).fetchone()
-        return _checkout(row) if row else None
+    def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
+        rows = self.run(
+            SQL["select_owned"],
+            saga_ids=[saga_id for saga_id, _ in owned],
+            user_ids=[user_id for _, user_id in owned],
+        )
+        return {(row.saga_id, row.user_id): row for row in map(_checkout, rows.fetchall())}
 
     def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
         rows = self.run(SQL["select_terminal"], saga_ids=list(saga_ids))

@@ -37,8 +37,8 @@ class GatewayTransaction(Transaction, Protocol):
     def find_in_the_way(self, carts: Collection[tuple[str, int]]) -> dict[str, Checkout]:
         """Return, by cart id, the checkout that has the cart: an open one, else of this very version."""
 
-    def find_owned(self, saga_id: str, user_id: str) -> Checkout | None:
-        """Return a checkout if it is this user's."""
+    def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
+        """Return those of these (saga id, user id) that exist: a checkout only to its owner."""
 
     def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
         """Return which of these have ended."""

@@ -1,0 +1,217 @@
+"""The public HTTP API: products, carts and checkouts. Errors are problems (RFC 9457).
+
+Carts and products are cart-crud's and only handed through; what a checkout needs is decided in `door`.
+"""
+
+import asyncio
+import hashlib
+import math
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from holdfast.contracts.http_api import CheckoutStarted, SagaView, Snapshot, StartCheckout
+from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.runtime import problems
+from holdfast.runtime.auth import SHOPPER, Authenticator, User
+from holdfast.runtime.bodies import decode, read_body
+from holdfast.runtime.grouping import Grouping
+from holdfast.runtime.operations import serve
+from holdfast.runtime.problems import Kind, Problem
+from holdfast.services.gateway_bff import status
+from holdfast.services.gateway_bff.domain import ACCEPTED, Checkout, NotStarted, Started, Wanted, Why
+from holdfast.services.gateway_bff.door import Answer, Closed, Door, NotBuyable
+from holdfast.services.gateway_bff.neighbours import Neighbours
+from holdfast.services.gateway_bff.store_port import GatewayTransaction
+from holdfast.services.gateway_bff.waiting import Waiting
+
+LINGER_S = 0.001
+GROUPS_ABREAST = 2
+WAIT_S_MAX = 30
+_CHECKOUTS = "/v1/checkouts"
+
+KEY_MISSING = Kind("idempotency_key_missing", 400, "An Idempotency-Key is needed")
+KEY_INVALID = Kind("idempotency_key_invalid", 400, "The Idempotency-Key has a wrong form")
+WHY = {
+    Why.KEY_REUSED: Kind("idempotency_key_reused", 422, "The Idempotency-Key was used for another request"),
+    Why.CART_IN_CHECKOUT: Kind("cart_in_checkout", 409, "The cart is in a checkout already"),
+    Why.CART_BOUGHT: Kind("cart_bought", 409, "The cart was bought already"),
+    Why.TOTAL_DIFFERS: Kind("total_differs", 409, "The total is another one now"),
+    Why.SNAPSHOT_IS_OLD: Kind("cart_is_changing", 409, "The cart is just being changed"),
+}
+NOT_BUYABLE = {
+    "missing": problems.NOT_FOUND,
+    "empty": Kind("cart_empty", 422, "There is nothing in the cart"),
+    "mixed_currency": Kind("mixed_currency", 422, "One cart has one currency"),
+}
+NOT_BUYABLE_OTHERWISE = Kind("cart_not_buyable", 422, "The cart cannot be bought")
+
+_start = msgspec.json.Decoder(StartCheckout)
+_encoder = msgspec.json.Encoder()
+_KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
+_WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,6})(?:$|[,;\s])")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def app(
+    store: Store[GatewayTransaction],
+    authenticator: Authenticator,
+    door: Door,
+    neighbours: Neighbours,
+    waiting: Waiting,
+) -> FastAPI:
+    """Make the HTTP application; it closes door, neighbours and waiting at its end."""
+    desk = _Desk(store, authenticator, door, neighbours, waiting)
+    api = FastAPI(lifespan=desk.open, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
+    problems.install(api)
+    serve(
+        api,
+        (
+            ("GET", "/v1/products", neighbours.forward),
+            ("GET", "/v1/carts/{cart_id}", neighbours.forward),
+            ("PUT", "/v1/carts/{cart_id}", neighbours.forward),
+            ("PUT", "/v1/carts/{cart_id}/lines/{sku}", neighbours.forward),
+            ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", neighbours.forward),
+            ("POST", _CHECKOUTS, desk.start),
+            ("GET", f"{_CHECKOUTS}/{{saga_id}}", desk.tell),
+        ),
+    )
+    return api
+
+
+class _Desk:
+    """The endpoints of checkouts."""
+
+    def __init__(
+        self,
+        store: Store[GatewayTransaction],
+        authenticator: Authenticator,
+        door: Door,
+        neighbours: Neighbours,
+        waiting: Waiting,
+    ) -> None:
+        self._store = store
+        self._authenticator = authenticator
+        self._door = door
+        self._neighbours = neighbours
+        self._waiting = waiting
+        trouble = (StoreUnavailable, Problem)
+        self._wanted: Grouping[Wanted, Answer] = Grouping(
+            door.serve, trouble=trouble, abreast=GROUPS_ABREAST, linger_s=LINGER_S
+        )
+        self._sagas: Grouping[str, SagaView | None] = Grouping(neighbours.sagas, trouble=trouble, abreast=2)
+        self._owned: Grouping[tuple[str, str], Checkout | None] = Grouping(
+            self._find_owned, trouble=trouble, abreast=2
+        )
+
+    @asynccontextmanager
+    async def open(self, _: FastAPI) -> AsyncIterator[None]:
+        self._waiting.open()
+        yield
+        await self._waiting.close()
+        self._door.close()
+        await self._neighbours.close()
+
+    async def start(self, request: Request) -> Response:
+        user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
+        key = _idempotency_key(request)
+        body = decode(_start, await read_body(request.receive))
+        wanted = Wanted(
+            user.name,
+            key,
+            _fingerprint(body),
+            body.cart_id,
+            body.payment_method,
+            Snapshot(),
+            body.expected_total_minor,
+        )
+        match await self._wanted.ask(wanted):
+            case Started(checkout, replayed):
+                return _started(checkout, replayed=replayed)
+            case NotStarted(why, other, total):
+                raise _not_started(why, other, total, user)
+            case NotBuyable(why):
+                raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), "there is nothing to buy in it")
+            case Closed(retry_after_s):
+                raise problems.unavailable("the message bus", math.ceil(retry_after_s))
+
+    async def tell(self, request: Request) -> Response:
+        user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
+        saga_id = request.path_params["saga_id"]
+        checkout = await self._owned.ask((saga_id, user.name)) if _UUID.fullmatch(saga_id) else None
+        if checkout is None:
+            raise _no_such_checkout()
+        headers = {}
+        wait_s = _wait_wanted(request.headers.get("prefer", ""))
+        if wait_s:
+            headers["Preference-Applied"] = f"wait={wait_s}"
+            if not checkout.is_terminal:
+                await self._waiting.wait(saga_id, wait_s)
+                checkout = await self._owned.ask((saga_id, user.name)) or checkout
+        return _json(await self._view(checkout), 200, headers)
+
+    async def _view(self, checkout: Checkout) -> Any:
+        """Ask the orchestrator for the steps; the gateway's own row is enough for how it ended."""
+        try:
+            saga = await self._sagas.ask(checkout.saga_id)
+        except Problem:
+            return status.view(checkout, None, stale=not checkout.is_terminal)
+        return status.view(checkout, saga)
+
+    async def _find_owned(self, owned: Sequence[tuple[str, str]]) -> list[Checkout | None]:
+        return await asyncio.to_thread(self._read_owned, owned)
+
+    def _read_owned(self, owned: Sequence[tuple[str, str]]) -> list[Checkout | None]:
+        with self._store.transaction() as tx:
+            found = tx.find_owned(owned)
+        return [found.get(pair) for pair in owned]
+
+
+def _idempotency_key(request: Request) -> str:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        raise Problem(KEY_MISSING, "send a header `Idempotency-Key`, a fresh value for each checkout")
+    if not _KEY.fullmatch(key):
+        raise Problem(KEY_INVALID, "it is 1 to 255 printable ASCII characters")
+    return key
+
+
+def _fingerprint(body: StartCheckout) -> bytes:
+    return hashlib.sha256(b"POST\n/v1/checkouts\n" + _encoder.encode(body)).digest()
+
+
+def _wait_wanted(prefer: str) -> int:
+    found = _WAIT.search(prefer)
+    return min(WAIT_S_MAX, int(found[1])) if found else 0
+
+
+def _started(checkout: Checkout, *, replayed: bool) -> Response:
+    headers = {"Location": f"{_CHECKOUTS}/{checkout.saga_id}"}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return _json(CheckoutStarted(checkout.saga_id, ACCEPTED), 202, headers)
+
+
+def _not_started(why: Why, other: Checkout | None, total_minor: int, user: User) -> Problem:
+    kind = WHY[why]
+    if why is Why.TOTAL_DIFFERS:
+        detail = f"the total is {total_minor} minor units now; nothing was started"
+        return Problem(kind, detail, extra={"total_minor": total_minor})
+    if why in (Why.CART_IN_CHECKOUT, Why.CART_BOUGHT) and other is not None and other.user_id == user.name:
+        link = f"{_CHECKOUTS}/{other.saga_id}"
+        return Problem(kind, f"see {link}", extra={"checkout": other.saga_id}, headers={"Link": f"<{link}>"})
+    return Problem(kind, headers={"Retry-After": "1"} if why is Why.SNAPSHOT_IS_OLD else None)
+
+
+def _no_such_checkout() -> Problem:
+    return Problem(problems.NOT_FOUND, "there is no such checkout")
+
+
+def _json(body: object, status_code: int, headers: dict[str, str]) -> Response:
+    return Response(_encoder.encode(body), status_code, headers, "application/json")

@@ -1,0 +1,14 @@
+"""gateway-bff's settings."""
+
+from pydantic import Field
+
+from holdfast.runtime.settings import ServiceSettings
+from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS
+
+
+class GatewaySettings(ServiceSettings):
+    """Where the services are that the door asks."""
+
+    cart_url: str = Field(pattern="^https?://")
+    orchestrator_url: str = Field(pattern="^https?://")
+    resend_after_ms: int = Field(default=FIRST_AFTER_MS, ge=100)
