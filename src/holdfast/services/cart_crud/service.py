@@ -4,11 +4,9 @@ from holdfast.contracts.topics import CART
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.runtime.auth import Authenticator
-from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import ServiceSettings, load
 from holdfast.runtime.wiring import production_ports
-from holdfast.services.cart_crud.api import app
 from holdfast.services.cart_crud.api import app
 from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
 from holdfast.services.cart_crud.store import PostgresCartTransaction
