@@ -1,0 +1,252 @@
+"""Behind the fence: what each act writes and answers, in one batch or in many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.samples import NOT_AFTER_MS, SAMPLES, saga_id
+from tests.unit.messaging.world import Clock
+
+from holdfast.contracts.messages import InventoryReserved, Payload, Refused
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
+from holdfast.messaging.participant import Done, Outcome, ParticipantHandler, Running, StepMessages, Work
+from holdfast.services.inventory_write.handlers import MESSAGES
+
+KINDS = {"do": "ReserveInventory", "undo": "CompensateInventory", "confirm": "ConfirmInventory"}
+SAGA = saga_id(1)
+DONE, COMPENSATED = "InventoryReserved", "InventoryCompensated"
+
+
+@dataclass
+class Scripted:
+    """A participant that notes its calls; `outcome` and `undo_at_once` say what do and undo lead to."""
+
+    messages: StepMessages = MESSAGES
+    outcome: Outcome = field(default_factory=lambda: Done(InventoryReserved(12)))
+    undo_at_once: bool = True
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    loaded: list[Sequence[Work]] = field(default_factory=list)
+    saves: int = 0
+
+    def load(self, tx: MemoryTransaction, work: Sequence[Work]) -> None:
+        self.loaded.append(work)
+
+    def do(self, rows: None, saga_id: str, command: Payload) -> Outcome:
+        self.calls.append(("do", saga_id))
+        return self.outcome
+
+    def undo(self, rows: None, saga_id: str) -> bool:
+        self.calls.append(("undo", saga_id))
+        return self.undo_at_once
+
+    def confirm(self, rows: None, saga_id: str) -> None:
+        self.calls.append(("confirm", saga_id))
+
+    def forget(self, rows: None, saga_id: str) -> None:
+        self.calls.append(("forget", saga_id))
+
+    def save(self, tx: MemoryTransaction, rows: None) -> None:
+        self.saves += 1
+
+
+def envelope(saga: str, command: str) -> Envelope:
+    """Return a `do`, `undo` or `confirm` as the handler gets it."""
+    kind = KINDS[command]
+    return Envelope(f"{saga}:inventory:{command}", kind, saga, SAMPLES[kind], b"", 1, None)
+
+
+class Desk:
+    """The participant behind its handler, on memory."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(MemoryTransaction, self.clock)
+        self.participant = Scripted()
+        self.handler: ParticipantHandler[Any, Any] = ParticipantHandler(self.participant)
+        self.last = Handled()
+
+    def hear(self, *commands: str, saga: str = SAGA) -> list[str]:
+        """Handle these commands as one batch; return the types of the answers."""
+        envelopes = [envelope(saga, command) for command in commands]
+        with self.store.transaction() as tx:
+            self.last = self.handler.handle(tx, envelopes)
+        return [reply.kind for reply in self.last.replies]
+
+    def put(self, fence: Fence) -> None:
+        with self.store.transaction() as tx:
+            tx.save_fences("inventory", [fence], ())
+
+    def fence(self) -> Fence | None:
+        return self.store.tables.tables.get("fence", {}).get((SAGA, "inventory"))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_do_is_done_once_and_answered_from_its_row_every_time(desk: Desk) -> None:
+    assert desk.hear("do") == [DONE]
+    first = desk.last.replies
+    assert desk.hear("do") == [DONE]
+    assert desk.last.replies == first
+    assert desk.participant.calls == [("do", SAGA)]
+    assert first[0].message_id == f"{SAGA}:inventory:done"
+    assert first[0].cause == f"{SAGA}:inventory:do"
+
+
+def test_a_refusal_is_kept_and_repeated_even_when_the_do_would_now_succeed(desk: Desk) -> None:
+    desk.participant.outcome = Refused("out_of_stock", "none left")
+    assert desk.hear("do") == ["InventoryReservationFailed"]
+    first = desk.last.replies
+    desk.participant.outcome = Done(InventoryReserved(1))
+    assert desk.hear("do") == ["InventoryReservationFailed"]
+    assert desk.last.replies == first
+    assert first[0].message_id == f"{SAGA}:inventory:failed"
+    assert desk.hear("undo") == [COMPENSATED]
+    assert desk.participant.calls == [("do", SAGA)]
+
+
+def test_do_then_undo_runs_the_inverse_once(desk: Desk) -> None:
+    assert desk.hear("do") == [DONE]
+    assert desk.hear("undo") == [COMPENSATED]
+    first = desk.last.replies
+    assert desk.hear("undo", "do") == [COMPENSATED, COMPENSATED]
+    assert desk.last.replies[0] == first[0]
+    assert desk.participant.calls == [("do", SAGA), ("undo", SAGA)]
+    assert first[0].message_id == f"{SAGA}:inventory:compensated"
+
+
+def test_undo_before_do_is_a_tombstone_and_the_late_do_is_refused(desk: Desk) -> None:
+    assert desk.hear("undo") == [COMPENSATED]
+    assert desk.hear("do") == [COMPENSATED]
+    assert desk.participant.calls == []
+    assert desk.fence() == Fence(SAGA, FenceState.TOMBSTONE)
+
+
+def test_line_26_one_batch_may_hold_do_and_undo_of_one_saga(desk: Desk) -> None:
+    assert desk.hear("do", "undo", "do") == [DONE, COMPENSATED, COMPENSATED]
+    fence = desk.fence()
+    assert fence is not None
+    assert fence.state is FenceState.UNDONE
+    assert desk.participant.saves == 1
+
+
+def test_a_confirm_is_silent_and_closes_the_step_to_undoing(desk: Desk) -> None:
+    assert desk.hear("do", "confirm") == [DONE]
+    assert desk.hear("confirm") == []
+    assert desk.hear("do") == [DONE]
+    assert desk.hear("undo") == []
+    [parked] = desk.last.parked
+    assert (parked.reason, parked.detail) == ("impossible_command", "undo met CONFIRMED")
+    assert desk.participant.calls == [("do", SAGA), ("confirm", SAGA)]
+
+
+@pytest.mark.parametrize("state", ["no row", *(s for s in FenceState if s not in ("DONE", "CONFIRMED"))])
+def test_a_confirm_of_what_is_not_done_is_parked(desk: Desk, state: str) -> None:
+    if state != "no row":
+        desk.put(Fence(SAGA, FenceState(state)))
+    before = desk.fence()
+    assert desk.hear("confirm") == []
+    assert [parked.detail for parked in desk.last.parked] == [f"confirm met {state}"]
+    assert desk.fence() == before
+    assert desk.participant.calls == []
+
+
+def test_a_running_step_is_silent_and_its_undo_forgets_it_while_nobody_outside_has_heard_of_it(
+    desk: Desk,
+) -> None:
+    desk.participant.outcome = Running()
+    assert desk.hear("do", "do") == []
+    assert desk.fence() == Fence(SAGA, FenceState.RUNNING)
+    assert desk.hear("undo") == [COMPENSATED]
+    assert desk.participant.calls == [("do", SAGA), ("forget", SAGA)]
+    assert desk.fence() == Fence(SAGA, FenceState.TOMBSTONE)
+
+
+def test_a_submitted_step_remembers_that_its_undo_was_requested(desk: Desk) -> None:
+    submitted = Fence(SAGA, FenceState.RUNNING, submitted=True)
+    desk.put(submitted)
+    assert desk.hear("undo", "undo", "do") == []
+    assert desk.fence() == submitted._replace(undo_requested=True)
+    assert desk.participant.calls == []
+
+
+def test_an_undo_that_waits_for_the_outside_world_is_silent_until_then(desk: Desk) -> None:
+    desk.participant.undo_at_once = False
+    desk.hear("do")
+    assert desk.hear("undo", "undo", "do") == []
+    fence = desk.fence()
+    assert fence is not None
+    assert fence.state is FenceState.UNDOING
+    assert desk.participant.calls == [("do", SAGA), ("undo", SAGA)]
+
+
+def test_line_5_past_its_last_moment_a_do_is_refused_for_every_repeat(desk: Desk) -> None:
+    desk.clock.now_ms = NOT_AFTER_MS + 1
+    assert desk.hear("do", "do") == ["InventoryReservationFailed"] * 2
+    assert b'"expired"' in desk.last.replies[0].value
+    desk.clock.now_ms = NOT_AFTER_MS
+    assert desk.hear("do") == ["InventoryReservationFailed"]
+    assert desk.participant.calls == []
+
+
+def test_line_5_at_its_last_moment_a_do_is_still_done(desk: Desk) -> None:
+    desk.clock.now_ms = NOT_AFTER_MS
+    assert desk.hear("do") == [DONE]
+
+
+def test_line_5_a_do_that_was_done_in_time_is_answered_as_done_ever_after(desk: Desk) -> None:
+    assert desk.hear("do") == [DONE]
+    desk.clock.now_ms = NOT_AFTER_MS + 1
+    assert desk.hear("do") == [DONE]
+
+
+def test_the_work_that_is_loaded_says_which_row_each_command_met(desk: Desk) -> None:
+    desk.hear("do")
+    desk.hear("undo", "confirm")
+    [first, second] = desk.participant.loaded
+    assert [work.fence for work in first] == [None]
+    assert [work.fence and work.fence.state for work in second] == [FenceState.DONE] * 2
+
+
+def test_the_pivot_has_neither_undo_nor_confirm() -> None:
+    messages = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed="CartClearanceFailed")
+    assert messages.verb("ClearCart").value == "do"
+    with pytest.raises(KeyError):
+        messages.verb("CompensateCart")
+
+
+COMMANDS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["do", "undo", "confirm"])), max_size=14)
+
+
+@given(COMMANDS, st.lists(st.integers(1, 5), max_size=14))
+def test_however_commands_are_batched_the_end_and_the_answers_are_the_same(
+    commands: list[tuple[int, str]], sizes: list[int]
+) -> None:
+    singly, batched = Desk(), Desk()
+    expected, answers = Handled(), Handled()
+    for command in commands:
+        _hear(singly, [command], expected)
+    rest = commands
+    for size in [*sizes, len(commands)]:
+        _hear(batched, rest[:size], answers)
+        rest = rest[size:]
+    assert answers == expected
+    assert batched.store.tables.tables.get("fence", {}) == singly.store.tables.tables.get("fence", {})
+    assert batched.participant.calls == singly.participant.calls
+
+
+def _hear(desk: Desk, commands: list[tuple[int, str]], heard: Handled) -> None:
+    """Handle one batch and add its answers to `heard`."""
+    envelopes = [envelope(saga_id(n), command) for n, command in commands]
+    with desk.store.transaction() as tx:
+        handled = desk.handler.handle(tx, envelopes)
+    heard.replies += handled.replies
+    heard.parked += handled.parked
