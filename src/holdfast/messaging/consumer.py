@@ -72,6 +72,7 @@ class KafkaConsumerManager(Generic[T]):
         self.chores = list(chores)
         self._consumer: Consumer | None = None
         self._requests: SimpleQueue[tuple[Callable[[T], tuple[Handled, Any]], Future[Any]]] = SimpleQueue()
+        self._uncommitted: dict[TopicPartition, int] = {}
         self._troubles = 0
         self.counters = Counters()
         self.assigned_once = False
@@ -99,6 +100,7 @@ class KafkaConsumerManager(Generic[T]):
             return 0
         if not records and not self.relay.has_published():
             self._troubles = 0
+            self._commit_offsets()
             return 0
         return self._process(records)
 
@@ -137,6 +139,7 @@ class KafkaConsumerManager(Generic[T]):
 
     def close(self) -> None:
         """Leave the group; what was not committed is read again by the next owner."""
+        self._uncommitted.clear()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             try:
@@ -196,15 +199,23 @@ class KafkaConsumerManager(Generic[T]):
             return
         for wake in self.after_batch:
             wake()
-        offsets = {record.place: record.offset + 1 for record in records}
+        self._uncommitted.update((record.place, record.offset + 1) for record in records)
+        self._commit_offsets()
+
+    def _commit_offsets(self) -> None:
+        """Commit what is processed; what the bus does not take now is committed with a later round."""
+        if not self._uncommitted:
+            return
         crashpoint("offsets.before_commit")
         try:
-            self.consumer.commit(offsets)
+            self.consumer.commit(self._uncommitted)
+        except BusUnavailable as error:
+            log.warning("offsets_not_committed", error=str(error))
+            return
         except NotOwner as error:
             self.counters.zombies += 1
             log.warning("offsets_refused", partitions=sorted(error.partitions))
-        except BusUnavailable as error:
-            log.warning("offsets_not_committed", error=str(error))
+        self._uncommitted.clear()
         crashpoint("offsets.after_commit")
 
     def _rewind(self, records: Sequence[Record]) -> None:
@@ -258,10 +269,16 @@ class KafkaConsumerManager(Generic[T]):
         log.info("partitions_assigned", partitions=sorted(places))
 
     def _on_revoked(self, places: frozenset[TopicPartition]) -> None:
+        self._forget(places)
         log.info("partitions_revoked", partitions=sorted(places))
 
     def _on_lost(self, places: frozenset[TopicPartition]) -> None:
+        self._forget(places)
         log.warning("partitions_lost", partitions=sorted(places))
+
+    def _forget(self, places: frozenset[TopicPartition]) -> None:
+        for place in places:
+            self._uncommitted.pop(place, None)
 
     def _trouble(self, event: str, error: Exception) -> None:
         self._troubles += 1

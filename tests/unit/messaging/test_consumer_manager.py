@@ -186,6 +186,17 @@ def test_what_was_committed_before_a_lost_offset_commit_is_handled_again(world: 
     assert world.committed() == 1
 
 
+def test_offsets_that_the_bus_did_not_take_are_committed_by_the_next_round(world: World) -> None:
+    world.send(1)
+    commit = world.manager.consumer.commit
+    world.manager.consumer.commit = raising(UNREACHABLE)  # type: ignore[method-assign]
+    world.manager.step(0)
+    world.manager.consumer.commit = commit  # type: ignore[method-assign]
+    world.manager.step(0)
+    assert world.committed() == 1, "a deadline would wait for ever, and the audit for quiet"
+    assert world.rows("seen") == {saga_id(1): 1}
+
+
 def test_a_zombie_is_told_so_counts_it_and_goes_on(world: World) -> None:
     world.manager.step(0)
     world.send(1)
