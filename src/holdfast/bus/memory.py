@@ -148,6 +148,15 @@ class MemoryConsumer:
             records += found
         return records
 
+    def behind(self) -> bool:
+        """Tell whether a poll now would return records, as far as this member knows its partitions."""
+        log = self._state.log
+        return any(
+            lane.position < len(log[place])
+            for place, lane in self._membership.lanes.items()
+            if not lane.paused
+        )
+
     def pause(self, places: frozenset[TopicPartition]) -> None:
         self._membership.pause(places, paused=True)
 
