@@ -1,5 +1,5 @@
 select distinct on (cart_id)
-    saga_id::text, user_id, idempotency_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms,
+    saga_id::text, user_id, idem_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms,
     last_status, saga_version, order_id, reason, detail, cart_version_left
 from checkout
 where

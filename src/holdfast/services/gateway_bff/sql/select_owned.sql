@@ -1,5 +1,5 @@
 select
-    c.saga_id::text, c.user_id, idempotency_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms,
+    c.saga_id::text, c.user_id, idem_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms,
     last_status, saga_version, order_id, reason, detail, cart_version_left
 from checkout c
 join unnest(%(saga_ids)b::text[], %(user_ids)b::text[]) as u (saga_id, user_id)

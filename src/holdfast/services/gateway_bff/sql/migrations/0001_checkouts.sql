@@ -1,7 +1,7 @@
 create table checkout (
     saga_id uuid primary key,
     user_id text not null,
-    idempotency_key text not null,
+    idem_key text not null,
     fingerprint bytea not null,
     cart_id text collate "C" not null,
     cart_version bigint not null,
@@ -16,7 +16,7 @@ create table checkout (
     cart_version_left bigint not null default 0,
     initiated bytea not null,
     changed_at timestamptz not null default now(),
-    constraint one_checkout_per_key unique (user_id, idempotency_key)
+    constraint one_checkout_per_key unique (user_id, idem_key)
 ) with (fillfactor = 70);
 
 create unique index one_open_checkout_per_cart on checkout (cart_id)
