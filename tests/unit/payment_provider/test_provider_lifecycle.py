@@ -70,8 +70,7 @@ def test_an_event_is_sent_without_waiting_for_a_poll(tmp_path: Path, monkeypatch
             """Says nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as listener:
-        serving = threading.Thread(target=listener.serve_forever)
-        serving.start()
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
         hooked = settings(tmp_path, f"http://127.0.0.1:{listener.server_port}/hooks")
         provider = Provider(hooked, Secrets(("sk",), "whsec"))
         app = provider.app()
@@ -88,6 +87,7 @@ def test_an_event_is_sent_without_waiting_for_a_poll(tmp_path: Path, monkeypatch
                 )
                 assert await asyncio.to_thread(received.wait, 10)
 
-        asyncio.run(scene())
-        listener.shutdown()
-        serving.join()
+        try:
+            asyncio.run(scene())
+        finally:
+            listener.shutdown()

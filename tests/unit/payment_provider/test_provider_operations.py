@@ -205,6 +205,12 @@ def test_lists_are_pages_newest_first(books: Books) -> None:
     assert [charge["id"] for charge in second] == refs[2::-1]
 
 
+def test_a_saga_is_found_with_all_its_intents_newest_first(books: Books) -> None:
+    refs = [body(books.charge(key=f"k{n}"))["id"] for n in range(3)]
+    books.charge(key="foreign", saga_id="other")
+    assert [intent["id"] for intent in books.ledger.intents_of("saga")] == refs[::-1]
+
+
 def test_a_list_shows_objects_as_they_stand_now(books: Books) -> None:
     charge = charged(books)
     other = charged(books)

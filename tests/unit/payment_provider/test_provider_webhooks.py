@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -202,6 +203,21 @@ def test_every_event_has_an_opposite(books: Books, payment_method: str) -> None:
     assert told
     for raw in told:
         assert json.loads(opposite(raw))["type"] != json.loads(raw)["type"]
+
+
+def test_what_could_not_be_settled_is_sent_again(books: Books) -> None:
+    books.charge()
+    listener = Listener()
+    commit, failure = books.ledger.commit, sqlite3.OperationalError("database or disk is full")
+    failure.sqlite_errorname = "SQLITE_FULL"
+
+    def no_room_once() -> None:
+        books.ledger.commit = commit  # type: ignore[method-assign]
+        raise failure
+
+    books.ledger.commit = no_room_once  # type: ignore[method-assign]
+    deliver(books, listener, all_sent(books))
+    assert listener.kinds == ["payment_intent.succeeded"] * 2
 
 
 def test_a_restart_sends_what_was_left(books: Books) -> None:
