@@ -7,9 +7,11 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
-import httpx2
+import uvloop
 
+from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
 from holdfast.services.payment_gateway.domain import (
     Answer,
     Ask,
@@ -29,51 +31,36 @@ class StripeProvider:
     """A `PaymentProvider`. Makes its calls side by side on an event loop of its own; one thread at a time."""
 
     def __init__(self, url: str, secret_key: str, timeout_s: float) -> None:
-        self._runner = asyncio.Runner()
-        self._url = url
-        self._secret_key = secret_key
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._client = HttpClient(url, CONNECTIONS_MAX)
+        self._headers = {"authorization": f"Bearer {secret_key}"}
         self._timeout_s = timeout_s
-        self._client: httpx2.AsyncClient | None = None
 
     def call(self, calls: Sequence[Call]) -> list[Answer]:
         return self._runner.run(self._call_all(calls))
 
     def close(self) -> None:
-        if self._client is not None:
-            self._runner.run(self._client.aclose())
+        self._runner.run(self._client.close())
         self._runner.close()
 
     async def _call_all(self, calls: Sequence[Call]) -> list[Answer]:
-        if self._client is None:
-            self._client = httpx2.AsyncClient(
-                base_url=self._url,
-                headers={"Authorization": f"Bearer {self._secret_key}"},
-                timeout=self._timeout_s,
-                limits=httpx2.Limits(
-                    max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX
-                ),
-                trust_env=False,
-            )
-        return list(await asyncio.gather(*(self._ask(self._client, call) for call in calls)))
+        return list(await asyncio.gather(*(self._ask(call) for call in calls)))
 
-    async def _ask(self, client: httpx2.AsyncClient, call: Call) -> Answer:
+    async def _ask(self, call: Call) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                match call.ask:
-                    case Ask.CHARGE:
-                        return await self._charge(client, call)
-                    case Ask.REFUND:
-                        return await self._refund(client, call)
-                    case Ask.FIND_CHARGE:
-                        return await self._find_charge(client, call.payment)
-                    case Ask.FIND_REFUND:
-                        return await self._find_refund(client, call.payment)
-        except TimeoutError:
-            return Unknown("timeout")
-        except httpx2.HTTPError as error:
-            return Unknown(f"connection_{type(error).__name__}")
+            match call.ask:
+                case Ask.CHARGE:
+                    return await self._charge(call)
+                case Ask.REFUND:
+                    return await self._refund(call)
+                case Ask.FIND_CHARGE:
+                    return await self._find_charge(call.payment)
+                case Ask.FIND_REFUND:
+                    return await self._find_refund(call.payment)
+        except ConnectionFailed:
+            return Unknown("connection_lost")
 
-    async def _charge(self, client: httpx2.AsyncClient, call: Call) -> Answer:
+    async def _charge(self, call: Call) -> Answer:
         payment = call.payment
         form = {
             "amount": str(payment.amount_minor),
@@ -82,45 +69,51 @@ class StripeProvider:
             "confirm": "true",
             "metadata[saga_id]": payment.saga_id,
         }
-        response = await self._post(client, "/v1/payment_intents", form, call.idempotency_key)
-        if response.status_code == 200:
+        response = await self._post("/v1/payment_intents", form, call.idempotency_key)
+        if response.status == 200:
             return intent_answer(_json(response))
         return _refusal(response)
 
-    async def _refund(self, client: httpx2.AsyncClient, call: Call) -> Answer:
+    async def _refund(self, call: Call) -> Answer:
         form = {
             "payment_intent": call.payment.charge_id,
             "amount": str(call.payment.amount_minor),
             "metadata[saga_id]": call.payment.saga_id,
         }
-        response = await self._post(client, "/v1/refunds", form, call.idempotency_key)
-        if response.status_code == 200:
+        response = await self._post("/v1/refunds", form, call.idempotency_key)
+        if response.status == 200:
             return refund_answer(_json(response))
         answer = _refusal(response)
         if isinstance(answer, Declined) and answer.code == "charge_already_refunded":
-            return await self._find_refund(client, call.payment)
+            return await self._find_refund(call.payment)
         return answer
 
-    async def _find_charge(self, client: httpx2.AsyncClient, payment: Payment) -> Answer:
+    async def _find_charge(self, payment: Payment) -> Answer:
         query = f"metadata['saga_id']:'{payment.saga_id}'"
-        response = await client.get("/v1/payment_intents/search", params={"query": query})
-        if response.status_code != 200:
-            return (
-                _refusal(response) if response.status_code >= 500 else Unknown(f"http_{response.status_code}")
-            )
+        response = await self._get("/v1/payment_intents/search", {"query": query})
+        if response.status != 200:
+            return _refusal(response) if response.status >= 500 else Unknown(f"http_{response.status}")
         return _best([intent_answer(intent) for intent in _found(response)])
 
-    async def _find_refund(self, client: httpx2.AsyncClient, payment: Payment) -> Answer:
-        response = await client.get("/v1/refunds", params={"payment_intent": payment.charge_id})
-        if response.status_code != 200:
-            return Unknown(f"http_{response.status_code}")
+    async def _find_refund(self, payment: Payment) -> Answer:
+        response = await self._get("/v1/refunds", {"payment_intent": payment.charge_id})
+        if response.status != 200:
+            return Unknown(f"http_{response.status}")
         answers = [refund_answer(refund) for refund in _found(response)]
         return _best([answer for answer in answers if isinstance(answer, Succeeded)])
 
-    async def _post(
-        self, client: httpx2.AsyncClient, path: str, form: Mapping[str, str], key: str
-    ) -> httpx2.Response:
-        return await client.post(path, data=dict(form), headers={"Idempotency-Key": key})
+    async def _post(self, path: str, form: Mapping[str, str], key: str) -> Response:
+        headers = {
+            **self._headers,
+            "idempotency-key": key,
+            "content-type": "application/x-www-form-urlencoded",
+        }
+        return await self._client.request("POST", path, headers, urlencode(form).encode(), self._timeout_s)
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> Response:
+        return await self._client.request(
+            "GET", f"{path}?{urlencode(query)}", self._headers, timeout_s=self._timeout_s
+        )
 
 
 def intent_answer(intent: Mapping[str, Any]) -> Answer:
@@ -155,16 +148,16 @@ def _succeeded(document: Mapping[str, Any]) -> Answer:
     return _MALFORMED
 
 
-def _refusal(response: httpx2.Response) -> Answer:
+def _refusal(response: Response) -> Answer:
     """Read an error: refusals of the card or of this very request are definitive, all else is not."""
-    status = response.status_code
+    status = response.status
     error = _object(_json(response).get("error"))
     kind = error.get("type")
     if status == 402 and kind == "card_error":
         return Declined(_code(error, "card_declined"), str(error.get("message", "")))
     if status in (400, 404) and kind == "invalid_request_error":
         return Declined(_code(error, "invalid_request"), str(error.get("message", "")))
-    retry_after = response.headers.get("Retry-After", "")
+    retry_after = response.headers.get("retry-after", "")
     seconds = int(retry_after) if re.fullmatch("[0-9]{1,5}", retry_after) else 0
     return Unknown(f"http_{status}", seconds * 1000)
 
@@ -178,12 +171,12 @@ def _best(found: Sequence[Answer]) -> Answer:
     return Unknown("not_found")
 
 
-def _found(response: httpx2.Response) -> list[Mapping[str, Any]]:
+def _found(response: Response) -> list[Mapping[str, Any]]:
     data = _json(response).get("data")
     return [_object(each) for each in data] if isinstance(data, list) else []
 
 
-def _json(response: httpx2.Response) -> Mapping[str, Any]:
+def _json(response: Response) -> Mapping[str, Any]:
     try:
         return _object(response.json())
     except (ValueError, RecursionError):
