@@ -25,13 +25,12 @@ class UncommittedPublish:
     """A publish whose transaction has taken its offsets and is still open."""
 
     def __init__(self, publisher: PostgresPublisher, batch: Sequence[Message]) -> None:
-        self._connection = publisher._session._open()
-        self._connection.autocommit = False
+        self._connection = publisher._session.open()
+        self._connection.execute("begin")
         publisher.publish(batch)
 
     def finish(self) -> None:
-        self._connection.commit()
-        self._connection.autocommit = True
+        self._connection.execute("commit")
 
 
 class PostgresHarness:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from psycopg import Notify, sql
+from psycopg import sql
 
 from holdfast.bus.postgres_session import Connection, Session
 
@@ -116,28 +116,22 @@ class NotifyEar:
         self.woken = False
         self._session = session
         self._topics = topics
-        self._heard = False
         self._inside, self._outside = socket.socketpair()
         self._inside.setblocking(False)
         self._outside.setblocking(False)
 
     def listen(self, connection: Connection) -> None:
-        connection.add_notify_handler(self._hear)
         for topic in self._topics:
             connection.execute(sql.SQL("listen {}").format(sql.Identifier(topic)))
 
     def wait(self, timeout_s: float) -> None:
         descriptor = self._session.descriptor()
-        ready = _poll_on(descriptor, self._inside.fileno())
-        if not self._heard and not self.woken:
-            ready.poll(timeout_s * 1000)
-        self._heard = False
-        self._session.receive()
-        try:
+        if not self._receive() and not self.woken:  # it may have come with the answer to a statement
+            _poll_on(descriptor, self._inside.fileno()).poll(timeout_s * 1000)
+            self._receive()
+        with suppress(BlockingIOError):
             while self._inside.recv(64):
                 pass
-        except BlockingIOError:
-            pass
 
     def wake(self) -> None:
         self.woken = True
@@ -148,9 +142,10 @@ class NotifyEar:
         self._inside.close()
         self._outside.close()
 
-    def _hear(self, notify: Notify) -> None:
-        self._heard = True
-        self.members_changed |= notify.payload == MEMBERS.decode()
+    def _receive(self) -> bool:
+        words = self._session.notifications()
+        self.members_changed |= MEMBERS in words
+        return bool(words)
 
 
 def check_folder(folder: Path) -> None:

@@ -11,12 +11,15 @@ import msgspec
 from holdfast.bus.port import Message, MessageRefused, Record, TopicPartition
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
-    """Key, value, headers, each as text or (64) as base64; neither means None, of headers: none."""
+class _Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """Key, value, headers, each as text or (64) as base64; neither means None, of headers: none.
+
+    Headers are an object where that says all, a list of pairs where a name repeats or a value is no text.
+    """
 
     k: str | None = None
     v: str | None = None
-    h: list[tuple[str, str]] = []
+    h: dict[str, str] = {}
     k64: bytes | None = None
     v64: bytes | None = None
     h64: list[tuple[str, bytes]] = []
@@ -36,14 +39,18 @@ class Batch(NamedTuple):
     lines: bytes
 
 
+class _RepeatedName(Exception):
+    """Two headers of a message have one name."""
+
+
 def encode(messages: Sequence[Message]) -> bytes:
     """Encode the messages of one row. Raises MessageRefused for a header's name that no bus could carry."""
     try:
         lines = _encoder.encode_lines([_text_line(message) for message in messages])
-    except UnicodeError:  # bytes that are no text, or a name that is none
-        lines = _NUL
-    if _NUL not in lines:
-        return lines
+        if _NUL not in lines:
+            return lines
+    except (UnicodeError, _RepeatedName):
+        pass  # not all of it is plain text
     for message in messages:
         for name, _ in message.headers:
             if not _is_text(name.encode(errors="surrogatepass")):
@@ -62,7 +69,7 @@ def decode(place: TopicPartition, batch: Batch) -> list[Record]:
             offset,
             line.k.encode() if line.k is not None else line.k64,
             line.v.encode() if line.v is not None else line.v64,
-            tuple([(name, text.encode()) for name, text in line.h]) if line.h else tuple(line.h64),
+            tuple(zip(line.h, map(str.encode, line.h.values()), strict=True)) if line.h else tuple(line.h64),
             timestamp_ms,
         )
         for offset, line in enumerate(_decoder.decode_lines(lines), base)
@@ -70,12 +77,11 @@ def decode(place: TopicPartition, batch: Batch) -> list[Record]:
 
 
 def _text_line(message: Message) -> _Line:
-    value = message.value
-    return _Line(
-        k=message.key.decode(),
-        v=None if value is None else value.decode(),
-        h=[(name, text.decode()) for name, text in message.headers],
-    )
+    _, key, value, headers = message
+    by_name = {name: text.decode() for name, text in headers}
+    if len(by_name) < len(headers):
+        raise _RepeatedName
+    return _Line(k=key.decode(), v=None if value is None else value.decode(), h=by_name)
 
 
 def _line(message: Message) -> _Line:
@@ -88,8 +94,9 @@ def _line(message: Message) -> _Line:
         line.v = message.value.decode()
     else:
         line.v64 = message.value
-    if all(_is_text(text) for _, text in message.headers):
-        line.h = [(name, text.decode()) for name, text in message.headers]
+    names = {name for name, _ in message.headers}
+    if len(names) == len(message.headers) and all(_is_text(text) for _, text in message.headers):
+        line.h = {name: text.decode() for name, text in message.headers}
     else:
         line.h64 = list(message.headers)
     return line

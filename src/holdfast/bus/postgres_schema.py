@@ -14,7 +14,8 @@ from typing import NamedTuple
 import psycopg
 
 from holdfast.bus.port import BusUnavailable
-from holdfast.bus.postgres_session import Connection, connect, statement
+from holdfast.bus.postgres_session import Connection, connect
+from holdfast.bus.postgres_wire import sql_text
 
 _TRY_EVERY_S = 0.05
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,63}")  # also the name of a channel, which has at most 63 bytes
@@ -39,7 +40,7 @@ def create_topics(dsn: str, topics: Sequence[str], partitions: int, *, timeout_s
         with connect(dsn) as connection:
             if not _is_complete(connection, topics):
                 _create_locked(connection, topics, partitions, time.monotonic() + timeout_s)
-            for topic, there in connection.execute(statement("list_topics")).fetchall():
+            for topic, there in connection.execute(sql_text("list_topics")).fetchall():
                 if topic in topics and there != partitions:
                     raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
     except psycopg.Error as error:
@@ -49,20 +50,20 @@ def create_topics(dsn: str, topics: Sequence[str], partitions: int, *, timeout_s
 def _is_complete(connection: Connection, topics: Sequence[str]) -> bool:
     if _missing(connection):
         return False
-    there = {topic for topic, _ in connection.execute(statement("list_topics")).fetchall()}
+    there = {topic for topic, _ in connection.execute(sql_text("list_topics")).fetchall()}
     return there.issuperset(topics)
 
 
 def _create_locked(connection: Connection, topics: Sequence[str], partitions: int, deadline: float) -> None:
     while True:
         with connection.transaction():
-            locked = connection.execute(statement("lock_schema")).fetchone()
+            locked = connection.execute(sql_text("lock_schema")).fetchone()
             if locked == (True,):
                 _migrate(connection)
                 connection.execute(
-                    statement("create_topics"), {"topics": list(topics), "partitions": partitions}
+                    sql_text("create_topics"), {"topics": list(topics), "partitions": partitions}
                 )
-                connection.execute(statement("create_partitions"), {"topics": list(topics)})
+                connection.execute(sql_text("create_partitions"), {"topics": list(topics)})
                 return
         if time.monotonic() > deadline:
             raise BusUnavailable("create topics: another process holds the lock on the bus's schema")
@@ -71,20 +72,20 @@ def _create_locked(connection: Connection, topics: Sequence[str], partitions: in
 
 def _migrate(connection: Connection) -> None:
     missing = _missing(connection)
-    connection.execute(statement("create_versions"))
+    connection.execute(sql_text("create_versions"))
     for migration in missing:
         connection.execute(migration.text)
         connection.execute(
-            statement("add_version"),
+            sql_text("add_version"),
             {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
         )
 
 
 def _missing(connection: Connection) -> list[_Migration]:
     """Return what is still to be applied. Raises ValueError where something else was applied before."""
-    if connection.execute(statement("find_versions")).fetchone() == (False,):
+    if connection.execute(sql_text("find_versions")).fetchone() == (False,):
         return list(_migrations())
-    applied: dict[int, str] = dict(connection.execute(statement("list_versions")).fetchall())
+    applied: dict[int, str] = dict(connection.execute(sql_text("list_versions")).fetchall())
     for migration in _migrations():
         if applied.get(migration.version, migration.checksum) != migration.checksum:
             raise ValueError(f"the bus's migration {migration.name} was changed after it had been applied")

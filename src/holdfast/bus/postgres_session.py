@@ -4,14 +4,15 @@ The only place of the bus that runs SQL; knows no topic and no group.
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import psycopg
+from psycopg import pq
+from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from holdfast.bus.port import BusUnavailable
+from holdfast.bus.postgres_wire import sql_text, statement
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
@@ -26,19 +27,13 @@ _DEFAULTS: dict[str, str | int] = {
 }
 
 
-@cache
-def statement(name: str) -> str:
-    """Return the text of a statement of the room's sql folder."""
-    return resources.files("holdfast.bus").joinpath("sql", f"{name}.sql").read_text()
-
-
 def connect(dsn: str) -> Connection:
     """Open a connection with the bus's own settings. Raises psycopg.Error."""
     given = conninfo_to_dict(dsn)
     conninfo = make_conninfo(dsn, **{name: value for name, value in _DEFAULTS.items() if name not in given})
     connection = psycopg.connect(conninfo, autocommit=True)
     try:
-        connection.execute(statement("set_session"))
+        connection.execute(sql_text("set_session"))
     except BaseException:
         connection.close()
         raise
@@ -56,40 +51,44 @@ class Session:
         self.on_open: Callable[[Connection], None] | None = None
         self._dsn = dsn
         self._connection: Connection | None = None
+        self._prepared: set[str] = set()
 
-    def run(self, name: str, **parameters: Any) -> Rows:
+    def run(self, name: str, **values: Any) -> Rows:
         """Run the statement of this name; it is committed when this returns. Raises BusUnavailable."""
         try:
-            cursor = self._open().cursor(binary=True)
-            cursor.execute(statement(name), parameters, prepare=True)
-            return cursor.fetchall() if cursor.description else []
+            connection = self._connection or self.open()
+            if name not in self._prepared:
+                self._prepare(connection, name)
+            wanted = statement(name)
+            parameters = wanted.encode(values)
+            result = connection.pgconn.exec_prepared(
+                wanted.name, parameters, [pq.Format.BINARY] * len(parameters), pq.Format.BINARY
+            )
+            return _rows(connection, result)
         except psycopg.Error as error:
             raise self._unavailable(name, error) from error
 
     def descriptor(self) -> int:
         """Return the file descriptor of the open connection. Raises BusUnavailable."""
         try:
-            return self._open().fileno()
+            return self.open().fileno()
         except psycopg.Error as error:
             raise self._unavailable("connect", error) from error
 
-    def receive(self) -> None:
-        """Hand what the server has sent between statements to the notify handlers. Raises BusUnavailable."""
+    def notifications(self) -> list[bytes]:
+        """Return the payloads that came since the last call, without waiting. Raises BusUnavailable."""
+        payloads = []
         try:
-            pgconn = self._open().pgconn
+            pgconn = self.open().pgconn
             pgconn.consume_input()
-            while notify := pgconn.notifies():
-                if pgconn.notify_handler is not None:
-                    pgconn.notify_handler(notify)
+            while notification := pgconn.notifies():
+                payloads.append(notification.extra)
         except psycopg.Error as error:
             raise self._unavailable("listen", error) from error
+        return payloads
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _open(self) -> Connection:
+    def open(self) -> Connection:
+        """Return the connection. Raises psycopg.Error, unlike the other methods."""
         if self._connection is None:
             connection = connect(self._dsn)
             try:
@@ -98,9 +97,34 @@ class Session:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._prepared = connection, set()
         return self._connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _prepare(self, connection: Connection, name: str) -> None:
+        wanted = statement(name)
+        _check(connection, connection.pgconn.prepare(wanted.name, wanted.text, wanted.types))
+        self._prepared.add(name)
 
     def _unavailable(self, doing: str, error: psycopg.Error) -> BusUnavailable:
         self.close()
         return BusUnavailable(f"{doing}: {error.sqlstate or type(error).__name__} {str(error).strip()}")
+
+
+def _rows(connection: Connection, result: pq.abc.PGresult) -> Rows:
+    _check(connection, result)
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        return []
+    transformer = Transformer(connection)
+    transformer.set_pgresult(result)
+    return transformer.load_rows(0, result.ntuples, tuple)
+
+
+def _check(connection: Connection, result: pq.abc.PGresult) -> None:
+    """Raise the psycopg.Error that a result stands for."""
+    if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
+        raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
