@@ -13,3 +13,8 @@ def uuid7(now_ms: int, random_80_bits: int) -> UUID:
 def uuid7_floor(at_ms: int) -> str:
     """Return the smallest UUID that a key made at `at_ms` or later can have."""
     return str(UUID(int=(max(at_ms, 0) & (1 << 48) - 1) << 80))
+
+
+def uuid7_after(key: str) -> str:
+    """Return the next possible key."""
+    return str(UUID(int=UUID(key).int + 1))

@@ -26,7 +26,7 @@ from holdfast.runtime.operations import serve
 from holdfast.runtime.problems import Kind, Problem
 from holdfast.services.gateway_bff import status
 from holdfast.services.gateway_bff.domain import ACCEPTED, Checkout, NotStarted, Started, Wanted, Why
-from holdfast.services.gateway_bff.door import Answer, Closed, Door, NotBuyable
+from holdfast.services.gateway_bff.door import Answer, Closed, Door, NotBuyable, Unreached
 from holdfast.services.gateway_bff.neighbours import Neighbours
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 from holdfast.services.gateway_bff.waiting import Waiting
@@ -51,6 +51,11 @@ NOT_BUYABLE = {
     "mixed_currency": Kind("mixed_currency", 422, "One cart has one currency"),
 }
 NOT_BUYABLE_OTHERWISE = Kind("cart_not_buyable", 422, "The cart cannot be bought")
+_NOT_BUYABLE_DETAIL = {
+    "missing": "there is no such cart",
+    "unknown_product": "a product in it is no longer sold",
+    "total_out_of_range": "its total is zero or beyond what can be charged",
+}
 
 _start = msgspec.json.Decoder(StartCheckout)
 _encoder = msgspec.json.Encoder()
@@ -103,7 +108,7 @@ class _Desk:
         self._waiting = waiting
         trouble = (StoreUnavailable, Problem)
         self._wanted: Grouping[Wanted, Answer] = Grouping(
-            door.serve, trouble=trouble, abreast=GROUPS_ABREAST, linger_s=LINGER_S
+            door.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
         )
         self._sagas: Grouping[str, SagaView | None] = Grouping(neighbours.sagas, trouble=trouble, abreast=2)
         self._owned: Grouping[tuple[str, str], Checkout | None] = Grouping(
@@ -137,7 +142,9 @@ class _Desk:
             case NotStarted(why, other, total):
                 raise _not_started(why, other, total, user)
             case NotBuyable(why):
-                raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), "there is nothing to buy in it")
+                raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), _NOT_BUYABLE_DETAIL.get(why, ""))
+            case Unreached(problem):
+                raise problem
             case Closed(retry_after_s):
                 raise problems.unavailable("the message bus", math.ceil(retry_after_s))
 

@@ -4,12 +4,15 @@ Answers are values, so that one request's refusal is not its neighbour's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from holdfast.contracts.http_api import Snapshot
-from holdfast.messaging.store import Store
+from holdfast.contracts.messages import MINOR_MAX
+from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.runtime.problems import Problem, unavailable
 from holdfast.services.gateway_bff.accepting import Acceptor
 from holdfast.services.gateway_bff.domain import Admission, Checkout, NotStarted, Wanted, Why, replayed
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
@@ -31,7 +34,13 @@ class Closed(NamedTuple):
     retry_after_s: float
 
 
-Answer = Admission | NotBuyable | Closed
+class Unreached(NamedTuple):
+    """Something that a new checkout needs does not answer, but a known one is still told."""
+
+    problem: Problem
+
+
+Answer = Admission | NotBuyable | Closed | Unreached
 
 Snapshots = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Snapshot]]]
 
@@ -53,13 +62,8 @@ class Door:
         self._thread = ThreadPoolExecutor(1, "accept")
 
     async def serve(self, group: Sequence[Wanted]) -> list[Answer]:
-        """Answer each request. Raises StoreUnavailable and Problem, for the whole group."""
-        answers: dict[int, Answer] = {}
-        known = await self._run(self._find, group)
-        for place, wanted in enumerate(group):
-            seen = known.get((wanted.user_id, wanted.idempotency_key))
-            if seen is not None:
-                answers[place] = replayed(wanted, seen)
+        """Answer each request. Raises StoreUnavailable, for the whole group."""
+        answers: dict[int, Answer] = dict(await self._known(dict(enumerate(group))))
         left = [place for place in range(len(group)) if place not in answers]
         closed_for_s = self._closed_for_s()
         if left and closed_for_s > 0:
@@ -77,18 +81,39 @@ class Door:
         self._thread.shutdown()
 
     async def _admit(self, group: Sequence[Wanted], places: Sequence[int]) -> dict[int, Answer]:
-        snapshots = await self._snapshots([(group[p].cart_id, group[p].user_id) for p in places])
+        try:
+            snapshots = await self._snapshots([(group[p].cart_id, group[p].user_id) for p in places])
+        except Problem as problem:
+            return {place: Unreached(problem) for place in places}
         answers: dict[int, Answer] = {}
         ready: dict[int, Wanted] = {}
         for place, snapshot in zip(places, snapshots, strict=True):
             if snapshot.refused:
                 answers[place] = NotBuyable(snapshot.refused)
+            elif not 0 < snapshot.total_minor <= MINOR_MAX:
+                answers[place] = NotBuyable("total_out_of_range")
             else:
                 ready[place] = group[place]._replace(snapshot=snapshot)
         if ready:
-            admitted = await self._run(self._acceptor.accept, list(ready.values()))
-            answers |= dict(zip(ready, admitted, strict=True))
+            answers |= await self._accept(ready)
         return answers
+
+    async def _accept(self, ready: dict[int, Wanted]) -> dict[int, Answer]:
+        try:
+            admitted = await self._run(self._acceptor.accept, list(ready.values()))
+        except StoreUnavailable:
+            # The commit may have happened although its answer was lost: the keys tell, on a new session.
+            answers: dict[int, Answer] = dict.fromkeys(ready, Unreached(unavailable("the database")))
+            with suppress(StoreUnavailable):
+                answers |= await self._known(ready)
+            return answers
+        return dict(zip(ready, admitted, strict=True))
+
+    async def _known(self, wanted: Mapping[int, Wanted]) -> dict[int, Answer]:
+        """Answer those whose key was used before."""
+        found = await self._run(self._find, list(wanted.values()))
+        keys = {place: (each.user_id, each.idempotency_key) for place, each in wanted.items()}
+        return {place: replayed(wanted[place], found[key]) for place, key in keys.items() if key in found}
 
     def _find(self, group: Sequence[Wanted]) -> dict[tuple[str, str], Checkout]:
         with self._store.transaction() as tx:

@@ -58,8 +58,9 @@ class Neighbours:
         query = request.scope["query_string"].decode("latin-1")
         path = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         body = await read_body(request.receive)
+        method = "GET" if request.method == "HEAD" else request.method
         try:
-            answer = await self._cart.request(request.method, path, headers, body, TIMEOUT_S)
+            answer = await self._cart.request(method, path, headers, body, TIMEOUT_S)
         except ConnectionFailed:
             raise unavailable("cart-crud") from None
         kept = {name: value for name, value in answer.headers.items() if name in _ANSWERED}

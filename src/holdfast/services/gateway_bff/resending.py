@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.bus.partitioner import partition_of
 from holdfast.messaging.consumer import Chore, KafkaConsumerManager
 from holdfast.messaging.handler import Handled, Reply
-from holdfast.messaging.ids import uuid7_floor
+from holdfast.messaging.ids import uuid7_after, uuid7_floor
 from holdfast.services.gateway_bff.store_port import GatewayTransaction, OpenCheckout
 
 FIRST_AFTER_MS = 60_000
@@ -21,29 +21,42 @@ ROWS_MAX = 500
 class Resending:
     """The writer's chore at the gateway, for the partitions that it owns.
 
-    The first look of a process takes everything that is open and older than `first_after_ms`, page by page.
+    Each of the ages has a cursor, which moves at most `ROWS_MAX` checkouts a look. The first age's begins at
+    the oldest: a process that has just started sends everything again that is open and old enough.
     """
 
     def __init__(self, partitions: int, first_after_ms: int = FIRST_AFTER_MS) -> None:
         self._partitions = partitions
         self._first_after_ms = first_after_ms
-        self._looked_ms = 0
-        self._cursor = uuid7_floor(0)
-        self._caught_up = False
+        self._cursors: list[str] = []
 
     def run(self, manager: "KafkaConsumerManager[Any]") -> None:
         """Send again what has reached one of its ages since the last look."""
         owned = manager.partitions()
-        manager.commit(lambda tx: self._look(tx, owned))
+        cursors: list[str] = []
+
+        def look(tx: GatewayTransaction) -> Handled:
+            cursors.clear()
+            return self._look(tx, owned, cursors)
+
+        manager.commit(look)
+        self._cursors = cursors
 
     def chore(self) -> Chore[Any]:
         """Return this as a chore of the writer."""
-        return Chore("resending", LOOK_EVERY_MS, self.run)
+        return Chore("resending", min(LOOK_EVERY_MS, self._first_after_ms), self.run)
 
-    def _look(self, tx: GatewayTransaction, owned: frozenset[int]) -> Handled:
+    def _look(self, tx: GatewayTransaction, owned: frozenset[int], cursors: list[str]) -> Handled:
+        """Read on from each cursor, and say in `cursors` where the next look begins."""
         now_ms = tx.now_ms()
-        found = self._of_age(tx, now_ms) if self._caught_up else self._backlog(tx, now_ms)
-        self._looked_ms = now_ms
+        befores = [uuid7_floor(now_ms - (self._first_after_ms << n)) for n in range(DOUBLINGS)]
+        found: list[OpenCheckout] = []
+        for from_id, before_id in zip(self._cursors or [uuid7_floor(0), *befores[1:]], befores, strict=True):
+            rows = tx.open_checkouts(from_id, before_id, ROWS_MAX)
+            found += rows
+            cursors.append(
+                uuid7_after(rows[-1].saga_id) if len(rows) == ROWS_MAX else max(from_id, before_id)
+            )
         return Handled(
             replies=[
                 self._again(row, now_ms)
@@ -52,25 +65,8 @@ class Resending:
             ]
         )
 
-    def _backlog(self, tx: GatewayTransaction, now_ms: int) -> list[OpenCheckout]:
-        before = uuid7_floor(now_ms - self._first_after_ms)
-        rows = tx.open_checkouts(self._cursor, before, ROWS_MAX)
-        self._caught_up = len(rows) < ROWS_MAX
-        if rows:
-            self._cursor = uuid7_floor(rows[-1].created_ms + 1)
-        return rows
-
-    def _of_age(self, tx: GatewayTransaction, now_ms: int) -> list[OpenCheckout]:
-        found: list[OpenCheckout] = []
-        for doubling in range(DOUBLINGS):
-            age_ms = self._first_after_ms << doubling
-            from_id, before_id = uuid7_floor(self._looked_ms - age_ms), uuid7_floor(now_ms - age_ms)
-            found += tx.open_checkouts(from_id, before_id, ROWS_MAX)
-        return found
-
     def _again(self, row: OpenCheckout, now_ms: int) -> Reply:
-        age_ms = max(1, now_ms - row.created_ms)
-        attempt = 2 + max(0, (age_ms // self._first_after_ms).bit_length() - 1)
+        attempt = 1 + max(1, ((now_ms - row.created_ms) // self._first_after_ms).bit_length())
         return Reply(
             f"{row.saga_id}:initiated", "CheckoutInitiated", row.saga_id, row.initiated, attempt=attempt
         )

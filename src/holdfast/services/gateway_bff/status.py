@@ -9,10 +9,13 @@ from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout
 
 COMPENSATING = CHECKOUT.compensating
+_PAYMENT = CHECKOUT.step_named["payment"]
 CHARGED = "PAYMENT_PROCESSED"
 _PAYING = "PAYMENT_PROCESSING_PENDING"
 _BEFORE_PAYING = frozenset({"CHECKOUT_INITIATED", "INVENTORY_RESERVATION_PENDING", "INVENTORY_RESERVED"})
 _NEVER_CHARGED = frozenset({"out_of_stock", "unknown_product", "payment_declined"})
+_TOLD = frozenset({"out_of_stock", "unknown_product", "payment_declined", "order_total_above_limit"})
+"""Reasons whose detail is a shopper's business; an operator's words about a cart, say, are not."""
 _FORWARD = {
     "CHECKOUT_INITIATED": "Your checkout was received.",
     "INVENTORY_RESERVATION_PENDING": "We are reserving your items.",
@@ -36,22 +39,26 @@ _WHY = {
 
 
 def view(checkout: Checkout, saga: SagaView | None, *, stale: bool = False) -> CheckoutView:
-    """Return how the checkout stands; `saga` is what the orchestrator tells, None where it does not."""
+    """Return how the checkout stands; `saga` is what the orchestrator tells, None where it does not.
+
+    `stale`: it could not be asked, so that money may be held although the row does not know.
+    """
     state = checkout.status if checkout.is_terminal or saga is None else saga.state
     ended = state in (COMPLETED, FAILED)
+    reason = checkout.reason or (saga.reason if saga else "")
     return CheckoutView(
         saga_id=checkout.saga_id,
         state=state,
         cart_id=checkout.cart_id,
         total_minor=checkout.total_minor,
         currency=checkout.currency,
-        money_held=not ended and _money_held(state, saga),
-        message=_message(checkout, state, saga),
+        money_held=not ended and (stale or _money_held(state, saga)),
+        message=_message(checkout, state, saga, reason, stale=stale),
         created_ms=checkout.created_ms,
         steps=_steps(saga) if saga else (),
-        order_id=checkout.order_id or None,
-        reason=(checkout.reason or (saga.reason if saga else "")) or None,
-        detail=checkout.detail or None,
+        order_id=_order_id(checkout, saga) or None,
+        reason=reason or None,
+        detail=(checkout.detail if reason in _TOLD else "") or None,
         stalled=bool(saga and saga.stalled_ms and not ended),
         stale=stale,
     )
@@ -64,24 +71,44 @@ def _money_held(state: str, saga: SagaView | None) -> bool:
     return state not in _BEFORE_PAYING
 
 
-def _message(checkout: Checkout, state: str, saga: SagaView | None) -> str:
+def _order_id(checkout: Checkout, saga: SagaView | None) -> str:
+    """Return the order's id; the orchestrator may know it a moment before the row does."""
+    if checkout.order_id or saga is None or saga.state != COMPLETED:
+        return checkout.order_id
+    return str(saga.results["order"]["order_id"])
+
+
+def _message(checkout: Checkout, state: str, saga: SagaView | None, reason: str, *, stale: bool) -> str:
     if state == COMPLETED:
-        return f"Thank you: your order {checkout.order_id} is paid and placed."
-    charged = saga is not None and any(CHARGED in event.path for event in saga.history)
-    reason = checkout.reason or (saga.reason if saga else "")
+        return f"Thank you: your order {_order_id(checkout, saga)} is paid and placed."
+    if stale:
+        return "Your checkout is under way; how far it is cannot be read just now."
     why = _WHY.get(reason, "Your checkout could not be completed")
     if state == FAILED:
-        if charged:
-            return f"{why}. Your payment was refunded in full: nothing was charged in the end."
-        if saga is not None or reason in _NEVER_CHARGED:
-            return f"{why}. You were not charged."
-        return f"{why}. Nothing was charged in the end."
+        return f"{why}. {_money_given_back(saga, reason)}"
     if state == COMPENSATING:
         if saga is not None and "payment" in saga.owed:
-            paid = "Your payment" if charged else "Any payment"
+            paid = "Your payment" if _was_charged(saga) else "Any payment"
             return f"{why}. {paid} is being refunded."
         return f"{why}. Your reservation is being released."
     return _FORWARD.get(state, "Your checkout is being processed.")
+
+
+def _money_given_back(saga: SagaView | None, reason: str) -> str:
+    """Say what became of the money of a failed checkout; a payment that never answered may have been made."""
+    if saga is None:
+        certain = reason in _NEVER_CHARGED
+    elif _was_charged(saga):
+        return "Your payment was refunded in full: nothing was charged in the end."
+    else:
+        kinds = {event.kind for event in saga.history}
+        asked = any(_PAYING in event.path for event in saga.history)
+        certain = not asked or _PAYMENT.failed in kinds
+    return "You were not charged." if certain else "Nothing was charged in the end."
+
+
+def _was_charged(saga: SagaView) -> bool:
+    return any(CHARGED in event.path for event in saga.history)
 
 
 def _steps(saga: SagaView) -> tuple[StepView, ...]:

@@ -11,7 +11,7 @@ import structlog
 from holdfast.messaging.store import Store, StoreUnavailable
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 0.05
 WAITING_MAX = 20_000
 
 log = structlog.get_logger(__name__)
@@ -43,8 +43,9 @@ class Waiting:
         if len(self._waiting) >= WAITING_MAX:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._news.set()  # nobody was waited for: begin to look
         self._waiting.setdefault(saga_id, set()).add(future)
-        self._news.set()  # it may have ended since the caller looked
         try:
             async with asyncio.timeout(timeout_s):
                 await future
@@ -79,6 +80,10 @@ class Waiting:
             ended = await asyncio.to_thread(self._find, list(self._waiting))
         except StoreUnavailable as error:
             log.warning("endings_not_read", error=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+            return
+        except Exception:  # whoever waits is answered late then, but never for want of this task
+            log.exception("endings_not_read")
             await asyncio.sleep(LOOK_EVERY_S)
             return
         for saga_id in ended:

@@ -1,7 +1,9 @@
 select
-    saga_id::text, user_id, idem_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms,
-    last_status, saga_version, order_id, reason, detail, cart_version_left
-from checkout
-where
-    user_id = any(%(user_ids)b::text[])
-    and idem_key = any(%(idempotency_keys)b::text[])
+    c.saga_id::text, c.user_id, c.idempotency_key, c.fingerprint, c.cart_id, c.cart_version, c.total_minor, c.currency,
+    c.created_ms, c.last_status, c.saga_version, c.order_id, c.reason, c.detail, c.cart_version_left
+from unnest(%(user_ids)b::text[], %(idempotency_keys)b::text[]) as u (user_id, idempotency_key)
+cross join lateral (
+    select * from checkout k
+    where k.user_id = u.user_id and k.idempotency_key = u.idempotency_key
+    limit 1
+) c
