@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import cart, platform, replay, run, serve, token
+from holdfast.cli import audit, cart, platform, replay, run, serve, token
 
 app = typer.Typer(
     name="holdfast",
@@ -16,6 +16,7 @@ app.command("status")(platform.status)
 app.command("down")(platform.down)
 app.command("replay")(replay.replay)
 app.command("run")(run.run)
+app.command("audit")(audit.audit)
 app.add_typer(cart.app, name="cart")
 app.command("token")(token.token)
 app.command("serve")(serve.serve)

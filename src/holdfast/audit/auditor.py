@@ -1,0 +1,77 @@
+"""The audit: wait for quiet, copy, ask every invariant, judge.
+
+Which questions there are stands in `invariants`, what quiet is in `quiet`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from holdfast.audit import quiet
+from holdfast.audit.invariants import INVARIANTS, find_violations
+from holdfast.audit.positions import positions
+from holdfast.audit.report import AuditReport, Money, ParkedMessages, outcome
+from holdfast.audit.scratch import Scratch, open_scratch
+from holdfast.audit.sessions import Books
+from holdfast.audit.sources import Sources, of_platform
+from holdfast.contracts.topics import SERVICES
+from holdfast.saga.diagram import edges
+from holdfast.sagas.checkout import CHECKOUT
+
+Progress = Callable[[str], None]
+
+
+def run(data_dir: Path, quiet_timeout_s: float = 60.0, progress: Progress = lambda line: None) -> AuditReport:
+    """Audit the platform that runs on this data folder.
+
+    Raises local.layout.NotRunning, and SourceUnavailable where a book cannot be read.
+    """
+    return run_on(of_platform(data_dir), quiet_timeout_s, progress)
+
+
+def run_on(
+    sources: Sources, quiet_timeout_s: float = 60.0, progress: Progress = lambda line: None
+) -> AuditReport:
+    """Audit these sources; `progress` hears what it still waits for. Raises SourceUnavailable.
+
+    Where it does not get quiet in time, only the invariants that hold always are asked: a violation of one
+    of these is certain all the same.
+    """
+    with Books(sources) as books:
+        reasons = quiet.wait(books, partial(positions, sources), quiet_timeout_s, progress)
+        return _check(sources, books, reasons)
+
+
+def _check(sources: Sources, books: Books, reasons: list[str]) -> AuditReport:
+    """Copy the books as they are open now, and ask what may be asked."""
+    with open_scratch(sources.scratch or sources.orchestrator) as scratch:
+        scratch.fill(books, {(edge.before, edge.after) for edge in edges(CHECKOUT)})
+        parked = _parked(books)
+        books.close()  # from here on nobody else's database is held up
+        asked = [each for each in INVARIANTS if each.always or not reasons]
+        violations = find_violations(scratch, asked)
+        counts: dict[str, int] = dict(scratch.rows("count_states"))
+        return AuditReport(
+            exit_code=outcome(violations, reasons, counts),
+            violations=violations,
+            quiet=reasons,
+            counts=counts,
+            money=_money(scratch),
+            parked=parked,
+            checked=[each.query for each in asked],
+        )
+
+
+def _money(scratch: Scratch) -> dict[str, Money]:
+    return {
+        currency: Money(charged or 0, refunded or 0, completed or 0)
+        for currency, charged, refunded, completed in scratch.rows("sum_money")
+    }
+
+
+def _parked(books: Books) -> list[ParkedMessages]:
+    return [
+        ParkedMessages(service, topic, reason, count)
+        for service in SERVICES
+        for topic, reason, count in books.rows(service, "count_parked")
+    ]

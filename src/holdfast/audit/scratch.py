@@ -1,0 +1,89 @@
+"""One session with temporary tables into which the books are copied, so that one query can see them all.
+
+Nothing of it outlives the session.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from holdfast.audit.sessions import SQL, Books, Connection, Rows, connect
+from holdfast.audit.sources import SourceUnavailable
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+
+COPIES = (
+    ("saga", ORCHESTRATOR),
+    ("saga_event", ORCHESTRATOR),
+    ("fence", INVENTORY),
+    ("fence", PAYMENT),
+    ("fence", ORDER),
+    ("fence", CART),
+    ("stock", INVENTORY),
+    ("stock_movement", INVENTORY),
+    ("payment_fact", PAYMENT),
+    ("orders", ORDER),
+    ("clear_log", CART),
+    ("checkout", GATEWAY),
+)
+"""Table to the service that fills it, by the statement `read_` and its name."""
+
+
+class Scratch:
+    """The open session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str) -> Rows:
+        """Run one query over the copies."""
+        return self._connection.execute(SQL[statement]).fetchall()
+
+    def fill(self, books: Books, edges: Iterable[tuple[str, str]]) -> None:
+        """Copy everything, as it stands at this look. Raises SourceUnavailable."""
+        for table, service in COPIES:
+            self._copy(books, service, table)
+        self._write("prov", (_known(row) for row in books.ledger_rows("read_ledger")))
+        self._write("legal_edge", edges)
+        self._connection.execute(SQL["analyze_scratch"])
+
+    def _copy(self, books: Books, service: str, table: str) -> None:
+        """Hand the server's own bytes from one session to the other."""
+        with (
+            books.reading(service) as source,
+            source.cursor().copy(f"copy ({SQL[f'read_{table}']}) to stdout (format binary)") as out,
+            self._connection.cursor().copy(f"copy {table} from stdin (format binary)") as into,
+        ):
+            for data in out:
+                into.write(data)
+
+    def _write(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._connection.cursor().copy(f"copy {table} from stdin") as into:
+            for row in rows:
+                into.write_row(row)
+
+
+@contextmanager
+def open_scratch(dsn: str) -> Iterator[Scratch]:
+    """Open a scratch session in this database; its tables go with it. Raises SourceUnavailable."""
+    try:
+        connection = connect(dsn, "create_scratch")
+    except psycopg.Error as error:
+        raise SourceUnavailable(f"the scratch database: {str(error).strip()}") from error
+    with connection:
+        yield Scratch(connection)
+
+
+def _known(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Split the metadata's saga id into a key, where it is one, and what it says."""
+    ref, idem_key, claimed, *rest = row
+    return ref, idem_key, _uuid(claimed), claimed, *rest
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,101 @@
+"""Where the books lie: one DSN a service, the bus, the provider's ledger; from a data folder or from a file.
+
+Names places only; sessions on them are opened in `sessions`.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.local.info import PlatformInfo, find
+
+
+class SourceUnavailable(Exception):
+    """One of the books cannot be read; the text says which, and why."""
+
+
+class InvalidSources(Exception):
+    """The file does not describe sources; the text says what is wrong."""
+
+
+class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """A bus; in a file, its `kind` says which."""
+
+
+class PostgresSource(_Source, frozen=True, tag="postgres"):
+    dsn: str
+
+
+class KafkaSource(_Source, frozen=True, tag="kafka"):
+    """`options` reach the client as librdkafka names them (TLS, SASL)."""
+
+    bootstrap: str
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that an audit reads; temporary tables are made in `scratch` ("": the orchestrator's database)."""
+
+    gateway: str
+    orchestrator: str
+    inventory: str
+    payment: str
+    order: str
+    cart: str
+    bus: PostgresSource | KafkaSource
+    ledger: Path
+    scratch: str = ""
+
+    def dsns(self) -> dict[str, str]:
+        """Return each service's DSN by the service's name."""
+        return {
+            GATEWAY: self.gateway,
+            ORCHESTRATOR: self.orchestrator,
+            INVENTORY: self.inventory,
+            PAYMENT: self.payment,
+            ORDER: self.order,
+            CART: self.cart,
+        }
+
+
+def of_platform(data_dir: Path) -> Sources:
+    """Return the sources of the platform that runs on this data folder; raises local.layout.NotRunning."""
+    info = find(data_dir)
+    bus: PostgresSource | KafkaSource
+    if info.bus.kind == "kafka":
+        bus = KafkaSource(info.bus.bootstrap or "")
+    else:
+        bus = PostgresSource(info.bus.dsn or "")
+    return Sources(
+        gateway=_dsn(info, GATEWAY),
+        orchestrator=_dsn(info, ORCHESTRATOR),
+        inventory=_dsn(info, INVENTORY),
+        payment=_dsn(info, PAYMENT),
+        order=_dsn(info, ORDER),
+        cart=_dsn(info, CART),
+        bus=bus,
+        ledger=info.folder.ledger,
+    )
+
+
+def _dsn(info: PlatformInfo, service: str) -> str:
+    dsn = info.services[service].dsn
+    if dsn is None:
+        raise SourceUnavailable(f"platform.json names no database for {service}")
+    return dsn
+
+
+def of_file(path: Path) -> Sources:
+    """Read sources from a JSON file, whose fields are those of `Sources`; raises InvalidSources."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Sources, dec_hook=_path)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidSources(f"{path}: {error}") from error
+
+
+def _path(kind: type, text: object) -> Path:
+    """Decode the one type that JSON does not know."""
+    if kind is not Path or not isinstance(text, str):
+        raise NotImplementedError
+    return Path(text)

@@ -1,0 +1,5 @@
+select kind, count(*)
+from timers
+where due_ms <= (extract(epoch from now()) * 1000)::bigint
+group by kind
+order by kind

@@ -1,0 +1,1 @@
+select count(*), coalesce(extract(epoch from now() - min(at)), 0)::bigint from outbox

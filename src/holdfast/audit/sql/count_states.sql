@@ -1,0 +1,1 @@
+select state, count(*) from saga group by state order by state

@@ -1,0 +1,3 @@
+select saga_id::text, state
+from saga
+where state in ('COMPLETED', 'FAILED') and saga_id = any(%(saga_ids)b::text[]::uuid[])

@@ -1,0 +1,1 @@
+select saga_id::text from checkout where last_status not in ('COMPLETED', 'FAILED')

@@ -1,0 +1,10 @@
+-- A saga that was cancelled before it was heard of has no snapshot.
+select
+    s.saga_id::text,
+    format('the total is %s, the lines sum to %s', coalesce(s.amount::text, 'missing'), coalesce(l.total::text, 'nothing'))
+from saga s
+left join (
+    select saga_id, sum(qty::numeric * unit_price) as total from saga_line group by saga_id
+) l using (saga_id)
+where s.began_with is distinct from 'CancellationRequested'
+    and (s.amount is distinct from l.total or s.amount <= 0)

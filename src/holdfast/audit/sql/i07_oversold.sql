@@ -1,0 +1,3 @@
+select sku, format('initial %s, on hand %s, reserved %s, sold %s', initial, on_hand, reserved, sold)
+from stock
+where on_hand < 0 or reserved < 0 or sold > initial

@@ -1,0 +1,4 @@
+select f.saga_id::text, format('FAILED, but %s is still %s', f.step, f.state)
+from fence f
+join saga s using (saga_id)
+where s.state = 'FAILED' and f.state in ('RUNNING', 'DONE', 'UNDOING', 'CONFIRMED')

@@ -1,0 +1,19 @@
+-- By what the snapshot held, as far as the cart still held it: what was added since survives. The log of a
+-- cart that no longer existed is empty.
+with taken as (
+    select l.* from clear_log_line l join saga using (saga_id)
+),
+wanted as (
+    select p.*
+    from saga_piece p
+    join clear_log c using (saga_id)
+    where cardinality(c.skus) > 0
+)
+select
+    saga_id::text,
+    format('%s of %s were bought, the cart held %s, and %s were taken out',
+        coalesce(w.qty, 0), sku, coalesce(t.qty_before, 0), coalesce(t.qty_removed, 0))
+from wanted w
+full join taken t using (saga_id, sku)
+where t.qty_removed is distinct from least(t.qty_before, coalesce(w.qty, 0))
+    or t.saga_id is null

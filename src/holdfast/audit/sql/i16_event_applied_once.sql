@@ -1,0 +1,4 @@
+select saga_id::text, format('%s changed the saga %s times', event_id, count(*))
+from saga_event
+group by saga_id, event_id
+having count(*) > 1

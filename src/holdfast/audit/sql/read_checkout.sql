@@ -1,0 +1,1 @@
+select saga_id, user_id, idem_key, last_status from checkout

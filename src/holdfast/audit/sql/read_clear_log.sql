@@ -1,0 +1,1 @@
+select saga_id, skus, quantities_before, quantities_removed from clear_log

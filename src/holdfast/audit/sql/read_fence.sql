@@ -1,0 +1,1 @@
+select saga_id, step, state from fence

@@ -1,0 +1,1 @@
+select sku, initial, on_hand, reserved, sold from stock

@@ -1,0 +1,1 @@
+select saga_id, direction, skus, quantities from stock_movement

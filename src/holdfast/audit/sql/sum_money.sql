@@ -1,0 +1,13 @@
+select
+    ccy,
+    sum(amount) filter (where kind = 'charge')::bigint,
+    sum(amount) filter (where kind = 'refund')::bigint,
+    sum(amount) filter (where kind = 'saga')::bigint
+from (
+    select ccy, kind, amount from prov where status = 'ok'
+    union all
+    select ccy, 'saga', amount from saga where state = 'COMPLETED'
+) x
+where ccy is not null
+group by ccy
+order by ccy
