@@ -1,0 +1,80 @@
+"""Lag on a real Kafka: read by an onlooker that joins no group."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from tests.eventually import eventually
+from tests.world import World
+
+from holdfast.audit import KafkaSource, Sources, SourceUnavailable, run_on
+from holdfast.audit.positions import Position, positions
+from holdfast.bus.kafka import KafkaBus
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Message, Record
+from holdfast.contracts.topics import ORDER, ORDER_COMMANDS, READS, all_topics
+from holdfast.local.kafka import LocalKafka
+
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    with LocalKafka(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def sources(world: World, kafka: LocalKafka) -> Sources:
+    return msgspec.structs.replace(world.sources, bus=KafkaSource(kafka.bootstrap))
+
+
+def test_lag_is_told_and_ends_with_the_commit(world: World, sources: Sources, kafka: LocalKafka) -> None:
+    with pytest.raises(SourceUnavailable, match="there is no topic"):
+        run_on(sources, 0)
+    bus = KafkaBus(KafkaSettings(kafka.bootstrap))
+    bus.create_topics(all_topics(), PARTITIONS)
+    world.completed()
+    assert run_on(sources, 30).exit_code == 0  # a topic that was just made is not there at once
+    assert len(positions(sources)) == PARTITIONS * sum(map(len, READS.values()))
+
+    publisher = bus.publisher()
+    publisher.publish([Message(ORDER_COMMANDS, b"key", b"1"), Message(ORDER_COMMANDS, b"key", b"2")])
+    publisher.close()
+    (lagging,) = _lagging(sources)
+    assert (lagging.group, lagging.place.topic, lagging.committed, lagging.end) == (
+        ORDER,
+        ORDER_COMMANDS,
+        0,
+        2,
+    )
+    report = run_on(sources, 0)
+    assert report.exit_code == 4
+    assert report.quiet == [f"group order-create lags 2 behind on {ORDER_COMMANDS}/{lagging.place.partition}"]
+
+    consumer = bus.consumer(ORDER, [ORDER_COMMANDS])
+    records: list[Record] = []
+
+    def both_came() -> bool:
+        records.extend(consumer.poll(10, 0.1))
+        return len(records) == 2
+
+    eventually(both_came, "both messages are read")
+    consumer.commit({records[0].place: records[0].offset + 1})
+    (lagging,) = _lagging(sources)
+    assert (lagging.committed, lagging.end) == (1, 2)
+    consumer.commit({records[1].place: records[1].offset + 1})
+    assert _lagging(sources) == []
+    assert run_on(sources, 0).exit_code == 0
+    consumer.close()
+    bus.close()
+
+
+def test_an_unreachable_kafka_is_named(world: World) -> None:
+    bus = KafkaSource("127.0.0.1:1", {"socket.timeout.ms": 1000})
+    with pytest.raises(SourceUnavailable, match=r"Kafka at 127\.0\.0\.1:1"):
+        run_on(msgspec.structs.replace(world.sources, bus=bus), 0)
+
+
+def _lagging(sources: Sources) -> list[Position]:
+    return [each for each in positions(sources) if each.committed < each.end]

@@ -1,0 +1,369 @@
+"""Books on trial: each kind of violation, planted alone, is named by exactly what it breaks."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from tests.samples import saga_id
+from tests.world import LINES, World
+
+from holdfast.audit import run_on
+from holdfast.audit.invariants import INVARIANTS
+from holdfast.audit.report import Outcome
+from holdfast.contracts.messages import Line
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+
+COMPLETED, AT_INVENTORY, AT_PAYMENT, AT_ORDER, AT_CART = (saga_id(n) for n in range(1, 6))
+STRANGER = saga_id(999)
+CODE = LINES[0].sku
+VALUE = sum(line.quantity * line.unit_price_minor for line in LINES)
+
+Plant = Callable[[World], Any]
+
+
+class Case(NamedTuple):
+    """A plant, the invariants that must name it and no others, and the key that the first of them gives."""
+
+    plant: Plant
+    named: str
+    key: str
+
+
+def sql(service: str, *statements: str) -> Plant:
+    """Plant by statements, of which the first may need what the table forbids."""
+
+    def plant(world: World) -> None:
+        for statement in statements:
+            world.run(service, statement)
+
+    return plant
+
+
+def forged_ledger(*statements: str) -> Plant:
+    """Plant in the provider's file what its triggers forbid."""
+
+    def plant(world: World) -> None:
+        ledger = sqlite3.connect(world.ledger_path)
+        triggers = "select name from sqlite_master where type = 'trigger'"
+        for (name,) in ledger.execute(triggers).fetchall():
+            ledger.execute(f"drop trigger {name}")
+        for statement in statements:
+            ledger.execute(statement)
+        ledger.commit()
+        ledger.close()
+
+    return plant
+
+
+def without_rules(service: str, table: str) -> Plant:
+    """Take the rules off a table that would refuse a plant."""
+    return sql(
+        service,
+        f"""do $$ declare r record; begin
+        for r in select conname from pg_constraint
+            where conrelid = '{table}'::regclass and contype in ('c', 'p', 'u')
+        loop execute format('alter table {table} drop constraint %I', r.conname); end loop;
+        for r in select indexrelid::regclass as name from pg_index
+            where indrelid = '{table}'::regclass and indisunique
+        loop execute format('drop index %s', r.name); end loop;
+        end $$""",
+    )
+
+
+def both(*plants: Plant) -> Plant:
+    def plant(world: World) -> None:
+        for each in plants:
+            each(world)
+
+    return plant
+
+
+def a_second_charge_given_back(world: World) -> None:
+    """A failed saga was charged twice, under two keys, and refunded twice: it owes nothing, and yet."""
+    world.charge(AT_ORDER, VALUE, key="another key")
+    world.refund(AT_ORDER, key="another key to undo")
+
+
+def one_piece_too_many_sold(world: World) -> None:
+    """A sale of 101 pieces of 100, booked without a mistake."""
+    without_rules(INVENTORY, "stock")(world)
+    world.completed([Line("rare", 101, 100)])
+
+
+def a_strangers_reservation(world: World) -> None:
+    world.insert(INVENTORY, "fence", saga_id=STRANGER, step="inventory", state="CONFIRMED")
+    for direction in ("reserve", "sell"):
+        world.insert(
+            INVENTORY, "stock_movement", saga_id=STRANGER, direction=direction, skus=[CODE], quantities=[1]
+        )
+    world.run(INVENTORY, f"update stock set on_hand = on_hand - 1, sold = sold + 1 where sku = '{CODE}'")
+
+
+def an_event_twice(world: World) -> None:
+    without_rules(ORCHESTRATOR, "saga_event")(world)
+    world.run(
+        ORCHESTRATOR,
+        "insert into saga_event select saga_id, 6, event_id, kind, payload, '', at_ms"
+        f" from saga_event where saga_id = '{COMPLETED}' and seq = 3",
+    )
+    world.run(ORCHESTRATOR, f"update saga set version = 6 where saga_id = '{COMPLETED}'")
+
+
+def a_key_used_twice(world: World) -> None:
+    without_rules(GATEWAY, "checkout")(world)
+    world.run(GATEWAY, f"update checkout set idem_key = 'mine' where saga_id in ('{COMPLETED}', '{AT_CART}')")
+
+
+def a_lost_saga(world: World) -> None:
+    """A checkout that was accepted, and of which the orchestrator has never heard."""
+    saga = world.completed()
+    lost = f"saga_id = '{STRANGER}', last_status = 'CHECKOUT_INITIATED'"
+    world.run(GATEWAY, f"update checkout set {lost} where saga_id = '{saga}'")
+
+
+def a_strangers_order(world: World) -> None:
+    world.run(
+        ORDER,
+        f"insert into orders select '{STRANGER}', 'stray', user_id, currency, 0, 'PENDING',"
+        f" '{{}}', '{{}}', '{{}}' from orders where saga_id = '{COMPLETED}'",
+    )
+
+
+def cleared(saga: str) -> Plant:
+    """A cart that this saga had no right to clear."""
+    return sql(
+        CART,
+        "insert into clear_log (saga_id, cart_id, version_left, skus, quantities_before, quantities_removed)"
+        f" values ('{saga}', 'cart', 2, '{{}}', '{{}}', '{{}}')",
+    )
+
+
+def snapshot(saga: str, old: str, new: str) -> Plant:
+    """Another text in a saga's data."""
+    return lambda world: world.rewrite_snapshot(saga, old, new)
+
+
+def path(saga: str, seq: int, states: str) -> Plant:
+    """Another path in a saga's history."""
+    return sql(
+        ORCHESTRATOR, f"update saga_event set path = '{states}' where saga_id = '{saga}' and seq = {seq}"
+    )
+
+
+ENTRY = f"where saga_id = '{COMPLETED}'"
+FAILED_ENTRY = f"where saga_id = '{AT_ORDER}'"
+
+CASES = {
+    # money
+    "a charge that the provider lost": Case(
+        forged_ledger(f"delete from entries {ENTRY}"), "I02 I01 I03", COMPLETED
+    ),
+    "a charge for nobody": Case(lambda w: w.charge("", 500, key="whose"), "I01 I03", "GBP"),
+    "a charge for a saga that does not exist": Case(lambda w: w.charge(STRANGER, 500), "I01 I03", "GBP"),
+    "a charge in another currency": Case(
+        forged_ledger(f"update entries set currency = 'usd' {ENTRY}"), "I01 I02 I03", "GBP"
+    ),
+    "one shopper pays for another": Case(
+        both(
+            lambda w: w.completed(),
+            forged_ledger(
+                f"update entries set amount = amount + 100 {ENTRY}",
+                f"update entries set amount = amount - 100 where saga_id = '{saga_id(7)}'",
+            ),
+            sql(
+                PAYMENT,
+                f"update payment set amount_minor = amount_minor + 100 {ENTRY}",
+                f"update payment set amount_minor = amount_minor - 100 where saga_id = '{saga_id(7)}'",
+            ),
+        ),
+        "I02",
+        COMPLETED,
+    ),
+    "a completed checkout was refunded": Case(lambda w: w.refund(COMPLETED), "I02 I01 I03", COMPLETED),
+    "a failed checkout was not refunded": Case(
+        both(
+            forged_ledger(f"delete from entries {FAILED_ENTRY} and kind = 'refund'"),
+            sql(PAYMENT, f"update payment set refund_id = '' {FAILED_ENTRY}"),
+        ),
+        "I02 I01",
+        AT_ORDER,
+    ),
+    "our payment row is lost": Case(sql(PAYMENT, f"delete from payment {ENTRY}"), "I03", COMPLETED),
+    "our payment row says another amount": Case(
+        sql(PAYMENT, f"update payment set amount_minor = 1 {ENTRY}"), "I03", COMPLETED
+    ),
+    "our payment row says another currency": Case(
+        sql(PAYMENT, f"update payment set currency = 'EUR' {ENTRY}"), "I03", COMPLETED
+    ),
+    "a declined charge that we believe in": Case(
+        sql(PAYMENT, f"update payment set charge_id = 'pi_1' where saga_id = '{AT_PAYMENT}'"),
+        "I03",
+        AT_PAYMENT,
+    ),
+    "a refund that we forgot": Case(
+        sql(PAYMENT, f"update payment set refund_id = '' {FAILED_ENTRY}"), "I03", AT_ORDER
+    ),
+    "charged twice under two keys": Case(a_second_charge_given_back, "I04 I03", AT_ORDER),
+    # the snapshot
+    "a total that is not the sum of its lines": Case(
+        snapshot(AT_PAYMENT, '"unit_price_minor":255', '"unit_price_minor":254'), "I05", AT_PAYMENT
+    ),
+    "a checkout for nothing": Case(
+        both(
+            snapshot(AT_INVENTORY, ":255", ":0"),
+            snapshot(AT_INVENTORY, ":339", ":0"),
+            snapshot(AT_INVENTORY, f'"total_minor":{VALUE}', '"total_minor":0'),
+        ),
+        "I05",
+        AT_INVENTORY,
+    ),
+    # stock
+    "a piece from nowhere": Case(
+        both(
+            without_rules(INVENTORY, "stock"),
+            sql(INVENTORY, f"update stock set on_hand = on_hand + 1 where sku = '{CODE}'"),
+        ),
+        "I06",
+        CODE,
+    ),
+    "an oversold piece": Case(
+        sql(INVENTORY, f"update stock set on_hand = on_hand - 1, sold = sold + 1 where sku = '{CODE}'"),
+        "I06",
+        CODE,
+    ),
+    "a sale without a movement": Case(
+        sql(INVENTORY, f"delete from stock_movement where saga_id = '{COMPLETED}' and direction = 'sell'"),
+        "I06",
+        CODE,
+    ),
+    "stock that disappeared": Case(sql(INVENTORY, f"delete from stock where sku = '{CODE}'"), "I06", CODE),
+    "more sold than there ever was": Case(one_piece_too_many_sold, "I07", "rare"),
+    "half a reservation": Case(
+        both(
+            sql(INVENTORY, f"update stock_movement set quantities = '{{6,5}}' where saga_id = '{COMPLETED}'"),
+            sql(INVENTORY, f"update stock set on_hand = on_hand + 1, sold = sold - 1 where sku = '{CODE}'"),
+        ),
+        "I08",
+        COMPLETED,
+    ),
+    "a reservation of a saga that nobody knows": Case(a_strangers_reservation, "I08", STRANGER),
+    "a reservation that a failed saga left": Case(
+        sql(INVENTORY, f"update fence set state = 'CONFIRMED' where saga_id = '{AT_CART}'"),
+        "I08 I06 I12",
+        AT_CART,
+    ),
+    # orders
+    "a missing order": Case(sql(ORDER, f"delete from orders {ENTRY}"), "I09 I10", COMPLETED),
+    "an order that was never placed": Case(
+        sql(ORDER, f"update orders set status = 'PENDING' {ENTRY}"), "I09 I10", COMPLETED
+    ),
+    "an order left pending by a failed saga": Case(
+        sql(ORDER, f"update orders set status = 'PENDING' where saga_id = '{AT_CART}'"), "I09", AT_CART
+    ),
+    "an order of a saga that nobody knows": Case(a_strangers_order, "I09", STRANGER),
+    "an order with other pieces": Case(
+        sql(ORDER, f"update orders set quantities = '{{7,6}}' {ENTRY}"), "I10", COMPLETED
+    ),
+    "an order of somebody else": Case(
+        sql(ORDER, f"update orders set user_id = 'eve' {ENTRY}"), "I10", COMPLETED
+    ),
+    "an order with another total": Case(
+        sql(ORDER, f"update orders set total_minor = 1 {ENTRY}"), "I10", COMPLETED
+    ),
+    # what is left standing, and what is missing
+    "a failed saga was confirmed somewhere": Case(
+        sql(ORDER, f"update fence set state = 'CONFIRMED' where saga_id = '{AT_CART}'"), "I12", AT_CART
+    ),
+    "a completed saga was undone somewhere": Case(
+        sql(ORDER, f"update fence set state = 'UNDONE' {ENTRY}"), "I13", COMPLETED
+    ),
+    "a completed saga that a participant never heard of": Case(
+        sql(CART, f"delete from fence {ENTRY}"), "I13", COMPLETED
+    ),
+    "a cart that was never cleared": Case(sql(CART, f"delete from clear_log {ENTRY}"), "I14", COMPLETED),
+    "a cart cleared by a failed saga": Case(cleared(AT_PAYMENT), "I14", AT_PAYMENT),
+    "a cart cleared by a saga that nobody knows": Case(cleared(STRANGER), "I14", STRANGER),
+    "a cart from which too much was taken": Case(
+        sql(CART, f"update clear_log set quantities_removed = quantities_before {ENTRY}"), "I14", COMPLETED
+    ),
+    "a cart of which a line was forgotten": Case(
+        sql(
+            CART,
+            "update clear_log set skus = skus[:1], quantities_before = quantities_before[:1],"
+            f" quantities_removed = quantities_removed[:1] {ENTRY}",
+        ),
+        "I14",
+        COMPLETED,
+    ),
+    # once, in order
+    "an event that was applied twice": Case(an_event_twice, "I16", COMPLETED),
+    "a release that was made twice": Case(
+        sql(
+            INVENTORY,
+            "update stock_movement set skus = '{71053,71053,85123A}', quantities = '{3,3,6}'"
+            f" where saga_id = '{AT_CART}' and direction = 'release'",
+        ),
+        "I16",
+        AT_CART,
+    ),
+    "a hole in a history": Case(
+        sql(ORCHESTRATOR, f"delete from saga_event where saga_id = '{AT_ORDER}' and path = ''"),
+        "I17",
+        AT_ORDER,
+    ),
+    "a history that lost its end": Case(
+        sql(ORCHESTRATOR, f"update saga set version = version + 1 {ENTRY}"), "I17", COMPLETED
+    ),
+    "a step that was left out": Case(
+        path(COMPLETED, 2, "PAYMENT_PROCESSED,ORDER_CREATION_PENDING"), "I17", COMPLETED
+    ),
+    "a history without its last state": Case(path(AT_PAYMENT, 4, ""), "I17", AT_PAYMENT),
+    # the door
+    "a key used for two checkouts": Case(a_key_used_twice, "I19", "mine"),
+    "a shopper who was told something else": Case(
+        sql(GATEWAY, f"update checkout set last_status = 'FAILED' {ENTRY}"), "I29", COMPLETED
+    ),
+    "a shopper who was told too early": Case(
+        both(
+            lambda w: w.under_way(),
+            sql(GATEWAY, f"update checkout set last_status = 'COMPLETED' where saga_id = '{saga_id(7)}'"),
+        ),
+        "I29",
+        saga_id(7),
+    ),
+    "an accepted checkout that got lost": Case(a_lost_saga, "I29", STRANGER),
+}
+
+
+@pytest.fixture
+def sound(world: World) -> World:
+    """One checkout of every end, in the order of the names above, and one that was cancelled unborn."""
+    for add in (
+        world.completed,
+        world.failed_at_inventory,
+        world.failed_at_payment,
+        world.failed_at_order,
+        world.failed_at_cart,
+    ):
+        add()
+    world.cancelled_unborn()
+    return world
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=[name.replace(" ", "_") for name in CASES])
+def test_a_plant_is_named_by_what_it_breaks(sound: World, case: Case) -> None:
+    case.plant(sound)
+    report = run_on(sound.sources, 0)
+    assert report.quiet == []
+    assert report.exit_code == Outcome.VIOLATED
+    first, *_ = case.named.split()
+    assert {each.invariant for each in report.violations} == set(case.named.split()), report.violations
+    assert case.key in {each.key for each in report.violations if each.invariant == first}
+    assert all(each.text for each in report.violations)
+
+
+def test_every_invariant_is_on_trial_as_the_intended_one() -> None:
+    intended = {case.named.split()[0] for case in CASES.values()}
+    assert intended == {each.name for each in INVARIANTS}
+    assert len(CASES) >= 22
