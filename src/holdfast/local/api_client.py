@@ -5,6 +5,7 @@ What is asked, and what an answer means, belongs to the caller; a request must b
 
 import asyncio
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -60,7 +61,7 @@ class ApiClient:
     ) -> Response:
         """Return the first definitive answer, whatever its status. Raises OutOfPatience.
 
-        `until` is a time of the event loop's clock; `held_s`: how long the service may hold its answer back.
+        `until` is a time of the monotonic clock; `held_s`: how long the service may hold its answer back.
         """
         fields = {"authorization": f"Bearer {token}", **(headers or {})}
         content = b""
@@ -80,7 +81,7 @@ class ApiClient:
                     return response
                 trouble = f"status {response.status}"
                 wait_s = max(wait_s, _retry_after_s(response))
-            if asyncio.get_running_loop().time() + wait_s > until:
+            if monotonic() + wait_s > until:
                 raise OutOfPatience(f"{method} {path}: {trouble}, tried {attempt} times")
             self.retries += 1
             await asyncio.sleep(wait_s)

@@ -3,8 +3,8 @@
 Where prices come from is not known here.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ async def load_prices(
     products = [
         {"sku": sku, "price_minor": minor, "currency": currency} for sku, minor in sorted(catalogue.items())
     ]
-    until = asyncio.get_running_loop().time() + patience_s
+    until = monotonic() + patience_s
     for batch in _batches(products):
         response = await cart.ask("PUT", "/v1/products", token, until, body={"products": batch})
         _expect_success("the price list", response)
@@ -42,7 +42,7 @@ async def load_stock(
     The endpoint sets what a code has had in all, so what is reserved and sold already is added.
     Raises Refused and OutOfPatience.
     """
-    until = asyncio.get_running_loop().time() + patience_s
+    until = monotonic() + patience_s
     gone = await _gone(inventory, token, until)
     stock = [
         {"sku": sku, "on_hand": pieces + gone.get(sku, 0)}

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from time import monotonic  # the event loop's own clock ticks in milliseconds
 from typing import NamedTuple
 
 from holdfast.local.api_client import ApiClient, OutOfPatience, Refused
@@ -29,7 +30,7 @@ TokenFor = Callable[[str], str]
 class Outcome(NamedTuple):
     """How one invoice ended: the saga's final state, REFUSED by the API, or UNKNOWN as patience ended.
 
-    `sent_at` (when the checkout was first sent) and `ended_at` are of the event loop's clock.
+    `sent_at` (when the checkout was first sent) and `ended_at` are of the monotonic clock.
     """
 
     invoice: str
@@ -70,9 +71,8 @@ async def replay(
     ended: Callable[[Outcome], None],
 ) -> float:
     """Send every invoice and call `ended` once for each; returns how late (s) the latest one was begun."""
-    clock = asyncio.get_running_loop().time
     slots = asyncio.Semaphore(plan.concurrency)
-    begun_at, late_s = clock(), 0.0
+    begun_at, late_s = monotonic(), 0.0
 
     async def one(invoice: Invoice) -> None:
         try:
@@ -83,10 +83,10 @@ async def replay(
     async with asyncio.TaskGroup() as group:
         for index, invoice in enumerate(invoices):
             due_at = begun_at + index / plan.rate if plan.rate else begun_at
-            await asyncio.sleep(max(0.0, due_at - clock()))
+            await asyncio.sleep(max(0.0, due_at - monotonic()))
             await slots.acquire()
             if plan.rate:
-                late_s = max(late_s, clock() - due_at)
+                late_s = max(late_s, monotonic() - due_at)
             group.create_task(one(invoice))
     return late_s
 
@@ -95,15 +95,14 @@ class _Shopper:
     """One invoice's customer. Every request may be repeated; the key makes the checkout one."""
 
     def __init__(self, invoice: Invoice, gateway: ApiClient, token_for: TokenFor, plan: Plan) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._until = self._clock() + plan.patience_s
+        self._until = monotonic() + plan.patience_s
         self._invoice = invoice
         self._gateway = gateway
         self._resumed = plan.resumed
         self._token = token_for(f"customer-{invoice.customer}" if invoice.customer else "guest")
         self._name = f"{plan.run}-{invoice.number}"  # of the cart, and of the checkout's key
         self._card = payment_method(invoice.number, plan.declined)
-        self._sent_at = self._clock()
+        self._sent_at = monotonic()
 
     async def shop(self) -> Outcome:
         try:
@@ -114,7 +113,7 @@ class _Shopper:
             return self._ended(UNKNOWN, "out_of_patience", str(error))
 
     def _ended(self, state: str, reason: str, detail: str) -> Outcome:
-        return Outcome(self._invoice.number, state, reason, detail, self._sent_at, self._clock())
+        return Outcome(self._invoice.number, state, reason, detail, self._sent_at, monotonic())
 
     async def _fill_cart(self) -> None:
         lines = [{"sku": code, "quantity": pieces} for code, pieces in self._invoice.lines]
@@ -131,7 +130,7 @@ class _Shopper:
         """
         if not self._resumed:
             await self._fill_cart()
-        self._sent_at = self._clock()
+        self._sent_at = monotonic()
         response = await self._post()
         if self._resumed and 400 <= response.status < 500:
             await self._fill_cart()
@@ -155,7 +154,7 @@ class _Shopper:
         """Wait until the saga is terminal; returns state, reason and the shopper's sentence."""
         early = 0
         while True:
-            asked_at = self._clock()
+            asked_at = monotonic()
             held_s = max(0, min(HELD_S, int(self._until - asked_at)))
             response = await self._gateway.ask(
                 "GET",
@@ -170,8 +169,8 @@ class _Shopper:
             status = response.json()
             if status["state"] in TERMINAL:
                 return status["state"], status.get("reason") or "", ""
-            if self._clock() > self._until:
+            if monotonic() > self._until:
                 raise OutOfPatience(f"saga {saga_id} is still {status['state']}")
-            if self._clock() - asked_at < HELD_MIN_S:  # answered without waiting: do not make that a storm
+            if monotonic() - asked_at < HELD_MIN_S:  # answered without waiting: do not make that a storm
                 early += 1
                 await asyncio.sleep(backoff_ms(early, 50, 1000, saga_id) / 1000)

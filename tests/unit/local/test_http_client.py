@@ -59,7 +59,8 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     """Run under the loop that replays use."""
 
     async def main() -> None:
-        await scenario()
+        async with asyncio.timeout(20):
+            await scenario()
 
     uvloop.run(main())
 
@@ -108,13 +109,27 @@ def test_requests_side_by_side_have_a_connection_each() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("last", [OK, OK.replace(b"Content", b"connection: close\r\nContent")])
-def test_a_connection_that_the_server_closed_is_not_used_again(last: bytes) -> None:
+def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
     async def scenario() -> None:
-        async with serving(answering(last)) as (client, connections):
+        async with serving(answering(OK)) as (client, connections):
             assert (await client.request("GET", "/")).status == 200
             await asyncio.wait([connection.closed for connection in client._open] or [done()])
             assert (await client.request("GET", "/")).status == 200
+            assert len(connections) == 2
+
+    run(scenario)
+
+
+def test_a_connection_that_the_server_wants_closed_is_closed() -> None:
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK.replace(b"Content", b"connection: close\r\nContent"))
+        await reader.read()  # until the client closes it
+
+    async def scenario() -> None:
+        async with serving(converse) as (client, connections):
+            for _ in range(2):
+                assert (await client.request("GET", "/")).status == 200
             assert len(connections) == 2
 
     run(scenario)
@@ -161,9 +176,25 @@ def test_a_late_answer_never_meets_the_next_request() -> None:
         async with serving(converse) as (client, connections):
             with pytest.raises(ConnectionFailed, match=r"no answer in 0\.05 s"):
                 await client.request("GET", "/", timeout_s=0.05)
+            await asyncio.wait([connection.closed for connection in client._open] or [done()])
             late.set()
             assert (await client.request("GET", "/")).body == b"hi"
             assert len(connections) == 2
+
+    run(scenario)
+
+
+def test_requests_given_up_while_they_connect_leave_nothing_to_wait_for() -> None:
+    async def scenario() -> None:
+        async with serving(answering(OK)) as (client, _):
+            for turns in range(200):
+                given_up = asyncio.create_task(client.request("GET", "/"))
+                for _turn in range(turns % 10):
+                    await asyncio.sleep(0)
+                given_up.cancel()
+                await asyncio.wait([given_up])
+            await client.close()
+            assert client._open == set()
 
     run(scenario)
 

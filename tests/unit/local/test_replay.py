@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from time import monotonic
 
 import pytest
 import uvloop
@@ -48,7 +49,7 @@ def run(
     tally = Tally()
 
     async def main() -> int:
-        async with fake.serving() as url:
+        async with asyncio.timeout(20), fake.serving() as url:
             client = ApiClient(url, timeout_s)
             await load_prices(client, OPERATOR, CODES, "GBP", plan.patience_s)
             await load_stock(client, OPERATOR, CODES, pieces, plan.patience_s, only_new=plan.resumed)
@@ -93,6 +94,19 @@ def test_every_invoice_becomes_one_completed_checkout_of_its_customer() -> None:
         sold.update(dict(invoice.lines))
     assert {sku: row["sold"] for sku, row in fake.stock.items()} == sold
     assert len(fake.requests) == 20 * 3 + 1 + 1 + 1  # cart, checkout, end; prices, stock read and set
+
+
+def test_latency_begins_when_the_checkout_is_sent_not_its_cart() -> None:
+    seen: list[tuple[str, float]] = []
+
+    def noted(request: Request) -> None:
+        seen.append((f"{request.method} {request.path}", monotonic()))
+
+    tally, _ = run(FakeGateway(noted), orders=invoices(1))
+    at = dict(seen)
+    (outcome,) = tally._outcomes.values()
+    assert at["PUT /v1/carts/run-536365"] < outcome.sent_at <= at["POST /v1/checkouts"]
+    assert at["GET /v1/checkouts/saga-0"] <= outcome.ended_at
 
 
 def test_prices_are_the_catalogue_s() -> None:
@@ -254,27 +268,27 @@ def test_a_rate_begins_invoices_by_the_clock_whatever_the_platform_does() -> Non
         lambda request: "hang" if request.method == "GET" and "saga-0" in request.path else None
     )
     begun: list[float] = []
-    ended: list[Outcome] = []
+    outcomes: list[Outcome] = []
 
     async def main() -> float:
-        async with fake.serving() as url:
+        async with asyncio.timeout(20), fake.serving() as url:
             client = ApiClient(url, 0.1)
             await load_prices(client, OPERATOR, CODES, "GBP", 30)
             await load_stock(client, OPERATOR, CODES, 1000, 30, only_new=False)
 
             def token_for(user: str) -> str:
-                begun.append(asyncio.get_running_loop().time())
+                begun.append(monotonic())
                 return user
 
             plan = Plan("run", rate=100, concurrency=50, patience_s=0.5)
-            late_s = await replay(invoices(20), client, token_for, plan, ended.append)
+            late_s = await replay(invoices(20), client, token_for, plan, outcomes.append)
             await client.close()
             return late_s
 
     late_s = uvloop.run(main())
     assert all(begun[i] - begun[0] >= i * 0.01 - late_s - 0.001 for i in range(20))
     assert begun[-1] - begun[0] >= 0.19 - late_s - 0.001
-    assert Counter(outcome.state for outcome in ended) == {"COMPLETED": 19, "UNKNOWN": 1}
+    assert Counter(outcome.state for outcome in outcomes) == {"COMPLETED": 19, "UNKNOWN": 1}
 
 
 @pytest.mark.parametrize(
@@ -309,15 +323,15 @@ def test_any_refusal_can_be_told(body: bytes) -> None:
     assert str(refused).startswith(f"the cart answered 422 {refused.reason}")
 
 
-def outcome(invoice: int, state: str, sent_at: float, ended_at: float, reason: str = "") -> Outcome:
+def ended(invoice: int, state: str, sent_at: float, ended_at: float, reason: str = "") -> Outcome:
     return Outcome(str(invoice), state, reason, "", sent_at, ended_at)
 
 
 def test_the_summary_counts_and_measures() -> None:
     tally = Tally()
     for n in range(100):
-        tally.add(outcome(n, "COMPLETED", 10.0, 10.0 + (n + 1) / 100))
-    tally.add(outcome(100, "FAILED", 9.0, 14.0, "out_of_stock"))
+        tally.add(ended(n, "COMPLETED", 10.0, 10.0 + (n + 1) / 100))
+    tally.add(ended(100, "FAILED", 9.0, 14.0, "out_of_stock"))
     assert tally.summary() == {
         "checkouts": 101,
         "states": {"COMPLETED": 100, "FAILED": 1},
@@ -332,12 +346,12 @@ def test_the_summary_counts_and_measures() -> None:
 def test_the_summary_of_nothing_has_no_percentiles() -> None:
     assert Tally().summary()["p50_ms"] is None
     tally = Tally()
-    tally.add(outcome(1, "FAILED", 1.0, 1.0, "x"))
+    tally.add(ended(1, "FAILED", 1.0, 1.0, "x"))
     assert tally.summary()["per_s"] is None
 
 
 def test_an_invoice_counts_once() -> None:
     tally = Tally()
-    tally.add(outcome(1, "FAILED", 1.0, 2.0, "x"))
+    tally.add(ended(1, "FAILED", 1.0, 2.0, "x"))
     with pytest.raises(AssertionError, match="1 was counted before"):
-        tally.add(outcome(1, "COMPLETED", 1.0, 2.0))
+        tally.add(ended(1, "COMPLETED", 1.0, 2.0))
