@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from tests.kafka import kafka_broker
 
 from holdfast.local.postgres import EmbeddedPostgres
 
@@ -16,6 +17,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     settings = {"shared_buffers": "128MB", "max_wal_size": "1GB"}
     with EmbeddedPostgres(folder / "cluster", settings=settings) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Kafka that all workers share: nobody may stop it, and names must be one's own."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the workers' own folders are in the session's
+    with kafka_broker(folder) as bootstrap:
+        yield bootstrap
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.harness import Harness
+from tests.conformance.kafka_harness import KafkaHarness
 from tests.conformance.memory_harness import MemoryHarness
 from tests.conformance.postgres_harness import PostgresHarness
+from tests.kafka import SESSION_TIMEOUT_MS
 
 
 @pytest.fixture
@@ -32,7 +34,14 @@ def postgres_notify_harness(database: str) -> Iterator[PostgresHarness]:
     harness.close()
 
 
-@pytest.fixture(params=["memory", "postgres", "postgres_notify"])
+@pytest.fixture
+def kafka_harness(kafka_bootstrap: str) -> Iterator[KafkaHarness]:
+    harness = KafkaHarness(kafka_bootstrap, SESSION_TIMEOUT_MS / 1000)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture(params=["memory", "postgres", "postgres_notify", "kafka"])
 def harness(request: pytest.FixtureRequest) -> Harness:
     chosen: Harness = request.getfixturevalue(f"{request.param}_harness")
     return chosen

@@ -3,7 +3,6 @@
 Its two sides are in `kafka_publisher` and `kafka_consumer`; topics are made and counted here.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -14,11 +13,10 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, Offset
 
 from holdfast.bus.kafka_consumer import KafkaConsumer
 from holdfast.bus.kafka_errors import error_of, unavailable
+from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_publisher import KafkaPublisher
 from holdfast.bus.kafka_settings import TOPIC_KNOWN_S, KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicPartition
-
-LOG = logging.getLogger("holdfast.bus.kafka")
 
 REPLICAS = 3
 REPLICAS_IN_SYNC_MIN = 2
@@ -80,7 +78,7 @@ class KafkaBus:
     def _admin(self) -> AdminClient:
         with self._lock:
             if self._client is None:
-                self._client = AdminClient(self._settings.client(), logger=LOG.getChild("admin"))
+                self._client = AdminClient(self._settings.client(), logger=client_log("admin"))
             client = self._client
         client.poll(0)  # its log waits in a queue until somebody looks
         return client

@@ -1,6 +1,6 @@
-"""Records that came while a consumer waited for something else, and those of partitions that are paused.
+"""Records that were fetched and not given out yet: dealt fairly to the partitions, held back while paused.
 
-No client and no waiting here: only order, per partition.
+No client and no waiting here.
 """
 
 from collections import deque
@@ -9,29 +9,35 @@ from holdfast.bus.port import Record, TopicPartition
 
 
 class Backlog:
-    """A queue of records, each place in its order; those of paused places stay until they are resumed."""
+    """A queue for each place; no place waits for the end of another's queue."""
 
     def __init__(self) -> None:
-        self._records: deque[Record] = deque()
+        self._queues: dict[TopicPartition, deque[Record]] = {}
         self._paused: frozenset[TopicPartition] = frozenset()
-
-    def __len__(self) -> int:
-        return len(self._records)
+        self.bytes = 0
 
     def add(self, record: Record) -> None:
-        """Append what came last."""
-        self._records.append(record)
+        """Append what came last from its place."""
+        self._queues.setdefault(record.place, deque()).append(record)
+        self.bytes += _size(record)
+
+    def ready(self) -> int:
+        """Return how many records may be given out."""
+        return sum(len(queue) for place, queue in self._queues.items() if place not in self._paused)
 
     def take(self, count: int) -> list[Record]:
-        """Remove and return up to `count` records that may be given out."""
-        if not self._paused:
-            return [self._records.popleft() for _ in range(min(count, len(self._records)))]
+        """Remove and return up to `count` records that may be given out, dealt evenly to their places."""
         taken: list[Record] = []
-        held: deque[Record] = deque()
-        for record in self._records:
-            fits = len(taken) < count and record.place not in self._paused
-            (taken if fits else held).append(record)
-        self._records = held
+        while open_places := [place for place in self._queues if place not in self._paused]:
+            share = (count - len(taken)) // len(open_places)
+            for place in open_places if share else open_places[: count - len(taken)]:
+                queue = self._queues.pop(place)
+                taken += [queue.popleft() for _ in range(min(max(share, 1), len(queue)))]
+                if queue:
+                    self._queues[place] = queue  # at the end: the next call begins with another place
+            if len(taken) == count:
+                break
+        self.bytes -= sum(map(_size, taken))
         return taken
 
     def pause(self, places: frozenset[TopicPartition]) -> None:
@@ -44,4 +50,9 @@ class Backlog:
 
     def forget(self, places: frozenset[TopicPartition]) -> None:
         """Drop the records of these places: they will come again, or are another's."""
-        self._records = deque(record for record in self._records if record.place not in places)
+        for place in places:
+            self.bytes -= sum(map(_size, self._queues.pop(place, ())))
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")

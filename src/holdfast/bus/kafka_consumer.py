@@ -3,7 +3,6 @@
 What a record means, and what to do when a batch fails, is not known here.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +14,17 @@ from confluent_kafka import TopicPartition as KafkaPlace
 
 from holdfast.bus.kafka_backlog import Backlog
 from holdfast.bus.kafka_errors import NOT_OWNER, error_of, text, unavailable
+from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, NotOwner, Record, TopicPartition
-
-LOG = logging.getLogger("holdfast.bus.kafka")
 
 WAKE_SLICE_S = 0.05
 """How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
 
 _ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
-_BACKLOG_MAX = 2_000
+_BACKLOG_MAX = 2_000  # as many are looked at to deal them fairly, while they are small
+_BACKLOG_BYTES_MAX = 4_000_000
+_LOG = client_log("consumer")
 
 Offsets = dict[TopicPartition, int]
 
@@ -45,6 +45,9 @@ class KafkaConsumer:
         end_offset: Callable[[TopicPartition], int],
     ) -> None:
         self._timeout_s = settings.lookup_timeout_s
+        self._topics = list(topics)
+        self._joined = False
+        self._silence_max_s = settings.session_timeout_ms / 2000
         self._heard = assignment
         self._end_offset = end_offset  # not asked on our own connection, where a waiting fetch is in the way
         self._owned: frozenset[TopicPartition] = frozenset()
@@ -54,25 +57,25 @@ class KafkaConsumer:
         self._answer: list[KafkaError | None] = []
         self._unanswered = 0
         self._member: str | None = None
+        self._seen_alive = time.monotonic()
         self._woken = threading.Event()
         self._trouble: KafkaError | None = None
         self._closed = False
         callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
-        self._client = Consumer({**settings.consumer(group), **callbacks}, logger=LOG.getChild("consumer"))
-        self._client.subscribe(
-            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._client = Consumer({**settings.consumer(group), **callbacks}, logger=_LOG)
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
         """See the port. One that waits hears `wake` within WAKE_SLICE_S."""
-        records = self._backlog.take(records_max)
-        if not records:
+        self._join()
+        if not self._backlog.ready():
             self._wait(timeout_s)
-        if len(records) < records_max:
-            self._keep(self._client.consume(records_max - len(records), 0))
-            records += self._backlog.take(records_max - len(records))
-        for record in records:
-            self._floor.setdefault(record.place, record.offset)
+        ahead = _BACKLOG_MAX if self._backlog.bytes < _BACKLOG_BYTES_MAX else 0
+        missing = max(records_max, ahead) - self._backlog.ready()
+        if missing > 0:
+            self._keep(self._client.consume(missing, 0))
+        if self._backlog.ready():
+            self._confirm_membership()
+        records = self._backlog.take(records_max)
         if not records and self._trouble is not None:
             trouble, self._trouble = self._trouble, None
             raise BusUnavailable(text(trouble))
@@ -80,15 +83,12 @@ class KafkaConsumer:
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """See the port. Bounded by the settings' lookup timeout."""
-        owned = frozenset() if self._client.memberid() != self._member else self._owned
-        forward = {p: at for p, at in offsets.items() if p in owned and at > self._floor_of(p)}
-        foreign = frozenset(offsets) - owned
+        self._notice_expulsion()
+        foreign = frozenset(offsets) - self._owned
+        forward = {p: at for p, at in offsets.items() if p in self._owned and at > self._floor_of(p)}
         if forward and not self._commit(forward):
             foreign |= frozenset(forward)
         if foreign:
-            # If the group only moved on and did not expel us, they stay ours: nothing may be skipped.
-            for place in foreign:
-                self.rewind(place)
             raise NotOwner(foreign)
 
     def rewind(self, place: TopicPartition) -> None:
@@ -145,10 +145,20 @@ class KafkaConsumer:
             self._on_lost(self._client, _named(self._owned))
             del self._client
 
+    def _join(self) -> None:
+        """Begin at the first poll: from then on librdkafka answers for us, polled or not."""
+        if not self._joined:
+            self._joined = True
+            self._client.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+
     def _wait(self, timeout_s: float) -> None:
         """Return at the first message, `wake` or trouble, or when the time is up."""
         deadline = time.monotonic() + timeout_s
-        while True:
+        came = self._poll(0)
+        self._trouble = None  # what was reported while nobody polled may be over
+        while not came:
             woken = self._woken.is_set()
             left = deadline - time.monotonic()
             came = self._poll(0 if woken else max(0.0, min(left, WAKE_SLICE_S)))
@@ -156,6 +166,7 @@ class KafkaConsumer:
                 self._woken.clear()
             if came or woken or left <= WAKE_SLICE_S or self._trouble is not None:
                 return
+            self._seen_alive = time.monotonic()
 
     def _poll(self, timeout_s: float) -> bool:
         message = self._client.poll(timeout_s)
@@ -170,8 +181,27 @@ class KafkaConsumer:
                 self._on_error(error)
                 continue
             record = _record(message)
+            self._floor.setdefault(record.place, record.offset)
             if record.place in self._owned:  # else it was revoked in the midst of the poll that brought it
                 self._backlog.add(record)
+
+    def _confirm_membership(self) -> None:
+        """After a silence in which the group may have expelled us, ask it, by repeating what it knows.
+
+        A process that was frozen may find records in its queue before librdkafka finds out.
+        """
+        if time.monotonic() - self._seen_alive > self._silence_max_s:
+            known = {place: offset for place, offset in self._floor.items() if place in self._owned}
+            self._commit(known)
+        self._seen_alive = time.monotonic()
+
+    def _notice_expulsion(self) -> bool:
+        """Let go of everything when our membership is over, before the callback says so in a later poll."""
+        expelled = bool(self._client.memberid() != self._member)
+        if expelled:
+            self._backlog.forget(self._owned)
+            self._owned = frozenset()
+        return expelled
 
     def _floor_of(self, place: TopicPartition) -> int:
         if place not in self._floor:
@@ -179,7 +209,7 @@ class KafkaConsumer:
         return self._floor[place]
 
     def _commit(self, offsets: Offsets) -> bool:
-        """Commit and wait for the answer; False when it is that the group has moved on without us.
+        """Commit and wait for the answer; False when it is that these are not ours, or not any more.
 
         librdkafka's own synchronous commit may never end while a broker is away, and holds the client.
         What is fetched while we wait is kept for the next poll.
@@ -196,7 +226,7 @@ class KafkaConsumer:
         while not self._answer:
             if time.monotonic() > deadline:
                 raise BusUnavailable("no answer to a commit in time")
-            if len(self._backlog) > _BACKLOG_MAX:
+            if self._backlog.ready() > _BACKLOG_MAX:
                 time.sleep(WAKE_SLICE_S)  # each poll may bring one more
             self._poll(_ANSWER_SLICE_S)
         refusal = self._answer[0]
@@ -204,6 +234,9 @@ class KafkaConsumer:
             self._floor.update(offsets)
         elif refusal.name() not in NOT_OWNER:
             raise unavailable(KafkaException(refusal))
+        elif not self._notice_expulsion():  # the group moved on, but we are in it: nothing may be skipped
+            for place in offsets:
+                self.rewind(place)
         return refusal is None
 
     def _on_commit(self, error: KafkaError | None, partitions: list[KafkaPlace]) -> None:
@@ -217,14 +250,18 @@ class KafkaConsumer:
             raise KafkaException(error)
         if error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"} or error.code() > 0:
             self._trouble = error
-        LOG.debug("consumer: %s", text(error))
+        _LOG.warning("%s", text(error))
 
     def _on_assign(self, client: Consumer, partitions: list[KafkaPlace]) -> None:
         client.incremental_assign(partitions)
         places = _places(partitions)
         self._forget(places)
-        self._owned |= places
+        everything = _places(client.assignment())
+        regained = everything - self._owned - places  # expelled, and back before anybody took them
+        self._owned = everything
         self._member = client.memberid()
+        for place in regained:
+            self.rewind(place)
         if self._heard is not None and places:
             self._heard.assigned(places)
 

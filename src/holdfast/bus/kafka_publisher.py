@@ -3,7 +3,6 @@
 Which messages exist, and when they are published again, is not known here.
 """
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,13 +10,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
 from holdfast.bus.kafka_errors import REFUSED, error_of, text
+from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, PublishFailed, TopicPartition
 
-LOG = logging.getLogger("holdfast.bus.kafka")
-
 _FULL_QUEUE_WAIT_S = 0.05
 _GRACE_S = 5.0
+_LOG = client_log("producer")
 
 
 class _Deliveries:
@@ -82,13 +81,11 @@ class KafkaPublisher:
     def _connected(self) -> Producer:
         self._discard()
         if self._producer is None:
-            self._producer = Producer(
-                {**self._settings.producer(), "error_cb": self._on_error}, logger=LOG.getChild("producer")
-            )
+            self._producer = Producer({**self._settings.producer(), "error_cb": self._on_error}, logger=_LOG)
         return self._producer
 
     def _on_error(self, error: KafkaError) -> None:
-        LOG.warning("producer: %s", text(error))
+        _LOG.warning("%s", text(error))
         if error.fatal():
             self._broken = True
 

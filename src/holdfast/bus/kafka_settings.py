@@ -52,7 +52,7 @@ class KafkaSettings:
             "request.timeout.ms": min(10_000, self.delivery_timeout_ms),  # a hung broker is given up sooner
             "message.max.bytes": _BATCH_BYTES_MAX,
             "queue.buffering.max.kbytes": 65_536,
-            "topic.metadata.propagation.max.ms": TOPIC_KNOWN_S * 1000,
+            "topic.metadata.propagation.max.ms": min(TOPIC_KNOWN_S * 1000, self.delivery_timeout_ms // 2),
         }
         return _merged(self._common(), own, self.options, self.producer_options)
 

@@ -1,0 +1,103 @@
+"""The conformance suite on a real Apache Kafka: members are processes, the test's own clients pass a door."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from tests.conformance.harness import T
+from tests.conformance.kafka_door import KafkaDoor
+from tests.conformance.member import MemberProcess
+from tests.conformance.threads import PATIENCE_S, InThread
+
+from holdfast.bus.kafka import KafkaBus
+from holdfast.bus.kafka_consumer import KafkaConsumer
+from holdfast.bus.kafka_publisher import KafkaPublisher
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Assignment, BusUnavailable, Message
+
+
+def make_bus(bootstrap: str, lease_s: float) -> KafkaBus:
+    return KafkaBus(
+        KafkaSettings(
+            bootstrap,
+            session_timeout_ms=int(lease_s * 1000),
+            delivery_timeout_ms=2_000,
+            lookup_timeout_s=5.0,
+        )
+    )
+
+
+class HeldPublish:
+    """Kafka shows a batch as its partitions' leaders take it; nothing of one can be begun and held back."""
+
+    def __init__(self, publisher: KafkaPublisher, batch: Sequence[Message]) -> None:
+        self._publisher = publisher
+        self._batch = batch
+
+    def finish(self) -> None:
+        self._publisher.publish(self._batch)
+
+
+class KafkaHarness:
+    def __init__(self, bootstrap: str, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self._bootstrap = bootstrap
+        self._door = KafkaDoor(bootstrap)
+        self.bus = make_bus(self._door.bootstrap, lease_s)
+        self._publishers: list[KafkaPublisher] = []
+        self._consumers: list[KafkaConsumer] = []
+        self._members: list[MemberProcess] = []
+
+    def topic(self, partitions: int = 4) -> str:
+        name = f"topic.{uuid.uuid4().hex[:8]}"
+        self.bus.create_topics([name], partitions)
+        return name
+
+    def group(self) -> str:
+        return f"group-{uuid.uuid4().hex[:8]}"
+
+    def publisher(self) -> KafkaPublisher:
+        self._publishers.append(self.bus.publisher())
+        return self._publishers[-1]
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+    ) -> KafkaConsumer:
+        self._consumers.append(self.bus.consumer(group, topics, assignment))
+        return self._consumers[-1]
+
+    def member(self, group: str, topics: Sequence[str]) -> MemberProcess:
+        member = MemberProcess(make_bus, (self._bootstrap, self.lease_s), group, topics)
+        self._members.append(member)
+        return member
+
+    def until(self, step: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not step():
+            assert time.monotonic() < deadline, "it never came true"
+
+    def aside(self, call: Callable[[], T]) -> InThread[T]:
+        return InThread(call)
+
+    def begin_publish(self, batch: Sequence[Message]) -> HeldPublish:
+        return HeldPublish(self.publisher(), batch)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        self._door.shut()
+        try:
+            yield
+        finally:
+            self._door.open()
+
+    def close(self) -> None:
+        for member in self._members:
+            member.end()
+        for consumer in self._consumers:
+            with suppress(BusUnavailable):  # the scenario may have broken its connection
+                consumer.close()
+        for publisher in self._publishers:
+            publisher.close()
+        self.bus.close()
+        self._door.shut()
