@@ -4,6 +4,6 @@ select
 from unnest(%(user_ids)b::text[], %(idempotency_keys)b::text[]) as u (user_id, idempotency_key)
 cross join lateral (
     select * from checkout k
-    where k.user_id = u.user_id and k.idempotency_key = u.idempotency_key
+    where k.user_id = u.user_id and k.idem_key = u.idempotency_key
     limit 1
 ) c
