@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 from starlette.applications import Starlette
@@ -68,5 +69,5 @@ def problem(response: httpx2.Response) -> tuple[int, str, list[str]]:
     assert body["type"] == f"urn:holdfast:problem:{body['code']}"
     assert body["title"]
     assert body["detail"]
-    assert body["instance"] == response.request.url.path[:200]
+    assert body["instance"] == quote(response.request.url.path)[:200]
     return response.status_code, body["code"], [error["pointer"] for error in body.get("errors", [])]

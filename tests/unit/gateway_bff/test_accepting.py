@@ -1,0 +1,362 @@
+"""POST /v1/checkouts: one key one saga, one cart one checkout, prices from the server, nothing lost."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.callers import problem
+from tests.unit.gateway_bff.town import NOW_MS, Town, visit
+
+from holdfast.contracts.codec import decode
+from holdfast.contracts.http_api import Snapshot
+from holdfast.contracts.messages import CheckoutInitiated, Line
+from holdfast.messaging.store import StoreUnavailable
+
+WEEK_MS = 7 * 86_400_000
+
+
+def test_a_checkout_is_accepted_and_its_saga_started_with_the_servers_snapshot() -> None:
+    async def scenario(town: Town) -> None:
+        answer = await town.checkout()
+        assert answer.status_code == 202
+        saga_id = answer.json()["saga_id"]
+        assert answer.json() == {"saga_id": saga_id, "status": "CHECKOUT_INITIATED"}
+        assert answer.headers["location"] == f"/v1/checkouts/{saga_id}"
+        assert "idempotency-replayed" not in answer.headers
+        assert UUID(saga_id).version == 7
+        assert UUID(saga_id).int >> 80 == NOW_MS
+        ((message_id, value, _),) = town.published()
+        assert message_id == f"{saga_id}:initiated"
+        assert decode("CheckoutInitiated", value) == CheckoutInitiated(
+            user_id="ada",
+            cart_id="c-1",
+            cart_version=1,
+            payment_method="pm_card_visa",
+            currency="GBP",
+            total_minor=1000,
+            lines=(Line("mug", 2, 500),),
+            not_after_ms=NOW_MS + WEEK_MS,
+        )
+
+    visit(scenario)
+
+
+def test_the_same_key_and_body_get_the_same_answer_and_start_nothing_new() -> None:
+    async def scenario(town: Town) -> None:
+        first = await town.checkout()
+        spaced = b'{ "payment_method" : "pm_card_visa", "cart_id":"c-1","expected_total_minor":null }'
+        again = await town.ada.ask("POST", "/v1/checkouts", raw=spaced, headers={"idempotency-key": "key-1"})
+        assert (again.status_code, again.content) == (202, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert again.headers["location"] == first.headers["location"]
+        assert len(town.published()) == 1
+
+    visit(scenario)
+
+
+def test_a_known_key_is_answered_whatever_is_down_and_however_it_ended() -> None:
+    async def scenario(town: Town) -> None:
+        first = await town.checkout()
+        town.complete(first.json()["saga_id"])
+        town.neighbours.carts.clear()
+        town.neighbours.cart_is_down = True
+        town.closed_for_s = 60.0
+        again, new = await asyncio.gather(town.checkout(), town.checkout(key="key-2"))
+        assert (again.status_code, again.content) == (202, first.content)
+        assert problem(new) == (503, "dependency_unavailable", [])
+        town.closed_for_s = 0.0
+        again, new = await asyncio.gather(town.checkout(), town.checkout(key="key-2"))
+        assert (again.status_code, again.content) == (202, first.content)
+        assert problem(new) == (503, "dependency_unavailable", [])
+        assert new.headers["retry-after"]
+
+    visit(scenario)
+
+
+def test_the_same_key_with_another_body_is_refused() -> None:
+    async def scenario(town: Town) -> None:
+        await town.started()
+        for more in ({"card": "pm_card_mastercard"}, {"expected_total_minor": 1000}, {"cart_id": "c-2"}):
+            answer = await town.checkout(**more)
+            assert problem(answer) == (422, "idempotency_key_reused", [])
+        assert len(town.published()) == 1
+
+    visit(scenario)
+
+
+def test_a_key_belongs_to_its_user() -> None:
+    async def scenario(town: Town) -> None:
+        saga_id = await town.started()
+        town.put_cart("c-2", user="eve")
+        hers = await town.checkout("c-2", by=town.eve)
+        assert hers.status_code == 202
+        assert hers.json()["saga_id"] != saga_id
+
+    visit(scenario)
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        (None, "idempotency_key_missing"),
+        ("", "idempotency_key_invalid"),
+        ("k" * 256, "idempotency_key_invalid"),
+        ("k\tk", "idempotency_key_invalid"),
+    ],
+)
+def test_a_key_is_needed_and_has_a_form(key: str | None, code: str) -> None:
+    async def scenario(town: Town) -> None:
+        assert problem(await town.checkout(key=key)) == (400, code, [])
+        assert (await town.checkout(key="k" * 255)).status_code == 202
+
+    visit(scenario)
+
+
+def test_a_cart_in_checkout_is_a_conflict_that_names_the_checkout_to_its_owner() -> None:
+    async def scenario(town: Town) -> None:
+        saga_id = await town.started()
+        town.put_cart(version=2)
+        answer = await town.checkout(key="key-2")
+        assert problem(answer) == (409, "cart_in_checkout", [])
+        assert answer.json()["checkout"] == saga_id
+        assert saga_id in answer.json()["detail"]
+        assert f"/v1/checkouts/{saga_id}" in answer.headers["link"]
+
+    visit(scenario)
+
+
+def test_a_cart_version_is_bought_once_and_a_failed_checkout_frees_it() -> None:
+    async def scenario(town: Town) -> None:
+        failed = await town.started()
+        town.fail(failed)
+        bought = await town.started(key="key-2")
+        town.complete(bought, version_left=1)
+        answer = await town.checkout(key="key-3")
+        assert problem(answer) == (409, "cart_bought", [])
+        assert answer.json()["checkout"] == bought
+        town.put_cart(version=2)
+        assert (await town.checkout(key="key-4")).status_code == 202
+
+    visit(scenario)
+
+
+def test_a_snapshot_older_than_what_the_last_checkout_left_is_taken_anew() -> None:
+    """The shopper adds to a cart in checkout; the snapshot is taken, and only then the clearing heard of."""
+
+    async def scenario(town: Town) -> None:
+        first = await town.started()
+        town.put_cart(version=2, pieces=5)
+
+        def cleared_meanwhile() -> None:
+            town.neighbours.before_answer = lambda: None
+            town.complete(first, version_left=3)
+            town.put_cart(version=3, pieces=3)
+
+        town.neighbours.before_answer = cleared_meanwhile
+        second = await town.started(key="key-2")
+        assert len(town.neighbours.asked) == 3
+        initiated = {
+            message_id: decode("CheckoutInitiated", value) for message_id, value, _ in town.published()
+        }
+        assert initiated[f"{second}:initiated"].total_minor == 1500  # type: ignore[attr-defined]
+
+    visit(scenario)
+
+
+def test_a_snapshot_that_stays_old_starts_nothing() -> None:
+    async def scenario(town: Town) -> None:
+        first = await town.started()
+        town.complete(first, version_left=5)
+        town.put_cart(version=4)
+        answer = await town.checkout(key="key-2")
+        assert problem(answer) == (409, "cart_is_changing", [])
+        assert len(town.published()) == 1
+        assert len(town.store.tables.tables["checkout"]) == 1
+
+    visit(scenario)
+
+
+def test_another_total_than_expected_starts_nothing_and_says_the_new_one() -> None:
+    async def scenario(town: Town) -> None:
+        answer = await town.checkout(expected_total_minor=999)
+        assert problem(answer) == (409, "total_differs", [])
+        assert answer.json()["total_minor"] == 1000
+        assert not town.published()
+        assert (await town.checkout(expected_total_minor=1000)).status_code == 202
+
+    visit(scenario)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "status", "code"),
+    [
+        (Snapshot(refused="missing"), 404, "not_found"),
+        (Snapshot(refused="empty", version=1), 422, "cart_empty"),
+        (Snapshot(refused="mixed_currency", version=1), 422, "mixed_currency"),
+        (Snapshot(refused="unknown_product", version=1), 422, "cart_not_buyable"),
+        (
+            Snapshot(version=1, currency="GBP", total_minor=0, lines=(Line("a", 1, 0),)),
+            422,
+            "cart_not_buyable",
+        ),
+        (
+            Snapshot(version=1, currency="GBP", total_minor=2**53, lines=(Line("a", 1, 1),)),
+            422,
+            "cart_not_buyable",
+        ),
+    ],
+)
+def test_what_cannot_be_bought_starts_nothing(snapshot: Snapshot, status: int, code: str) -> None:
+    async def scenario(town: Town) -> None:
+        town.neighbours.carts["c-1", "ada"] = snapshot
+        assert problem(await town.checkout()) == (status, code, [])
+        assert not town.published()
+
+    visit(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "pointers"),
+    [
+        (b"", 400, "malformed_json", []),
+        (b'{"cart_id": "c-1", "payment_method": NaN}', 400, "malformed_json", []),
+        (b'{"cart_id": "c-1"}', 422, "invalid_request", ["/payment_method"]),
+        (b'{"cart_id": 7, "payment_method": "pm"}', 422, "invalid_request", ["/cart_id"]),
+        (b'{"cart_id": "a\\u0000", "payment_method": "pm"}', 422, "invalid_request", ["/cart_id"]),
+        (
+            b'{"cart_id": "c-1", "payment_method": "pm", "total_minor": 1}',
+            422,
+            "invalid_request",
+            ["/total_minor"],
+        ),
+        (b'{"cart_id": "c-1", "payment_method": "pm", "user_id": "x"}', 422, "invalid_request", ["/user_id"]),
+        (
+            b'{"cart_id": "c-1", "payment_method": "pm", "expected_total_minor": 10.0}',
+            422,
+            "invalid_request",
+            ["/expected_total_minor"],
+        ),
+        (
+            b'{"cart_id": "c-1", "payment_method": "pm", "expected_total_minor": true}',
+            422,
+            "invalid_request",
+            ["/expected_total_minor"],
+        ),
+        (b'{"cart_id": "c-1", "payment_method": "4111111111111111"}', 422, "card_number_refused", []),
+        (
+            b'{"cart_id": "c-1", "payment_method": "pm", "x": "4111 1111 1111 1111"}',
+            422,
+            "card_number_refused",
+            [],
+        ),
+        (b'{"cart_id": "' + b"c" * 70_000 + b'"}', 413, "body_too_large", []),
+    ],
+)
+def test_a_wrong_body_is_refused_by_pointer_and_never_echoed(
+    body: bytes, status: int, code: str, pointers: list[str]
+) -> None:
+    async def scenario(town: Town) -> None:
+        answer = await town.ada.ask("POST", "/v1/checkouts", raw=body, headers={"idempotency-key": "key-1"})
+        assert problem(answer) == (status, code, pointers)
+        assert "4111" not in answer.text
+        assert not town.published()
+
+    visit(scenario)
+
+
+def test_a_hundred_requests_with_one_key_start_one_saga() -> None:
+    async def scenario(town: Town) -> None:
+        answers = await asyncio.gather(*(town.checkout() for _ in range(100)))
+        assert {answer.status_code for answer in answers} == {202}
+        assert len({answer.content for answer in answers}) == 1
+        assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+        assert len(town.published()) == 1
+
+    visit(scenario)
+
+
+def test_keys_that_race_for_one_cart_have_one_winner_whom_the_others_are_told() -> None:
+    async def scenario(town: Town) -> None:
+        answers = await asyncio.gather(*(town.checkout(key=f"key-{n}") for n in range(20)))
+        won = [answer for answer in answers if answer.status_code == 202]
+        lost = [answer for answer in answers if answer.status_code == 409]
+        assert (len(won), len(lost)) == (1, 19)
+        assert {answer.json()["checkout"] for answer in lost} == {won[0].json()["saga_id"]}
+
+    visit(scenario)
+
+
+def test_requests_at_the_same_time_share_one_snapshot_call_and_one_transaction() -> None:
+    async def scenario(town: Town) -> None:
+        for n in range(40):
+            town.put_cart(f"c-{n}")
+        answers = await asyncio.gather(*(town.checkout(f"c-{n}", f"key-{n}") for n in range(40)))
+        assert {answer.status_code for answer in answers} == {202}
+        assert len({answer.json()["saga_id"] for answer in answers}) == 40
+        assert len(town.neighbours.asked) <= 3
+        assert len(town.store.tables.tables["outbox"]) <= 3
+        assert len(town.published()) == 40
+
+    visit(scenario)
+
+
+def test_a_request_that_breaks_its_transaction_spoils_nobody_elses() -> None:
+    async def scenario(town: Town) -> None:
+        for n in range(5):
+            town.put_cart(f"c-{n}")
+        town.neighbours.carts["c-3", "ada"] = Snapshot(
+            version=1,
+            currency="GBP",
+            total_minor=1,
+            lines=(object(),),  # type: ignore[arg-type]
+        )
+        answers = await asyncio.gather(*(town.checkout(f"c-{n}", f"key-{n}") for n in range(5)))
+        assert [answer.status_code for answer in answers] == [202, 202, 202, 500, 202]
+        assert problem(answers[3]) == (500, "internal_error", [])
+        assert len(town.published()) == 4
+
+    visit(scenario)
+
+
+def test_a_commit_whose_answer_was_lost_is_found_by_its_key() -> None:
+    async def scenario(town: Town) -> None:
+        sound = town.parts.unit_of_work.commit
+
+        def losing(work: Any, *more: Any) -> Any:
+            sound(work, *more)
+            raise StoreUnavailable("the connection was lost at commit")
+
+        town.parts.unit_of_work.commit = losing  # type: ignore[method-assign, assignment]
+        answer = await town.checkout()
+        assert answer.status_code == 202
+        assert list(town.store.tables.tables["checkout"]) == [answer.json()["saga_id"]]
+        assert len(town.store.tables.tables["outbox"]) == 1
+
+    visit(scenario)
+
+
+def test_a_database_that_is_down_is_a_503_and_nothing_is_started() -> None:
+    async def scenario(town: Town) -> None:
+        def down() -> Any:
+            raise StoreUnavailable("connection refused: secret-host")
+
+        town.store.transaction = down  # type: ignore[method-assign]
+        answer = await town.checkout()
+        assert problem(answer) == (503, "dependency_unavailable", [])
+        assert answer.headers["retry-after"]
+        assert "secret-host" not in answer.text
+
+    visit(scenario)
+
+
+def test_an_open_breaker_is_a_503_with_the_time_to_come_back_and_nothing_is_recorded() -> None:
+    async def scenario(town: Town) -> None:
+        town.closed_for_s = 3.2
+        answer = await town.checkout()
+        assert problem(answer) == (503, "dependency_unavailable", [])
+        assert answer.headers["retry-after"] == "4"
+        assert not town.store.tables.tables.get("checkout")
+        assert not town.neighbours.asked
+
+    visit(scenario)

@@ -1,0 +1,152 @@
+"""The door with everything around it in memory: carts, an orchestrator, a bus. For tests of the HTTP API."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+from tests.callers import Caller, authenticator, calling, keys
+
+from holdfast.bus.memory import MemoryBus
+from holdfast.contracts.codec import encode
+from holdfast.contracts.http_api import SagaView, Snapshot
+from holdfast.contracts.messages import CheckoutCompleted, CheckoutFailed, Line, Payload
+from holdfast.contracts.topics import EVENTS, PARTITIONS_EMBEDDED, all_topics
+from holdfast.messaging.envelope import seal
+from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.ports import Ports
+from holdfast.runtime.problems import unavailable
+from holdfast.services.gateway_bff.api import app
+from holdfast.services.gateway_bff.door import Door
+from holdfast.services.gateway_bff.memory_store import MemoryGatewayTransaction
+from holdfast.services.gateway_bff.neighbours import Neighbours
+from holdfast.services.gateway_bff.service import GatewayParts, build
+from holdfast.services.gateway_bff.waiting import Waiting
+
+NOW_MS = 1_800_000_000_000
+MINUTE_MS = 60_000
+
+
+@dataclass
+class FakeNeighbours:
+    """Carts by (cart id, owner) and sagas by id; `cart_is_down` and `orchestrator_is_down` say so."""
+
+    carts: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
+    told: dict[str, SagaView] = field(default_factory=dict)
+    cart_is_down: bool = False
+    orchestrator_is_down: bool = False
+    asked: list[list[tuple[str, str]]] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
+
+    async def snapshots(self, carts: Sequence[tuple[str, str]]) -> list[Snapshot]:
+        self.asked.append(list(carts))
+        if self.cart_is_down:
+            raise unavailable("cart-crud")
+        taken = [self.carts.get(cart, Snapshot(refused="missing")) for cart in carts]
+        self.before_answer()
+        return taken
+
+    async def sagas(self, saga_ids: Sequence[str]) -> list[SagaView | None]:
+        if self.orchestrator_is_down:
+            raise unavailable("the orchestrator")
+        return [self.told.get(saga_id) for saga_id in saga_ids]
+
+    async def forward(self, _: Request) -> Response:
+        raise AssertionError("no test of these forwards anything")
+
+    async def close(self) -> None:
+        pass
+
+
+class Town:
+    """A gateway and its shoppers."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+        self.random = iter(range(1, 10_000))
+        self.bus = MemoryBus(lambda: self.now_ms / 1000)
+        self.bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
+        self.store: MemoryStore[MemoryGatewayTransaction] = MemoryStore(
+            MemoryGatewayTransaction, lambda: self.now_ms
+        )
+        ports = Ports(self.store, self.bus, lambda: self.now_ms, "test", PARTITIONS_EMBEDDED)
+        self.parts: GatewayParts = build(cast("Any", ports), lambda: next(self.random) << 62)
+        self.neighbours = FakeNeighbours()
+        self.closed_for_s = 0.0
+        self.ada: Caller
+        self.eve: Caller
+
+    def put_cart(
+        self, cart_id: str = "c-1", *, user: str = "ada", version: int = 1, price: int = 500, pieces: int = 2
+    ) -> None:
+        line = Line("mug", pieces, price)
+        self.neighbours.carts[cart_id, user] = Snapshot(
+            version=version, currency="GBP", total_minor=price * pieces, lines=(line,)
+        )
+
+    def published(self, kind: str = "CheckoutInitiated") -> list[tuple[str, bytes, dict[str, bytes]]]:
+        """What is on the events topic now: message id, value, headers."""
+        while self.parts.relay.step(0):
+            pass
+        consumer = self.bus.consumer(f"reader-{next(self.random)}", [EVENTS])
+        records = consumer.poll(1000, 0)
+        consumer.close()
+        found = [(dict(record.headers), record.value or b"") for record in records]
+        return [(h["ce_id"].decode(), value, h) for h, value in found if h["ce_type"].decode() == kind]
+
+    def hear(self, saga_id: str, kind: str, payload: Payload, suffix: str) -> None:
+        """Have the orchestrator publish an event, and the gateway read it."""
+        message = seal(f"{saga_id}:{suffix}", kind, saga_id, payload, "checkout-orchestrator")
+        assert encode(payload) == message.value
+        self.bus.publisher().publish([message])
+        while self.parts.manager.step(0):
+            pass
+
+    def complete(self, saga_id: str, *, version_left: int = 2, saga_version: int = 9) -> None:
+        payload = CheckoutCompleted("order-1", 1000, "GBP", version_left, saga_version)
+        self.hear(saga_id, "CheckoutCompleted", payload, "completed")
+
+    def fail(self, saga_id: str, reason: str = "out_of_stock", *, saga_version: int = 9) -> None:
+        self.hear(saga_id, "CheckoutFailed", CheckoutFailed(reason, saga_version, "secret words"), "failed")
+
+    async def checkout(
+        self,
+        cart_id: str = "c-1",
+        key: str | None = "key-1",
+        *,
+        by: Caller | None = None,
+        card: str = "pm_card_visa",
+        **more: object,
+    ) -> Any:
+        headers = {} if key is None else {"idempotency-key": key}
+        body = {"cart_id": cart_id, "payment_method": card, **more}
+        return await (by or self.ada).ask("POST", "/v1/checkouts", body, headers=headers)
+
+    async def started(self, cart_id: str = "c-1", key: str = "key-1", *, by: Caller | None = None) -> str:
+        """Start a checkout and return its saga id."""
+        answer = await self.checkout(cart_id, key, by=by)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["saga_id"])
+
+
+def visit(scenario: Callable[[Town], Awaitable[None]]) -> None:
+    """Run a scenario at the door of a town in which ada has a cart c-1."""
+
+    async def main() -> None:
+        town = Town()
+        town.put_cart()
+        neighbours = cast("Neighbours", town.neighbours)
+        waiting = Waiting(cast("Any", town.store))
+        town.parts.manager.after_batch.append(waiting.endings_written)
+        with keys() as made:
+            door = Door(
+                cast("Any", town.store), town.parts.acceptor, neighbours.snapshots, lambda: town.closed_for_s
+            )
+            application = app(cast("Any", town.store), authenticator(made), door, neighbours, waiting)
+            async with calling(application) as client:
+                town.ada, town.eve = (Caller(client, made.token(user)) for user in ("ada", "eve"))
+                await scenario(town)
+
+    asyncio.run(main())
