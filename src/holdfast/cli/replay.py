@@ -133,8 +133,8 @@ def carry_out(
     """Replay with a progress bar, or end the command with one line."""
     from holdfast.cli.report import progress
     from holdfast.local.api_client import OutOfPatience, Refused
-    from holdfast.local.http_client import BadAddress
     from holdfast.local.session import drive, replay_orders
+    from holdfast.runtime.http_client import BadAddress
 
     note(f"Run {plan.run}: {len(orders.invoices[:limit]):,} checkouts through {target.gateway}")
     try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.local.http_client import ConnectionFailed, HttpClient, Response
 from holdfast.messaging.backoff import backoff_ms
+from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
 
 RETRY_BASE_MS = 50
 RETRY_CAP_MS = 2_000

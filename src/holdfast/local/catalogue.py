@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.local.api_client import ApiClient, Refused
-from holdfast.local.http_client import Response
+from holdfast.runtime.http_client import Response
 
 BATCH = 1_000
 PAGE = 500

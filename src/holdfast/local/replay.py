@@ -11,9 +11,9 @@ from time import monotonic  # the event loop's own clock ticks in milliseconds
 from typing import NamedTuple
 
 from holdfast.local.api_client import ApiClient, OutOfPatience, Refused
-from holdfast.local.http_client import Response
 from holdfast.local.orders import Invoice
 from holdfast.messaging.backoff import backoff_ms
+from holdfast.runtime.http_client import Response
 
 CARD = "pm_card_visa"
 DECLINED_CARDS = ("pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds")

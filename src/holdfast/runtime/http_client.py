@@ -93,17 +93,19 @@ class HttpClient:
                 return connection
             connection.abort()
         _, connection = await loop.create_connection(
-            lambda: _Connection(self._idle, self._open), self._host, self._port, ssl=self._tls
+            lambda: _Connection(self._idle), self._host, self._port, ssl=self._tls
         )
+        # Only from here on: of one that is given up while it connects, uvloop reports the begin, not the end.
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
 
 
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time; puts itself among the idle ones after a whole answer."""
 
-    def __init__(self, idle: "list[_Connection]", all_open: "set[_Connection]") -> None:
+    def __init__(self, idle: "list[_Connection]") -> None:
         self._idle = idle
-        self._all_open = all_open
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -133,7 +135,6 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._all_open.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._size += len(data)
@@ -148,7 +149,6 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._all_open.discard(self)
         self._fail(f"connection lost: {exc}" if exc else "connection closed before the answer was whole")
         self.closed.set_result(None)
 

@@ -12,10 +12,10 @@ from tests.unit.local.fake_gateway import OPERATOR, Answer, FakeGateway, Fault, 
 from holdfast.local import api_client
 from holdfast.local.api_client import ApiClient, OutOfPatience, Refused
 from holdfast.local.catalogue import load_prices, load_stock
-from holdfast.local.http_client import Response
 from holdfast.local.orders import Invoice
 from holdfast.local.replay import CARD, DECLINED_CARDS, Outcome, Plan, payment_method, replay
 from holdfast.local.tally import Tally
+from holdfast.runtime.http_client import Response
 
 CODES = {f"code{i}": 100 + i for i in range(7)}
 PLAN = Plan("run", concurrency=8, patience_s=30)

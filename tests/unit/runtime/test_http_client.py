@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from holdfast.local.http_client import BadAddress, ConnectionFailed, HttpClient
+from holdfast.runtime import http_client
+from holdfast.runtime.http_client import BadAddress, ConnectionFailed, HttpClient
 
 Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-length: 2\r\n\r\nhi"
 
 
 @asynccontextmanager
-async def serving(converse: Conversation) -> AsyncIterator[tuple[HttpClient, list[int]]]:
+async def serving(
+    converse: Conversation, connections_max: int = 100
+) -> AsyncIterator[tuple[HttpClient, list[int]]]:
     """A client of a server that talks so; the list gets an entry for every connection."""
     connections: list[int] = []
 
@@ -28,7 +31,7 @@ async def serving(converse: Conversation) -> AsyncIterator[tuple[HttpClient, lis
             writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/")
+    client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/", connections_max)
     try:
         yield client, connections
     finally:
@@ -105,6 +108,45 @@ def test_requests_side_by_side_have_a_connection_each() -> None:
             assert len(connections) == 5
             await asyncio.gather(*(client.request("GET", "/") for _ in range(5)))
             assert len(connections) == 5
+
+    run(scenario)
+
+
+def test_no_more_connections_than_allowed_are_made() -> None:
+    async def scenario() -> None:
+        async with serving(answering(*[OK] * 6), connections_max=2) as (client, connections):
+            answers = await asyncio.gather(*(client.request("GET", "/") for _ in range(6)))
+            assert [answer.body for answer in answers] == [b"hi"] * 6
+            assert len(connections) == 2
+
+    run(scenario)
+
+
+def test_a_connection_that_lay_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "IDLE_S_MAX", 0.0)
+
+    async def scenario() -> None:
+        async with serving(answering(OK, OK)) as (client, connections):
+            for _ in range(2):
+                assert (await client.request("GET", "/")).status == 200
+            assert len(connections) == 2
+
+    run(scenario)
+
+
+def test_an_answer_without_end_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "ANSWER_BYTES_MAX", 1_000)
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"a\r\n0123456789\r\n")
+            await writer.drain()
+
+    async def scenario() -> None:
+        async with serving(converse) as (client, _):
+            with pytest.raises(ConnectionFailed, match="an answer without end"):
+                await client.request("GET", "/")
 
     run(scenario)
 
