@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from holdfast.local.session import Report
 
 PROBLEMS_SHOWN = 5
+WIDTH_IN_PIPES = 250
 
 
 @contextmanager
@@ -42,7 +43,10 @@ def print_report(report: "Report", books: str | None = None) -> None:
         table.add_section()
     if books is not None:
         table.add_row("books", books)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_IN_PIPES)
+    console.print(table)
 
 
 def problems(report: "Report") -> list[str]:

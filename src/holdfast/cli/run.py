@@ -1,9 +1,8 @@
 """`holdfast run`: a platform, a thousand real orders, the books, and all stopped again."""
 
 import signal
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +11,7 @@ from holdfast.cli import replay as replay_command
 from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
 
 if TYPE_CHECKING:
+    from holdfast.audit import AuditReport
     from holdfast.local.platform import Platform
     from holdfast.local.replay import Plan
     from holdfast.local.session import Report
@@ -57,7 +57,8 @@ def run(
     raise typer.Exit(ExitCode.DONE if well else ExitCode.FAILED)
 
 
-def _all_of_it(platform: "Platform", data: Path, plan: "Plan", stock: int) -> "tuple[Report, Any]":
+def _all_of_it(platform: "Platform", data: Path, plan: "Plan", stock: int) -> "tuple[Report, AuditReport]":
+    from holdfast import audit
     from holdfast.local.platform import NotReady
     from holdfast.local.session import SAMPLE, Target
 
@@ -69,7 +70,9 @@ def _all_of_it(platform: "Platform", data: Path, plan: "Plan", stock: int) -> "t
         replay_command.list_rejects(data / "rejects.csv", orders)
         report = replay_command.carry_out(Target.of(platform.info), orders, plan, stock)
         note("Checking the books ...")
-        return report, import_module("holdfast.audit").run(data, QUIET_S)
+        return report, audit.run(data, QUIET_S)
+    except audit.SourceUnavailable as error:
+        fail(ExitCode.UNAVAILABLE, str(error))
     except NotReady as error:
         fail(ExitCode.FAILED, f"{error} after {READY_S:.0f} s; the logs are in {platform.folder.logs}")
     finally:
@@ -86,16 +89,17 @@ def _stop_at_any_signal() -> None:
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
-def _tell(report: "Report", books: Any, *, as_json: bool) -> None:
+def _tell(report: "Report", books: "AuditReport", *, as_json: bool) -> None:
     from holdfast.cli.report import print_report, problems
 
     violations = [str(violation) for violation in books.violations]
-    for line in (*problems(report), *violations[:VIOLATIONS_SHOWN]):
+    for line in (*problems(report), *violations[:VIOLATIONS_SHOWN], *books.quiet):
         note(line)
     if as_json:
         import json
 
-        figures = report.summary() | {"books": {"exit_code": books.exit_code, "violations": violations}}
+        verdict = {"exit_code": books.exit_code, "violations": violations, "quiet": books.quiet}
+        figures = report.summary() | {"books": verdict}
         typer.echo(json.dumps(figures))
     else:
-        print_report(report, _BOOKS.get(books.exit_code, f"{len(violations)} violations"))
+        print_report(report, _BOOKS.get(books.exit_code, f"violations: {len(violations)}"))

@@ -3,16 +3,16 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from tests.unit.cli.fake_platform import FakeData, serving
 from tests.unit.local.fake_gateway import Answer, Request
 from typer.testing import CliRunner, Result
 
+from holdfast import audit
+from holdfast.audit import AuditReport, SourceUnavailable, Violation
 from holdfast.cli.main import app
 from holdfast.local import api_client, platform
 from holdfast.local.layout import DataFolder
@@ -27,7 +27,7 @@ class World(FakeData):
         self.folder = DataFolder(root)
         self.done: list[str] = []
         self.trouble: Exception | None = None
-        self.books = SimpleNamespace(exit_code=0, violations=[])
+        self.books = AuditReport(0)
         self.port: int | None = None
 
     def make(self, data_dir: Path, *, gateway_port: int | None, say: Callable[[str], None]) -> "World":
@@ -48,7 +48,7 @@ class World(FakeData):
     def stop(self) -> None:
         self.done.append("stop")
 
-    def audit(self, data_dir: Path, quiet_timeout_s: float) -> SimpleNamespace:
+    def audit(self, data_dir: Path, quiet_timeout_s: float) -> AuditReport:
         assert data_dir == self.root
         self.done.append("audit")
         return self.books
@@ -62,7 +62,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(api_client, "RETRY_BASE_MS", 1)
     a_world = World(tmp_path)
     monkeypatch.setattr(platform, "Platform", a_world.make)
-    monkeypatch.setitem(sys.modules, "holdfast.audit", SimpleNamespace(run=a_world.audit))
+    monkeypatch.setattr(audit, "run", a_world.audit)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with serving(a_world.fake) as url:
         a_world.url = url
@@ -77,7 +77,7 @@ def test_the_sample_is_replayed_the_books_are_read_and_all_is_stopped(world: Wor
     assert world.done == ["start", "ready", "audit", "stop"]
     figures = json.loads(result.stdout.splitlines()[-1])
     assert figures["checkouts"] == 1_059
-    assert figures["books"] == {"exit_code": 0, "violations": []}
+    assert figures["books"] == {"exit_code": 0, "violations": [], "quiet": []}
     reasons = figures["reasons"]
     assert set(reasons) == {"out_of_stock", "card_declined", "insufficient_funds"}
     assert 30 <= reasons["out_of_stock"] <= 60
@@ -97,21 +97,34 @@ def test_the_table_ends_with_the_books(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "violations", "said"),
+    ("books", "said", "told"),
     [
-        (1, ["I04 two charges: saga x", "I07 oversold: saga y"], "2 violations"),
-        (3, [], "nothing to check"),
-        (4, [], "not at rest in time"),
+        (
+            AuditReport(1, [Violation("I04", "saga-x", "two charges")]),
+            "1 violations",
+            "I04 saga-x: two charges",
+        ),
+        (AuditReport(3), "nothing to check", ""),
+        (AuditReport(4, quiet=["2 timers are due"]), "not at rest in time", "2 timers are due"),
     ],
 )
-def test_books_that_do_not_balance_fail_it(
-    world: World, exit_code: int, violations: list[str], said: str
-) -> None:
-    world.books = SimpleNamespace(exit_code=exit_code, violations=violations)
+def test_books_that_do_not_balance_fail_it(world: World, books: AuditReport, said: str, told: str) -> None:
+    world.books = books
     result = world.run()
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1].split() == ["books", *said.split()]
-    assert [line for line in result.stderr.splitlines() if line.startswith("I0")] == violations
+    assert told in result.stderr
+
+
+def test_books_that_cannot_be_read_fail_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*_: object) -> AuditReport:
+        raise SourceUnavailable("cart-crud: no answer")
+
+    monkeypatch.setattr(audit, "run", unavailable)
+    result = world.run()
+    assert result.exit_code == 5
+    assert "cart-crud: no answer" in result.stderr
+    assert world.done[-1] == "stop"
 
 
 def test_a_checkout_without_an_end_fails_it_though_the_books_balance(world: World) -> None:
