@@ -8,6 +8,7 @@ from unnest(
 on conflict (saga_id, step, verb) do update
 set
     kind = excluded.kind,
+    partition = excluded.partition,
     since_ms = excluded.since_ms,
     due_ms = excluded.due_ms,
     fired = excluded.fired,
