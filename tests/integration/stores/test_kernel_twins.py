@@ -1,0 +1,219 @@
+"""The kernel's tables in PostgreSQL and in memory: the same operations read the same."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, Work, few_examples, in_turn
+from tests.samples import saga_id
+
+from holdfast.bus.port import Message, Record
+from holdfast.contracts.topics import EVENTS
+from holdfast.messaging.database import PostgresTransaction
+from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.messaging.store import Parked, TimerKey, TimerRow
+from holdfast.messaging.timers import DEADLINE, RESOLVE
+
+
+@pytest.fixture
+def twins(database: str) -> Iterator[Twins]:
+    twins = Twins(database, "", PostgresTransaction, MemoryTransaction)
+    yield twins
+    twins.close()
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+BYTES = st.binary(max_size=8)
+HEADERS = st.lists(st.tuples(TEXT, BYTES), max_size=3).map(tuple)
+SAGAS = st.integers(1, 4).map(saga_id)
+STEPS = st.sampled_from(["inventory", "payment"])
+
+
+def appends() -> st.SearchStrategy[Work]:
+    message = st.builds(Message, TEXT, BYTES, st.none() | BYTES, HEADERS)
+    return st.lists(message, min_size=1, max_size=3).map(lambda batch: lambda tx: tx.append_outbox(batch))
+
+
+def forgets() -> st.SearchStrategy[Work]:
+    return st.lists(st.integers(1, 6)).map(lambda ids: lambda tx: tx.forget_outbox(ids))
+
+
+def outbox_reads() -> st.SearchStrategy[Work]:
+    ages = st.sampled_from([0, HOUR_MS])
+    lying = st.builds(lambda age, n: lambda tx: tx.lying_outbox(age, n), ages, st.integers(1, 3))
+    holds = st.lists(st.integers(1, 8)).map(lambda ids: lambda tx: tx.outbox_holds(ids))
+    return lying | holds | st.just(lambda tx: tx.outbox_age_ms() < HOUR_MS)
+
+
+def parkings() -> st.SearchStrategy[Work]:
+    record = st.builds(
+        Record,
+        st.just(EVENTS),
+        st.integers(0, 1),
+        st.integers(0, 3),
+        st.none() | BYTES,
+        st.none() | BYTES,
+        HEADERS,
+        st.just(0),
+    )
+    parked = st.builds(Parked, record, TEXT, TEXT, st.none() | TEXT, st.none() | SAGAS, st.integers(1, 3))
+    unique = st.lists(parked, max_size=3, unique_by=lambda p: (*p.record.place, p.record.offset))
+    return unique.map(lambda rows: lambda tx: tx.park(rows))
+
+
+def fences() -> st.SearchStrategy[Work]:
+    """Lock some keys, write some of those, give back the rest: as every handler does."""
+    written = st.dictionaries(
+        SAGAS, st.tuples(st.sampled_from(FenceState), TEXT, BYTES, st.booleans(), st.booleans())
+    )
+
+    def make(step: str, also: list[str], rows: dict[str, Any]) -> Work:
+        ids = [*also, *rows]
+
+        def work(tx: Any) -> Any:
+            found = tx.lock_fences(step, ids)
+            unused = sorted(set(ids) - {*found, *rows})
+            tx.save_fences(step, [Fence(saga, *row) for saga, row in rows.items()], unused)
+            return found, tx.lock_fences(step, []), _read_fences(tx, step)
+
+        return work
+
+    return st.builds(make, STEPS, st.lists(SAGAS, max_size=3), written)
+
+
+def _read_fences(tx: Any, step: str) -> Any:
+    ids = [saga_id(n) for n in range(6)]
+    found = tx.lock_fences(step, ids)
+    tx.save_fences(step, [], sorted(set(ids) - set(found)))
+    return found
+
+
+def held() -> st.SearchStrategy[Work]:
+    return st.builds(
+        lambda step, low, high, n: lambda tx: tx.held_fences(step, saga_id(low), saga_id(high), n),
+        STEPS,
+        st.integers(0, 3),
+        st.integers(2, 5),
+        st.integers(1, 3),
+    )
+
+
+def timers() -> st.SearchStrategy[Work]:
+    keys = st.builds(TimerKey, SAGAS, STEPS, st.sampled_from(["do", "undo"]))
+    hours = st.sampled_from([-2, -1, 1, 5]).map(lambda h: START_MS + h * HOUR_MS)
+    small = st.integers(0, 9)
+    kinds = st.sampled_from([DEADLINE, RESOLVE])
+    row = st.builds(TimerRow, keys, kinds, st.integers(0, 3), small, hours, small, small, small)
+    sets = st.lists(row, max_size=4).map(lambda rows: lambda tx: tx.set_timers(rows))
+    clears = st.lists(keys, max_size=3).map(lambda ks: lambda tx: tx.clear_timers(ks))
+
+    def due(kind: str, partitions: frozenset[int]) -> Work:
+        def work(tx: Any) -> Any:
+            rows = tx.due_timers(kind, partitions, 3 * HOUR_MS, 100)
+            assert [r.due_ms for r in rows] == sorted(r.due_ms for r in rows)
+            return sorted(rows)
+
+        return work
+
+    looks = st.builds(due, st.sampled_from([DEADLINE, RESOLVE]), st.frozensets(st.integers(0, 3)))
+    return sets | sets | clears | looks
+
+
+def leases() -> st.SearchStrategy[Work]:
+    names, owners = st.sampled_from(["relay", "other"]), st.sampled_from(["me", "you"])
+    ttl = st.sampled_from([-1_000, HOUR_MS])
+    return st.builds(lambda n, o, t: lambda tx: tx.take_lease(n, o, t), names, owners, ttl)
+
+
+def starts() -> st.SearchStrategy[Work]:
+    places = st.sampled_from(["t:0", "t:1"])
+    return st.builds(lambda p, o: lambda tx: tx.count_start(p, o), places, st.integers(0, 2))
+
+
+OPERATIONS = st.one_of(
+    appends(),
+    forgets(),
+    outbox_reads(),
+    parkings(),
+    fences(),
+    fences(),
+    held(),
+    timers(),
+    timers(),
+    leases(),
+    starts(),
+)
+TRANSACTIONS = st.lists(st.tuples(st.lists(OPERATIONS, max_size=5), st.booleans()), max_size=6)
+
+
+@few_examples
+@given(transactions=TRANSACTIONS)
+def test_the_same_operations_read_the_same(twins: Twins, transactions: list[tuple[list[Work], bool]]) -> None:
+    twins.reset()
+    for operations, roll_back in transactions:
+        twins.transact(in_turn(operations), commit=not roll_back)
+    assert _outbox(twins) == [(n, list(batch)) for n, (_, batch) in sorted(_table(twins, "outbox"))]
+    assert _parked(twins) == _table(twins, "parked")
+    assert _timers(twins) == twins.rows("timers")
+
+
+def _table(twins: Twins, name: str) -> list[Any]:
+    return sorted(twins.memory.tables.tables.get(name, {}).items())
+
+
+def _outbox(twins: Twins) -> list[Any]:
+    with twins.postgres.transaction() as tx:
+        return tx.lying_outbox(0, 1000)  # type: ignore[no-any-return]
+
+
+def _parked(twins: Twins) -> list[Any]:
+    rows = twins.select(
+        "select topic, partition, position, key, value, headers, reason, detail, message_id, saga_id::text,"
+        " attempts from parked order by topic, partition, position"
+    )
+    decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
+    parked = []
+    for topic, partition, offset, key, value, headers, *rest in rows:
+        record = Record(topic, partition, offset, key, value, decode(headers), 0)
+        parked.append(((topic, partition, offset), Parked(record, *rest)))
+    return parked
+
+
+def _timers(twins: Twins) -> list[TimerRow]:
+    rows = twins.select(
+        "select saga_id::text, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset"
+        " from timers order by saga_id, step, verb"
+    )
+    return [TimerRow(TimerKey(*row[:3]), *row[3:]) for row in rows]
+
+
+# -- what memory has no word for
+
+
+def test_a_limit_takes_the_timers_that_are_due_longest(twins: Twins) -> None:
+    rows = [TimerRow(TimerKey(saga_id(n), "payment", "do"), DEADLINE, 0, 0, 1_000 - n) for n in range(9)]
+    twins.transact(lambda tx: tx.set_timers(rows))
+    due = twins.transact(lambda tx: tx.due_timers(DEADLINE, {0}, HOUR_MS, 3))
+    assert [row.due_ms for row in due] == [992, 993, 994]
+
+
+def test_text_that_postgresql_cannot_hold_is_parked_all_the_same(twins: Twins) -> None:
+    record = Record(EVENTS, 0, 1, None, b"\x00", (), 0)
+    with twins.postgres.transaction() as tx:
+        tx.park([Parked(record, "a\x00b", "d\x00" * 900, "i\x00", None)])
+    assert twins.select("select reason, length(detail), message_id from parked") == [("a?b", 1000, "i?")]
+
+
+def test_a_row_locked_by_another_is_skipped_by_the_one_that_looks_for_due_timers(twins: Twins) -> None:
+    row = TimerRow(TimerKey(saga_id(1), "payment", "do"), DEADLINE, 0, 0, 0)
+    twins.transact(lambda tx: tx.set_timers([row]))
+    with twins._connection.transaction():
+        twins.select("select 1 from timers for update")
+        with twins.postgres.transaction() as tx:
+            assert tx.due_timers(DEADLINE, [0], HOUR_MS, 10) == []
+    with twins.postgres.transaction() as tx:
+        assert tx.due_timers(DEADLINE, [0], HOUR_MS, 10) == [row]
