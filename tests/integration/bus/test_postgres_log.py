@@ -1,0 +1,205 @@
+"""The log on real PostgreSQL: concurrent publishers, what psql shows, plans, and what is deleted when."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import TupleRow
+
+from holdfast.bus.port import BusUnavailable, Consumer, Message, Record
+from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres_session import connect
+from holdfast.bus.postgres_wire import statement
+
+TOPICS = ("a", "b", "c")
+PARTITIONS = 4
+
+
+@pytest.fixture
+def bus(database: str) -> Iterator[PostgresBus]:
+    bus = PostgresBus(database)
+    bus.create_topics(TOPICS, PARTITIONS)
+    yield bus
+    bus.close()
+
+
+@pytest.fixture
+def sql(database: str, bus: PostgresBus) -> Iterator[psycopg.Connection[TupleRow]]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+def batch(count: int, topics: Sequence[str] = TOPICS, text: str = "v") -> list[Message]:
+    return [
+        Message(topics[i % len(topics)], f"key-{i}".encode(), f"{text}-{i}".encode()) for i in range(count)
+    ]
+
+
+def drain(consumer: Consumer) -> list[Record]:
+    """Read and commit all there is, as the group's only member."""
+    records: list[Record] = []
+    while some := consumer.poll(500, 0.0):
+        consumer.commit({r.place: r.offset + 1 for r in some})
+        records += some
+    return records
+
+
+def test_publishers_of_the_same_partitions_never_deadlock_nor_leave_a_hole(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    """Each one takes the partitions in another order, again and again; a deadlock would be an error."""
+    failures: list[Exception] = []
+
+    def publish(number: int) -> None:
+        publisher = bus.publisher()
+        messages = batch(24, text=str(number))
+        try:
+            for i in range(30):
+                turn = (i * 7 + number * 5) % 24
+                publisher.publish(messages[turn:] + messages[:turn])
+        except Exception as error:  # noqa: BLE001 - reported below
+            failures.append(error)
+        publisher.close()
+
+    threads = [threading.Thread(target=publish, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    lanes = sql.execute(
+        """select l.topic, l.partition, p.next_offset, sum(l.end_offset - l.base_offset), min(l.base_offset),
+                  count(*) filter (where l.base_offset <> coalesce(l.before, 0))
+           from (select *, lag(end_offset) over (partition by topic, partition order by end_offset) as before
+                 from log) as l
+           join partitions as p on p.topic = l.topic and p.partition = l.partition
+           group by l.topic, l.partition, p.next_offset"""
+    ).fetchall()
+    assert all(total == end and first == 0 and holes == 0 for _, _, end, total, first, holes in lanes)
+    assert sum(total for _, _, _, total, _, _ in lanes) == 6 * 30 * 24
+
+
+def test_a_batch_is_a_row_a_lane_and_one_transaction(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    bus.publisher().publish(batch(400))
+    rows = sql.execute("select topic, partition, xmin::text from log").fetchall()
+    assert len({(topic, partition) for topic, partition, _ in rows}) == len(rows) == len(TOPICS) * PARTITIONS
+    assert len({xmin for _, _, xmin in rows}) == 1
+
+
+def test_a_refused_batch_leaves_no_trace(bus: PostgresBus, sql: psycopg.Connection[TupleRow]) -> None:
+    """A lane that vanished is an error of the statement, which then does nothing at all."""
+    publisher = bus.publisher()
+    publisher.publish(batch(12))
+    sql.execute("delete from partitions where topic = 'b'")
+    with pytest.raises(BusUnavailable, match="23502"):
+        publisher.publish(batch(12))
+    assert sql.execute("select sum(end_offset - base_offset) from log").fetchone() == (12,)
+    assert sql.execute("select sum(next_offset) from partitions").fetchone() == (8,)
+
+
+def test_the_view_shows_single_messages(bus: PostgresBus, sql: psycopg.Connection[TupleRow]) -> None:
+    headers = (("ce_id", b"1"), ("ce_type", b"X"))
+    bus.publisher().publish(
+        [
+            Message("a", b"k", b'{"amount": 1}', headers),
+            Message("a", b"k", None),
+            Message("a", b"k", b"\x00\xff", (("twice", b"1"), ("twice", b"2"))),
+        ]
+    )
+    rows = sql.execute(
+        "select message_offset, key, value, headers, has_base64 from messages order by message_offset"
+    ).fetchall()
+    assert rows == [
+        (0, "k", '{"amount": 1}', {"ce_id": "1", "ce_type": "X"}, False),
+        (1, "k", None, None, False),
+        (2, "k", "AP8=", [["twice", "MQ=="], ["twice", "Mg=="]], True),
+    ]
+
+
+def test_what_every_group_has_consumed_is_pruned_after_the_retention(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    def left() -> Any:
+        return sql.execute("select coalesce(sum(end_offset - base_offset), 0) from log").fetchone()
+
+    bus.publisher().publish(batch(30, ("a",)))
+    bus.publisher().publish(batch(10, ("b",)))  # nobody ever reads it
+    fast, slow = bus.consumer("fast", ["a"]), bus.consumer("slow", ["a"])
+    assert len(drain(fast)) == 30
+    assert len(slow.poll(1, 0.0)) == 1  # has joined, and committed nothing
+    bus.prune(0.0)
+    assert left() == (40,)
+    assert len(drain(slow)) == 29
+    bus.prune(3600.0)
+    assert left() == (40,)
+    bus.prune(0.0)
+    assert left() == (10,)
+
+
+def test_a_group_that_comes_after_a_pruning_starts_at_what_is_left(bus: PostgresBus) -> None:
+    publisher = bus.publisher()
+    publisher.publish(batch(1200, ("a",)))
+    first = bus.consumer("first", ["a"])
+    assert len(drain(first)) == 1200
+    bus.prune(0.0)
+    publisher.publish(batch(20, ("a",), "new"))
+    records = drain(bus.consumer("second", ["a"]))
+    assert len(records) == 20
+    assert {(r.value or b"")[:3] for r in records} == {b"new"}
+    ends = {place: publisher.end_offset(place) for place in first.assignment()}
+    assert {r.place: r.offset + 1 for r in records} == {p: ends[p] for p in {r.place for r in records}}
+
+
+def test_two_do_not_prune_at_once(bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow]) -> None:
+    bus.publisher().publish(batch(30, ("a",)))
+    drain(bus.consumer("g", ["a"]))
+    with psycopg.connect(database) as other:
+        other.execute("select from upkeep for update")
+        bus.prune(0.0)  # returns at once
+        assert sql.execute("select count(*) from log").fetchone() == (4,)
+    bus.prune(0.0)
+    assert sql.execute("select count(*) from log").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("rows", [0, 100_000], ids=["empty", "100000-rows"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (
+            "fetch_log",
+            "array['a','a','a','a'], array[0,1,2,3], array[5000,5000,5000,5000]::int8[], 500, 1000000",
+        ),
+        (
+            "publish_batch",
+            r"array['a','b'], array[0,1], array[1,1]::int8[], array['\x00','\x00']::bytea[], '{}'",
+        ),
+        ("commit_offsets", "10.0, array['a'], array[0], array[1]::int8[], array[9]::int8[], 'g', 'me'"),
+        ("renew_leases", "'g', 'me', array['a'], 10.0"),
+        ("take_leases", "array['a'], array[0], array[1]::int8[], 'g', 'me', 10.0"),
+    ],
+)
+def test_hot_statements_use_their_index_whether_the_tables_are_empty_or_large(
+    bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow], name: str, values: str, rows: int
+) -> None:
+    sql.execute(
+        "insert into log select topic, p, i, i + 1, now(), 'x' "
+        "from topics, generate_series(0, 3) as p, generate_series(0, %s / 12 - 1) as i",
+        [rows],
+    )
+    session = connect(database)  # with the settings of a publisher or consumer
+    wanted = statement(name)
+    types = session.execute(
+        "select string_agg(oid::regtype::text, ', ' order by number) "
+        "from unnest(%s::oid[]) with ordinality as t (oid, number)",
+        [list(wanted.types)],
+    ).fetchall()[0][0]
+    session.execute(f"prepare hot ({types}) as {wanted.text.decode()}")
+    lines = [line for (line,) in session.execute(f"explain (costs off) execute hot ({values})").fetchall()]
+    session.close()
+    scans = [line.strip(" ->") for line in lines if "Scan" in line and "CTE Scan" not in line]
+    assert any("log_pkey" in s or "leases_pkey" in s or "partitions_pkey" in s for s in scans)
+    assert not [s for s in scans if s.startswith("Seq Scan")]
