@@ -101,7 +101,7 @@ def test_the_table_ends_with_the_books(world: World) -> None:
     [
         (
             AuditReport(1, [Violation("I04", "saga-x", "two charges")]),
-            "1 violations",
+            "violations: 1",
             "I04 saga-x: two charges",
         ),
         (AuditReport(3), "nothing to check", ""),
