@@ -12,7 +12,7 @@ class MemoryGatewayTransaction(MemoryTransaction):
 
     def insert_checkouts(self, rows: Sequence[tuple[Checkout, bytes]]) -> frozenset[str]:
         inserted = []
-        for row, value in rows:
+        for row, value in sorted(rows, key=lambda each: each[0].cart_id):  # the order in which SQL inserts
             if not any(_collide(row, other) for other in self._rows()):
                 self.table("checkout")[row.saga_id] = (row, value)
                 inserted.append(row.saga_id)
