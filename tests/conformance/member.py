@@ -38,6 +38,7 @@ class MemberProcess:
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
         self._send((make, arguments, group, tuple(topics)))
+        self.callbacks()  # its answer says that the process has started, which may take a lease's time
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
         records: list[Record] = self._call("poll", records_max, timeout_s)

@@ -154,6 +154,24 @@ def test_a_group_that_comes_after_a_pruning_starts_at_what_is_left(bus: Postgres
     assert {r.place: r.offset + 1 for r in records} == {p: ends[p] for p in {r.place for r in records}}
 
 
+def test_consumers_prune_in_passing(
+    database: str, bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    forgetful = PostgresBus(database, retention_s=0.0)
+    bus.publisher().publish(batch(30, ("a",)))
+    consumer = forgetful.consumer("g", ["a"])
+    drain(consumer)
+    assert sql.execute("select count(*) from log").fetchone() == (4,)
+    consumer._next_prune = 0.0  # long ago
+    consumer.poll(500, 0.0)
+    assert sql.execute("select count(*) from log").fetchone() == (0,)
+    bus.publisher().publish(batch(30, ("a",)))
+    drain(consumer)
+    consumer._next_prune = 0.0
+    consumer.poll(500, 0.0)  # it has just been done
+    assert sql.execute("select count(*) from log").fetchone() == (4,)
+
+
 def test_two_do_not_prune_at_once(bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow]) -> None:
     bus.publisher().publish(batch(30, ("a",)))
     drain(bus.consumer("g", ["a"]))
