@@ -81,7 +81,11 @@ def _all_of_it(platform: "Platform", data: Path, plan: "Plan", stock: int) -> "t
 
 
 def _stop_at_any_signal() -> None:
-    """Treat every request to end as Ctrl-C, so that the platform is stopped in order."""
+    """Treat every request to end as Ctrl-C, so that the platform is stopped in order.
+
+    Shells start background jobs with SIGINT ignored; then a SIGTERM would be, too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signals = [signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
         signals.append(signal.SIGHUP)

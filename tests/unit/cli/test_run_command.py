@@ -18,6 +18,8 @@ from holdfast.local import api_client, platform
 from holdfast.local.layout import DataFolder
 from holdfast.local.platform import NotReady, PortTaken
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class World(FakeData):
     """A platform that only notes what was done to it, and an audit that finds what it is told to."""
@@ -63,7 +65,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     a_world = World(tmp_path)
     monkeypatch.setattr(platform, "Platform", a_world.make)
     monkeypatch.setattr(audit, "run", a_world.audit)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     with serving(a_world.fake) as url:
         a_world.url = url
         yield a_world
@@ -151,8 +153,14 @@ def test_a_platform_that_does_not_get_ready_is_stopped(world: World) -> None:
     assert world.done == ["start", "ready", "stop"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_the_middle_stops_everything(world: World, number: signal.Signals) -> None:
+@pytest.mark.parametrize("ignored", [False, True])  # as a shell does for its background jobs
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_in_the_middle_stops_everything(
+    world: World, number: signal.Signals, *, ignored: bool
+) -> None:
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def fault(_: Request) -> None:
         if len(world.fake.requests) == 100:
             os.kill(os.getpid(), number)
