@@ -55,7 +55,8 @@ class MemoryGatewayTransaction(MemoryTransaction):
     def end_checkouts(self, rows: Collection[Ending]) -> None:
         for ending in rows:
             row, value = self.table("checkout")[ending.saga_id]
-            self.table("checkout")[ending.saga_id] = (row._replace(**ending._asdict()), value)
+            if row.saga_version < ending.saga_version:
+                self.table("checkout")[ending.saga_id] = (row._replace(**ending._asdict()), value)
 
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         rows = [

@@ -47,7 +47,7 @@ class GatewayTransaction(Transaction, Protocol):
         """Lock these rows in sorted order; return the saga version of those that exist."""
 
     def end_checkouts(self, rows: Collection[Ending]) -> None:
-        """Write how these ended; their rows are locked."""
+        """Write how these ended, where the row's saga version is older; their rows are locked."""
 
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         """Return open checkouts in this key range, smallest first."""
