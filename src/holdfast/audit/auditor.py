@@ -4,12 +4,11 @@ Which questions there are stands in `invariants`, what quiet is in `quiet`.
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from holdfast.audit import quiet
 from holdfast.audit.invariants import INVARIANTS, find_violations
-from holdfast.audit.positions import positions
+from holdfast.audit.positions import open_bus
 from holdfast.audit.report import AuditReport, Money, ParkedMessages, outcome
 from holdfast.audit.scratch import Scratch, open_scratch
 from holdfast.audit.sessions import Books
@@ -37,8 +36,8 @@ def run_on(
     Where it does not get quiet in time, only the invariants that hold always are asked: a violation of one
     of these is certain all the same.
     """
-    with Books(sources) as books:
-        reasons = quiet.wait(books, partial(positions, sources), quiet_timeout_s, progress)
+    with Books(sources) as books, open_bus(sources) as ask_bus:
+        reasons = quiet.wait(books, ask_bus, quiet_timeout_s, progress)
         return _check(sources, books, reasons)
 
 

@@ -3,14 +3,20 @@
 What a lag means is for `quiet` to say.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
 from holdfast.audit.sessions import SQL, connect
-from holdfast.audit.sources import KafkaSource, Sources, SourceUnavailable
+from holdfast.audit.sources import KafkaSource, PostgresSource, Sources, SourceUnavailable
 from holdfast.bus.port import BusUnavailable, MessageRefused, TopicPartition
 from holdfast.contracts.topics import READS
+
+if TYPE_CHECKING:
+    from holdfast.bus.kafka_positions import Onlooker
 
 KAFKA_TIMEOUT_S = 5.0
 
@@ -24,30 +30,39 @@ class Position(NamedTuple):
     end: int
 
 
-def positions(sources: Sources) -> list[Position]:
-    """Return the position of every service on everything that it reads. Raises SourceUnavailable."""
-    if isinstance(sources.bus, KafkaSource):
-        return _on_kafka(sources.bus)
+AskBus = Callable[[], list[Position]]
+"""Returns the position of every service on everything that it reads. Raises SourceUnavailable."""
+
+
+@contextmanager
+def open_bus(sources: Sources) -> Iterator[AskBus]:
+    """Open the bus to look at it, again and again; connects on first use."""
+    if isinstance(sources.bus, PostgresSource):
+        yield partial(_on_postgres, sources.bus)
+        return
+    # These load librdkafka, which only Kafka's users need.
+    from holdfast.bus.kafka_positions import Onlooker
+    from holdfast.bus.kafka_settings import KafkaSettings
+
+    source = sources.bus
+    settings = KafkaSettings(source.bootstrap, lookup_timeout_s=KAFKA_TIMEOUT_S, options=source.options)
+    with Onlooker(settings, READS) as onlooker:
+        yield partial(_on_kafka, source, onlooker)
+
+
+def _on_postgres(source: PostgresSource) -> list[Position]:
     readers = [(group, topic) for group, topics in READS.items() for topic in topics]
+    names = {"groups": [group for group, _ in readers], "topics": [topic for _, topic in readers]}
     try:
-        with connect(sources.bus.dsn) as connection:
-            rows = connection.execute(
-                SQL["find_bus_positions"],
-                {"groups": [group for group, _ in readers], "topics": [topic for _, topic in readers]},
-            ).fetchall()
+        with connect(source.dsn) as connection:
+            rows = connection.execute(SQL["find_bus_positions"], names).fetchall()
     except psycopg.Error as error:
         raise SourceUnavailable(f"the bus's database: {str(error).strip()}") from error
     return [Position(row[0], TopicPartition(row[1], row[2]), row[3], row[4]) for row in rows]
 
 
-def _on_kafka(source: KafkaSource) -> list[Position]:
-    # These load librdkafka, which only Kafka's users need.
-    from holdfast.bus.kafka_positions import group_positions
-    from holdfast.bus.kafka_settings import KafkaSettings
-
+def _on_kafka(source: KafkaSource, onlooker: "Onlooker") -> list[Position]:
     try:
-        settings = KafkaSettings(source.bootstrap, lookup_timeout_s=KAFKA_TIMEOUT_S, options=source.options)
-        found = group_positions(settings, READS)
+        return [Position(*each) for each in onlooker.positions()]
     except (BusUnavailable, MessageRefused) as error:
         raise SourceUnavailable(f"Kafka at {source.bootstrap}: {error}") from error
-    return [Position(*each) for each in found]

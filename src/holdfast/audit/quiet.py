@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from holdfast.audit.positions import Position
+from holdfast.audit.positions import AskBus, Position
 from holdfast.audit.sessions import Books
 from holdfast.audit.sources import SourceUnavailable
 from holdfast.contracts.topics import GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
 
 LOOK_EVERY_S = 0.2
-
-AskBus = Callable[[], list[Position]]
 
 
 class Look(NamedTuple):

@@ -3,16 +3,20 @@
 For people and audits; a consumer asks for its own position itself.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPlace
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from holdfast.bus.kafka_errors import unavailable
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import MessageRefused, TopicPartition
+
+LOG = logging.getLogger("holdfast.bus.kafka.onlooker")
 
 
 class GroupPosition(NamedTuple):
@@ -24,54 +28,73 @@ class GroupPosition(NamedTuple):
     end: int
 
 
-def group_positions(settings: KafkaSettings, reads: Mapping[str, Sequence[str]]) -> list[GroupPosition]:
-    """Return the position of each group on every partition of its topics.
+class Onlooker:
+    """Looks at these groups and the topics that they read (`reads`). Close it, or use it as a context.
 
-    A group that never committed stands at the oldest message that is left. Raises BusUnavailable, and
-    MessageRefused where a topic does not exist.
+    It asks through a consumer a group that never subscribes, so that none joins: an AdminClient's
+    list_consumer_group_offsets kills the process when a coordinator moves (confluentinc/librdkafka#5040).
     """
-    admin = AdminClient(settings.client())
-    topics = sorted({topic for names in reads.values() for topic in names})
-    try:
-        places = _places(admin, topics, settings.lookup_timeout_s)
-        oldest, newest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # no other way
-        starts = _offsets(admin, places, oldest, settings.lookup_timeout_s)
-        ends = _offsets(admin, places, newest, settings.lookup_timeout_s)
-        committed = {group: _committed(admin, group, settings.lookup_timeout_s) for group in reads}
-    except KafkaException as error:
-        raise unavailable(error) from error
-    return [
-        GroupPosition(group, place, max(committed[group].get(place, 0), starts[place]), ends[place])
-        for group, names in reads.items()
-        for place in places
-        if place.topic in names
-    ]
 
+    def __init__(self, settings: KafkaSettings, reads: Mapping[str, Sequence[str]]) -> None:
+        self._reads = reads
+        self._timeout_s = settings.lookup_timeout_s
+        self._admin = AdminClient(settings.client(), logger=LOG)
+        own = {"enable.auto.commit": False}
+        self._consumers = {
+            group: Consumer({**settings.client(), **own, "group.id": group}, logger=LOG) for group in reads
+        }
 
-def _places(admin: AdminClient, topics: Sequence[str], timeout_s: float) -> list[TopicPartition]:
-    found = admin.list_topics(timeout=timeout_s).topics
-    missing = [topic for topic in topics if topic not in found]
-    if missing:
-        raise MessageRefused(f"there is no topic {', '.join(missing)}")
-    return [
-        TopicPartition(topic, partition) for topic in topics for partition in sorted(found[topic].partitions)
-    ]
+    def positions(self) -> list[GroupPosition]:
+        """Return the position of each group on every partition of its topics.
 
+        A group that never committed stands at the oldest message that is left. Raises BusUnavailable, and
+        MessageRefused where a topic does not exist.
+        """
+        try:
+            places = self._places()
+            oldest, newest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # no other way
+            starts, ends = self._offsets(places, oldest), self._offsets(places, newest)
+            return [
+                GroupPosition(group, place, max(committed, starts[place]), ends[place])
+                for group in self._reads
+                for place, committed in self._committed(group, places).items()
+            ]
+        except KafkaException as error:
+            raise unavailable(error) from error
 
-def _offsets(
-    admin: AdminClient, places: Sequence[TopicPartition], which: OffsetSpec, timeout_s: float
-) -> dict[TopicPartition, int]:
-    asked = {KafkaPlace(*place): which for place in places}
-    answers = admin.list_offsets(asked, request_timeout=timeout_s)
-    return {
-        TopicPartition(place.topic, place.partition): future.result().offset
-        for place, future in answers.items()
-    }
+    def close(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.close()
 
+    def __enter__(self) -> Self:
+        return self
 
-def _committed(admin: AdminClient, group: str, timeout_s: float) -> dict[TopicPartition, int]:
-    (future,) = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
-    ).values()
-    stored = future.result().topic_partitions
-    return {TopicPartition(each.topic, each.partition): each.offset for each in stored if each.offset >= 0}
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _places(self) -> list[TopicPartition]:
+        found = self._admin.list_topics(timeout=self._timeout_s).topics
+        topics = sorted({topic for names in self._reads.values() for topic in names})
+        missing = [topic for topic in topics if topic not in found]
+        if missing:
+            raise MessageRefused(f"there is no topic {', '.join(missing)}")
+        return [
+            TopicPartition(topic, number) for topic in topics for number in sorted(found[topic].partitions)
+        ]
+
+    def _offsets(self, places: Sequence[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
+        asked = {KafkaPlace(*place): which for place in places}
+        answers = self._admin.list_offsets(asked, request_timeout=self._timeout_s)
+        found = {place: future.result().offset for place, future in answers.items()}
+        return {TopicPartition(place.topic, place.partition): offset for place, offset in found.items()}
+
+    def _committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return what the group has committed on its own topics, 0 where nothing (librdkafka: below 0)."""
+        mine = [KafkaPlace(*place) for place in places if place.topic in self._reads[group]]
+        stored = self._consumers[group].committed(mine, timeout=self._timeout_s)
+        for each in stored:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return {TopicPartition(each.topic, each.partition): max(each.offset, 0) for each in stored}

@@ -8,7 +8,7 @@ from tests.eventually import eventually
 from tests.world import World
 
 from holdfast.audit import KafkaSource, Sources, SourceUnavailable, run_on
-from holdfast.audit.positions import Position, positions
+from holdfast.audit.positions import Position, open_bus
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Message, Record
@@ -36,7 +36,7 @@ def test_lag_is_told_and_ends_with_the_commit(world: World, sources: Sources, ka
     bus.create_topics(all_topics(), PARTITIONS)
     world.completed()
     assert run_on(sources, 30).exit_code == 0  # a topic that was just made is not there at once
-    assert len(positions(sources)) == PARTITIONS * sum(map(len, READS.values()))
+    assert len(_positions(sources)) == PARTITIONS * sum(map(len, READS.values()))
 
     publisher = bus.publisher()
     publisher.publish([Message(ORDER_COMMANDS, b"key", b"1"), Message(ORDER_COMMANDS, b"key", b"2")])
@@ -77,4 +77,9 @@ def test_an_unreachable_kafka_is_named(world: World) -> None:
 
 
 def _lagging(sources: Sources) -> list[Position]:
-    return [each for each in positions(sources) if each.committed < each.end]
+    return [each for each in _positions(sources) if each.committed < each.end]
+
+
+def _positions(sources: Sources) -> list[Position]:
+    with open_bus(sources) as ask_bus:
+        return ask_bus()

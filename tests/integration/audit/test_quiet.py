@@ -13,7 +13,7 @@ from tests.world import World
 
 from holdfast.audit import SourceUnavailable, quiet, run_on
 from holdfast.audit.invariants import INVARIANTS
-from holdfast.audit.positions import Position, positions
+from holdfast.audit.positions import Position, open_bus
 from holdfast.audit.sessions import Books
 from holdfast.bus.port import Message, TopicPartition
 from holdfast.contracts.topics import (
@@ -214,8 +214,8 @@ def test_what_is_published_during_a_look_spoils_it(world: World) -> None:
 
 def test_all_that_a_look_sees_of_a_book_is_of_one_moment(world: World) -> None:
     world.completed()
-    with Books(world.sources) as books:
-        assert quiet.look(books, lambda: positions(world.sources)).settled
+    with Books(world.sources) as books, open_bus(world.sources) as ask_bus:
+        assert quiet.look(books, ask_bus).settled
         outbox(world, PAYMENT)
         world.charge("", 500, key="later")
         assert books.rows(PAYMENT, "count_outbox") == [(0, 0)]
