@@ -18,13 +18,16 @@ from holdfast.messaging.store import Transaction
 ASK_EVERY_MS = 600_000
 LOOK_EVERY_MS = 2_000
 ROWS_MAX = 500
+LATE_MS = 3_600_000
+PASSES_TO_A_FULL_ONE = 144
 
 
 class Asking:
     """The writer's chore at a participant. One pass over the held rows every `every_ms`, a page at a time.
 
     Keys are UUIDv7, so a pass reads a key range and needs no other index: from the oldest row that the last
-    pass found held, to those `every_ms` old.
+    pass found held, at least `LATE_MS` back, to those `every_ms` old. A key tells when its saga was accepted,
+    which may be long before the step was done: every so often a pass reads all.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Asking:
         self._monotonic_ms = monotonic_ms
         self._every_ms = every_ms
         self._next_pass_ms = 0
-        self._low = uuid7_floor(0)
+        self._passes = 0
         self._cursor = ""
         self._oldest_held = ""
 
@@ -57,14 +60,16 @@ class Asking:
     def _ask(self, tx: Transaction, owned: frozenset[int]) -> Handled:
         now_ms = tx.now_ms()
         before = uuid7_floor(now_ms - self._every_ms)
-        held = tx.held_fences(self._step, self._cursor or self._low, before, ROWS_MAX)
+        if not self._cursor:
+            self._cursor, self._oldest_held = self._begin(now_ms), ""
+        held = tx.held_fences(self._step, self._cursor, before, ROWS_MAX)
         if held and not self._oldest_held:
             self._oldest_held = held[0]
         if len(held) == ROWS_MAX:
             self._cursor = _after(held[-1])
         else:
-            self._low = self._oldest_held or before
-            self._cursor = self._oldest_held = ""
+            self._cursor = ""
+            self._passes += 1
             self._next_pass_ms = self._monotonic_ms() + self._every_ms
         value = encode(OutcomeRequested(self._step))
         number = now_ms // self._every_ms
@@ -75,6 +80,13 @@ class Asking:
                 if partition_of(saga_id.encode(), self._partitions) in owned
             ]
         )
+
+    def _begin(self, now_ms: int) -> str:
+        """Return where the next pass begins."""
+        if self._passes % PASSES_TO_A_FULL_ONE == 0:
+            return uuid7_floor(0)
+        late = uuid7_floor(now_ms - self._every_ms - LATE_MS)
+        return min(self._oldest_held or late, late)
 
 
 def _after(saga_id: str) -> str:

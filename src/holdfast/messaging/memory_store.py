@@ -101,15 +101,14 @@ class MemoryTransaction:
 
     def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
         rows = sorted(self.table("outbox").items())
-        lying = [(i, list(batch)) for i, (at, batch) in rows if at <= self._now_ms - older_than_ms]
+        lying = [(i, list(batch)) for i, (at, batch) in rows if abs(self._now_ms - at) >= older_than_ms]
         return lying[:limit]
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         return frozenset(i for i in ids if i in self.table("outbox"))
 
     def outbox_age_ms(self) -> int:
-        oldest = min((at for at, _ in self.table("outbox").values()), default=self._now_ms)
-        return int(self._now_ms - oldest)
+        return max((abs(self._now_ms - at) for at, _ in self.table("outbox").values()), default=0)
 
     def park(self, rows: Sequence[Parked]) -> None:
         parked = self.table("parked")
@@ -158,7 +157,7 @@ class MemoryTransaction:
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         leases = self.table("leases")
         holder, expires = leases.get(name, (owner, 0))
-        if holder != owner and expires > self._now_ms:
+        if holder != owner and self._now_ms < expires <= self._now_ms + 2 * ttl_ms:
             return False
         leases[name] = (owner, self._now_ms + ttl_ms)
         return True

@@ -61,13 +61,16 @@ class Transaction(Protocol):
         """Delete batches that are durably published."""
 
     def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
-        """Return the oldest batches that have been lying at least this long, in the order of their ids."""
+        """Return the oldest batches that have been lying at least this long, in the order of their ids.
+
+        One that is dated ahead counts by how far: the clock has jumped back.
+        """
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         """Return which of these batches are still unpublished."""
 
     def outbox_age_ms(self) -> int:
-        """Return the age of the oldest batch, 0 where the outbox is empty."""
+        """Return the age of the oldest batch, 0 where the outbox is empty; one dated ahead counts alike."""
 
     def park(self, rows: Sequence[Parked]) -> None:
         """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts."""
@@ -96,7 +99,10 @@ class Transaction(Protocol):
         """
 
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
-        """Take or renew the lease `name` for `owner`; False while somebody else holds it."""
+        """Take or renew the lease `name` for `owner`; False while somebody else holds it.
+
+        One that runs for longer than twice `ttl_ms` is nobody's: the clock has jumped back.
+        """
 
     def count_start(self, place: str, offset: int) -> int:
         """Count a start of consumption at (place, committed offset); return the count without progress."""

@@ -1,5 +1,7 @@
 select id, batch
 from outbox
-where at <= now() - %(older_than_ms)s * interval '1 millisecond'
+where
+    at <= now() - %(older_than_ms)s * interval '1 millisecond'
+    or at >= now() + %(older_than_ms)s * interval '1 millisecond'
 order by id
 limit %(limit)s

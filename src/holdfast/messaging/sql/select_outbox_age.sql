@@ -1,1 +1,1 @@
-select coalesce((extract(epoch from now() - min(at)) * 1000)::bigint, 0) from outbox
+select coalesce(max(abs(extract(epoch from now() - at)) * 1000)::bigint, 0) from outbox
