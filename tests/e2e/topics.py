@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
-from holdfast.bus.port import Bus, Record
+from holdfast.bus.port import Bus, Record, TopicPartition
 from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import TOPICS
 from holdfast.local.platform import Platform
@@ -22,16 +22,15 @@ def records(platform: Platform) -> Iterator[Record]:
     bus = _bus(platform)
     consumer = bus.consumer(f"observer-{uuid4().hex}", sorted(TOPICS))
     reader = bus.publisher()
+    places = sum(bus.partition_count(topic) for topic in TOPICS)
+    read: dict[TopicPartition, int] = {}
     try:
-        while len(consumer.assignment()) < sum(bus.partition_count(topic) for topic in TOPICS):
-            yield from consumer.poll(500, 0.2)
-        ends = {place: reader.end_offset(place) for place in consumer.assignment()}
-        unread = {place for place, end in ends.items() if end}
-        while unread:
+        while len(consumer.assignment()) < places or any(
+            read.get(place, 0) < reader.end_offset(place) for place in consumer.assignment()
+        ):
             for record in consumer.poll(500, 0.2):
+                read[record.place] = record.offset + 1
                 yield record
-                if record.offset + 1 >= ends[record.place]:
-                    unread.discard(record.place)
     finally:
         consumer.close()
         reader.close()
