@@ -1,0 +1,154 @@
+"""payment-gateway: commands and the charge loop on both stores, whatever the provider answers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.integration.stores.batches import Command, envelopes
+from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, few_examples
+from tests.samples import SAMPLES, saga_id
+
+from holdfast.bus.memory import MemoryBus
+from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.participant import ParticipantHandler
+from holdfast.messaging.producer import ProducerManager
+from holdfast.messaging.relay import Relay
+from holdfast.messaging.store import Store, TimerKey, TimerRow
+from holdfast.messaging.timers import RESOLVE
+from holdfast.messaging.unit_of_work import UnitOfWork
+from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop
+from holdfast.services.payment_gateway.domain import Answer, Call, Declined, Payment, Succeeded, Unknown
+from holdfast.services.payment_gateway.handlers import PaymentParticipant, PaymentTransaction
+from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
+from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
+
+SAGAS = [saga_id(n) for n in range(1, 5)]
+
+
+class AnswersInTurn:
+    """A provider that answers from a list, the same to both twins because each has one of its own."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.calls: list[Call] = []
+
+    def call(self, calls: Sequence[Call]) -> list[Answer]:
+        self.calls += [call._replace(since_ms=0) for call in calls]
+        return [self.answers[n % len(self.answers)] for n, _ in enumerate(calls)]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Loop:
+    """A charge loop on one store."""
+
+    def __init__(self, store: Store[PaymentTransaction]) -> None:
+        self.store = store
+        self.provider = AnswersInTurn()
+        handler = ParticipantHandler(PaymentParticipant())
+        relay = Relay(ProducerManager(MemoryBus(lambda: 0.0)), "me")
+        self.charges = ChargeLoop(UnitOfWork("payment-gateway", store, handler), relay, self.provider)
+
+    def run(self, answers: list[Answer]) -> None:
+        """Make every call due, then run the loop once, in an order that both stores share."""
+        with self.store.transaction() as tx:
+            due = sorted(tx.peek_due_calls(100, -10 * HOUR_MS))
+            tx.set_timers([row._replace(due_ms=n) for n, row in enumerate(due)])
+        self.provider.answers = answers
+        self.charges.step()
+
+
+@pytest.fixture
+def twins(database: str) -> Iterator[Twins]:
+    package = "holdfast.services.payment_gateway"
+    twins = Twins(database, package, PostgresPaymentTransaction, MemoryPaymentTransaction)
+    yield twins
+    twins.close()
+
+
+KINDS = ["ProcessPayment", "ProcessPayment", "CompensatePayment", "ConfirmPayment"]
+COMMANDS = st.lists(
+    st.builds(lambda n, kind: Command(n, kind, SAMPLES[kind]), st.integers(1, 4), st.sampled_from(KINDS)),
+    min_size=1,
+    max_size=5,
+)
+ANSWERS = st.lists(
+    st.sampled_from(
+        [
+            Succeeded("ref_1"),
+            Succeeded("ref_2"),
+            Declined("insufficient_funds", "no"),
+            Unknown("timeout"),
+            Unknown("http_500"),
+            Unknown("not_found", 600_000),
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@few_examples
+@given(rounds=st.lists(COMMANDS | ANSWERS, max_size=12))
+def test_payments_are_resolved_the_same(twins: Twins, rounds: list[list[Any]]) -> None:
+    twins.reset()
+    handler = ParticipantHandler(PaymentParticipant())
+    loops = [Loop(twins.postgres), Loop(twins.memory)]
+    for items in rounds:
+        if isinstance(items[0], Command):
+            heard = envelopes(items, "payment")
+            twins.transact(lambda tx, heard=heard: _answers(handler.handle(tx, heard)))  # type: ignore[misc]
+        else:
+            for loop in loops:
+                loop.run(items)
+        twins.transact(_state)
+    assert loops[0].provider.calls == loops[1].provider.calls
+    assert loops[0].charges.alarms == loops[1].charges.alarms
+
+
+def _answers(handled: Any) -> Any:
+    return handled.replies, handled.parked
+
+
+def _state(tx: Any) -> Any:
+    """Read all there is, but for the times, which are of two clocks."""
+    fences = tx.lock_fences("payment", SAGAS)
+    tx.save_fences("payment", [], sorted(set(SAGAS) - set(fences)))
+    timers = sorted(row._replace(since_ms=0, due_ms=0) for row in tx.peek_due_calls(100, -10 * HOUR_MS))
+    outbox = [messages for _, messages in tx.lying_outbox(0, 1000)]
+    return fences, tx.load_payments(SAGAS), timers, outbox
+
+
+def test_calls_are_due_by_their_time_and_beyond_the_horizon(twins: Twins) -> None:
+    rows = [
+        TimerRow(TimerKey(saga_id(n), "payment", "do"), RESOLVE, 0, 0, START_MS + hours * HOUR_MS)
+        for n, hours in enumerate([-1, -3, 1, 24, -2])
+    ]
+    assert HORIZON_MS < 24 * HOUR_MS
+    twins.transact(lambda tx: tx.set_timers(rows))
+    due = twins.transact(lambda tx: tx.peek_due_calls(10, HORIZON_MS))
+    assert [row.key.saga_id for row in due] == [saga_id(n) for n in (1, 4, 0, 3)]
+    assert twins.transact(lambda tx: tx.peek_due_calls(2, HORIZON_MS)) == due[:2]
+
+
+def test_a_second_payment_of_one_saga_is_refused_by_both(twins: Twins) -> None:
+    payment = Payment(saga_id(1), "ada", "pm_card_visa", 300, "GBP")
+    assert twins.transact(lambda tx: tx.insert_payments([payment])) is None
+    assert twins.transact(lambda tx: tx.insert_payments([payment])) == "refused"
+
+
+def test_a_row_says_since_when_it_was_submitted(twins: Twins) -> None:
+    fence = Fence(saga_id(1), FenceState.RUNNING)
+
+    def work(tx: Any) -> Any:
+        tx.lock_fences("payment", [fence.saga_id])
+        tx.save_fences("payment", [fence._replace(submitted=True)], ())
+        return None
+
+    twins.transact(work)
+    [(first,)] = twins.select("select submitted_at from fence")
+    twins.transact(work)
+    assert twins.select("select submitted_at from fence") == [(first,)]
