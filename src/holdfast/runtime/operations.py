@@ -1,4 +1,4 @@
-"""HTTP operations as data: from one table both the routes of an application and its OpenAPI document.
+"""HTTP operations: the routes of an application, and operations described as data for its OpenAPI document.
 
 What an operation does is its endpoint's; bodies are msgspec structs, whose schemas come from their types.
 """
@@ -60,7 +60,6 @@ class Operation:
     path: str
     name: str
     text: str
-    endpoint: Endpoint
     scope: str
     answers: Mapping[int, Answer]
     parameters: Sequence[Parameter] = ()

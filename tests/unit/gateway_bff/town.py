@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import httpx2
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.callers import Caller, authenticator, calling, keys
@@ -75,6 +76,7 @@ class Town:
         self.parts: GatewayParts = build(cast("Any", ports), lambda: next(self.random) << 62)
         self.neighbours = FakeNeighbours()
         self.closed_for_s = 0.0
+        self.client: httpx2.AsyncClient
         self.ada: Caller
         self.eve: Caller
 
@@ -146,6 +148,7 @@ def visit(scenario: Callable[[Town], Awaitable[None]]) -> None:
             )
             application = app(cast("Any", town.store), authenticator(made), door, neighbours, waiting)
             async with calling(application) as client:
+                town.client = client
                 town.ada, town.eve = (Caller(client, made.token(user)) for user in ("ada", "eve"))
                 await scenario(town)
 

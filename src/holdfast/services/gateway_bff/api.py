@@ -23,11 +23,20 @@ from holdfast.runtime.auth import SHOPPER, Authenticator, User
 from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.grouping import Grouping
 from holdfast.runtime.operations import serve
-from holdfast.runtime.problems import Kind, Problem
+from holdfast.runtime.problems import Problem
 from holdfast.services.gateway_bff import status
 from holdfast.services.gateway_bff.domain import ACCEPTED, Checkout, NotStarted, Started, Wanted, Why
 from holdfast.services.gateway_bff.door import Answer, Closed, Door, NotBuyable, Unreached
+from holdfast.services.gateway_bff.kinds import (
+    KEY_INVALID,
+    KEY_MISSING,
+    NOT_BUYABLE,
+    NOT_BUYABLE_DETAIL,
+    NOT_BUYABLE_OTHERWISE,
+    WHY,
+)
 from holdfast.services.gateway_bff.neighbours import Neighbours
+from holdfast.services.gateway_bff.openapi import document
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 from holdfast.services.gateway_bff.waiting import Waiting
 
@@ -35,27 +44,6 @@ LINGER_S = 0.001
 GROUPS_ABREAST = 2
 WAIT_S_MAX = 30
 _CHECKOUTS = "/v1/checkouts"
-
-KEY_MISSING = Kind("idempotency_key_missing", 400, "An Idempotency-Key is needed")
-KEY_INVALID = Kind("idempotency_key_invalid", 400, "The Idempotency-Key has a wrong form")
-WHY = {
-    Why.KEY_REUSED: Kind("idempotency_key_reused", 422, "The Idempotency-Key was used for another request"),
-    Why.CART_IN_CHECKOUT: Kind("cart_in_checkout", 409, "The cart is in a checkout already"),
-    Why.CART_BOUGHT: Kind("cart_bought", 409, "The cart was bought already"),
-    Why.TOTAL_DIFFERS: Kind("total_differs", 409, "The total is another one now"),
-    Why.SNAPSHOT_IS_OLD: Kind("cart_is_changing", 409, "The cart is just being changed"),
-}
-NOT_BUYABLE = {
-    "missing": problems.NOT_FOUND,
-    "empty": Kind("cart_empty", 422, "There is nothing in the cart"),
-    "mixed_currency": Kind("mixed_currency", 422, "One cart has one currency"),
-}
-NOT_BUYABLE_OTHERWISE = Kind("cart_not_buyable", 422, "The cart cannot be bought")
-_NOT_BUYABLE_DETAIL = {
-    "missing": "there is no such cart",
-    "unknown_product": "a product in it is no longer sold",
-    "total_out_of_range": "its total is zero or beyond what can be charged",
-}
 
 _start = msgspec.json.Decoder(StartCheckout)
 _encoder = msgspec.json.Encoder()
@@ -85,6 +73,7 @@ def app(
             ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", neighbours.forward),
             ("POST", _CHECKOUTS, desk.start),
             ("GET", f"{_CHECKOUTS}/{{saga_id}}", desk.tell),
+            ("GET", "/openapi.json", _describe),
         ),
     )
     return api
@@ -142,7 +131,7 @@ class _Desk:
             case NotStarted(why, other, total):
                 raise _not_started(why, other, total, user)
             case NotBuyable(why):
-                raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), _NOT_BUYABLE_DETAIL.get(why, ""))
+                raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), NOT_BUYABLE_DETAIL.get(why, ""))
             case Unreached(problem):
                 raise problem
             case Closed(retry_after_s):
@@ -178,6 +167,11 @@ class _Desk:
         with self._store.transaction() as tx:
             found = tx.find_owned(owned)
         return [found.get(pair) for pair in owned]
+
+
+async def _describe(_: Request) -> Response:
+    """Tell what this API is; the same for everybody, so nobody is asked who they are."""
+    return _json(document(), 200, {})
 
 
 def _idempotency_key(request: Request) -> str:

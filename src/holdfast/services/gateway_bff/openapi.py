@@ -1,0 +1,176 @@
+"""The public API described: what docs/openapi.json holds and GET /openapi.json answers."""
+
+from functools import cache
+from typing import Any
+
+from holdfast import __version__
+from holdfast.contracts.http_api import (
+    NAME_PATTERN,
+    CheckoutStarted,
+    CheckoutView,
+    PricedCart,
+    ProductPage,
+    SetCart,
+    SetLine,
+    StartCheckout,
+)
+from holdfast.runtime.auth import SHOPPER
+from holdfast.runtime.operations import Answer, Operation, Parameter, openapi
+from holdfast.runtime.parameters import PAGE_DEFAULT, PAGE_MAX
+from holdfast.runtime.problems import DEPENDENCY_UNAVAILABLE, INVALID_REQUEST, NOT_FOUND, OVERLOADED
+from holdfast.services.gateway_bff.kinds import (
+    KEY_INVALID,
+    KEY_MISSING,
+    NOT_BUYABLE,
+    NOT_BUYABLE_OTHERWISE,
+    OF_CARTS,
+    OTHER_VERSION,
+    WHY,
+)
+
+_TEXT = (
+    "Carts become paid orders, or nothing at all. Money is integer minor units and a currency code; "
+    "prices, totals and owners come from the server. Every error is a problem (RFC 9457)."
+)
+_ETAG = {"ETag": "The cart's version in quotes, for `If-Match`."}
+_TROUBLE = (DEPENDENCY_UNAVAILABLE, OVERLOADED)
+
+
+def _name(name: str, text: str) -> Parameter:
+    return Parameter(name, "path", text, {"type": "string", "pattern": NAME_PATTERN}, required=True)
+
+
+_CART = _name("cart_id", "A cart; its id is the shopper's to choose.")
+_SKU = _name("sku", "A product's code.")
+_IF_MATCH = Parameter(
+    "If-Match", "header", "Change the cart only at this version.", {"type": "string", "examples": ['"3"']}
+)
+_CART_ANSWER = {200: Answer("The cart at the server's prices.", PricedCart, _ETAG)}
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/products",
+        "listProducts",
+        "Products in the order of their codes, page by page",
+        scope="",
+        answers={200: Answer("A page.", ProductPage)},
+        parameters=(
+            Parameter(
+                "limit",
+                "query",
+                "How many products a page has.",
+                {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+            ),
+            Parameter("after", "query", "The `next` of the page before.", {"type": "string"}),
+        ),
+        problems=(INVALID_REQUEST, *_TROUBLE),
+    ),
+    Operation(
+        "GET",
+        "/v1/carts/{cart_id}",
+        "readCart",
+        "A cart with its lines, at the server's prices",
+        scope=SHOPPER,
+        answers=_CART_ANSWER,
+        parameters=(_CART,),
+        problems=(NOT_FOUND, *_TROUBLE),
+    ),
+    Operation(
+        "PUT",
+        "/v1/carts/{cart_id}",
+        "setCart",
+        "Make a cart, or set all its lines at once",
+        scope=SHOPPER,
+        answers=_CART_ANSWER,
+        parameters=(_CART, _IF_MATCH),
+        body=SetCart,
+        problems=(NOT_FOUND, OTHER_VERSION, *OF_CARTS, *_TROUBLE),
+    ),
+    Operation(
+        "PUT",
+        "/v1/carts/{cart_id}/lines/{sku}",
+        "setLine",
+        "Set the pieces of one line of a cart",
+        scope=SHOPPER,
+        answers=_CART_ANSWER,
+        parameters=(_CART, _SKU, _IF_MATCH),
+        body=SetLine,
+        problems=(NOT_FOUND, OTHER_VERSION, *OF_CARTS, *_TROUBLE),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/carts/{cart_id}/lines/{sku}",
+        "removeLine",
+        "Take one line out of a cart",
+        scope=SHOPPER,
+        answers=_CART_ANSWER,
+        parameters=(_CART, _SKU, _IF_MATCH),
+        problems=(NOT_FOUND, OTHER_VERSION, *_TROUBLE),
+    ),
+    Operation(
+        "POST",
+        "/v1/checkouts",
+        "startCheckout",
+        "Check a cart out",
+        scope=SHOPPER,
+        answers={
+            202: Answer(
+                "Accepted: it will end as COMPLETED or as FAILED, whatever happens meanwhile.",
+                CheckoutStarted,
+                {
+                    "Location": "Where it can be followed.",
+                    "Idempotency-Replayed": "`true` where this key was accepted before.",
+                },
+            )
+        },
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                "header",
+                "A fresh value for each checkout; sent again with the same body it gets the same answer.",
+                {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"},
+                required=True,
+            ),
+        ),
+        body=StartCheckout,
+        problems=(
+            KEY_MISSING,
+            KEY_INVALID,
+            *WHY.values(),
+            *NOT_BUYABLE.values(),
+            NOT_BUYABLE_OTHERWISE,
+            *_TROUBLE,
+        ),
+    ),
+    Operation(
+        "GET",
+        "/v1/checkouts/{saga_id}",
+        "readCheckout",
+        "How a checkout of the caller stands",
+        scope=SHOPPER,
+        answers={
+            200: Answer(
+                "How it stands.", CheckoutView, {"Preference-Applied": "Where `Prefer: wait` was heeded."}
+            )
+        },
+        parameters=(
+            Parameter(
+                "saga_id", "path", "The checkout.", {"type": "string", "format": "uuid"}, required=True
+            ),
+            Parameter(
+                "Prefer",
+                "header",
+                "`wait=N` holds the answer until the end, at most N seconds and at most 30 (RFC 7240).",
+                {"type": "string", "examples": ["wait=10"]},
+            ),
+        ),
+        problems=(NOT_FOUND, *_TROUBLE),
+    ),
+)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return openapi("Holdfast", __version__, _TEXT, OPERATIONS)
