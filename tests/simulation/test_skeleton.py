@@ -3,8 +3,9 @@
 from uuid import UUID
 
 import pytest
-from holdfast.messaging.fence import Fence
 from tests.memory_platform import MemoryPlatform
+
+from holdfast.messaging.fence import Fence
 
 SAGA = str(UUID(int=7))
 PIECES = (("A", 2), ("B", 1))

@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import audit, cart, platform, replay, run, serve, token
+from holdfast.cli import audit, cart, platform, replay, run, serve, simulate, token
 
 app = typer.Typer(
     name="holdfast",
@@ -17,6 +17,7 @@ app.command("down")(platform.down)
 app.command("replay")(replay.replay)
 app.command("run")(run.run)
 app.command("audit")(audit.audit)
+app.command("simulate")(simulate.simulate)
 app.add_typer(cart.app, name="cart")
 app.command("token")(token.token)
 app.command("serve")(serve.serve)

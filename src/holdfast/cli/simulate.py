@@ -1,0 +1,70 @@
+"""`holdfast simulate`: the real services in a deterministic world, with every fault that a seed draws."""
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.common import ExitCode, note
+
+if TYPE_CHECKING:
+    from holdfast.simulation.campaign import Tally
+
+
+def simulate(
+    seeds: Annotated[int, typer.Option(min=1, help="How many worlds to run.")] = 2_000,
+    first: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Only this world; where it fails, shrink and tell it.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processors to use.")] = os.cpu_count() or 1,
+) -> None:
+    """Run worlds, heal each, check the books. Exit 0: all of them balance, 1: not so."""
+    if seed is not None:
+        _tell(seed)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from holdfast.simulation import campaign
+
+    began = time.monotonic()
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("simulating", total=seeds)
+        tally = campaign.run(first, seeds, jobs, lambda so_far: progress.update(bar, completed=so_far.runs))
+    _report(tally, time.monotonic() - began)
+    if tally.failures:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _report(tally: "Tally", seconds: float) -> None:
+    from holdfast.simulation.markers import MARKERS
+    from holdfast.simulation.story import command
+
+    faults = f"{tally.fired.total()} faults of {len(tally.fired)} kinds"
+    pace = f"{seconds:.1f} s, {tally.runs / seconds:.0f} runs/s"
+    typer.echo(f"{tally.runs} runs, {tally.sagas} sagas, {tally.actions} actions, {faults} in {pace}")
+    missed = [marker for marker in MARKERS if not tally.reached[marker]]
+    if missed:
+        note(f"never reached: {', '.join(missed)}")
+    for seed, violation in tally.failures:
+        typer.echo(f"{violation}\n    {command(seed)}")
+
+
+def _tell(seed: int) -> None:
+    from holdfast.simulation.run import quiet_logs, run_seed
+    from holdfast.simulation.shrink import shrink
+    from holdfast.simulation.story import diagram, regression_test
+
+    with quiet_logs():
+        outcome = run_seed(seed)
+        if not outcome.violations:
+            typer.echo(f"seed {seed}: {len(outcome.schedule)} actions, the books balance")
+            return
+        note(f"seed {seed}: {outcome.violations[0]}; shrinking {len(outcome.schedule)} actions")
+        smallest = shrink(outcome)
+    for violation in smallest.violations:
+        typer.echo(str(violation))
+    typer.echo(f"\n```mermaid\n{diagram(smallest)}\n```\n\n{regression_test(smallest, f'seed_{seed}')}")
+    raise typer.Exit(ExitCode.FAILED)

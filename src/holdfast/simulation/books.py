@@ -1,0 +1,289 @@
+"""What must hold in a simulated world: the invariants by their numbers, over the tables and the ledger.
+
+Each check names every violation; `Watch` runs the ones that hold always, `settled` those of a quiet world.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.saga.definition import Saga, StepClass
+from holdfast.saga.state import SagaState
+from holdfast.sagas.checkout import CHECKOUT
+from holdfast.simulation.world import PARTICIPANTS, World
+
+
+class Violation(NamedTuple):
+    """Something that must never be."""
+
+    invariant: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.detail}"
+
+
+def legal_edges(definition: Saga) -> frozenset[tuple[str, str]]:
+    """Return the moves that the table of steps allows, read off the table and not off what `decide` does."""
+    back, failed = definition.compensating, definition.failed_state
+    legal = {("NONE", definition.initial), ("NONE", failed), (back, failed)}
+    before = definition.initial
+    for place, step in enumerate(definition.steps):
+        legal |= {(before, step.pending), (step.pending, step.finished)}
+        if step.step_class is not StepClass.RETRIABLE:
+            legal.add((step.pending, back))
+        if not place:
+            legal.add((step.pending, failed))
+        before = step.finished
+    return frozenset(legal)
+
+
+LEGAL = legal_edges(CHECKOUT)
+
+
+class Watch:
+    """Checks after every action what must hold at every moment; looks only at what is new."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._entries = 0
+        self._events = 0
+        self._heads: dict[str, tuple[int, str]] = {}
+
+    def look(self) -> list[Violation]:
+        """Return what is broken now."""
+        found: list[Violation] = []
+        world = self._world
+        if len(world.provider.ledger) != self._entries:
+            self._entries = len(world.provider.ledger)
+            found += charged_twice(world)
+        found += oversold(world)
+        if len(world.table(ORCHESTRATOR, "saga_event")) != self._events:
+            found += self._history()
+        return found
+
+    def _history(self) -> Iterator[Violation]:
+        events = world_events = self._world.table(ORCHESTRATOR, "saga_event")
+        rows = list(events.values())[self._events :]
+        self._events = len(world_events)
+        for row in rows:
+            seq, state = self._heads.get(row.saga_id, (0, "NONE"))
+            if row.seq != seq + 1:
+                yield Violation("I17", f"{row.saga_id}: history goes from {seq} to {row.seq}")
+            for after in row.path:
+                if (state, after) not in LEGAL:
+                    yield Violation("I17", f"{row.saga_id}: {state} became {after}")
+                state = after
+            self._heads[row.saga_id] = (row.seq, state)
+            saga = self._world.table(ORCHESTRATOR, "saga").get(row.saga_id)
+            if saga is None or (saga.version == row.seq and saga.state != state):
+                yield Violation("I17", f"{row.saga_id}: history ends in {state}, the saga says otherwise")
+        applied = Counter((row.saga_id, row.event_id) for row in events.values())
+        for (saga_id, event_id), times in applied.items():
+            if times > 1:
+                yield Violation("I16", f"{saga_id}: {event_id} was applied {times} times")
+
+
+def charged_twice(world: World) -> Iterator[Violation]:
+    """I04: under any key."""
+    charges = Counter(e.saga_id for e in world.provider.ledger if e.kind == "charge" and e.ok)
+    for saga_id, count in charges.items():
+        if count > 1:
+            yield Violation("I04", f"{saga_id} was charged {count} times")
+
+
+def oversold(world: World) -> Iterator[Violation]:
+    """I07."""
+    for row in world.table(INVENTORY, "stock").values():
+        if row.on_hand < 0 or row.reserved < 0 or row.sold > row.initial:
+            yield Violation("I07", f"{row}")
+
+
+def settled(world: World) -> list[Violation]:
+    """Return what is broken in a world that has come to rest; an unfinished one is broken by that alone."""
+    checks = (
+        parked,
+        unfinished,
+        money,
+        payments_agree,
+        stock_conserved,
+        reservations,
+        orders,
+        fences,
+        carts,
+        gateway_says_so,
+    )
+    return [violation for check in checks for violation in check(world)]
+
+
+def is_quiet(world: World) -> bool:
+    """Tell whether nothing is left that somebody waits for."""
+    return not any(True for _ in unfinished(world))
+
+
+def sagas(world: World) -> dict[str, SagaState]:
+    return world.table(ORCHESTRATOR, "saga")
+
+
+def unfinished(world: World) -> Iterator[Violation]:
+    """I11, and everything that makes a system quiet: who waits for what."""
+    by_id = sagas(world)
+    for saga_id in world.gateway.accepted:
+        saga = by_id.get(saga_id)
+        if saga is None or saga.state not in CHECKOUT.terminal:
+            yield Violation("I11", f"{saga_id} is {saga.state if saga else 'unknown'}: {saga and saga.owed}")
+        elif saga_id in world.gateway.open:
+            yield Violation("I11", f"the gateway never heard the end of {saga_id}")
+    for service, store in world.stores.items():
+        tables = store.tables.tables
+        for batch in tables.get("outbox", {}).values():
+            yield Violation(
+                "I11", f"{service}'s outbox still holds {[dict(m.headers)['ce_id'] for m in batch[1]]}"
+            )
+        for timer in tables.get("timers", {}):
+            yield Violation("I11", f"{service} still waits for {timer}")
+    for service in PARTICIPANTS:
+        for (saga_id, step), row in world.table(service, "fence").items():
+            if row.state in ("RUNNING", "UNDOING") or (row.state == "DONE" and step != "cart"):
+                yield Violation("I11", f"{step} of {saga_id} is still {row.state}")
+    for lag in world.lag():
+        yield Violation("I11", lag)
+
+
+def parked(world: World) -> Iterator[Violation]:
+    """Nothing in these worlds is poison, so whatever was parked is a bug."""
+    for service, store in world.stores.items():
+        for row in store.tables.tables.get("parked", {}).values():
+            yield Violation("parked", f"{service}: {row.message_id}: {row.reason}: {row.detail}")
+
+
+def money(world: World) -> Iterator[Violation]:
+    """I01, I02 and I05: what the provider holds is what the completed sagas are worth, each and in all."""
+    net: Counter[str] = Counter()
+    for entry in world.provider.ledger:
+        if entry.ok:
+            net[entry.saga_id] += entry.amount_minor if entry.kind == "charge" else -entry.amount_minor
+    worth = 0
+    for saga_id, saga in sagas(world).items():
+        due = world.gateway.accepted[saga_id].total_minor if saga.state == "COMPLETED" else 0
+        worth += due
+        if net[saga_id] != due:
+            yield Violation("I02", f"{saga_id} is {saga.state}, the provider holds {net[saga_id]}, not {due}")
+        kinds = Counter(e.kind for e in world.provider.ledger if e.ok and e.saga_id == saga_id)
+        if saga.state == "COMPLETED" and kinds != Counter(charge=1):
+            yield Violation("I02", f"{saga_id} is COMPLETED after {dict(kinds)}")
+    if sum(net.values()) != worth:
+        yield Violation("I01", f"the provider holds {sum(net.values())}, completed sagas are worth {worth}")
+    for row in world.table(PAYMENT, "payment").values():
+        if row.amount_minor != world.gateway.accepted[row.saga_id].total_minor:
+            yield Violation("I05", f"{row.saga_id} pays {row.amount_minor}")
+
+
+def payments_agree(world: World) -> Iterator[Violation]:
+    """I03: our rows and the provider's ledger, both ways, charges and refunds."""
+    payments = world.table(PAYMENT, "payment")
+    for kind, ours in (
+        ("charge", {s: row.charge_id for s, row in payments.items() if row.charge_id}),
+        ("refund", {s: row.refund_id for s, row in payments.items() if row.refund_id}),
+    ):
+        theirs = {e.saga_id: e.reference for e in world.provider.ledger if e.ok and e.kind == kind}
+        for saga_id in sorted(ours.keys() | theirs.keys()):
+            if ours.get(saga_id) != theirs.get(saga_id):
+                detail = f"{kind} of {saga_id}: we say {ours.get(saga_id)}, they say {theirs.get(saga_id)}"
+                yield Violation("I03", detail)
+
+
+def stock_conserved(world: World) -> Iterator[Violation]:
+    """I06."""
+    held = _pieces(world, "DONE")
+    sold = _pieces(world, "CONFIRMED")
+    for sku, row in world.table(INVENTORY, "stock").items():
+        if row.on_hand + row.reserved + row.sold != row.initial:
+            yield Violation("I06", f"{row} does not add up")
+        if row.reserved != held[sku] or row.sold != sold[sku]:
+            yield Violation("I06", f"{row}, but reservations hold {held[sku]} and sold {sold[sku]}")
+
+
+def _pieces(world: World, state: str) -> Counter[str]:
+    fences, moves = world.table(INVENTORY, "fence"), world.table(INVENTORY, "stock_movement")
+    total: Counter[str] = Counter()
+    for (saga_id, _), fence in fences.items():
+        if fence.state == state:
+            total.update(dict(moves[saga_id, "reserve"].pieces) if (saga_id, "reserve") in moves else {})
+    return total
+
+
+def reservations(world: World) -> Iterator[Violation]:
+    """I08: whole reservations sold for completed sagas, none left for failed ones, none of nobody."""
+    moves = world.table(INVENTORY, "stock_movement")
+    for saga_id, saga in sagas(world).items():
+        made = {direction for (of, direction) in moves if of == saga_id}
+        wanted = {"reserve", "sell"} if saga.state == "COMPLETED" else {"reserve", "release"}
+        if made != wanted and (made or saga.state == "COMPLETED"):
+            yield Violation("I08", f"{saga_id} is {saga.state}, its stock was moved by {sorted(made)}")
+        bought = {line.sku: line.quantity for line in world.gateway.accepted[saga_id].lines}
+        for direction in made:
+            if dict(moves[saga_id, direction].pieces) != bought:
+                yield Violation("I08", f"{saga_id}: {direction} moved {moves[saga_id, direction].pieces}")
+    for saga_id, direction in moves:
+        if saga_id not in sagas(world):
+            yield Violation("I08", f"{direction} of {saga_id}, which nobody knows")
+
+
+def orders(world: World) -> Iterator[Violation]:
+    """I09 and I10: one placed order for each completed saga, equal to its snapshot, and none otherwise."""
+    by_saga = world.table(ORDER, "orders")
+    for saga_id, saga in sagas(world).items():
+        order = by_saga.get(saga_id)
+        status = order.status if order else "none"
+        if (status == "PLACED") != (saga.state == "COMPLETED") or status == "PENDING":
+            yield Violation("I09", f"{saga_id} is {saga.state}, its order is {status}")
+        wish = world.gateway.accepted[saga_id]
+        if order and (order.lines, order.total_minor, order.user_id) != (wish.lines, wish.total_minor, "ada"):
+            yield Violation("I10", f"{saga_id}: the order is {order}")
+
+
+def fences(world: World) -> Iterator[Violation]:
+    """I12 and I13: a failed saga left nothing standing anywhere, a completed one has everything."""
+    for saga_id, saga in sagas(world).items():
+        states: dict[str, Any] = {
+            step: row.state
+            for service in PARTICIPANTS
+            for (of, step), row in world.table(service, "fence").items()
+            if of == saga_id
+        }
+        if saga.state == "FAILED":
+            for step, state in states.items():
+                if state in ("RUNNING", "DONE", "UNDOING", "CONFIRMED"):
+                    yield Violation("I12", f"{saga_id} is FAILED, {step} is {state}")
+        elif states != {
+            "inventory": "CONFIRMED",
+            "payment": "CONFIRMED",
+            "order": "CONFIRMED",
+            "cart": "DONE",
+        }:
+            yield Violation("I13", f"{saga_id} is {saga.state}, its steps are {states}")
+
+
+def carts(world: World) -> Iterator[Violation]:
+    """I14: cleared if and only if completed, by what the snapshot held; what came since is still there."""
+    log = world.table(CART, "clear_log")
+    for saga_id, saga in sagas(world).items():
+        if (saga.state == "COMPLETED") != (saga_id in log):
+            yield Violation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
+    for wish in world.setup.wishes:
+        taken = {sku: n for sku, _, n in log[wish.saga_id].taken} if wish.saga_id in log else {}
+        bought = {line.sku: line.quantity for line in wish.lines} if wish.saga_id in log else {}
+        cart = world.table(CART, "cart")[wish.cart_id]
+        left = {sku: n - bought.get(sku, 0) for (of, sku), n in world.added.items() if of == wish.cart_id}
+        if taken != bought or dict(cart.pieces) != {sku: n for sku, n in left.items() if n}:
+            yield Violation("I14", f"{wish.saga_id}: {cart} after {taken} was taken")
+
+
+def gateway_says_so(world: World) -> Iterator[Violation]:
+    """I29."""
+    for saga_id, saga in sagas(world).items():
+        told = world.gateway.ends.get(saga_id)
+        if told != saga.state or saga_id in world.gateway.contradictions:
+            yield Violation("I29", f"{saga_id} is {saga.state}, {GATEWAY} says {told}")

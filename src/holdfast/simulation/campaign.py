@@ -1,0 +1,79 @@
+"""Many seeds, on several processors: what was run, what it reached, and what broke."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+
+from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.simulation.markers import reached
+from holdfast.simulation.run import quiet_logs, run_seed
+
+CHUNK = 50
+FAILURES_KEPT = 20
+
+
+@dataclass
+class Tally:
+    """What a part of a campaign has seen."""
+
+    runs: int = 0
+    actions: int = 0
+    sagas: int = 0
+    fired: Counter[str] = field(default_factory=Counter)
+    reached: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Add another part."""
+        self.runs += other.runs
+        self.actions += other.actions
+        self.sagas += other.sagas
+        self.fired += other.fired
+        self.reached += other.reached
+        self.failures = sorted(self.failures + other.failures)[:FAILURES_KEPT]
+
+
+def run_range(first: int, count: int) -> Tally:
+    """Run some seeds here, one after the other."""
+    tally = Tally()
+    with quiet_logs():
+        for seed in range(first, first + count):
+            outcome = run_seed(seed)
+            tally.runs += 1
+            tally.actions += len(outcome.schedule)
+            tally.sagas += len(outcome.world.table(ORCHESTRATOR, "saga"))
+            tally.fired += outcome.world.faults.fired
+            tally.reached.update(reached(outcome.world))
+            if outcome.violations:
+                tally.failures.append((seed, str(outcome.violations[0])))
+    return tally
+
+
+def run(first: int, seeds: int, jobs: int, told: Callable[[Tally], None], for_s: float = 0) -> Tally:
+    """Run seeds on `jobs` processors, for at most `for_s` seconds where given; `told` hears of each part."""
+    total = Tally()
+    until = time.monotonic() + for_s if for_s else float("inf")
+    for part in _parts(first, seeds, jobs, until):
+        total.add(part)
+        told(total)
+    return total
+
+
+def _parts(first: int, seeds: int, jobs: int, until: float) -> Iterator[Tally]:
+    chunks = [(at, min(CHUNK, first + seeds - at)) for at in range(first, first + seeds, CHUNK)]
+    if jobs == 1:
+        for chunk in chunks:
+            if time.monotonic() > until:
+                return
+            yield run_range(*chunk)
+        return
+    with ProcessPoolExecutor(min(jobs, os.cpu_count() or 1)) as pool:
+        waiting = {pool.submit(run_range, *chunk) for chunk in chunks}
+        for done in as_completed(waiting):
+            yield done.result()
+            if time.monotonic() > until:
+                pool.shutdown(cancel_futures=True)
+                return

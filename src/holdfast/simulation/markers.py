@@ -1,0 +1,51 @@
+"""Places that a campaign must have been to: where one was never reached, the simulation is blind there."""
+
+from collections import Counter
+
+from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.simulation.world import PARTICIPANTS, World
+
+MARKERS = (
+    "ended: COMPLETED",
+    "ended: FAILED",
+    "failed: cancelled",
+    "failed: cart_on_hold",
+    "failed: deadline",
+    "failed: expired",
+    "failed: order_total_above_limit",
+    "failed: out_of_stock",
+    "failed: payment_declined",
+    "fence: TOMBSTONE",
+    "fence: UNDONE",
+    "fence: undo requested while unknown",
+    "ignored: compensating",
+    "ignored: repeated",
+    "ignored: repeated_start",
+    "ignored: saga_ended",
+    "sent: a question",
+    "sent: a start again",
+    "provider: adopted by a look-up",
+    "provider: refunded",
+    "process: a zombie's offsets refused",
+)
+
+
+def reached(world: World) -> frozenset[str]:
+    """Return which of the places one run has been to."""
+    sagas = world.table(ORCHESTRATOR, "saga").values()
+    fences = [fence for service in PARTICIPANTS for fence in world.table(service, "fence").values()]
+    ignored = world.table(ORCHESTRATOR, "saga_ignored").values()
+    sent = Counter(told.what for told in world.told if told.to)
+    found = {
+        *(f"ended: {saga.state}" for saga in sagas),
+        *(f"failed: {saga.reason}" for saga in sagas),
+        *(f"fence: {fence.state}" for fence in fences),
+        *("fence: undo requested while unknown" for fence in fences if fence.undo_requested),
+        *(f"ignored: {row.reason}" for row, _ in ignored),
+        *("sent: a question" for what in sent if ":ask:" in what),
+        *("sent: a start again" for what, n in sent.items() if n > 1 and what.endswith(":initiated")),
+        *("provider: adopted by a look-up" for _ in range(world.provider.adopted)),
+        *("provider: refunded" for entry in world.provider.ledger if entry.kind == "refund"),
+        *("process: a zombie's offsets refused" for each in world.processes.values() if each.zombies),
+    }
+    return frozenset(found & set(MARKERS))

@@ -1,0 +1,180 @@
+"""The ports of one simulated process: memory stores and the memory bus, and a fault at any call of them.
+
+Every durable effect of a service goes through one of these, so a crash can fall between any two of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from holdfast.bus.memory import MemoryBus, MemoryConsumer, MemoryPublisher
+from holdfast.bus.port import (
+    Assignment,
+    BusUnavailable,
+    Message,
+    PublishFailed,
+    Record,
+    TopicPartition,
+)
+from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.store import StoreUnavailable
+from holdfast.simulation.faults import Crash, Switch
+
+FATES = ("lose", "delay", "repeat")
+
+
+class SimStore:
+    """One process's way to its database."""
+
+    def __init__(self, store: MemoryStore[Any], faults: Switch) -> None:
+        self._store = store
+        self._faults = faults
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        strikes = self._faults.strikes
+        if strikes("store.down"):
+            raise StoreUnavailable("simulated: no connection")
+        with self._store.transaction() as tx:
+            yield tx
+            if strikes("crash.before_commit"):
+                raise Crash
+            if strikes("store.refused"):
+                raise StoreUnavailable("simulated: rolled back")
+        if strikes("crash.after_commit"):
+            raise Crash
+        if strikes("store.commit_lost"):
+            raise StoreUnavailable("simulated: committed, but the answer never came")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Network:
+    """What lies between publishers and the log: messages that are on their way for longer than others."""
+
+    def __init__(self, bus: MemoryBus, told: Callable[[str, Message, str], None]) -> None:
+        self.limbo: list[Message] = []
+        self.told = told
+        self._publisher = bus.publisher()
+
+    def arrive(self, position: int) -> bool:
+        """Let one delayed message arrive."""
+        if not self.limbo:
+            return False
+        message = self.limbo.pop(position % len(self.limbo))
+        self._publisher.publish([message])
+        self.told("", message, "arrives")
+        return True
+
+
+class SimPublisher:
+    """One process's publisher."""
+
+    def __init__(self, who: str, inner: MemoryPublisher, network: Network, faults: Switch) -> None:
+        self._who = who
+        self._inner = inner
+        self._network = network
+        self._faults = faults
+        self.end_offset = inner.end_offset
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        strikes = self._faults.strikes
+        if strikes("crash.before_publish"):
+            raise Crash
+        if strikes("publish.down"):
+            raise BusUnavailable("simulated: the bus is down")
+        if strikes("publish.partial"):
+            there = batch[: len(batch) // 2]
+            self._send(there)
+            raise PublishFailed(len(batch) - len(there), "simulated: only a part was acknowledged")
+        fate, which = self._faults.strikes_one_of(FATES, len(batch))
+        self._send(batch, fate, which)
+        if strikes("publish.unknown"):
+            raise PublishFailed(len(batch), "simulated: the answer never came")
+        if strikes("crash.after_publish"):
+            raise Crash
+
+    def _send(self, batch: Sequence[Message], fate: str = "", which: int = -1) -> None:
+        there = []
+        for position, message in enumerate(batch):
+            its_fate = fate if position == which else ""
+            if its_fate in ("delay", "repeat"):
+                self._network.limbo.append(message)
+            if its_fate in ("", "repeat"):
+                there.append(message)
+            self._network.told(self._who, message, its_fate)
+        self._inner.publish(there)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimConsumer:
+    """One process's membership. Stalled, it holds records that others may be working on by now."""
+
+    def __init__(self, inner: MemoryConsumer, batch_max: int, faults: Switch) -> None:
+        self._inner = inner
+        self._batch_max = batch_max
+        self._faults = faults
+        self.held: list[Record] = []
+        self.rewind = inner.rewind
+        self.pause = inner.pause
+        self.resume = inner.resume
+        self.assignment = inner.assignment
+        self.committed = inner.committed
+        self.end_offset = inner.end_offset
+        self.wake = inner.wake
+        self.close = inner.close
+        self.behind = inner.behind
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        if self.held:
+            records, self.held = self.held, []
+            return records
+        if self._faults.strikes("poll.down"):
+            raise BusUnavailable("simulated: the bus is down")
+        records = self._inner.poll(min(records_max, self._batch_max), 0)
+        if records and self._faults.strikes("stall"):
+            self.held = records
+            return []
+        return records
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        strikes = self._faults.strikes
+        if strikes("crash.before_offsets"):
+            raise Crash
+        if strikes("offsets.down"):
+            raise BusUnavailable("simulated: the bus is down")
+        self._inner.commit(offsets)
+        if strikes("offsets.unknown"):
+            raise BusUnavailable("simulated: stored, but the answer never came")
+        if strikes("crash.after_offsets"):
+            raise Crash
+
+
+class SimBus:
+    """One process's bus."""
+
+    def __init__(self, who: str, bus: MemoryBus, network: Network, batch_max: int, faults: Switch) -> None:
+        self._who = who
+        self._bus = bus
+        self._network = network
+        self._batch_max = batch_max
+        self._faults = faults
+        self.create_topics = bus.create_topics
+        self.partition_count = bus.partition_count
+        self.consumers: list[SimConsumer] = []
+
+    def publisher(self) -> SimPublisher:
+        return SimPublisher(self._who, self._bus.publisher(), self._network, self._faults)
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+    ) -> SimConsumer:
+        consumer = SimConsumer(self._bus.consumer(group, topics, assignment), self._batch_max, self._faults)
+        self.consumers = [consumer]
+        return consumer
+
+    def close(self) -> None:
+        """Nothing is open."""

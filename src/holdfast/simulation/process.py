@@ -1,0 +1,156 @@
+"""One simulated process of a service: built by the service's own `build`, gone and built anew at a crash."""
+
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.bus.memory import MemoryBus
+from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
+from holdfast.messaging.ports import Parts, Ports
+from holdfast.messaging.store import StoreUnavailable
+from holdfast.services.cart_crud import service as cart_crud
+from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
+from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
+from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
+from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
+from holdfast.services.order_create import service as order_create
+from holdfast.services.order_create.memory_store import MemoryOrderTransaction
+from holdfast.services.payment_gateway import service as payment_gateway
+from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop
+from holdfast.services.payment_gateway.domain import Answer, Call
+from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
+from holdfast.simulation.faults import Crash, Switch
+from holdfast.simulation.ports import Network, SimBus, SimStore
+from holdfast.simulation.provider import SimProvider
+from holdfast.simulation.setup import ORDER_TOTAL_MAX_MINOR, Setup
+
+TRANSACTIONS: dict[str, type[MemoryTransaction]] = {
+    ORCHESTRATOR: MemorySagaTransaction,
+    INVENTORY: MemoryInventoryTransaction,
+    PAYMENT: MemoryPaymentTransaction,
+    ORDER: MemoryOrderTransaction,
+    CART: MemoryCartTransaction,
+}
+
+BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider], Parts[Any]]] = {
+    ORCHESTRATOR: lambda ports, setup, _: checkout_orchestrator.build(ports, setup.timers),
+    INVENTORY: lambda ports, *_: inventory_write.build(ports),
+    PAYMENT: lambda ports, _, provider: payment_gateway.build(ports, provider),
+    ORDER: lambda ports, *_: order_create.build(ports, ORDER_TOTAL_MAX_MINOR),
+    CART: lambda ports, *_: cart_crud.build(ports),
+}
+
+
+class Process:
+    """Its actions are the rounds of its threads: each is done, fails, or ends with the process."""
+
+    def __init__(
+        self,
+        name: str,
+        service: str,
+        setup: Setup,
+        store: MemoryStore[Any],
+        bus: MemoryBus,
+        network: Network,
+        provider: SimProvider,
+        faults: Switch,
+        clock: Callable[[], int],
+    ) -> None:
+        self.name = name
+        self.service = service
+        self._setup = setup
+        self._store = store
+        self._memory_bus = bus
+        self._network = network
+        self._provider = provider
+        self._faults = faults
+        self._clock = clock
+        self.zombies = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin with nothing in memory."""
+        self._bus = SimBus(self.name, self._memory_bus, self._network, self._setup.batch_max, self._faults)
+        ports = Ports[Any](
+            SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
+        )
+        self.parts = BUILDS[self.service](ports, self._setup, self._provider)
+        self.charge_loop: ChargeLoop | None = getattr(self.parts, "charge_loop", None)
+        self.claimed: list[Call] = []
+        self.answered: list[tuple[Call, Answer]] = []
+
+    # -- what it could do now
+
+    def stalled(self) -> bool:
+        """Tell whether it stands still, with records in hand."""
+        return bool(self._bus.consumers and self._bus.consumers[0].held)
+
+    def ready(self) -> list[str]:
+        """List the kinds of actions that would do something now."""
+        kinds = []
+        if not self.parts.relay.is_idle():
+            kinds.append("relay")
+        if self.answered:
+            kinds.append("record")
+        elif self.claimed:
+            kinds.append("call")
+        elif self.charge_loop is not None and self._calls_due():
+            kinds.append("claim")
+        consumers = self._bus.consumers
+        now = self._clock()
+        if (
+            not consumers
+            or consumers[0].behind()
+            or self.parts.relay.has_published()
+            or any(chore.due_ms <= now for chore in self.parts.manager.chores)
+        ):
+            kinds.append("write")
+        return kinds
+
+    def _calls_due(self) -> bool:
+        with self._store.transaction() as tx:
+            return bool(tx.peek_due_calls(1, HORIZON_MS))
+
+    # -- actions; each returns whether anything was done
+
+    def crash(self) -> bool:
+        self._faults.fired["crash"] += 1
+        raise Crash
+
+    def write(self) -> bool:
+        before = self.parts.manager.counters.zombies
+        done = self.parts.manager.step(0)
+        self.zombies += self.parts.manager.counters.zombies - before
+        return bool(done)
+
+    def relay(self) -> bool:
+        return self.parts.relay.step(0)
+
+    def claim(self) -> bool:
+        if self.charge_loop is None or self.claimed or self.answered:
+            return False
+        try:
+            self.claimed = self.charge_loop.claim()
+        except StoreUnavailable:
+            return False
+        return bool(self.claimed)
+
+    def call(self) -> bool:
+        calls, self.claimed = self.claimed, []
+        if not calls:
+            return False
+        self.answered = list(zip(calls, self._provider.call(calls), strict=True))
+        if self._faults.strikes("crash.after_call"):
+            raise Crash
+        return True
+
+    def record(self) -> bool:
+        answered, self.answered = self.answered, []
+        if not answered or self.charge_loop is None:
+            return False
+        try:
+            self.charge_loop.record(answered)
+        except StoreUnavailable:
+            return False
+        return True

@@ -1,0 +1,109 @@
+"""The card company of the simulation: its own ledger, idempotent by key, and hard of hearing when told so.
+
+Knows nothing of the services but the shape of a call; it is the arbiter for money.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, Succeeded, Unknown
+from holdfast.simulation.faults import IN_PROVIDER, Switch
+
+VISA = "pm_card_visa"
+
+
+class Entry(NamedTuple):
+    """One line of the ledger; `saga_id` is what the caller wrote into the metadata."""
+
+    reference: str
+    kind: str  # charge or refund
+    key: str
+    saga_id: str
+    amount_minor: int
+    currency: str
+    ok: bool
+
+
+class SimProvider:
+    """A `PaymentProvider` whose answers may come late or never; `late` calls land when told to."""
+
+    def __init__(self, faults: Switch) -> None:
+        self.ledger: list[Entry] = []
+        self.late: list[Call] = []
+        self.adopted = 0  # ends that were found by a look-up
+        self._answers: dict[str, Answer] = {}
+        self._faults = faults
+
+    def call(self, calls: Sequence[Call]) -> list[Answer]:
+        fault, which = self._faults.strikes_one_of(IN_PROVIDER, len(calls))
+        return [self._ask(call, fault if place == which else "") for place, call in enumerate(calls)]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def land(self, position: int) -> bool:
+        """Let a call that nobody waits for any more take its effect."""
+        if not self.late:
+            return False
+        self._effect(self.late.pop(position % len(self.late)))
+        return True
+
+    def _ask(self, call: Call, fault: str) -> Answer:
+        if fault == "late":
+            self.late.append(call)
+        if fault in ("late", "timeout_before"):
+            return Unknown("timeout")
+        if fault in ("http_500", "in_flight", "busy"):
+            return {"http_500": Unknown("http_500"), "in_flight": Unknown("http_409")}.get(
+                fault, Unknown("http_429", retry_after_ms=2_000)
+            )
+        if call.ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND):
+            return Unknown("timeout") if fault else self._find(call)
+        answer = self._effect(call)
+        if fault == "stored_500":
+            answer = self._answers[call.idempotency_key] = Unknown("http_500")
+        return Unknown("timeout") if fault == "timeout_after" else answer
+
+    def _effect(self, call: Call) -> Answer:
+        """Do what the key asks for, once; a known key is only answered."""
+        key = call.idempotency_key
+        if key not in self._answers:
+            self._answers[key] = self._refund(call) if call.ask is Ask.REFUND else self._charge(call)
+        return self._answers[key]
+
+    def _charge(self, call: Call) -> Answer:
+        ok = call.payment.payment_method == VISA
+        reference = self._enter("charge", call, ok=ok)
+        return Succeeded(reference) if ok else Declined("generic_decline", "the bank says no")
+
+    def _refund(self, call: Call) -> Answer:
+        charge = next((e for e in self.ledger if e.reference == call.payment.charge_id), None)
+        if charge is None or not charge.ok or charge.amount_minor != call.payment.amount_minor:
+            return Declined("resource_missing", "there is no such charge")
+        if any(e.kind == "refund" and e.saga_id == charge.saga_id for e in self.ledger):
+            return Declined("charge_already_refunded", "it was refunded before, under another key")
+        return Succeeded(self._enter("refund", call, ok=True))
+
+    def _enter(self, kind: str, call: Call, *, ok: bool) -> str:
+        payment = call.payment
+        reference = f"{kind}-{len(self.ledger) + 1}"
+        self.ledger.append(
+            Entry(
+                reference,
+                kind,
+                call.idempotency_key,
+                payment.saga_id,
+                payment.amount_minor,
+                payment.currency,
+                ok,
+            )
+        )
+        return reference
+
+    def _find(self, call: Call) -> Answer:
+        kind = "charge" if call.ask is Ask.FIND_CHARGE else "refund"
+        found = [e for e in self.ledger if e.kind == kind and e.saga_id == call.payment.saga_id]
+        for entry in sorted(found, key=lambda e: not e.ok):
+            self.adopted += 1
+            return Succeeded(entry.reference) if entry.ok else Declined("generic_decline", "the bank said no")
+        return Unknown("not_found")

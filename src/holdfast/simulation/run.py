@@ -1,0 +1,169 @@
+"""One run: a chaotic phase of drawn actions and faults, then healing, fair scheduling, and the books.
+
+A run is replayed from its seed alone, or from its setup and any part of its schedule.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from logging import CRITICAL
+from random import Random
+
+import structlog
+
+from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
+from holdfast.simulation.faults import COUNTED, IN_WORLD, OF_ACTION
+from holdfast.simulation.setup import TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
+from holdfast.simulation.world import Action, World
+
+HEAL_ROUNDS_MAX = 3_000
+HEAL_MS_MAX = 2_700_000
+CLOCK_JUMPS_MS = (-86_400_000, -30_000, 30_000, 86_400_000)
+
+
+@dataclass
+class Outcome:
+    """What became of one run. `schedule` is what happened before healing began."""
+
+    setup: Setup
+    schedule: list[Action]
+    world: World
+    violations: list[Violation] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """Return a hash over everything that an observer would have seen."""
+        seen = blake2b(digest_size=16)
+        for told in self.world.told:
+            seen.update("\x1f".join(told).encode() + b"\n")
+        return seen.hexdigest()
+
+
+def run_seed(seed: int) -> Outcome:
+    """Run the world of one seed to its end, or to its first violation."""
+    rng = Random(seed)  # noqa: S311 - chance that repeats is the point
+    world = World(draw_setup(rng))
+    return _run(world, _drawn(world, draw_swarm(rng), rng))
+
+
+def replay(setup: Setup, schedule: Sequence[Action]) -> Outcome:
+    """Run these actions, whatever part of a schedule they are, then heal."""
+    return _run(World(setup), iter(schedule))
+
+
+def _run(world: World, actions: Iterator[Action]) -> Outcome:
+    outcome = Outcome(world.setup, [], world)
+    watch = Watch(world)
+    for action in actions:
+        outcome.schedule.append(action)
+        world.act(action)
+        outcome.violations = watch.look()
+        if outcome.violations:
+            return outcome
+    outcome.violations = _heal(world, watch)
+    return outcome
+
+
+def _heal(world: World, watch: Watch) -> list[Violation]:
+    """No more faults, everybody has a turn: all must come to an end, and the books must balance."""
+    heal_until_ms = world.now_ms + HEAL_MS_MAX
+    for service in world.skew_ms:
+        world.skew_ms[service] = 0
+    for _ in range(HEAL_ROUNDS_MAX):
+        moved = False
+        for action in _fair_turns(world):
+            moved |= world.act(action)
+            found = watch.look()
+            if found:
+                return found
+        if moved:
+            continue
+        if is_quiet(world) or world.now_ms > heal_until_ms:
+            break
+        world.act(Action("tick", str(world.next_moment_ms() - world.now_ms)))
+    return settled(world)
+
+
+def _fair_turns(world: World) -> list[Action]:
+    turns = [Action("arrive", "0") for _ in world.network.limbo]
+    turns += [Action("land", "0") for _ in world.provider.late]
+    for name, process in world.processes.items():
+        turns += [Action(kind, name) for kind in process.ready()]
+        if process.stalled():
+            turns.append(Action("write", name))
+    if world.gateway.due(world.now_ms):
+        turns.append(Action("gateway"))
+    return turns
+
+
+def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
+    """Draw the next action from what could happen now."""
+    wishes = world.setup.wishes
+    for number in range(len(wishes)):
+        if number == 0 or rng.random() < 0.7:
+            yield _with_fault(swarm, rng, "start", str(number))
+    for _ in range(swarm.steps):
+        chance = rng.random()
+        if chance < swarm.world_rate:
+            action = _of_the_world(world, swarm, rng)
+            if action is not None:
+                yield action
+            continue
+        if chance < swarm.world_rate + swarm.tick_rate:
+            yield Action("tick", str(rng.choice(TICKS_MS)))
+            continue
+        possible = [
+            (kind, name)
+            for name, process in world.processes.items()
+            if not process.stalled() or rng.random() < 0.02
+            for kind in (["write"] if process.stalled() else process.ready())
+        ]
+        possible += [("arrive", str(rng.randrange(9)))] * bool(world.network.limbo and rng.random() < 0.2)
+        possible += [("land", str(rng.randrange(9)))] * bool(world.provider.late and rng.random() < 0.2)
+        possible += [("gateway", "")] * world.gateway.due(world.now_ms)
+        if not possible:
+            yield Action("tick", str(world.next_moment_ms() - world.now_ms))
+            continue
+        yield _with_fault(swarm, rng, *rng.choice(possible))
+    for number in range(len(wishes)):
+        yield Action("start", str(number))
+
+
+def _with_fault(swarm: Swarm, rng: Random, kind: str, who: str) -> Action:
+    if rng.random() >= swarm.fault_rate:
+        return Action(kind, who)
+    known = [name for name in OF_ACTION.get(kind, ()) if name in swarm.faults]
+    if not known:
+        return Action(kind, who)
+    name = rng.choice(known)
+    return Action(kind, who, f"{name}:{rng.choice((1, 1, 2, 3)) if name in COUNTED else 1}")
+
+
+def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
+    kinds = [kind for kind in IN_WORLD if kind in swarm.faults]
+    if not kinds:
+        return None
+    kind = rng.choice(kinds)
+    if kind == "crash":
+        return Action(kind, rng.choice(list(world.processes)))
+    if kind == "rewind":
+        return Action(kind, rng.choice(list(world.stores)))
+    if kind == "clock":
+        return Action(kind, f"{rng.choice(list(world.stores))}+{rng.choice(CLOCK_JUMPS_MS)}")
+    return Action(kind, str(rng.randrange(len(world.setup.wishes))))
+
+
+def wait_graph(world: World) -> list[str]:
+    """Say who still waits for what."""
+    return [str(violation) for violation in unfinished(world)]
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Switch off the services' logs, which a simulation would drown in."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

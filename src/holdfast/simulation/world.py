@@ -1,0 +1,231 @@
+"""The simulated platform: every process and database, one bus, one provider, one clock; moved by actions.
+
+Knows what can happen, not what should: which action comes next is drawn or replayed by `run`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from holdfast.bus.memory import LeaseRow, MemoryBus
+from holdfast.bus.port import Message, TopicPartition
+from holdfast.contracts.codec import encode
+from holdfast.contracts.messages import Refused
+from holdfast.contracts.topics import (
+    CART,
+    GATEWAY,
+    INVENTORY,
+    ORCHESTRATOR,
+    ORDER,
+    PAYMENT,
+    READS,
+    TOPICS,
+    all_topics,
+)
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.memory_store import MemoryStore
+from holdfast.saga.state import CANCELLATION_REQUESTED
+from holdfast.services.cart_crud.domain import Cart
+from holdfast.simulation.faults import Crash, Switch
+from holdfast.simulation.gateway import GatewayPlay
+from holdfast.simulation.ports import Network
+from holdfast.simulation.process import TRANSACTIONS, Process
+from holdfast.simulation.provider import SimProvider
+from holdfast.simulation.setup import SKUS, START_MS, Setup
+
+PARTICIPANTS = (INVENTORY, PAYMENT, ORDER, CART)
+LEASE_S = 1.0
+
+
+class Action(NamedTuple):
+    """One thing that happens; an action that is not possible when its turn comes does nothing."""
+
+    kind: str
+    who: str = ""
+    fault: str = ""
+
+
+class Told(NamedTuple):
+    """What an observer would have seen: an action that began, or (`to` is not empty) a message on its way.
+
+    `fate` is the fault that the action was given, or what became of the message.
+    """
+
+    who: str
+    to: str
+    what: str
+    fate: str
+
+
+class World:
+    """Deterministic: equal setups and equal actions give equal worlds."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.now_ms = START_MS
+        self.skew_ms = dict.fromkeys(TRANSACTIONS, 0)
+        self.faults = Switch()
+        self.told: list[Told] = []
+        self.bus = MemoryBus(lambda: self.now_ms / 1000, lease_s=LEASE_S)
+        self.bus.create_topics(all_topics(), setup.partitions)
+        self.network = Network(self.bus, self._heard)
+        self.provider = SimProvider(self.faults)
+        self.stores = {service: self._store(service) for service in TRANSACTIONS}
+        self.gateway = GatewayPlay(setup, self.bus, self.network, self.faults)
+        self.processes = {
+            f"{service}-{n}": Process(
+                f"{service}-{n}",
+                service,
+                setup,
+                self.stores[service],
+                self.bus,
+                self.network,
+                self.provider,
+                self.faults,
+                lambda: self.now_ms,
+            )
+            for service, count in setup.instances
+            for n in range(1, count + 1)
+        }
+        self.added: dict[tuple[str, str], int] = {}
+        self._fill()
+
+    def _store(self, service: str) -> MemoryStore[Any]:
+        return MemoryStore(TRANSACTIONS[service], lambda: self.now_ms + self.skew_ms[service])
+
+    def _fill(self) -> None:
+        """Put stock on the shelves and into every cart what its shopper wants and some more."""
+        with self.stores[INVENTORY].transaction() as tx:
+            tx.set_initial_stock(self.setup.stock)
+        with self.stores[CART].transaction() as tx:
+            for wish in self.setup.wishes:
+                wanted = {line.sku: line.quantity for line in wish.lines}
+                for sku in SKUS:
+                    self.added[wish.cart_id, sku] = wanted.get(sku, 0)
+                tx.save_carts([Cart(wish.cart_id, "ada", 1, tuple(wanted.items()))])
+
+    def table(self, service: str, name: str) -> dict[Any, Any]:
+        """Return a committed table."""
+        return self.stores[service].tables.tables.get(name, {})
+
+    # -- actions
+
+    def act(self, action: Action) -> bool:
+        """Let one action happen; return whether it did anything."""
+        self.told.append(Told(action.who, "", action.kind, action.fault))
+        self.faults.arm(action.fault)
+        process = self.processes.get(action.who)
+        try:
+            if process is None:
+                return bool(getattr(self, f"_{action.kind}")(action.who))
+            return bool(getattr(process, action.kind)())
+        except Crash:
+            assert process is not None, "only processes crash"
+            process.start()
+            return True
+        finally:
+            self.faults.arm("")
+
+    def _heard(self, who: str, message: Message, fate: str) -> None:
+        headers = dict(message.headers)
+        types = TOPICS[message.topic].types if message.topic in TOPICS else {}
+        readers = types.get(headers["ce_type"].decode(), frozenset({message.topic}))
+        self.told.append(Told(who, ",".join(sorted(readers)), headers["ce_id"].decode(), fate))
+
+    def _tick(self, ms: str) -> bool:
+        self.now_ms += int(ms)
+        return True
+
+    def _start(self, number: str) -> bool:
+        wishes = self.setup.wishes
+        return self.gateway.start(wishes[int(number) % len(wishes)], self.now_ms)
+
+    def _gateway(self, _: str) -> bool:
+        return self.gateway.turn(self.now_ms)
+
+    def _arrive(self, position: str) -> bool:
+        return self.network.arrive(int(position))
+
+    def _land(self, position: str) -> bool:
+        return self.provider.land(int(position))
+
+    def _hold(self, number: str) -> bool:
+        """Let an operator put a cart on hold, or release it."""
+        cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id]
+        with self.stores[CART].transaction() as tx:
+            tx.hold_cart(cart.cart_id, "" if cart.held else "fraud check")
+        self.faults.fired["hold"] += 1
+        return True
+
+    def _add(self, number: str) -> bool:
+        """Let the shopper put one more piece of everything into the cart."""
+        cart: Cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id]
+        pieces = dict(cart.pieces)
+        for sku in SKUS:
+            pieces[sku] = pieces.get(sku, 0) + 1
+            self.added[cart.cart_id, sku] += 1
+        with self.stores[CART].transaction() as tx:
+            tx.save_carts([cart._replace(version=cart.version + 1, pieces=tuple(pieces.items()))])
+        self.faults.fired["add"] += 1
+        return True
+
+    def _cancel(self, number: str) -> bool:
+        """Let the shopper take the checkout back, through the orchestrator's writer."""
+        saga_id = self.setup.wishes[int(number)].saga_id
+        process = self.processes[f"{ORCHESTRATOR}-1"]
+        if saga_id not in self.gateway.accepted or process.stalled():
+            return False
+        wish = Refused("cancelled", "by the shopper")
+        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+        handler = process.parts.checkout_service  # type: ignore[attr-defined]
+
+        def cancel(tx: Any) -> tuple[Handled, None]:
+            return handler.handle(tx, [envelope]), None
+
+        process.parts.manager.submit(cancel)
+        self.faults.fired["cancel"] += 1
+        return process.write()
+
+    def _rewind(self, service: str) -> bool:
+        """Forget a group's offsets: everything is delivered once more."""
+        leases = self.bus.state.leases
+        for place in self._places(service):
+            row = leases.get((service, place), LeaseRow())
+            leases[service, place] = row._replace(owner=None, epoch=row.epoch + 1, committed=0)
+        self.faults.fired["rewind"] += 1
+        return True
+
+    def _clock(self, change: str) -> bool:
+        """Let a database's clock jump."""
+        service, _, ms = change.partition("+")
+        self.skew_ms[service] += int(ms)
+        self.faults.fired["clock"] += 1
+        return True
+
+    # -- what is left to do
+
+    def lag(self) -> list[str]:
+        """Name the groups that have not consumed everything."""
+        leases, log = self.bus.state.leases, self.bus.state.log
+        return [
+            f"{service} has not consumed {place.topic}/{place.partition}"
+            for service in (*TRANSACTIONS, GATEWAY)
+            for place in self._places(service)
+            if leases.get((service, place), LeaseRow()).committed < len(log[place])
+        ]
+
+    def next_moment_ms(self) -> int:
+        """Return when the next row that waits for a time has its time."""
+        moments = [self.now_ms + 30_000]
+        for service, store in self.stores.items():
+            tables = store.tables.tables
+            skew = self.skew_ms[service]
+            moments += [row.due_ms - skew for row in tables.get("timers", {}).values()]
+            if tables.get("outbox"):
+                moments.append(self.now_ms + 3_000)
+        moments += [at_ms for _, _, at_ms in self.gateway.open.values()]
+        return max(self.now_ms + 500, min(moments))
+
+    def _places(self, service: str) -> Sequence[TopicPartition]:
+        topics = READS[service]
+        return [TopicPartition(topic, n) for topic in topics for n in range(self.setup.partitions)]

@@ -1,0 +1,53 @@
+"""Worlds as seeds draw them: the books of each balance, and together they reach every place."""
+
+import os
+import subprocess
+import sys
+
+from holdfast.simulation.campaign import run, run_range
+from holdfast.simulation.faults import ALL
+from holdfast.simulation.markers import MARKERS
+from holdfast.simulation.run import quiet_logs, replay, run_seed
+
+SEEDS = 700
+SEEDS_TWICE = 40
+
+FINGERPRINTS = f"""
+from holdfast.simulation.run import quiet_logs, run_seed
+with quiet_logs():
+    for seed in range({SEEDS_TWICE}):
+        print(run_seed(seed).fingerprint())
+"""
+
+
+def test_the_books_balance_after_every_storm() -> None:
+    tally = run(0, SEEDS, 1, lambda _: None)
+    assert tally.failures == []
+    assert tally.runs == SEEDS
+    assert set(ALL) - set(tally.fired) == set(), "a fault that never strikes proves nothing"
+    assert [marker for marker in MARKERS if not tally.reached[marker]] == []
+
+
+def test_several_processors_see_what_one_sees() -> None:
+    assert run(0, 60, 2, lambda _: None) == run_range(0, 60)
+
+
+def test_a_seed_is_the_same_world_in_every_process() -> None:
+    seen = [_fingerprints(hash_seed) for hash_seed in ("0", "1")]
+    assert len(seen[0]) == SEEDS_TWICE
+    assert seen[0] == seen[1]
+
+
+def test_a_schedule_repeats_the_run_that_it_was_drawn_in() -> None:
+    with quiet_logs():
+        for seed in range(20):
+            drawn = run_seed(seed)
+            assert replay(drawn.setup, drawn.schedule).fingerprint() == drawn.fingerprint()
+
+
+def _fingerprints(hash_seed: str) -> list[str]:
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        [sys.executable, "-c", FINGERPRINTS], env=environment, capture_output=True, check=True, text=True
+    )
+    return done.stdout.split()
