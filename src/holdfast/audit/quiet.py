@@ -46,9 +46,16 @@ def wait(
             found = Look([str(error)], 0)
         if found.settled or time.monotonic() >= deadline:
             return found.reasons
-        progress("; ".join(found.reasons) or f"{found.under_way} sagas are under way")
+        progress(_waiting_for(found))
         pause_s = max(LOOK_EVERY_S, time.monotonic() - began)  # a large system is not looked at all the time
         time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+
+
+def _waiting_for(found: Look) -> str:
+    if not found.reasons:
+        return f"{found.under_way} sagas are under way"
+    first, *others = found.reasons
+    return f"{first}, and {len(others)} more reasons" if others else first
 
 
 def look(books: Books, ask_bus: AskBus) -> Look:

@@ -1,5 +1,6 @@
 """`holdfast audit`: do the books balance? Reads every database and the provider's ledger, writes nothing."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.audit import AuditReport, Sources
 
 VIOLATIONS_SHOWN = 100
+SAY_EVERY_S = 5.0
 WIDTH_IN_PIPES = 250
 
 
@@ -44,15 +46,17 @@ def audit(
 
 
 class _Teller:
-    """Says what is still waited for, each thing once."""
+    """Says what is still waited for, now and then."""
 
-    def __init__(self) -> None:
-        self._said = ""
+    def __init__(self, every_s: float = SAY_EVERY_S) -> None:
+        self._every_s = every_s
+        self._next = 0.0
 
     def __call__(self, line: str) -> None:
-        if line != self._said:
+        now = time.monotonic()
+        if now >= self._next:
             note(f"Waiting: {line}")
-            self._said = line
+            self._next = now + self._every_s
 
 
 def _sources(data: Path, file: Path | None) -> "Sources":

@@ -89,12 +89,13 @@ def test_no_quiet_ends_4_with_the_reason(world: World, sources: Path) -> None:
     ]
 
 
-def test_what_it_waits_for_is_said_once(
-    world: World, sources: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    told = command._Teller()
-    for line in ("a timer is due", "a timer is due", "3 sagas are under way"):
-        told(line)
+def test_what_it_waits_for_is_said_now_and_then(capfd: pytest.CaptureFixture[str]) -> None:
+    seldom, always = command._Teller(every_s=3600), command._Teller(every_s=0)
+    for line in ("a timer is due", "3 sagas are under way"):
+        seldom(line)
+    assert capfd.readouterr().err == "Waiting: a timer is due\n"
+    for line in ("a timer is due", "3 sagas are under way"):
+        always(line)
     assert capfd.readouterr().err == "Waiting: a timer is due\nWaiting: 3 sagas are under way\n"
 
 

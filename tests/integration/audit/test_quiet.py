@@ -140,14 +140,15 @@ def test_it_is_waited_for(world: World) -> None:
     """What was on its way arrives while the audit waits, which says what it waits for."""
     world.completed()
     outbox(world, PAYMENT)
+    outbox(world, ORDER)
     heard = []
 
     def mend(line: str) -> None:
-        heard.append(line)
-        world.run(PAYMENT, "delete from outbox")
+        heard.append(line.replace(" holds 1 batches, the oldest of 0 s ago", ""))
+        world.run(PAYMENT if len(heard) == 1 else ORDER, "delete from outbox")
 
     assert run_on(world.sources, LONG_S, mend).exit_code == 0
-    assert heard == ["payment-gateway's outbox holds 1 batches, the oldest of 0 s ago"]
+    assert heard == ["payment-gateway's outbox, and 1 more reasons", "order-create's outbox"]
 
 
 def test_a_saga_under_way_gets_its_time_to_end(world: World) -> None:
