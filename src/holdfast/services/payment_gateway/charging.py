@@ -105,9 +105,10 @@ class ChargeLoop:
             if fence is None or payment is None or fence.state is not awaited:
                 stale.append(row.key)
                 continue
-            ask = next_ask(payment, row.key.verb, now_ms - row.since_ms, KEY_LIFETIME_MS)
-            calls.append(Call(ask, payment, row.fired + 1, row.since_ms))
-            leased.append(row._replace(due_ms=now_ms + LEASE_MS, fired=row.fired + 1))
+            since_ms = row.since_ms if row.fired else now_ms  # a key has no age before it is first sent
+            ask = next_ask(payment, row.key.verb, now_ms - since_ms, KEY_LIFETIME_MS)
+            calls.append(Call(ask, payment, row.fired + 1, since_ms))
+            leased.append(row._replace(since_ms=since_ms, due_ms=now_ms + LEASE_MS, fired=row.fired + 1))
             if not fence.submitted:
                 submitted.append(fence._replace(submitted=True))
         tx.set_timers(leased)

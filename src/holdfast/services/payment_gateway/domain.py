@@ -15,6 +15,8 @@ RESOLVE_CAP_MS = 30_000
 RETRY_AFTER_MAX_MS = 600_000
 REFUSED_REFUND_WAIT_MS = 3_600_000  # the longest wait of all
 SAME_ERROR_MAX = 3
+REPEATED_UNDER_THE_KEY = ("http_5", "status_")
+"""Answers that a provider may store under the key and repeat for ever: only a look-up shows what came after."""
 
 
 class Payment(NamedTuple):
@@ -45,7 +47,7 @@ class Ask(StrEnum):
 
 
 class Call(NamedTuple):
-    """One call to the provider, made outside any transaction; `since_ms` is when it was first wanted."""
+    """One call to the provider, made outside any transaction; `since_ms` is when its key was first sent."""
 
     ask: Ask
     payment: Payment
@@ -152,9 +154,10 @@ def _unknown(fence: Fence, call: Call, answer: Unknown) -> Resolution:
     payment = call.payment
     looked_up = call.ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND)
     repeats = 0
-    if not looked_up and answer.error.startswith("http_5"):
+    if not looked_up and answer.error.startswith(REPEATED_UNDER_THE_KEY):
         repeats = 1 + (payment.same_error if answer.error == payment.last_error else 0)
     wait_ms = backoff_ms(call.attempt, RESOLVE_BASE_MS, RESOLVE_CAP_MS, call.idempotency_key)
     wait_ms = max(min(answer.retry_after_ms, RETRY_AFTER_MAX_MS), wait_ms)
     asked = payment._replace(last_error=answer.error, same_error=repeats)
-    return Resolution(fence, asked, wait_ms=wait_ms, alarm="payment_unknown" if looked_up else "")
+    alarm = looked_up and not answer.error.startswith("status_")  # a provider still at work is no alarm
+    return Resolution(fence, asked, wait_ms=wait_ms, alarm="payment_unknown" if alarm else "")

@@ -211,6 +211,15 @@ def test_line_17_a_key_too_old_is_only_looked_up(world: PaymentWorld) -> None:
     assert world.charge(DECLINED) == ["PaymentFailed"]
 
 
+def test_line_17_a_key_that_was_never_sent_has_no_age(world: PaymentWorld) -> None:
+    world.command("do")
+    world.now_ms += 2 * KEY_LIFETIME_MS
+    world.charge(Unknown("timeout"))
+    world.now_ms += KEY_LIFETIME_MS - 1
+    assert world.charge(PAID) == ["PaymentProcessed"]
+    assert asks(world) == [Ask.CHARGE, Ask.CHARGE]
+
+
 def test_line_18_a_refused_refund_stays_undoing_alarmed_and_tried_again(world: PaymentWorld) -> None:
     world.command("do")
     world.charge(PAID)
