@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 import psycopg
 
-from holdfast.messaging.database import KEEPALIVE, is_trouble
+from holdfast.messaging.database import KEEPALIVE, is_trouble, statements
 from holdfast.messaging.store import StoreUnavailable
 
 LOCK_KEY = 0x486F6C6466617374  # "Holdfast"
 TRY_EVERY_S = 0.2
 TRIES_MAX = 300
+
+SQL = statements("holdfast.runtime")
 
 
 class MigrationChanged(Exception):
@@ -59,7 +61,7 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
 
 def _lock(connection: psycopg.Connection, pause: Callable[[float], object]) -> None:
     for _ in range(TRIES_MAX):
-        row = connection.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+        row = connection.execute(SQL["try_lock"], {"key": LOCK_KEY}).fetchone()
         if row and row[0]:
             return
         pause(TRY_EVERY_S)
@@ -67,12 +69,9 @@ def _lock(connection: psycopg.Connection, pause: Callable[[float], object]) -> N
 
 
 def _apply(connection: psycopg.Connection, migrations: Sequence[Migration]) -> list[str]:
-    connection.execute("set lock_timeout = '10s'")
-    connection.execute(
-        "create table if not exists migration"
-        " (name text primary key, checksum text not null, applied_at timestamptz not null default now())"
-    )
-    done: dict[str, str] = dict(connection.execute("select name, checksum from migration").fetchall())
+    connection.execute(SQL["set_lock_timeout"])
+    connection.execute(SQL["create_migration"])
+    done: dict[str, str] = dict(connection.execute(SQL["select_migrations"]).fetchall())
     applied = []
     for migration in migrations:
         if migration.name in done:
@@ -82,7 +81,7 @@ def _apply(connection: psycopg.Connection, migrations: Sequence[Migration]) -> l
         with connection.transaction():
             connection.execute(migration.text.encode())
             connection.execute(
-                "insert into migration (name, checksum) values (%s, %s)", (migration.name, migration.checksum)
+                SQL["insert_migration"], {"name": migration.name, "checksum": migration.checksum}
             )
         applied.append(migration.name)
     return applied
