@@ -23,6 +23,7 @@ from holdfast.contracts.topics import all_topics
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.store import StoreUnavailable
+from holdfast.runtime.http_metrics import HttpMetrics
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.ops_api import Health, router
@@ -177,6 +178,7 @@ class _Process:
         service.app.include_router(
             router(Health(self._summary, self._not_alive, self._not_ready), service.registry)
         )
+        service.app.add_middleware(HttpMetrics, registry=service.registry)
         config = uvicorn.Config(
             service.app,
             host=settings.http_host,
