@@ -16,13 +16,13 @@ RETRY_AFTER_MAX_MS = 600_000
 REFUSED_REFUND_WAIT_MS = 3_600_000  # the longest wait of all
 SAME_ERROR_MAX = 3
 REPEATED_UNDER_THE_KEY = ("http_5", "status_")
-"""Answers that a provider may store under the key and repeat for ever: only a look-up shows what came after."""
+"""Answers that a provider may repeat under the key for ever: only a look-up shows what came after."""
 
 
 class Payment(NamedTuple):
     """The facts of one payment; where it stands is in its fence row.
 
-    `same_error` counts how often in a row the provider gave the very same server error for the key.
+    `same_error` counts how often in a row the provider gave the very same answer that it may have stored.
     """
 
     saga_id: str

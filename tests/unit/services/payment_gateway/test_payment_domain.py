@@ -153,11 +153,12 @@ def test_line_17_unknown_is_resolved_by_the_same_call_again() -> None:
         payment = _after(payment, Ask.CHARGE, error)
 
 
-def test_line_17_the_same_server_error_repeated_is_looked_up() -> None:
+@pytest.mark.parametrize("error", ["http_500", "status_processing"])
+def test_line_17_what_the_key_may_repeat_for_ever_is_looked_up(error: str) -> None:
     payment = PAYMENT
     for _ in range(SAME_ERROR_MAX):
         assert next_ask(payment, "do", 0, 1) is Ask.CHARGE
-        payment = _after(payment, Ask.CHARGE, "http_500")
+        payment = _after(payment, Ask.CHARGE, error)
     assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
 
 
