@@ -22,7 +22,7 @@ def make_bus(bootstrap: str, lease_s: float) -> KafkaBus:
         KafkaSettings(
             bootstrap,
             session_timeout_ms=int(lease_s * 1000),
-            delivery_timeout_ms=2_000,
+            delivery_timeout_ms=4_000,
             lookup_timeout_s=5.0,
         )
     )

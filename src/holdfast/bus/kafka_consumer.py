@@ -13,7 +13,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import TopicPartition as KafkaPlace
 
 from holdfast.bus.kafka_backlog import Backlog
-from holdfast.bus.kafka_errors import NOT_OWNER, error_of, text, unavailable
+from holdfast.bus.kafka_errors import NEW_GENERATION, NOT_OWNER, error_of, text, unavailable
 from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, NotOwner, Record, TopicPartition
@@ -22,6 +22,7 @@ WAKE_SLICE_S = 0.05
 """How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
 
 _ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
+_REBALANCE_SLICE_S = 0.005
 _BACKLOG_MAX = 2_000  # as many are looked at to deal them fairly, while they are small
 _BACKLOG_BYTES_MAX = 4_000_000
 _LOG = client_log("consumer")
@@ -53,9 +54,10 @@ class KafkaConsumer:
         self._owned: frozenset[TopicPartition] = frozenset()
         self._floor: Offsets = {}  # where `rewind` goes; no commit goes below it
         self._backlog = Backlog()
-        self._asked: Offsets = {}  # the commit that waits for its answer
+        self._asked: Offsets = {}  # by the commit that waits for its answer
         self._answer: list[KafkaError | None] = []
         self._unanswered = 0
+        self._commit_deadline = 0.0
         self._member: str | None = None
         self._seen_alive = time.monotonic()
         self._woken = threading.Event()
@@ -215,21 +217,19 @@ class KafkaConsumer:
         What is fetched while we wait is kept for the next poll.
         """
         self._asked, self._answer = offsets, []
+        self._commit_deadline = time.monotonic() + self._timeout_s
         try:
-            self._client.commit(
-                offsets=[KafkaPlace(*place, offset) for place, offset in offsets.items()], asynchronous=True
-            )
+            self._send_commit()
         except KafkaException as error:
             raise unavailable(error) from error
-        self._unanswered += 1
-        deadline = time.monotonic() + self._timeout_s
         while not self._answer:
-            if time.monotonic() > deadline:
+            if time.monotonic() > self._commit_deadline:
+                self._asked = {}
                 raise BusUnavailable("no answer to a commit in time")
             if self._backlog.ready() > _BACKLOG_MAX:
                 time.sleep(WAKE_SLICE_S)  # each poll may bring one more
             self._poll(_ANSWER_SLICE_S)
-        refusal = self._answer[0]
+        refusal, self._asked = self._answer[0], {}
         if refusal is None:
             self._floor.update(offsets)
         elif refusal.name() not in NOT_OWNER:
@@ -239,10 +239,26 @@ class KafkaConsumer:
                 self.rewind(place)
         return refusal is None
 
+    def _send_commit(self) -> None:
+        asked = [KafkaPlace(*place, offset) for place, offset in self._asked.items()]
+        self._client.commit(offsets=asked, asynchronous=True)
+        self._unanswered += 1
+
     def _on_commit(self, error: KafkaError | None, partitions: list[KafkaPlace]) -> None:
+        """Take the answer to the commit that waits, or send it again in the group's new generation.
+
+        At once, from within this callback: a callback that revokes may be next, and waits for what is sent.
+        """
         self._unanswered -= 1
-        if {TopicPartition(each.topic, each.partition): each.offset for each in partitions} == self._asked:
-            self._answer.append(error or next((each.error for each in partitions if each.error), None))
+        if {TopicPartition(each.topic, each.partition): each.offset for each in partitions} != self._asked:
+            return
+        refusal = error or next((each.error for each in partitions if each.error), None)
+        again = refusal is not None and refusal.name() in NEW_GENERATION
+        if again and self._client.memberid() == self._member and time.monotonic() < self._commit_deadline:
+            time.sleep(_REBALANCE_SLICE_S)
+            self._send_commit()
+        else:
+            self._answer.append(refusal)
 
     def _on_error(self, error: KafkaError) -> None:
         """Keep for the next poll what keeps records from coming; a single connection's loss mends itself."""
@@ -276,6 +292,8 @@ class KafkaConsumer:
     def _on_lost(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
         places = _places(partitions)
         self._forget(places)
+        if self._asked:
+            self._answer.append(KafkaError(KafkaError._ASSIGNMENT_LOST))  # noqa: SLF001 - librdkafka's name
         if self._heard is not None and places:
             self._heard.lost(places)
 

@@ -18,10 +18,10 @@ NOT_OWNER = frozenset(
         "_MAX_POLL_EXCEEDED",
     }
 )
-"""Answers to a commit after which librdkafka gives the whole assignment up and joins anew.
+"""Answers to a commit of one who is no member any more, or of an old generation for good."""
 
-REBALANCE_IN_PROGRESS is not among them: the member may keep its partitions, and a later commit is taken.
-"""
+NEW_GENERATION = frozenset({"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS"})
+"""Answers to a commit that met a rebalance on its way: who is in the new generation may ask again."""
 
 REFUSED = frozenset(
     {
