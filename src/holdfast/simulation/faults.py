@@ -55,7 +55,7 @@ OF_ACTION: dict[str, tuple[str, ...]] = {
 }
 """Kind of action to the faults that its ports know."""
 
-IN_WORLD = ("crash", "rewind", "clock", "hold", "cancel", "add")
+IN_WORLD = ("crash", "freeze", "rewind", "clock", "hold", "cancel", "add")
 """What happens beside the ports, as actions of their own."""
 
 ALL = tuple(dict.fromkeys(name for names in OF_ACTION.values() for name in names)) + IN_WORLD

@@ -71,6 +71,7 @@ class Process:
 
     def start(self) -> None:
         """Begin with nothing in memory."""
+        self.frozen = False
         self._bus = SimBus(self.name, self._memory_bus, self._network, self._setup.batch_max, self._faults)
         ports = Ports[Any](
             SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
@@ -83,7 +84,10 @@ class Process:
     # -- what it could do now
 
     def stalled(self) -> bool:
-        """Tell whether it stands still, with records in hand."""
+        """Tell whether it stands still, maybe with records in hand that others are working on by now."""
+        return self.frozen or self._holds_records()
+
+    def _holds_records(self) -> bool:
         return bool(self._bus.consumers and self._bus.consumers[0].held)
 
     def ready(self) -> list[str]:
@@ -101,6 +105,7 @@ class Process:
         now = self._clock()
         if (
             not consumers
+            or consumers[0].held
             or consumers[0].behind()
             or self.parts.relay.has_published()
             or any(chore.due_ms <= now for chore in self.parts.manager.chores)
@@ -117,6 +122,12 @@ class Process:
     def crash(self) -> bool:
         self._faults.fired["crash"] += 1
         raise Crash
+
+    def freeze(self) -> bool:
+        """Stop it where it is; the next action that it is given continues it."""
+        self.frozen = True
+        self._faults.fired["freeze"] += 1
+        return True
 
     def write(self) -> bool:
         before = self.parts.manager.counters.zombies

@@ -19,7 +19,8 @@ from holdfast.simulation.world import Action, World
 
 HEAL_ROUNDS_MAX = 3_000
 HEAL_MS_MAX = 2_700_000
-CLOCK_JUMPS_MS = (-86_400_000, -30_000, 30_000, 86_400_000)
+CLOCK_JUMPS_MS = (-39_600_000, -30_000, 0, 30_000, 39_600_000)
+"""Two of them are never further apart than a provider keeps a key: after that, a person is needed."""
 
 
 @dataclass
@@ -89,8 +90,6 @@ def _fair_turns(world: World) -> list[Action]:
     turns += [Action("land", "0") for _ in world.provider.late]
     for name, process in world.processes.items():
         turns += [Action(kind, name) for kind in process.ready()]
-        if process.stalled():
-            turns.append(Action("write", name))
     if world.gateway.due(world.now_ms):
         turns.append(Action("gateway"))
     return turns
@@ -116,7 +115,7 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
             (kind, name)
             for name, process in world.processes.items()
             if not process.stalled() or rng.random() < 0.02
-            for kind in (["write"] if process.stalled() else process.ready())
+            for kind in process.ready()
         ]
         possible += [("arrive", str(rng.randrange(9)))] * bool(world.network.limbo and rng.random() < 0.2)
         possible += [("land", str(rng.randrange(9)))] * bool(world.provider.late and rng.random() < 0.2)
@@ -130,7 +129,7 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
 
 
 def _with_fault(swarm: Swarm, rng: Random, kind: str, who: str) -> Action:
-    if rng.random() >= swarm.fault_rate:
+    if rng.random() >= (swarm.call_rate if kind == "call" else swarm.fault_rate):
         return Action(kind, who)
     known = [name for name in OF_ACTION.get(kind, ()) if name in swarm.faults]
     if not known:
@@ -144,7 +143,7 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
     if not kinds:
         return None
     kind = rng.choice(kinds)
-    if kind == "crash":
+    if kind in ("crash", "freeze"):
         return Action(kind, rng.choice(list(world.processes)))
     if kind == "rewind":
         return Action(kind, rng.choice(list(world.stores)))

@@ -118,6 +118,7 @@ class World:
         try:
             if process is None:
                 return bool(getattr(self, f"_{action.kind}")(action.who))
+            process.frozen = False
             return bool(getattr(process, action.kind)())
         except Crash:
             assert process is not None, "only processes crash"
@@ -198,7 +199,7 @@ class World:
     def _clock(self, change: str) -> bool:
         """Let a database's clock jump."""
         service, _, ms = change.partition("+")
-        self.skew_ms[service] += int(ms)
+        self.skew_ms[service] = int(ms)
         self.faults.fired["clock"] += 1
         return True
 
