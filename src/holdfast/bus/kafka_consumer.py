@@ -13,7 +13,8 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import TopicPartition as KafkaPlace
 
 from holdfast.bus.kafka_backlog import Backlog
-from holdfast.bus.kafka_errors import NEW_GENERATION, NOT_OWNER, error_of, text, unavailable
+from holdfast.bus.kafka_commits import Commits, Offsets
+from holdfast.bus.kafka_errors import NOT_OWNER, error_of, text, unavailable
 from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, NotOwner, Record, TopicPartition
@@ -22,12 +23,9 @@ WAKE_SLICE_S = 0.05
 """How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
 
 _ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
-_REBALANCE_SLICE_S = 0.005
 _BACKLOG_MAX = 2_000  # as many are looked at to deal them fairly, while they are small
 _BACKLOG_BYTES_MAX = 4_000_000
 _LOG = client_log("consumer")
-
-Offsets = dict[TopicPartition, int]
 
 
 class KafkaConsumer:
@@ -54,16 +52,13 @@ class KafkaConsumer:
         self._owned: frozenset[TopicPartition] = frozenset()
         self._floor: Offsets = {}  # where `rewind` goes; no commit goes below it
         self._backlog = Backlog()
-        self._asked: Offsets = {}  # by the commit that waits for its answer
-        self._answer: list[KafkaError | None] = []
-        self._unanswered = 0
-        self._commit_deadline = 0.0
+        self._commits = Commits(settings.lookup_timeout_s, self._is_member)
         self._member: str | None = None
         self._seen_alive = time.monotonic()
         self._woken = threading.Event()
         self._trouble: KafkaError | None = None
         self._closed = False
-        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        callbacks = {"error_cb": self._on_error, "on_commit": self._commits.answered}
         self._client = Consumer({**settings.consumer(group), **callbacks}, logger=_LOG)
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
@@ -141,7 +136,7 @@ class KafkaConsumer:
         if self._closed:
             return
         self._closed = True
-        if self._unanswered == 0:
+        if self._commits.open == 0:
             self._client.close()
         else:  # it would wait without end for the answer to a commit: let the group find out by itself
             self._on_lost(self._client, _named(self._owned))
@@ -199,11 +194,15 @@ class KafkaConsumer:
 
     def _notice_expulsion(self) -> bool:
         """Let go of everything when our membership is over, before the callback says so in a later poll."""
-        expelled = bool(self._client.memberid() != self._member)
-        if expelled:
-            self._backlog.forget(self._owned)
-            self._owned = frozenset()
-        return expelled
+        if self._is_member():
+            return False
+        self._backlog.forget(self._owned)
+        self._owned = frozenset()
+        return True
+
+    def _is_member(self) -> bool:
+        """Whether we are who we were when the partitions were assigned to us."""
+        return self._client.memberid() == self._member
 
     def _floor_of(self, place: TopicPartition) -> int:
         if place not in self._floor:
@@ -211,25 +210,8 @@ class KafkaConsumer:
         return self._floor[place]
 
     def _commit(self, offsets: Offsets) -> bool:
-        """Commit and wait for the answer; False when it is that these are not ours, or not any more.
-
-        librdkafka's own synchronous commit may never end while a broker is away, and holds the client.
-        What is fetched while we wait is kept for the next poll.
-        """
-        self._asked, self._answer = offsets, []
-        self._commit_deadline = time.monotonic() + self._timeout_s
-        try:
-            self._send_commit()
-        except KafkaException as error:
-            raise unavailable(error) from error
-        while not self._answer:
-            if time.monotonic() > self._commit_deadline:
-                self._asked = {}
-                raise BusUnavailable("no answer to a commit in time")
-            if self._backlog.ready() > _BACKLOG_MAX:
-                time.sleep(WAKE_SLICE_S)  # each poll may bring one more
-            self._poll(_ANSWER_SLICE_S)
-        refusal, self._asked = self._answer[0], {}
+        """Commit; False when these are not ours, or not any more."""
+        refusal = self._commits.ask(self._client, offsets, self._serve)
         if refusal is None:
             self._floor.update(offsets)
         elif refusal.name() not in NOT_OWNER:
@@ -239,26 +221,11 @@ class KafkaConsumer:
                 self.rewind(place)
         return refusal is None
 
-    def _send_commit(self) -> None:
-        asked = [KafkaPlace(*place, offset) for place, offset in self._asked.items()]
-        self._client.commit(offsets=asked, asynchronous=True)
-        self._unanswered += 1
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[KafkaPlace]) -> None:
-        """Take the answer to the commit that waits, or send it again in the group's new generation.
-
-        At once, from within this callback: a callback that revokes may be next, and waits for what is sent.
-        """
-        self._unanswered -= 1
-        if {TopicPartition(each.topic, each.partition): each.offset for each in partitions} != self._asked:
-            return
-        refusal = error or next((each.error for each in partitions if each.error), None)
-        again = refusal is not None and refusal.name() in NEW_GENERATION
-        if again and self._client.memberid() == self._member and time.monotonic() < self._commit_deadline:
-            time.sleep(_REBALANCE_SLICE_S)
-            self._send_commit()
-        else:
-            self._answer.append(refusal)
+    def _serve(self) -> None:
+        """Let librdkafka call back for a moment; what it fetched meanwhile is kept for the next poll."""
+        if self._backlog.ready() > _BACKLOG_MAX:
+            time.sleep(WAKE_SLICE_S)  # each poll may bring one more
+        self._poll(_ANSWER_SLICE_S)
 
     def _on_error(self, error: KafkaError) -> None:
         """Keep for the next poll what keeps records from coming; a single connection's loss mends itself."""
@@ -292,8 +259,7 @@ class KafkaConsumer:
     def _on_lost(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
         places = _places(partitions)
         self._forget(places)
-        if self._asked:
-            self._answer.append(KafkaError(KafkaError._ASSIGNMENT_LOST))  # noqa: SLF001 - librdkafka's name
+        self._commits.lost()
         if self._heard is not None and places:
             self._heard.lost(places)
 
