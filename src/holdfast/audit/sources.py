@@ -97,5 +97,5 @@ def of_file(path: Path) -> Sources:
 def _path(kind: type, text: object) -> Path:
     """Decode the one type that JSON does not know."""
     if kind is not Path or not isinstance(text, str):
-        raise NotImplementedError
+        raise TypeError(f"{text!r} is no path")
     return Path(text)

@@ -3,6 +3,7 @@
 A rule names its trouble and whom it strikes; the counting belongs to `behaviour`, the playing to `call`.
 """
 
+from abc import ABC, abstractmethod
 from hashlib import blake2b
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
@@ -68,11 +69,12 @@ class Rule(BaseModel):
         return int.from_bytes(digest) / 2**56
 
 
-class RequestRule(Rule):
+class RequestRule(Rule, ABC):
     """A trouble of requests."""
 
+    @abstractmethod
     def script(self, subject: str) -> Script:
-        raise NotImplementedError
+        """Return how the request about `subject` goes."""
 
 
 class Latency(RequestRule):

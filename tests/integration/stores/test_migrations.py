@@ -34,7 +34,7 @@ def test_a_file_that_was_changed_after_it_was_applied_is_refused(database: str) 
     migrate(database, PACKAGES, never)
     with psycopg.connect(database) as connection:
         connection.execute("update migration set checksum = 'other' where name like '%0001_stock%'")
-    with pytest.raises(MigrationChanged, match="0001_stock.sql was changed after it was applied"):
+    with pytest.raises(MigrationChanged, match=r"0001_stock\.sql was changed after it was applied"):
         migrate(database, PACKAGES, never)
 
 
