@@ -68,8 +68,8 @@ def run(service: Service) -> int:
     """Run until a signal or a dead loop; return the exit status."""
     settings = service.settings
     configure_logs(service.name, settings.instance, __version__, settings.log_level)
-    # A batch makes thousands of objects that live for one transaction: the collector's defaults would walk them
-    # again and again for nothing.
+    # A batch makes thousands of objects that live for one transaction: by default the collector would walk
+    # them again and again for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     return _Process(service).run()
