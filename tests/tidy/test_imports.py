@@ -128,6 +128,14 @@ def test_the_payment_provider_is_a_stranger() -> None:
     assert found <= {"holdfast.__version__"}
 
 
+@pytest.mark.parametrize("room", ["saga", "contracts"])
+def test_the_engine_and_the_contracts_import_nothing_of_ours(room: str) -> None:
+    found = {
+        name for path in python_files(SRC / room) for name in imports(path) if name.startswith("holdfast")
+    }
+    assert {name for name in found if not f"{name}.".startswith(f"holdfast.{room}.")} == set()
+
+
 def test_the_layers_hold() -> None:
     lint = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run(
