@@ -9,7 +9,7 @@ from holdfast.simulation.faults import ALL
 from holdfast.simulation.markers import MARKERS
 from holdfast.simulation.run import quiet_logs, replay, run_seed
 
-SEEDS = 700
+SEEDS = 500
 SEEDS_TWICE = 40
 
 FINGERPRINTS = f"""

@@ -40,6 +40,8 @@ def legal_edges(definition: Saga) -> frozenset[tuple[str, str]]:
 
 
 LEGAL = legal_edges(CHECKOUT)
+STANDING = frozenset(("RUNNING", "DONE", "UNDOING", "CONFIRMED"))
+"""States of a fence in which a step is done, or may yet be."""
 
 
 class Watch:
@@ -59,6 +61,7 @@ class Watch:
             self._entries = len(world.provider.ledger)
             found += charged_twice(world)
         found += oversold(world)
+        found += left_standing(world)
         if len(world.table(ORCHESTRATOR, "saga_event")) != self._events:
             found += self._history()
         return found
@@ -98,6 +101,29 @@ def oversold(world: World) -> Iterator[Violation]:
     for row in world.table(INVENTORY, "stock").values():
         if row.on_hand < 0 or row.reserved < 0 or row.sold > row.initial:
             yield Violation("I07", f"{row}")
+
+
+def left_standing(world: World) -> Iterator[Violation]:
+    """I12 and I02, at every moment: a saga that is FAILED holds nothing and was paid nothing, for good."""
+    failed = {saga_id for saga_id, saga in sagas(world).items() if saga.state == "FAILED"}
+    if not failed:
+        return
+    for service in PARTICIPANTS:
+        for (saga_id, step), fence in world.table(service, "fence").items():
+            if saga_id in failed and fence.state in STANDING:
+                yield Violation("I12", f"{saga_id} is FAILED, {step} is {fence.state}")
+    net = _net(world)
+    for saga_id in failed:
+        if net[saga_id]:
+            yield Violation("I02", f"{saga_id} is FAILED, the provider holds {net[saga_id]}")
+
+
+def _net(world: World) -> Counter[str]:
+    net: Counter[str] = Counter()
+    for entry in world.provider.ledger:
+        if entry.ok:
+            net[entry.saga_id] += entry.amount_minor if entry.kind == "charge" else -entry.amount_minor
+    return net
 
 
 def settled(world: World) -> list[Violation]:
@@ -160,10 +186,7 @@ def parked(world: World) -> Iterator[Violation]:
 
 def money(world: World) -> Iterator[Violation]:
     """I01, I02 and I05: what the provider holds is what the completed sagas are worth, each and in all."""
-    net: Counter[str] = Counter()
-    for entry in world.provider.ledger:
-        if entry.ok:
-            net[entry.saga_id] += entry.amount_minor if entry.kind == "charge" else -entry.amount_minor
+    net = _net(world)
     worth = 0
     for saga_id, saga in sagas(world).items():
         due = world.gateway.accepted[saga_id].total_minor if saga.state == "COMPLETED" else 0
@@ -255,7 +278,7 @@ def fences(world: World) -> Iterator[Violation]:
         }
         if saga.state == "FAILED":
             for step, state in states.items():
-                if state in ("RUNNING", "DONE", "UNDOING", "CONFIRMED"):
+                if state in STANDING:
                     yield Violation("I12", f"{saga_id} is FAILED, {step} is {state}")
         elif states != {
             "inventory": "CONFIRMED",

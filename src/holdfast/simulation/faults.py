@@ -30,6 +30,7 @@ IN_PUBLISHER = (
     "delay",  # acknowledged, and there much later
     "repeat",  # there now, and once more later
 )
+FATES = ("lose", "delay", "repeat")
 IN_PROVIDER = (
     "timeout_before",  # no effect, no answer
     "late",  # no answer, and the effect comes after all, some time

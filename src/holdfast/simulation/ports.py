@@ -18,9 +18,7 @@ from holdfast.bus.port import (
 )
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.store import StoreUnavailable
-from holdfast.simulation.faults import Crash, Switch
-
-FATES = ("lose", "delay", "repeat")
+from holdfast.simulation.faults import FATES, Crash, Switch
 
 
 class SimStore:

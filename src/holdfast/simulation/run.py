@@ -3,7 +3,7 @@
 A run is replayed from its seed alone, or from its setup and any part of its schedule.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,7 +13,7 @@ from random import Random
 import structlog
 
 from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
-from holdfast.simulation.faults import COUNTED, IN_WORLD, OF_ACTION
+from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
 from holdfast.simulation.setup import TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
 from holdfast.simulation.world import Action, World
 
@@ -40,11 +40,11 @@ class Outcome:
         return seen.hexdigest()
 
 
-def run_seed(seed: int) -> Outcome:
-    """Run the world of one seed to its end, or to its first violation."""
+def run_seed(seed: int, *, to_the_end: bool = False) -> Outcome:
+    """Run the world of one seed to its first violation, or to its end whatever is found."""
     rng = Random(seed)  # noqa: S311 - chance that repeats is the point
     world = World(draw_setup(rng))
-    return _run(world, _drawn(world, draw_swarm(rng), rng))
+    return _run(world, _drawn(world, draw_swarm(rng), rng), to_the_end=to_the_end)
 
 
 def replay(setup: Setup, schedule: Sequence[Action]) -> Outcome:
@@ -52,21 +52,26 @@ def replay(setup: Setup, schedule: Sequence[Action]) -> Outcome:
     return _run(World(setup), iter(schedule))
 
 
-def _run(world: World, actions: Iterator[Action]) -> Outcome:
+def _run(world: World, actions: Iterator[Action], *, to_the_end: bool = False) -> Outcome:
     outcome = Outcome(world.setup, [], world)
     watch = Watch(world)
+
+    def broken() -> bool:
+        outcome.violations += [new for new in watch.look() if new not in outcome.violations]
+        return bool(outcome.violations) and not to_the_end
+
     for action in actions:
         outcome.schedule.append(action)
         world.act(action)
-        outcome.violations = watch.look()
-        if outcome.violations:
+        if broken():
             return outcome
-    outcome.violations = _heal(world, watch)
+    if _heal(world, broken):
+        outcome.violations += settled(world)
     return outcome
 
 
-def _heal(world: World, watch: Watch) -> list[Violation]:
-    """No more faults, everybody has a turn: all must come to an end, and the books must balance."""
+def _heal(world: World, broken: Callable[[], bool]) -> bool:
+    """No more faults, everybody has a turn, until nobody waits for anything; False where the run is over."""
     heal_until_ms = world.now_ms + HEAL_MS_MAX
     for service in world.skew_ms:
         world.skew_ms[service] = 0
@@ -74,15 +79,14 @@ def _heal(world: World, watch: Watch) -> list[Violation]:
         moved = False
         for action in _fair_turns(world):
             moved |= world.act(action)
-            found = watch.look()
-            if found:
-                return found
+            if broken():
+                return False
         if moved:
             continue
         if is_quiet(world) or world.now_ms > heal_until_ms:
             break
         world.act(Action("tick", str(world.next_moment_ms() - world.now_ms)))
-    return settled(world)
+    return True
 
 
 def _fair_turns(world: World) -> list[Action]:
@@ -111,27 +115,40 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
         if chance < swarm.world_rate + swarm.tick_rate:
             yield Action("tick", str(rng.choice(TICKS_MS)))
             continue
-        possible = [
-            (kind, name)
-            for name, process in world.processes.items()
-            if not process.stalled() or rng.random() < 0.02
-            for kind in process.ready()
-        ]
-        possible += [("arrive", str(rng.randrange(9)))] * bool(world.network.limbo and rng.random() < 0.2)
-        possible += [("land", str(rng.randrange(9)))] * bool(world.provider.late and rng.random() < 0.2)
-        possible += [("gateway", "")] * world.gateway.due(world.now_ms)
-        if not possible:
+        possible = _something(world, rng)
+        if possible is None:
             yield Action("tick", str(world.next_moment_ms() - world.now_ms))
-            continue
-        yield _with_fault(swarm, rng, *rng.choice(possible))
+        else:
+            yield _with_fault(swarm, rng, *possible)
     for number in range(len(wishes)):
         yield Action("start", str(number))
 
 
+def _something(world: World, rng: Random) -> tuple[str, str] | None:
+    """Draw who is next of all that have something to do, and what it does."""
+    names = [*world.processes, "gateway", "arrive", "land"]
+    rng.shuffle(names)
+    for name in names:
+        process = world.processes.get(name)
+        if process is not None:
+            kinds = process.ready() if not process.stalled() or rng.random() < 0.02 else []
+            if kinds:
+                return rng.choice(kinds), name
+        elif name == "gateway":
+            if world.gateway.due(world.now_ms):
+                return name, ""
+        elif rng.random() < 0.2 and (world.network.limbo if name == "arrive" else world.provider.late):
+            return name, str(rng.randrange(9))
+    return None
+
+
 def _with_fault(swarm: Swarm, rng: Random, kind: str, who: str) -> Action:
+    of_kind = OF_ACTION.get(kind, ())
     if rng.random() >= (swarm.call_rate if kind == "call" else swarm.fault_rate):
-        return Action(kind, who)
-    known = [name for name in OF_ACTION.get(kind, ()) if name in swarm.faults]
+        if "lose" not in of_kind or rng.random() >= swarm.fate_rate:
+            return Action(kind, who)
+        of_kind = FATES
+    known = [name for name in of_kind if name in swarm.faults]
     if not known:
         return Action(kind, who)
     name = rng.choice(known)

@@ -63,6 +63,7 @@ class Swarm(NamedTuple):
 
     faults: tuple[str, ...]
     fault_rate: float
+    fate_rate: float
     call_rate: float
     world_rate: float
     tick_rate: float
@@ -88,6 +89,7 @@ def draw_swarm(rng: Random) -> Swarm:
     return Swarm(
         faults=tuple(name for name in ALL if rng.random() < kept),
         fault_rate=rng.choice((0.0, 0.03, 0.1, 0.25)),
+        fate_rate=rng.choice((0.0, 0.1, 0.3)),
         call_rate=rng.choice((0.0, 0.2, 0.5)),
         world_rate=rng.choice((0.0, 0.02, 0.06)),
         tick_rate=rng.choice((0.01, 0.05, 0.2)),

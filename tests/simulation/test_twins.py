@@ -1,0 +1,21 @@
+"""Each buggy twin is caught within the budget, by the invariant named for it and not by an exception."""
+
+import pytest
+from tests.simulation.twins import TWINS, Twin
+
+from holdfast.simulation.run import quiet_logs, run_seed
+
+SEEDS_MAX = 1_500
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
+def test_a_broken_rule_is_noticed(twin: Twin) -> None:
+    with quiet_logs(), twin.broken():
+        for seed in range(SEEDS_MAX):
+            if twin.caught_by in {v.invariant for v in run_seed(seed, to_the_end=True).violations}:
+                return
+    pytest.fail(f"{twin.name} survived {SEEDS_MAX} worlds")
+
+
+def test_there_are_enough_of_them_and_all_differ() -> None:
+    assert len({twin.name for twin in TWINS}) == len(TWINS) >= 20
