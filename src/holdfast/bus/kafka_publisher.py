@@ -49,7 +49,6 @@ class KafkaPublisher:
         self._settings = settings
         self._end_offset = end_offset
         self._producer: Producer | None = None
-        self._broken = False
 
     def publish(self, batch: Sequence[Message]) -> None:
         """See the port. Bounded by the delivery timeout. A batch refused for a size leaves no trace."""
@@ -60,12 +59,11 @@ class KafkaPublisher:
         deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
         deliveries = _Deliveries()
         for message in batch:
-            if deliveries.failed is not None or not _produce(producer, message, deliveries, deadline):
-                break
-        unanswered = producer.flush(max(0.0, deadline - time.monotonic()))
-        undelivered = len(batch) - deliveries.acknowledged
+            _produce(producer, message, deliveries, deadline)  # nothing, once one has failed
+        unanswered = _flush(producer, deliveries, deadline)
         if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
-            self._broken = True
+            self._producer = None  # what it still holds is never sent
+        undelivered = len(batch) - deliveries.acknowledged
         if undelivered:
             raise _failure(undelivered, deliveries.failed)
 
@@ -75,46 +73,43 @@ class KafkaPublisher:
 
     def close(self) -> None:
         """See the port."""
-        self._broken = True
-        self._discard()
+        self._producer = None  # `publish` left nothing under way
 
     def _connected(self) -> Producer:
-        self._discard()
         if self._producer is None:
             self._producer = Producer({**self._settings.producer(), "error_cb": self._on_error}, logger=_LOG)
         return self._producer
 
     def _on_error(self, error: KafkaError) -> None:
         _LOG.warning("%s", text(error))
-        if error.fatal():
-            self._broken = True
-
-    def _discard(self) -> None:
-        """Let a producer go that is of no more use; what it still holds is never sent."""
-        if self._broken and self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(_GRACE_S)
-            self._producer = None
-        self._broken = False
 
 
-def _produce(producer: Producer, message: Message, deliveries: _Deliveries, deadline: float) -> bool:
-    """Hand one message over, waiting while the local queue is full; False when that took too long."""
+def _produce(producer: Producer, message: Message, deliveries: _Deliveries, deadline: float) -> None:
+    """Hand one message over, waiting while the local queue is full."""
     headers: list[tuple[str, bytes | str | None]] = list(message.headers)
-    while True:
+    while deliveries.failed is None:
         try:
             producer.produce(
                 message.topic, message.value, message.key, headers=headers, on_delivery=deliveries.report
             )
         except BufferError:
-            if time.monotonic() >= deadline:
-                return False
-            producer.poll(_FULL_QUEUE_WAIT_S)
+            if time.monotonic() < deadline:
+                _flush(producer, deliveries, time.monotonic() + _FULL_QUEUE_WAIT_S)
+            else:
+                deliveries.fail(KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 - librdkafka's name
         except KafkaException as error:
             deliveries.fail(error_of(error))
-            return False
         else:
-            return True
+            return
+
+
+def _flush(producer: Producer, deliveries: _Deliveries, deadline: float) -> int:
+    """Wait for the reports of what was handed over; return how many are still out when the time is up."""
+    try:
+        return producer.flush(max(0.0, deadline - time.monotonic()))
+    except KafkaException as error:  # a fatal one: there are no more reports
+        deliveries.fail(error_of(error))
+        return len(producer)
 
 
 def _failure(undelivered: int, error: KafkaError | None) -> Exception:
