@@ -1,6 +1,6 @@
 """Checkouts a second from HTTP to COMPLETED, and their latency at a fixed rate, all on this machine.
 
-    python -m benchmarks [--checkouts 6000] [--lines 3] [--concurrency 96] [--rate 100] [--seconds 20]
+    python -m benchmarks [--checkouts 8000] [--lines 3] [--concurrency 320] [--rate 100] [--seconds 20]
 
 Embedded PostgreSQL with fsync and synchronous_commit on, PostgreSQL as the bus, the provider simulator with
 its durable ledger, and the load generator: all on the same cores. Carts are filled before the clock starts.
@@ -156,9 +156,9 @@ async def measure(target: Target, arguments: argparse.Namespace, meter: CpuMeter
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--checkouts", type=int, default=6_000)
+    parser.add_argument("--checkouts", type=int, default=8_000)
     parser.add_argument("--lines", type=int, default=3, help="lines per cart")
-    parser.add_argument("--concurrency", type=int, default=96)
+    parser.add_argument("--concurrency", type=int, default=320)
     parser.add_argument("--rate", type=float, default=100.0, help="a second, for the latency")
     parser.add_argument("--seconds", type=float, default=20.0)
     arguments = parser.parse_args()
