@@ -1,21 +1,12 @@
-"""A Kafka of a test's own, that it may freeze and kill, and topics on the shared one."""
+"""The shared Kafka and topics on it; tests that break a broker have their own."""
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.kafka import LIBS
 
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
-from holdfast.local.kafka import LocalKafka
-
-
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
-    with LocalKafka(tmp_path / "kafka", libs=LIBS) as kafka:
-        yield kafka
 
 
 @pytest.fixture
