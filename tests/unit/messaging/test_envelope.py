@@ -98,6 +98,13 @@ BAD_KEYS = {
 }
 
 
+@pytest.mark.parametrize("attempt", [1, 7, 999_999_999])
+def test_an_attempt_is_a_count(attempt: int) -> None:
+    opened = open_record(reserve(ce_attempt=str(attempt).encode()), INVENTORY)
+    assert isinstance(opened, Envelope)
+    assert opened.attempt == attempt
+
+
 @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=list(BAD_KEYS))
 def test_a_key_that_is_no_saga_id_is_bad(key: bytes | None) -> None:
     opened = open_record(reserve()._replace(key=key), INVENTORY)

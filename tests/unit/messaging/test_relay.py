@@ -151,6 +151,15 @@ def test_stop_ends_the_wait_of_a_step(world: World) -> None:
     assert ended == [False]
 
 
+def test_after_the_stop_a_step_does_not_wait(world: World) -> None:
+    world.relay.stop()
+    ended: list[bool] = []
+    asking = Thread(target=lambda: ended.append(world.relay.step(60)), daemon=True)
+    asking.start()
+    asking.join(10)
+    assert ended == [False]
+
+
 def test_a_submitted_row_ends_the_wait_of_a_step(world: World) -> None:
     ended: list[bool] = []
     waiting = Thread(target=lambda: ended.append(world.relay.step(60)))

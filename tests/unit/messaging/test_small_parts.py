@@ -96,6 +96,34 @@ def test_a_pass_begins_at_the_oldest_row_that_is_still_held() -> None:
         assert world.asked() == [young]
 
 
+def test_a_row_held_for_very_long_is_asked_about_in_every_pass() -> None:
+    world = AskingWorld()
+    old = world.hold(30 * asking.LATE_MS)
+    for _ in range(3):
+        assert world.asked() == [old]
+        world.clock.now_ms += ASK_EVERY_MS
+
+
+def test_a_step_that_was_done_late_is_asked_about_too() -> None:
+    """Its key is older than any row that the last pass found held."""
+    world = AskingWorld()
+    assert world.asked() == []
+    world.clock.now_ms += ASK_EVERY_MS
+    late = world.hold(ASK_EVERY_MS + asking.LATE_MS - 1)
+    assert world.asked() == [late]
+
+
+def test_every_so_often_a_pass_reads_all() -> None:
+    world = AskingWorld()
+    assert world.asked() == []
+    very_late = world.hold(5 * asking.LATE_MS)
+    found = []
+    for _ in range(asking.PASSES_TO_A_FULL_ONE):
+        world.clock.now_ms += ASK_EVERY_MS
+        found.append(world.asked())
+    assert found == [[]] * (asking.PASSES_TO_A_FULL_ONE - 1) + [[very_late]]
+
+
 def test_only_the_owner_of_the_partition_asks() -> None:
     world = AskingWorld()
     other = world.bus.consumer("inventory-write", [INVENTORY_COMMANDS])
