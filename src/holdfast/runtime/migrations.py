@@ -52,7 +52,10 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
     try:
         with psycopg.connect(dsn, autocommit=True, **KEEPALIVE) as connection:
             _lock(connection, pause)
-            return _apply(connection, migrations)
+            applied = _apply(connection, migrations)
+            # A session's end frees the lock as well, but only some time after the client has gone on.
+            connection.execute(SQL["unlock"], {"key": LOCK_KEY})
+            return applied
     except psycopg.Error as error:
         if is_trouble(error):
             raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
