@@ -54,7 +54,7 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
             _lock(connection, pause)
             applied = _apply(connection, migrations)
             # A session's end frees the lock as well, but only some time after the client has gone on.
-            connection.execute(SQL["unlock"], {"key": LOCK_KEY})
+            connection.execute(SQL["release_lock"], {"key": LOCK_KEY})
             return applied
     except psycopg.Error as error:
         if is_trouble(error):
