@@ -132,6 +132,17 @@ def test_rows_whose_deletion_failed_are_given_back(world: World) -> None:
     assert world.relay.take_published() == [1]
 
 
+def test_rows_under_way_are_neither_idle_nor_queued_again(world: World) -> None:
+    def look() -> None:
+        world.relay.submit_rows([row(1, 1), row(2, 2), row(3, 3)])
+        assert (world.relay.waiting(), world.relay.is_idle()) == (3, False)
+
+    world.publisher.during = look
+    world.relay.submit_rows([row(1, 1), row(2, 2)])
+    assert world.relay.step(0)
+    assert (world.relay.waiting(), world.relay.is_idle()) == (1, False)
+
+
 def test_one_step_publishes_no_more_than_its_limit_and_one_batch(world: World) -> None:
     many = [command(n % 7) for n in range(PUBLISH_MESSAGES_MAX - 1)]
     world.relay.submit_rows([(1, many), row(2, 1, 2), row(3, 3)])

@@ -204,7 +204,9 @@ def test_a_closed_publisher_is_opened_anew() -> None:
     producer.publish([command(1)])
     producer.close()
     producer.publish([command(2)])
-    assert world.publisher.batches == [[command(1)], [], [command(2)]]
+    producer.publish([command(3)])
+    assert world.publisher.batches == [[command(1)], [], [command(2)], [command(3)]]
+    assert world.publisher.opened == 2
     assert not producer.is_open()
 
 

@@ -1,6 +1,6 @@
 """A small world for the kernel: one service with a scripted handler, on memory, with a virtual clock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,9 +70,12 @@ class ScriptedPublisher:
     errors: list[Exception] = field(default_factory=list)
     refused_topics: set[str] = field(default_factory=set)
     batches: list[list[Message]] = field(default_factory=list)
+    opened: int = 0
+    during: Callable[[], None] = lambda: None
 
     def publish(self, batch: Sequence[Message]) -> None:
         self.batches.append(list(batch))
+        self.during()
         if any(message.topic in self.refused_topics for message in batch):
             raise MessageRefused("as scripted")
         if self.errors:
@@ -135,6 +138,7 @@ class _Publishing(MemoryBus):
         self._scripted = publisher
 
     def publisher(self) -> ScriptedPublisher:  # type: ignore[override]
+        self._scripted.opened += 1
         return self._scripted
 
 
