@@ -21,6 +21,8 @@ from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicP
 REPLICAS = 3
 REPLICAS_IN_SYNC_MIN = 2
 
+_ATTEMPT_S = 2.0
+
 
 class KafkaBus:
     """One Kafka cluster. Safe to use from several threads; publishers and consumers are not."""
@@ -105,14 +107,19 @@ class KafkaBus:
                     raise unavailable(error) from error
 
     def _end_offset(self, place: TopicPartition) -> int:
+        deadline = time.monotonic() + self._settings.lookup_timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            offset = self._ask_end(place, min(_ATTEMPT_S, left))
+            if offset is not None:
+                return offset
+            self._describe(place.topic)  # the leader may be gone: librdkafka does not look for the new one
+        raise BusUnavailable(f"no answer in time to where {place} ends")
+
+    def _ask_end(self, place: TopicPartition, timeout_s: float) -> int | None:
         asked = {KafkaPlace(*place): OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # its only way
-        (future,) = (
-            self._admin().list_offsets(asked, request_timeout=self._settings.lookup_timeout_s).values()
-        )
+        (future,) = self._admin().list_offsets(asked, request_timeout=timeout_s).values()
         try:
             offset = int(future.result().offset)
         except KafkaException as error:
             raise unavailable(error) from error
-        if offset < 0:  # what it answers instead of an error when the time is up
-            raise BusUnavailable(f"no answer in time to where {place} ends")
-        return offset
+        return offset if offset >= 0 else None  # -1001 is its way of saying that the time is up

@@ -73,7 +73,6 @@ class KafkaSettings:
             "isolation.level": "read_committed",
             "check.crcs": True,
             "fetch.wait.max.ms": 100,
-            "socket.timeout.ms": 10_000,  # a frozen broker is given up sooner than after a minute
             "queued.max.messages.kbytes": 16_384,
             "fetch.queue.backoff.ms": 20,  # a full queue is asked again soon; the default of 1 s starves us
         }
@@ -84,6 +83,7 @@ class KafkaSettings:
             "bootstrap.servers": self.bootstrap,
             "client.id": "holdfast",
             "socket.keepalive.enable": True,
+            "socket.timeout.ms": 10_000,  # a frozen broker is given up sooner than after a minute
             "reconnect.backoff.max.ms": 1_000,  # back soon after a broker is; the default is 10 s
         }
 

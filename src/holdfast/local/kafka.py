@@ -5,6 +5,7 @@ For trying things, tests and faults: no TLS, no accounts. Nothing that productio
 
 import argparse
 import base64
+import fcntl
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 
 from holdfast.local import processes
 from holdfast.local.kafka_broker import Broker, properties_of
@@ -48,6 +49,7 @@ class LocalKafka:
         self._libs = libs
         self._heap_mb = heap_mb
         self._settings = dict(settings or {})
+        self._held: TextIO | None = None
         ports = processes.free_ports(2 * brokers)
         ports[0] = port or ports[0]
         self._brokers = [
@@ -71,6 +73,7 @@ class LocalKafka:
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Return when all brokers serve; raises KafkaFailed, with Kafka's own words."""
+        self._hold()
         self._libs = jars(self._libs)
         deadline = time.monotonic() + timeout_s
         cluster_id = self._cluster_id()
@@ -91,6 +94,8 @@ class LocalKafka:
         for process in alive:
             process.send_signal(signal.SIGCONT)
         processes.end(alive, signal.SIGTERM, grace_s, signal.SIGKILL)
+        if self._held is not None:
+            self._held.close()
 
     def kill(self, broker: int = 1) -> None:
         """End one as a crash would."""
@@ -123,10 +128,18 @@ class LocalKafka:
     def _broker(self, number: int) -> Broker:
         return self._brokers[number - 1]
 
+    def _hold(self) -> None:
+        """Keep others off the data folder until `stop`, or the end of this process and so of the brokers."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._held = (self.data_dir / "lock").open("w")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise KafkaFailed(f"a Kafka is running on {self.data_dir} already") from error
+
     def _cluster_id(self) -> str:
         kept = self.data_dir / "cluster.id"
         if not kept.exists():
-            self.data_dir.mkdir(parents=True, exist_ok=True)
             kept.write_text(_new_cluster_id())
         return kept.read_text()
 

@@ -30,6 +30,7 @@ class Broker:
         self.controller_port = controller_port
         self._properties = folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def address(self) -> str:
@@ -59,13 +60,14 @@ class Broker:
         tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties))
         formatted = processes.run(_command(libs, "-XX:TieredStopAtLevel=1", *tool), env=_ENVIRONMENT)
         if formatted.returncode != 0:
-            raise KafkaFailed(f"Kafka could not make {data}: {_last_line(formatted.stderr)}")
+            raise KafkaFailed(f"Kafka could not make {data}: {_its_word(formatted.stderr)}")
 
     def launch(self, libs: Path, heap_mb: int) -> None:
         """Start the process and return at once."""
         for port in (self.port, self.controller_port):
             if not processes.is_free(port):
                 raise KafkaFailed(f"port {port} is taken")
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         self._process = processes.start(
             _command(libs, f"-Xmx{heap_mb}m", "kafka.Kafka", str(self._properties)),
             death_signal=signal.SIGKILL,  # a frozen process would not hear a gentler one
@@ -84,7 +86,12 @@ class Broker:
                 continue
             time.sleep(0.05)
         how = "does not answer" if self.running else "ended"
-        raise KafkaFailed(f"broker {self.number} {how}: {_last_line(self.log.read_text())} (see {self.log})")
+        raise KafkaFailed(f"broker {self.number} {how}: {_its_word(self._said())} (see {self.log})")
+
+    def _said(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
 
 
 def properties_of(broker: Broker, brokers: Sequence[Broker]) -> dict[str, str]:
@@ -118,5 +125,7 @@ def _command(libs: Path, *rest: str) -> list[str]:
     return [str(java()), *_JVM, "-cp", f"{libs}/*", *rest]
 
 
-def _last_line(text: str) -> str:
-    return ([line for line in text.splitlines() if line.strip()] or ["it said nothing"])[-1]
+def _its_word(text: str) -> str:
+    """Return the line that says most: the last that names an exception, else the last of all."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\t")]
+    return ([line for line in lines if "Exception" in line] or lines or ["it said nothing"])[-1]
