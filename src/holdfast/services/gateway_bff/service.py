@@ -36,7 +36,9 @@ def build(
     ports: Ports[GatewayTransaction], random_80_bits: Callable[[], int], resend_after_ms: int = FIRST_AFTER_MS
 ) -> GatewayParts:
     """Put the service together; `random_80_bits` feeds the saga ids."""
-    breaker = Breaker("kafka-publish", (BusUnavailable, PublishFailed))
+    breaker = Breaker(
+        "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
+    )
     resending = Resending(ports.partitions, resend_after_ms)
     parts = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resending.chore()])
     acceptor = Acceptor(parts.unit_of_work, parts.relay, random_80_bits)
