@@ -5,7 +5,7 @@ from tests.simulation.twins import TWINS, Twin
 
 from holdfast.simulation.run import quiet_logs, run_seed
 
-SEEDS_MAX = 1_500
+SEEDS_MAX = 3_000
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)

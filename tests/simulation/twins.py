@@ -23,6 +23,7 @@ from holdfast.saga.machine import Turn
 from holdfast.saga.state import Decision, SagaState, Timer
 from holdfast.saga.state import Verb as SagaVerb
 from holdfast.services.cart_crud.domain import Carts
+from holdfast.services.gateway_bff.resending import Resending
 from holdfast.services.inventory_write.domain import Shelves
 from holdfast.services.inventory_write.handlers import InventoryParticipant
 from holdfast.services.order_create.domain import OrderBook
@@ -31,7 +32,6 @@ from holdfast.services.payment_gateway import charging
 from holdfast.services.payment_gateway import domain as payments
 from holdfast.services.payment_gateway.domain import Call, Declined, Unknown
 from holdfast.services.payment_gateway.handlers import Intents, PaymentParticipant
-from holdfast.simulation.gateway import GatewayPlay
 
 Broken = AbstractContextManager[Any]
 
@@ -278,13 +278,7 @@ def nobody_asks() -> Broken:
 
 @twin("I11")
 def the_gateway_sends_once() -> Broken:
-    real = GatewayPlay._send
-
-    def send(self: GatewayPlay, saga_id: str, payload: Any, sends: int, now_ms: int) -> None:
-        if sends == 1:
-            real(self, saga_id, payload, sends, now_ms)
-
-    return patch.object(GatewayPlay, "_send", send)
+    return patch.object(Resending, "run", lambda *_: None)
 
 
 @twin("I11")

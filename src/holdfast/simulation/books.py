@@ -11,6 +11,7 @@ from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, OR
 from holdfast.saga.definition import Saga, StepClass
 from holdfast.saga.state import SagaState
 from holdfast.sagas.checkout import CHECKOUT
+from holdfast.simulation.setup import PRICES_MINOR
 from holdfast.simulation.world import PARTICIPANTS, World
 
 
@@ -138,6 +139,7 @@ def settled(world: World) -> list[Violation]:
         orders,
         fences,
         carts,
+        shoppers_told_once,
         gateway_says_so,
     )
     return [violation for check in checks for violation in check(world)]
@@ -155,11 +157,11 @@ def sagas(world: World) -> dict[str, SagaState]:
 def unfinished(world: World) -> Iterator[Violation]:
     """I11, and everything that makes a system quiet: who waits for what."""
     by_id = sagas(world)
-    for saga_id in world.gateway.accepted:
+    for saga_id, checkout in world.door.checkouts().items():
         saga = by_id.get(saga_id)
         if saga is None or saga.state not in CHECKOUT.terminal:
             yield Violation("I11", f"{saga_id} is {saga.state if saga else 'unknown'}: {saga and saga.owed}")
-        elif saga_id in world.gateway.open:
+        elif not checkout.is_terminal:
             yield Violation("I11", f"the gateway never heard the end of {saga_id}")
     for service, store in world.stores.items():
         tables = store.tables.tables
@@ -189,7 +191,7 @@ def money(world: World) -> Iterator[Violation]:
     net = _net(world)
     worth = 0
     for saga_id, saga in sagas(world).items():
-        due = world.gateway.accepted[saga_id].total_minor if saga.state == "COMPLETED" else 0
+        due = world.door.initiated(saga_id).total_minor if saga.state == "COMPLETED" else 0
         worth += due
         if net[saga_id] != due:
             yield Violation("I02", f"{saga_id} is {saga.state}, the provider holds {net[saga_id]}, not {due}")
@@ -199,8 +201,10 @@ def money(world: World) -> Iterator[Violation]:
     if sum(net.values()) != worth:
         yield Violation("I01", f"the provider holds {sum(net.values())}, completed sagas are worth {worth}")
     for row in world.table(PAYMENT, "payment").values():
-        if row.amount_minor != world.gateway.accepted[row.saga_id].total_minor:
-            yield Violation("I05", f"{row.saga_id} pays {row.amount_minor}")
+        start = world.door.initiated(row.saga_id)
+        priced = sum(line.quantity * PRICES_MINOR[line.sku] for line in start.lines)
+        if not row.amount_minor == start.total_minor == priced > 0:
+            yield Violation("I05", f"{row.saga_id} pays {row.amount_minor} for {priced}")
 
 
 def payments_agree(world: World) -> Iterator[Violation]:
@@ -245,7 +249,7 @@ def reservations(world: World) -> Iterator[Violation]:
         wanted = {"reserve", "sell"} if saga.state == "COMPLETED" else {"reserve", "release"}
         if made != wanted and (made or saga.state == "COMPLETED"):
             yield Violation("I08", f"{saga_id} is {saga.state}, its stock was moved by {sorted(made)}")
-        bought = {line.sku: line.quantity for line in world.gateway.accepted[saga_id].lines}
+        bought = _bought(world, saga_id)
         for direction in made:
             if dict(moves[saga_id, direction].pieces) != bought:
                 yield Violation("I08", f"{saga_id}: {direction} moved {moves[saga_id, direction].pieces}")
@@ -262,8 +266,9 @@ def orders(world: World) -> Iterator[Violation]:
         status = order.status if order else "none"
         if (status == "PLACED") != (saga.state == "COMPLETED") or status == "PENDING":
             yield Violation("I09", f"{saga_id} is {saga.state}, its order is {status}")
-        wish = world.gateway.accepted[saga_id]
-        if order and (order.lines, order.total_minor, order.user_id) != (wish.lines, wish.total_minor, "ada"):
+        start = world.door.initiated(saga_id)
+        snapshot = (start.lines, start.total_minor, start.user_id)
+        if order and (order.lines, order.total_minor, order.user_id) != snapshot:
             yield Violation("I10", f"{saga_id}: the order is {order}")
 
 
@@ -295,18 +300,35 @@ def carts(world: World) -> Iterator[Violation]:
     for saga_id, saga in sagas(world).items():
         if (saga.state == "COMPLETED") != (saga_id in log):
             yield Violation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
-    for wish in world.setup.wishes:
-        taken = {sku: n for sku, _, n in log[wish.saga_id].taken} if wish.saga_id in log else {}
-        bought = {line.sku: line.quantity for line in wish.lines} if wish.saga_id in log else {}
-        cart = world.table(CART, "cart")[wish.cart_id]
-        left = {sku: n - bought.get(sku, 0) for (of, sku), n in world.added.items() if of == wish.cart_id}
-        if taken != bought or dict(cart.pieces) != {sku: n for sku, n in left.items() if n}:
-            yield Violation("I14", f"{wish.saga_id}: {cart} after {taken} was taken")
+    for saga_id, clearance in log.items():
+        if {sku: n for sku, _, n in clearance.taken} != _bought(world, saga_id):
+            yield Violation("I14", f"{saga_id} took {clearance.taken} out of its cart")
+    left = Counter(world.added)
+    for saga_id in log:
+        cart_id = world.door.initiated(saga_id).cart_id
+        left.subtract({(cart_id, sku): n for sku, n in _bought(world, saga_id).items()})
+    there = Counter({(c.cart_id, sku): n for c in world.table(CART, "cart").values() for sku, n in c.pieces})
+    if there != left:
+        yield Violation("I14", f"carts hold {dict(there)}, they should hold {dict(left)}")
+
+
+def _bought(world: World, saga_id: str) -> dict[str, int]:
+    return {line.sku: line.quantity for line in world.door.initiated(saga_id).lines}
+
+
+def shoppers_told_once(world: World) -> Iterator[Violation]:
+    """I19 and I21: one key, one checkout; and what was answered exists."""
+    for contradiction in world.door.contradictions:
+        yield Violation("I19", contradiction)
+    for number, saga_id in world.door.told.items():
+        if saga_id not in sagas(world):
+            yield Violation("I21", f"key-{number} was answered with {saga_id}, which is nowhere")
 
 
 def gateway_says_so(world: World) -> Iterator[Violation]:
     """I29."""
+    checkouts = world.door.checkouts()
     for saga_id, saga in sagas(world).items():
-        told = world.gateway.ends.get(saga_id)
-        if told != saga.state or saga_id in world.gateway.contradictions:
-            yield Violation("I29", f"{saga_id} is {saga.state}, {GATEWAY} says {told}")
+        status = checkouts[saga_id].status
+        if status != saga.state:
+            yield Violation("I29", f"{saga_id} is {saga.state}, {GATEWAY} says {status}")

@@ -43,6 +43,7 @@ IN_PROVIDER = (
 COUNTED = frozenset((*IN_STORE, "lose", "delay", "repeat", *IN_PROVIDER))
 """Those whose `n` matters: a round has several transactions, a batch several messages or calls."""
 
+IN_DOOR = ("stale",)  # the shopper's snapshot is the first one that was ever taken of the cart
 AFTER_CALL = ("crash.after_call",)
 
 OF_ACTION: dict[str, tuple[str, ...]] = {
@@ -51,8 +52,7 @@ OF_ACTION: dict[str, tuple[str, ...]] = {
     "claim": IN_STORE,
     "call": IN_PROVIDER + AFTER_CALL,
     "record": IN_STORE,
-    "gateway": ("poll.down", "offsets.down", "offsets.unknown", *IN_PUBLISHER[5:]),
-    "start": IN_PUBLISHER[5:],
+    "start": IN_STORE + IN_DOOR,
 }
 """Kind of action to the faults that its ports know."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.bus.memory import MemoryBus
-from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
 from holdfast.messaging.ports import Parts, Ports
 from holdfast.messaging.store import StoreUnavailable
@@ -12,6 +12,8 @@ from holdfast.services.cart_crud import service as cart_crud
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
 from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
+from holdfast.services.gateway_bff import service as gateway_bff
+from holdfast.services.gateway_bff.memory_store import MemoryGatewayTransaction
 from holdfast.services.inventory_write import service as inventory_write
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
 from holdfast.services.order_create import service as order_create
@@ -26,6 +28,7 @@ from holdfast.simulation.provider import SimProvider
 from holdfast.simulation.setup import ORDER_TOTAL_MAX_MINOR, Setup
 
 TRANSACTIONS: dict[str, type[MemoryTransaction]] = {
+    GATEWAY: MemoryGatewayTransaction,
     ORCHESTRATOR: MemorySagaTransaction,
     INVENTORY: MemoryInventoryTransaction,
     PAYMENT: MemoryPaymentTransaction,
@@ -33,10 +36,11 @@ TRANSACTIONS: dict[str, type[MemoryTransaction]] = {
     CART: MemoryCartTransaction,
 }
 
-BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider], Parts[Any]]] = {
-    ORCHESTRATOR: lambda ports, setup, _: checkout_orchestrator.build(ports, setup.timers),
+BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider, Callable[[], int]], Parts[Any]]] = {
+    GATEWAY: lambda ports, _, __, chance: gateway_bff.build(ports, chance),
+    ORCHESTRATOR: lambda ports, setup, *_: checkout_orchestrator.build(ports, setup.timers),
     INVENTORY: lambda ports, *_: inventory_write.build(ports),
-    PAYMENT: lambda ports, _, provider: payment_gateway.build(ports, provider),
+    PAYMENT: lambda ports, _, provider, __: payment_gateway.build(ports, provider),
     ORDER: lambda ports, *_: order_create.build(ports, ORDER_TOTAL_MAX_MINOR),
     CART: lambda ports, *_: cart_crud.build(ports),
 }
@@ -56,6 +60,7 @@ class Process:
         provider: SimProvider,
         faults: Switch,
         clock: Callable[[], int],
+        chance: Callable[[], int],
     ) -> None:
         self.name = name
         self.service = service
@@ -66,6 +71,7 @@ class Process:
         self._provider = provider
         self._faults = faults
         self._clock = clock
+        self._chance = chance
         self.zombies = 0
         self.start()
 
@@ -76,7 +82,7 @@ class Process:
         ports = Ports[Any](
             SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
         )
-        self.parts = BUILDS[self.service](ports, self._setup, self._provider)
+        self.parts = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
         self.charge_loop: ChargeLoop | None = getattr(self.parts, "charge_loop", None)
         self.claimed: list[Call] = []
         self.answered: list[tuple[Call, Answer]] = []

@@ -12,6 +12,7 @@ from random import Random
 
 import structlog
 
+from holdfast.contracts.topics import GATEWAY, INVENTORY
 from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
 from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
 from holdfast.simulation.setup import TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
@@ -21,6 +22,10 @@ HEAL_ROUNDS_MAX = 3_000
 HEAL_MS_MAX = 2_700_000
 CLOCK_JUMPS_MS = (-39_600_000, -30_000, 0, 30_000, 39_600_000)
 """Two of them are never further apart than a provider keeps a key: after that, a person is needed."""
+
+STARTS_SHARE = 0.1
+FAR_JUMP_MS = 8 * 86_400_000
+"""Beyond the last moment of every checkout."""
 
 
 @dataclass
@@ -94,8 +99,6 @@ def _fair_turns(world: World) -> list[Action]:
     turns += [Action("land", "0") for _ in world.provider.late]
     for name, process in world.processes.items():
         turns += [Action(kind, name) for kind in process.ready()]
-    if world.gateway.due(world.now_ms):
-        turns.append(Action("gateway"))
     return turns
 
 
@@ -115,18 +118,18 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
         if chance < swarm.world_rate + swarm.tick_rate:
             yield Action("tick", str(rng.choice(TICKS_MS)))
             continue
-        possible = _something(world, rng)
+        possible = _something(world, swarm, rng)
         if possible is None:
             yield Action("tick", str(world.next_moment_ms() - world.now_ms))
         else:
             yield _with_fault(swarm, rng, *possible)
-    for number in range(len(wishes)):
-        yield Action("start", str(number))
+    for number in range(2 * len(wishes)):
+        yield _with_fault(swarm, rng, "start", str(number))
 
 
-def _something(world: World, rng: Random) -> tuple[str, str] | None:
+def _something(world: World, swarm: Swarm, rng: Random) -> tuple[str, str] | None:
     """Draw who is next of all that have something to do, and what it does."""
-    names = [*world.processes, "gateway", "arrive", "land"]
+    names = [*world.processes, "arrive", "land", "start"]
     rng.shuffle(names)
     for name in names:
         process = world.processes.get(name)
@@ -134,17 +137,19 @@ def _something(world: World, rng: Random) -> tuple[str, str] | None:
             kinds = process.ready() if not process.stalled() or rng.random() < 0.02 else []
             if kinds:
                 return rng.choice(kinds), name
-        elif name == "gateway":
-            if world.gateway.due(world.now_ms):
-                return name, ""
-        elif rng.random() < 0.2 and (world.network.limbo if name == "arrive" else world.provider.late):
+        elif name == "start":
+            if rng.random() < STARTS_SHARE:
+                return name, str(rng.randrange(2 * len(world.setup.wishes)))
+        elif rng.random() < swarm.arrive_rate and (
+            world.network.limbo if name == "arrive" else world.provider.late
+        ):
             return name, str(rng.randrange(9))
     return None
 
 
 def _with_fault(swarm: Swarm, rng: Random, kind: str, who: str) -> Action:
     of_kind = OF_ACTION.get(kind, ())
-    if rng.random() >= (swarm.call_rate if kind == "call" else swarm.fault_rate):
+    if rng.random() >= (swarm.call_rate if kind in ("call", "start") else swarm.fault_rate):
         if "lose" not in of_kind or rng.random() >= swarm.fate_rate:
             return Action(kind, who)
         of_kind = FATES
@@ -165,7 +170,9 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
     if kind == "rewind":
         return Action(kind, rng.choice(list(world.stores)))
     if kind == "clock":
-        return Action(kind, f"{rng.choice(list(world.stores))}+{rng.choice(CLOCK_JUMPS_MS)}")
+        service = rng.choice(list(world.stores))
+        jumps = {INVENTORY: (*CLOCK_JUMPS_MS, FAR_JUMP_MS), GATEWAY: CLOCK_JUMPS_MS[1:4]}
+        return Action(kind, f"{service}+{rng.choice(jumps.get(service, CLOCK_JUMPS_MS))}")
     return Action(kind, str(rng.randrange(len(world.setup.wishes))))
 
 

@@ -6,20 +6,19 @@ Swarm testing (Groce et al. 2012): a seed switches whole kinds of faults on or o
 from random import Random
 from typing import NamedTuple
 
-from holdfast.contracts.messages import Line
-from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
-from holdfast.messaging.ids import uuid7
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.messaging.timers import TimerSettings
 from holdfast.simulation.faults import ALL
 from holdfast.simulation.provider import VISA
 
 START_MS = 1_800_000_000_000
 ORDER_TOTAL_MAX_MINOR = 10_000
-PRICE_MINOR = 700
-SKUS = ("A", "B")
-SAGA_SERVICES = (ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
-ONE_EACH = tuple((service, 1) for service in SAGA_SERVICES)
+PRICES_MINOR = {"A": 700, "B": 700, "C": 20_000}
+"""What a piece costs; one C alone is more than an order may cost."""
+
 TICKS_MS = (50, 500, 2_000, 6_000, 20_000, 61_000)
+SAGA_SERVICES = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
+ONE_EACH = tuple((service, 1) for service in SAGA_SERVICES)
 
 IMPATIENT = TimerSettings(
     resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=2_000, patience_of_step_ms={}, horizon_ms=20_000
@@ -27,27 +26,18 @@ IMPATIENT = TimerSettings(
 
 
 class Wish(NamedTuple):
-    """A checkout that a shopper wants; `ttl_ms` from its accept to its last moment."""
+    """A checkout that a shopper wants, of a cart that began with these pieces."""
 
-    saga_id: str
-    lines: tuple[Line, ...]
-    card: str
-    ttl_ms: int
-
-    @property
-    def cart_id(self) -> str:
-        return f"cart-{self.saga_id[-4:]}"
-
-    @property
-    def total_minor(self) -> int:
-        return sum(line.quantity * line.unit_price_minor for line in self.lines)
+    cart_id: str
+    pieces: tuple[tuple[str, int], ...]
+    card: str = VISA
 
 
 class Setup(NamedTuple):
     """What a world is made of; with a schedule, all that a replay needs."""
 
     wishes: tuple[Wish, ...]
-    stock: tuple[tuple[str, int], ...] = (("A", 9), ("B", 9))
+    stock: tuple[tuple[str, int], ...] = (("A", 9), ("B", 9), ("C", 9))
     instances: tuple[tuple[str, int], ...] = ONE_EACH
     partitions: int = 1
     batch_max: int = 500
@@ -67,20 +57,32 @@ class Swarm(NamedTuple):
     call_rate: float
     world_rate: float
     tick_rate: float
+    arrive_rate: float
     steps: int
 
 
 def draw_setup(rng: Random) -> Setup:
-    """Draw a world."""
-    count = rng.choice((1, 1, 2, 2, 3, 4))
+    """Draw a world; some of its shoppers want the same cart."""
+    wishes: list[Wish] = []
+    for number in range(rng.choice((1, 1, 2, 2, 3, 4))):
+        again = wishes and rng.random() < 0.2
+        cart_id, pieces = rng.choice(wishes)[:2] if again else (f"cart-{number}", _pieces(rng))
+        card = VISA if rng.random() < 0.8 else "pm_card_chargeDeclined"
+        wishes.append(Wish(cart_id, pieces, card))
     return Setup(
-        wishes=tuple(_wish(n, rng) for n in range(count)),
-        stock=tuple((sku, rng.choice((1, 2, 3, 9))) for sku in SKUS),
+        wishes=tuple(wishes),
+        stock=tuple((sku, rng.choice((1, 2, 3, 9))) for sku in PRICES_MINOR),
         instances=tuple((service, rng.choice((1, 1, 1, 2))) for service in SAGA_SERVICES),
         partitions=rng.choice((1, 2)),
         batch_max=rng.choice((1, 2, 500)),
         impatient=rng.random() < 0.6,
     )
+
+
+def _pieces(rng: Random) -> tuple[tuple[str, int], ...]:
+    skus = rng.choice(("A", "A", "B", "AB"))
+    dear = (("C", 1),) if rng.random() < 0.15 else ()
+    return (*((sku, rng.choice((1, 1, 2))) for sku in skus), *dear)
 
 
 def draw_swarm(rng: Random) -> Swarm:
@@ -92,17 +94,7 @@ def draw_swarm(rng: Random) -> Swarm:
         fate_rate=rng.choice((0.0, 0.1, 0.3)),
         call_rate=rng.choice((0.0, 0.2, 0.5)),
         world_rate=rng.choice((0.0, 0.02, 0.06)),
-        tick_rate=rng.choice((0.01, 0.05, 0.2)),
+        tick_rate=rng.choice((0.02, 0.1, 0.3)),
+        arrive_rate=rng.choice((0.005, 0.05, 0.3)),
         steps=rng.choice((60, 120, 200)),
     )
-
-
-def _wish(number: int, rng: Random) -> Wish:
-    skus = rng.choice((("A",), ("A",), ("B",), ("A", "B")))
-    dear = rng.random() < 0.15
-    lines = tuple(
-        Line(sku, rng.choice((1, 1, 2)), ORDER_TOTAL_MAX_MINOR if dear else PRICE_MINOR) for sku in skus
-    )
-    saga_id = str(uuid7(START_MS + number, rng.getrandbits(64) << 16 | number))
-    card = VISA if rng.random() < 0.8 else "pm_card_chargeDeclined"
-    return Wish(saga_id, lines, card, rng.choice((604_800_000, 604_800_000, 604_800_000, 5_000)))

@@ -31,7 +31,8 @@ def _action(line: str) -> Action:
 
 def diagram(outcome: Outcome) -> str:
     """Draw a run as a Mermaid sequence diagram: messages as arrows, faults as notes."""
-    names = {wish.saga_id: f"saga {number}" for number, wish in enumerate(outcome.setup.wishes)}
+    accepted = outcome.world.door.checkouts()
+    names = {saga_id: f"saga {number}" for number, saga_id in enumerate(accepted, start=1)}
     lines = ["sequenceDiagram"]
     lines += [f"    participant {service}" for service in SERVICES]
     arrows = [line for told in outcome.world.told for line in _line(told, names)]

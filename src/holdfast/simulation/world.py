@@ -26,15 +26,18 @@ from holdfast.messaging.handler import Handled
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.services.cart_crud.domain import Cart
+from holdfast.services.cart_crud.editing import Price
+from holdfast.simulation.door import USER, Door
 from holdfast.simulation.faults import Crash, Switch
-from holdfast.simulation.gateway import GatewayPlay
 from holdfast.simulation.ports import Network
 from holdfast.simulation.process import TRANSACTIONS, Process
 from holdfast.simulation.provider import SimProvider
-from holdfast.simulation.setup import SKUS, START_MS, Setup
+from holdfast.simulation.setup import PRICES_MINOR, START_MS, Setup
 
 PARTICIPANTS = (INVENTORY, PAYMENT, ORDER, CART)
 LEASE_S = 1.0
+DOOR = f"{GATEWAY}-1"
+"""The process that shoppers reach."""
 
 
 class Action(NamedTuple):
@@ -71,7 +74,7 @@ class World:
         self.network = Network(self.bus, self._heard)
         self.provider = SimProvider(self.faults)
         self.stores = {service: self._store(service) for service in TRANSACTIONS}
-        self.gateway = GatewayPlay(setup, self.bus, self.network, self.faults)
+        self.door = Door(setup, self.stores[GATEWAY], self.stores[CART], self.faults)
         self.processes = {
             f"{service}-{n}": Process(
                 f"{service}-{n}",
@@ -83,6 +86,7 @@ class World:
                 self.provider,
                 self.faults,
                 lambda: self.now_ms,
+                self.door.chance,
             )
             for service, count in setup.instances
             for n in range(1, count + 1)
@@ -94,15 +98,14 @@ class World:
         return MemoryStore(TRANSACTIONS[service], lambda: self.now_ms + self.skew_ms[service])
 
     def _fill(self) -> None:
-        """Put stock on the shelves and into every cart what its shopper wants and some more."""
+        """Set prices, put stock on the shelves, and into every cart what its shopper wants."""
         with self.stores[INVENTORY].transaction() as tx:
             tx.set_initial_stock(self.setup.stock)
         with self.stores[CART].transaction() as tx:
+            tx.save_prices([Price(sku, minor, "GBP") for sku, minor in PRICES_MINOR.items()])
             for wish in self.setup.wishes:
-                wanted = {line.sku: line.quantity for line in wish.lines}
-                for sku in SKUS:
-                    self.added[wish.cart_id, sku] = wanted.get(sku, 0)
-                tx.save_carts([Cart(wish.cart_id, "ada", 1, tuple(wanted.items()))])
+                self.added |= {(wish.cart_id, sku): n for sku, n in wish.pieces}
+                tx.save_carts([Cart(wish.cart_id, USER, 1, wish.pieces)])
 
     def table(self, service: str, name: str) -> dict[Any, Any]:
         """Return a committed table."""
@@ -114,9 +117,9 @@ class World:
         """Let one action happen; return whether it did anything."""
         self.told.append(Told(action.who, "", action.kind, action.fault))
         self.faults.arm(action.fault)
-        process = self.processes.get(action.who)
+        process = self.processes[DOOR] if action.kind == "start" else self.processes.get(action.who)
         try:
-            if process is None:
+            if process is None or action.kind == "start":
                 return bool(getattr(self, f"_{action.kind}")(action.who))
             process.frozen = False
             return bool(getattr(process, action.kind)())
@@ -138,11 +141,9 @@ class World:
         return True
 
     def _start(self, number: str) -> bool:
-        wishes = self.setup.wishes
-        return self.gateway.start(wishes[int(number) % len(wishes)], self.now_ms)
-
-    def _gateway(self, _: str) -> bool:
-        return self.gateway.turn(self.now_ms)
+        gateway = self.processes[DOOR]
+        gateway.frozen = False
+        return self.door.ask(int(number), gateway.parts.acceptor)  # type: ignore[attr-defined]
 
     def _arrive(self, position: str) -> bool:
         return self.network.arrive(int(position))
@@ -159,12 +160,12 @@ class World:
         return True
 
     def _add(self, number: str) -> bool:
-        """Let the shopper put one more piece of everything into the cart."""
+        """Let the shopper put one more piece of what is cheap into the cart."""
         cart: Cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id]
         pieces = dict(cart.pieces)
-        for sku in SKUS:
+        for sku in ("A", "B"):
             pieces[sku] = pieces.get(sku, 0) + 1
-            self.added[cart.cart_id, sku] += 1
+            self.added[cart.cart_id, sku] = self.added.get((cart.cart_id, sku), 0) + 1
         with self.stores[CART].transaction() as tx:
             tx.save_carts([cart._replace(version=cart.version + 1, pieces=tuple(pieces.items()))])
         self.faults.fired["add"] += 1
@@ -172,9 +173,9 @@ class World:
 
     def _cancel(self, number: str) -> bool:
         """Let the shopper take the checkout back, through the orchestrator's writer."""
-        saga_id = self.setup.wishes[int(number)].saga_id
+        saga_id = self.door.told.get(int(number))
         process = self.processes[f"{ORCHESTRATOR}-1"]
-        if saga_id not in self.gateway.accepted or process.stalled():
+        if saga_id is None or process.stalled():
             return False
         wish = Refused("cancelled", "by the shopper")
         envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
@@ -210,7 +211,7 @@ class World:
         leases, log = self.bus.state.leases, self.bus.state.log
         return [
             f"{service} has not consumed {place.topic}/{place.partition}"
-            for service in (*TRANSACTIONS, GATEWAY)
+            for service in TRANSACTIONS
             for place in self._places(service)
             if leases.get((service, place), LeaseRow()).committed < len(log[place])
         ]
@@ -224,7 +225,6 @@ class World:
             moments += [row.due_ms - skew for row in tables.get("timers", {}).values()]
             if tables.get("outbox"):
                 moments.append(self.now_ms + 3_000)
-        moments += [at_ms for _, _, at_ms in self.gateway.open.values()]
         return max(self.now_ms + 500, min(moments))
 
     def _places(self, service: str) -> Sequence[TopicPartition]:
