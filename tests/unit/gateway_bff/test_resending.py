@@ -55,6 +55,24 @@ def test_an_open_checkout_is_sent_again_after_1_2_4_8_minutes_and_no_other_time(
     visit(scenario)
 
 
+def test_a_clock_that_jumped_ahead_for_one_look_leaves_nobody_out() -> None:
+    async def scenario(town: Town) -> None:
+        chore = Resending(PARTITIONS_EMBEDDED)
+        begun = town.now_ms
+        look(town, chore)
+        town.now_ms = begun + 10_000 * MINUTE_MS
+        look(town, chore)
+        town.now_ms = begun + MINUTE_MS
+        saga_id = await town.started()
+        look(town, chore)
+        town.now_ms += MINUTE_MS + 1
+        join(town)
+        chore.run(town.parts.manager)
+        assert attempts(town)[saga_id] == [1, 2]
+
+    visit(scenario)
+
+
 def test_an_ended_checkout_is_not_sent_again() -> None:
     async def scenario(town: Town) -> None:
         chore = Resending(PARTITIONS_EMBEDDED)

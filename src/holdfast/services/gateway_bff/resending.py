@@ -54,9 +54,8 @@ class Resending:
         for from_id, before_id in zip(self._cursors or [uuid7_floor(0), *befores[1:]], befores, strict=True):
             rows = tx.open_checkouts(from_id, before_id, ROWS_MAX)
             found += rows
-            cursors.append(
-                uuid7_after(rows[-1].saga_id) if len(rows) == ROWS_MAX else max(from_id, before_id)
-            )
+            # Not the later of the two: a clock that jumped ahead and back would leave out what lies between.
+            cursors.append(uuid7_after(rows[-1].saga_id) if len(rows) == ROWS_MAX else before_id)
         return Handled(
             replies=[
                 self._again(row, now_ms)
