@@ -23,6 +23,9 @@ HEAL_MS_MAX = 2_700_000
 CLOCK_JUMPS_MS = (-39_600_000, -30_000, 0, 30_000, 39_600_000)
 """Two of them are never further apart than a provider keeps a key: after that, a person is needed."""
 
+GATEWAY_JUMPS_MS = (-1_200_000, -30_000, 0, 30_000, 1_200_000)
+"""A saga's id is the gateway's time: what asks for it by its age waits for as long as that clock was ahead."""
+
 STARTS_SHARE = 0.1
 FAR_JUMP_MS = 8 * 86_400_000
 """Beyond the last moment of every checkout."""
@@ -171,7 +174,7 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
         return Action(kind, rng.choice(list(world.stores)))
     if kind == "clock":
         service = rng.choice(list(world.stores))
-        jumps = {INVENTORY: (*CLOCK_JUMPS_MS, FAR_JUMP_MS), GATEWAY: CLOCK_JUMPS_MS[1:4]}
+        jumps = {INVENTORY: (*CLOCK_JUMPS_MS, FAR_JUMP_MS), GATEWAY: GATEWAY_JUMPS_MS}
         return Action(kind, f"{service}+{rng.choice(jumps.get(service, CLOCK_JUMPS_MS))}")
     return Action(kind, str(rng.randrange(len(world.setup.wishes))))
 
