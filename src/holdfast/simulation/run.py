@@ -24,7 +24,7 @@ CLOCK_JUMPS_MS = (-39_600_000, -30_000, 0, 30_000, 39_600_000)
 """Two of them are never further apart than a provider keeps a key: after that, a person is needed."""
 
 GATEWAY_JUMPS_MS = (-1_200_000, -30_000, 0, 30_000, 1_200_000)
-"""A saga's id is the gateway's time: what asks for it by its age waits for as long as that clock was ahead."""
+"""A saga's id is the gateway's time: what asks by its age waits for as long as that clock was ahead."""
 
 STARTS_SHARE = 0.1
 FAR_JUMP_MS = 8 * 86_400_000
