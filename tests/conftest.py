@@ -5,9 +5,14 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.kafka import kafka_broker
 
 from holdfast.local.postgres import EmbeddedPostgres
+
+# A busy machine is nobody's fault: no test is judged by the time that it takes.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from holdfast.bus.port import Message
 from holdfast.messaging import arrays
 from holdfast.messaging.arrays import Array
 from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.store import Parked, StoreUnavailable, TimerKey, TimerRow
+from holdfast.messaging.store import OperatorAction, Parked, StoreUnavailable, TimerKey, TimerRow
 
 TROUBLE = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
 """SQLSTATE classes that are the database's trouble, never the message's fault."""
@@ -119,6 +119,16 @@ class PostgresTransaction:
             headers=[_batch_encoder.encode(row.record.headers) for row in unique],
             attempts=[row.attempts for row in unique],
         )
+
+    def record_actions(self, actions: Sequence[OperatorAction]) -> None:
+        if actions:
+            self.run(
+                self._kernel["record_actions"],
+                operators=[_storable(action.operator, 200) for action in actions],
+                actions=[action.action for action in actions],
+                targets=[_storable(action.target, 500) for action in actions],
+                reasons=[_storable(action.reason, 1000) for action in actions],
+            )
 
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         ids = sorted(set(saga_ids))

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.store import Parked, TimerKey, TimerRow
+from holdfast.messaging.store import OperatorAction, Parked, TimerKey, TimerRow
 
 _GONE: Any = object()
 
@@ -116,6 +116,11 @@ class MemoryTransaction:
             key = (row.record.topic, row.record.partition, row.record.offset)
             before = parked.get(key)
             parked[key] = row if before is None else before._replace(attempts=before.attempts + row.attempts)
+
+    def record_actions(self, actions: Sequence[OperatorAction]) -> None:
+        log = self.table("operator_actions")
+        for action in actions:
+            log[len(log)] = (self._now_ms, action)
 
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         fences = self.table("fence")

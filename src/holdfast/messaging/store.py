@@ -26,6 +26,15 @@ class Parked(NamedTuple):
     attempts: int = 1
 
 
+class OperatorAction(NamedTuple):
+    """What a person did by hand, to what, and why; kept for ever."""
+
+    operator: str
+    action: str
+    target: str
+    reason: str
+
+
 class TimerKey(NamedTuple):
     saga_id: str
     step: str
@@ -74,6 +83,9 @@ class Transaction(Protocol):
 
     def park(self, rows: Sequence[Parked]) -> None:
         """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts."""
+
+    def record_actions(self, actions: Sequence[OperatorAction]) -> None:
+        """Append to the audit log of operators' actions, in the transaction that carries them out."""
 
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         """Lock the rows of these sagas, existing or not, in sorted order; return those that exist."""

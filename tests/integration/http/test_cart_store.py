@@ -53,12 +53,12 @@ groups = st.lists(
 
 
 @given(groups)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_both_stores_answer_the_same_edits_alike(
     store: PostgresStore[PostgresCartTransaction], edits: list[list[Edit]]
 ) -> None:
     with store.transaction() as tx:
-        tx.run("truncate cart, product, operator_action restart identity")
+        tx.run("truncate cart, product, operator_actions restart identity")
     real, twin = stocked(store), stocked(MemoryStore(MemoryCartTransaction, lambda: 0))
     owned = [(cart, user) for cart in ("c-1", "c-2", "c-3") for user in ("ada", "eve")]
     for group in edits:
@@ -79,7 +79,7 @@ def test_holding_is_seen_by_the_participant_and_logged(store: PostgresStore[Post
     assert shop.hold("oscar", "c-1", "cleared up", held=False)
     with store.transaction() as tx:
         assert tx.lock_carts({"c-1"})["c-1"].held == ""
-        log = tx.run("select operator, action, subject, reason from operator_action order by id").fetchall()
+        log = tx.run("select operator, action, target, reason from operator_actions order by id").fetchall()
     assert log[1:] == [("oscar", "hold", "c-1", "fraud check"), ("oscar", "release", "c-1", "cleared up")]
 
 

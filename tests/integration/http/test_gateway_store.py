@@ -104,7 +104,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=8))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_both_stores_answer_the_same_requests_and_ends_alike(store: GatewayStore, script: list[Any]) -> None:
     with store.transaction() as tx:
         tx.run("truncate checkout, outbox")

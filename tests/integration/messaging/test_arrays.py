@@ -14,7 +14,7 @@ _numbers = st.lists(st.none() | st.integers(-(2**63), 2**63 - 1))
 _flags = st.lists(st.none() | st.booleans())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(texts=_texts, blobs=_bytes, numbers=_numbers, flags=_flags)
 def test_what_goes_in_comes_out(
     database: str, texts: list[str], blobs: list[bytes], numbers: list[int], flags: list[bool]

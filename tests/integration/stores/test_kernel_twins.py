@@ -15,7 +15,7 @@ from holdfast.contracts.topics import EVENTS
 from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.memory_store import MemoryTransaction
-from holdfast.messaging.store import Parked, TimerKey, TimerRow
+from holdfast.messaging.store import OperatorAction, Parked, TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, RESOLVE
 
 
@@ -63,6 +63,11 @@ def parkings() -> st.SearchStrategy[Work]:
     parked = st.builds(Parked, record, TEXT, TEXT, st.none() | TEXT, st.none() | SAGAS, st.integers(1, 3))
     unique = st.lists(parked, max_size=3, unique_by=lambda p: (*p.record.place, p.record.offset))
     return unique.map(lambda rows: lambda tx: tx.park(rows))
+
+
+def actions() -> st.SearchStrategy[Work]:
+    action = st.builds(OperatorAction, TEXT, TEXT, TEXT, TEXT)
+    return st.lists(action, max_size=3).map(lambda rows: lambda tx: tx.record_actions(rows))
 
 
 def fences() -> st.SearchStrategy[Work]:
@@ -139,6 +144,7 @@ OPERATIONS = st.one_of(
     forgets(),
     outbox_reads(),
     parkings(),
+    actions(),
     fences(),
     fences(),
     held(),
@@ -159,6 +165,7 @@ def test_the_same_operations_read_the_same(twins: Twins, transactions: list[tupl
     assert _outbox(twins) == [(n, list(batch)) for n, (_, batch) in sorted(_table(twins, "outbox"))]
     assert _parked(twins) == _table(twins, "parked")
     assert _timers(twins) == twins.rows("timers")
+    assert _actions(twins) == [action for _, action in twins.rows("operator_actions")]
 
 
 def _table(twins: Twins, name: str) -> list[Any]:
@@ -181,6 +188,11 @@ def _parked(twins: Twins) -> list[Any]:
         record = Record(topic, partition, offset, key, value, decode(headers), 0)
         parked.append(((topic, partition, offset), Parked(record, *rest)))
     return parked
+
+
+def _actions(twins: Twins) -> list[OperatorAction]:
+    rows = twins.select("select operator, action, target, reason from operator_actions order by id")
+    return [OperatorAction(*row) for row in rows]
 
 
 def _timers(twins: Twins) -> list[TimerRow]:

@@ -18,7 +18,6 @@ from holdfast.services.cart_crud.editing import Price
 from holdfast.services.cart_crud.handlers import CartParticipant
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
 from holdfast.services.cart_crud.store import PostgresCartTransaction
-from holdfast.services.cart_crud.store_port import OperatorAction
 from holdfast.services.inventory_write.domain import Movement, Stock
 from holdfast.services.inventory_write.handlers import InventoryParticipant
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
@@ -208,7 +207,6 @@ def shopping() -> st.SearchStrategy[Work]:
         owned.map(lambda pairs: lambda tx: _sorted_carts(tx.read_carts(pairs))),
         CART_ROWS.map(_save_those_that_exist),
         st.builds(lambda cart, why: lambda tx: tx.hold_cart(cart, why), CARTS, st.sampled_from(["", "why"])),
-        WORDS.map(lambda word: lambda tx: tx.log_action(OperatorAction(word, "hold", "cart-1", word))),
     )
 
 
@@ -238,5 +236,3 @@ def test_carts_and_prices_read_the_same(carts: Twins, transactions: list[tuple[l
     for operations, roll_back in transactions:
         carts.transact(in_turn(operations), commit=not roll_back)
     carts.transact(lambda tx: tx.lock_carts(["cart-1", "cart-2", "cärt"]))
-    log = carts.select("select operator, action, subject, reason from operator_action order by id")
-    assert [OperatorAction(*row) for row in log] == carts.rows("operator_action")

@@ -66,6 +66,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(platform, "Platform", a_world.make)
     monkeypatch.setattr(audit, "run", a_world.audit)
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests, too, may run under nohup
     with serving(a_world.fake) as url:
         a_world.url = url
         yield a_world

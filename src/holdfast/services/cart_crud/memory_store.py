@@ -5,7 +5,6 @@ from collections.abc import Collection
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.services.cart_crud.domain import Cart, Clearance
 from holdfast.services.cart_crud.editing import Price
-from holdfast.services.cart_crud.store_port import OperatorAction
 
 
 class MemoryCartTransaction(MemoryTransaction):
@@ -52,7 +51,3 @@ class MemoryCartTransaction(MemoryTransaction):
         if cart_id in carts:
             carts[cart_id] = carts[cart_id]._replace(held=reason)
         return cart_id in carts
-
-    def log_action(self, action: OperatorAction) -> None:
-        log = self.table("operator_action")
-        log[len(log)] = action

@@ -6,7 +6,7 @@ Synchronous and without HTTP, so that a simulator can drive it; grouping and ans
 from collections.abc import Sequence
 
 from holdfast.contracts.http_api import Snapshot
-from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.messaging.store import OperatorAction, Store, StoreUnavailable
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.services.cart_crud.editing import (
     MISSING,
@@ -17,7 +17,7 @@ from holdfast.services.cart_crud.editing import (
     edit,
     snapshot,
 )
-from holdfast.services.cart_crud.store_port import OperatorAction, ShopTransaction
+from holdfast.services.cart_crud.store_port import ShopTransaction
 
 ROUNDS_MAX = 5
 
@@ -63,7 +63,7 @@ class Shop:
         """Set prices, each code at most once, and log that this operator did."""
         with self._store.transaction() as tx:
             tx.save_prices(prices)
-            tx.log_action(OperatorAction(operator, "set_prices", "product", f"{len(prices)} prices"))
+            tx.record_actions([OperatorAction(operator, "set_prices", "product", f"{len(prices)} prices")])
 
     def hold(self, operator: str, cart_id: str, reason: str, *, held: bool) -> bool:
         """Hold or release a cart and log why; False where there is no such cart."""
@@ -71,7 +71,7 @@ class Shop:
             found = tx.hold_cart(cart_id, reason if held else "")
             if found:
                 action = "hold" if held else "release"
-                tx.log_action(OperatorAction(operator, action, cart_id, reason))
+                tx.record_actions([OperatorAction(operator, action, cart_id, reason)])
             return found
 
     def _edit(self, edits: Sequence[Edit]) -> list[Priced | Refused]:

@@ -6,7 +6,6 @@ from typing import Any
 from holdfast.messaging.database import PostgresTransaction, statements
 from holdfast.services.cart_crud.domain import Cart, Clearance
 from holdfast.services.cart_crud.editing import Price
-from holdfast.services.cart_crud.store_port import OperatorAction
 
 SQL = statements("holdfast.services.cart_crud")
 
@@ -65,9 +64,6 @@ class PostgresCartTransaction(PostgresTransaction):
 
     def hold_cart(self, cart_id: str, reason: str) -> bool:
         return self.run(SQL["hold_cart"], cart_id=cart_id, reason=reason).rowcount == 1
-
-    def log_action(self, action: OperatorAction) -> None:
-        self.run(SQL["insert_operator_action"], **action._asdict())
 
 
 def _cart(row: Any) -> Cart:

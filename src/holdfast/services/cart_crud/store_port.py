@@ -1,20 +1,11 @@
 """What cart-crud's HTTP side asks of its database: prices, carts as shoppers see them, operators' acts."""
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.services.cart_crud.editing import Price
 from holdfast.services.cart_crud.handlers import CartTransaction
-
-
-class OperatorAction(NamedTuple):
-    """What an operator did, to what, and why."""
-
-    operator: str
-    action: str
-    subject: str
-    reason: str
 
 
 class ShopTransaction(CartTransaction, Protocol):
@@ -37,6 +28,3 @@ class ShopTransaction(CartTransaction, Protocol):
 
     def hold_cart(self, cart_id: str, reason: str) -> bool:
         """Set the reason for which this cart is held, empty to release it; False where it does not exist."""
-
-    def log_action(self, action: OperatorAction) -> None:
-        """Append to the operators' log."""

@@ -1,0 +1,65 @@
+"""How an operator's command reaches a service: its address, a token of one minute, and what its answer means.
+
+Problems become one line and an exit code; what a command asks for, and how it is shown, is the command's.
+"""
+
+import getpass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.cli.common import ExitCode, fail
+
+TIMEOUT_S = 30.0
+_EXIT_OF_STATUS = {
+    400: ExitCode.USAGE,
+    404: ExitCode.NOT_FOUND,
+    409: ExitCode.CONFLICT,
+    412: ExitCode.CONFLICT,
+    422: ExitCode.USAGE,
+    429: ExitCode.UNAVAILABLE,
+    503: ExitCode.UNAVAILABLE,
+}
+
+
+class Operator:
+    """An operator at the platform of a data folder; ends the command where there is none."""
+
+    def __init__(self, data: Path) -> None:
+        from holdfast.local.info import find
+        from holdfast.local.layout import NotRunning
+
+        try:
+            self._info = find(data)
+        except NotRunning as error:
+            fail(ExitCode.NOT_FOUND, str(error))
+
+    def get(self, service: str, path: str, params: Mapping[str, str | int] | None = None) -> Any:
+        """Return the JSON that `service` answers; ends the command where it refuses or is silent."""
+        return self._call("GET", service, path, params=dict(params or {}))
+
+    def post(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Have `service` act; returns its JSON, None where it answers with nothing."""
+        return self._call("POST", service, path, json=dict(body))
+
+    def _call(self, method: str, service: str, path: str, **values: Any) -> Any:
+        import httpx2
+
+        from holdfast.local.keys import Keys
+
+        token = Keys(self._info.folder.keys).token(getpass.getuser(), operator=True, ttl_s=60)
+        url = f"{self._info.services[service].url}{path}"
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            response = httpx2.request(
+                method, url, headers=headers, timeout=TIMEOUT_S, trust_env=False, **values
+            )
+        except httpx2.HTTPError as error:
+            fail(ExitCode.UNAVAILABLE, f"{service} does not answer: {type(error).__name__}")
+        if response.is_success:
+            return response.json() if response.content else None
+        problem = response.json()
+        errors = "; ".join(f"{e['pointer']}: {e['detail']}" for e in problem.get("errors", []))
+        line = errors or str(problem.get("detail") or problem.get("title"))
+        fail(_EXIT_OF_STATUS.get(response.status_code, ExitCode.FAILED), f"{service}: {line}")
+        return None

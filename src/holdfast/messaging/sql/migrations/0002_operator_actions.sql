@@ -1,0 +1,9 @@
+-- What people did by hand, to what, and why: written in the transaction that did it, never changed.
+create table operator_actions (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    operator text not null,
+    action text not null,
+    target text not null,
+    reason text not null
+);

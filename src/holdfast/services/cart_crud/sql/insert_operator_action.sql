@@ -1,2 +1,0 @@
-insert into operator_action (operator, action, subject, reason)
-values (%(operator)s, %(action)s, %(subject)s, %(reason)s)
