@@ -252,8 +252,9 @@ def test_it_ends_when_its_starter_is_killed_and_the_folder_can_go_on(tmp_path: P
     )
     assert starter.stdout is not None
     postmaster = int(starter.stdout.readline())
-    everything = [postmaster, *children(postmaster)]
-    assert all(map(alive, everything))
+    everything = [postmaster, *children(postmaster)]  # some of them come and go
+    assert alive(postmaster)
+    assert len(everything) > 3
     starter.kill()
     starter.wait()
     with server_on(folder) as server:  # waits for the one that is going down
