@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help env env-dev run up test lint unit bench kafka clean
+.PHONY: help env env-dev run up test test-all lint unit bench kafka clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ up: env  ## Start a platform and keep it up until Ctrl-C
 	@exec $(BIN)/holdfast up $(ARGS)
 
 test: lint  ## Lint, types, import rules and every test
-	$(PYTEST) tests -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PYTEST) tests -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-all: test  ## The same, and the tests that take minutes each
+	$(PYTEST) tests -m long --timeout 3600 $(ARGS)
 
 lint: env-dev  ## Lint, formatting, types and import rules
 	$(BIN)/ruff check
