@@ -43,7 +43,7 @@ test-pg15: env-dev  ## The tests of the database on Debian's PostgreSQL 15
 	@test -x $(PG15_BIN)/postgres || { \
 		echo "PostgreSQL 15 is needed: apt-get install postgresql-15, or name its programs: make test-pg15 PG15_BIN=..."; \
 		exit 1; } >&2
-	HOLDFAST_POSTGRES_BIN=$(PG15_BIN) $(PYTEST) $(PG15_TESTS) -n $(WORKERS) --dist loadfile $(ARGS)
+	HOLDFAST_POSTGRES_BIN=$(PG15_BIN) $(PYTEST) $(PG15_TESTS) -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: env-dev  ## Lint, formatting, types and import rules
 	$(BIN)/ruff check
