@@ -1,0 +1,100 @@
+"""A bus that loses, doubles or holds back messages of chosen kinds, whatever bus it stands before.
+
+It strikes at publishing, after the publisher was told that all is well: the worst moment of all.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+from holdfast.bus.port import Assignment, Bus, Consumer, Message, Publisher, TopicPartition
+from holdfast.contracts.topics import TOPICS
+
+
+class Fate(StrEnum):
+    """What becomes of a message that was acknowledged."""
+
+    LOST = "lost"
+    DOUBLED = "doubled"
+    HELD = "held"
+
+
+def kind_of(message: Message) -> str:
+    """Return the message's type, or nothing for what is no message of the contracts (a dead letter)."""
+    return dict(message.headers)["ce_type"].decode() if message.topic in TOPICS else ""
+
+
+class FaultyBus:
+    """Wraps `inner`. `struck` counts the messages that met the fate wished for them, `sent` all; by saga
+    and kind."""
+
+    def __init__(self, inner: Bus) -> None:
+        self._inner = inner
+        self._wishes: dict[tuple[str, str], tuple[Fate, float]] = {}
+        self.struck: Counter[tuple[str, str]] = Counter()
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self.log: list[Message] = []
+        self.held: list[Message] = []
+        self.create_topics = inner.create_topics
+        self.partition_count = inner.partition_count
+
+    def strike(self, saga_id: str, kind: str, fate: Fate, times: float = 1) -> None:
+        """Let the next `times` messages of `kind` of this saga meet `fate`."""
+        self._wishes[saga_id, kind] = (fate, times)
+
+    def release(self) -> list[Message]:
+        """Deliver what was held back, and hold nothing any more; return what that was."""
+        self._wishes.clear()
+        late, self.held = self.held, []
+        publisher = self._inner.publisher()
+        publisher.publish(late)
+        publisher.close()
+        return late
+
+    def deal(self, batch: Sequence[Message]) -> list[Message]:
+        """Return what of a batch is really published."""
+        there: list[Message] = []
+        for message in batch:
+            self.log.append(message)
+            there += self._what_comes_of(message)
+        return there
+
+    def _what_comes_of(self, message: Message) -> list[Message]:
+        this = (message.key.decode(), kind_of(message))
+        self.sent[this] += 1
+        fate, times = self._wishes.get(this, (Fate.LOST, 0))
+        if times < 1:
+            return [message]
+        self._wishes[this] = (fate, times - 1)
+        self.struck[this] += 1
+        if fate is Fate.HELD:
+            self.held.append(message)
+        return [message, message] if fate is Fate.DOUBLED else []
+
+    def publisher(self) -> "FaultyPublisher":
+        return FaultyPublisher(self, self._inner.publisher())
+
+    def consumer(self, group: str, topics: Sequence[str], assignment: Assignment | None = None) -> Consumer:
+        return self._inner.consumer(group, topics, assignment)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class FaultyPublisher:
+    """Acknowledges everything, and publishes what its bus lets through."""
+
+    def __init__(self, bus: FaultyBus, inner: Publisher) -> None:
+        self._bus = bus
+        self._inner = inner
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        there = self._bus.deal(batch)
+        if there:
+            self._inner.publish(there)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        return self._inner.end_offset(place)
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,0 +1,167 @@
+"""The wiring of production: PostgreSQL stores, a real bus, real time, short settings, the provider's ledger.
+
+The books are the audit's, over all databases, the bus and the ledger.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from tests.platforms.fates import FaultyBus
+from tests.platforms.one_process import OneProcess, Wiring
+
+from holdfast import audit
+from holdfast.audit import KafkaSource, PostgresSource, Sources
+from holdfast.bus.kafka import KafkaBus
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Bus
+from holdfast.bus.postgres import PostgresBus
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
+from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.timers import TimerSettings
+from holdfast.payment_provider import operations
+from holdfast.payment_provider.cards import CARDS
+from holdfast.payment_provider.ledger import Ledger
+from holdfast.payment_provider.operations import ChargeAsk, RefundAsk
+from holdfast.runtime.migrations import migrate
+from holdfast.runtime.wiring import monotonic_ms
+from holdfast.services.cart_crud.store import PostgresCartTransaction
+from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
+from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
+from holdfast.services.inventory_write.store import PostgresInventoryTransaction
+from holdfast.services.order_create.store import PostgresOrderTransaction
+from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, Succeeded
+from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
+
+TRANSACTIONS: dict[str, type[PostgresTransaction]] = {
+    GATEWAY: PostgresGatewayTransaction,
+    ORCHESTRATOR: PostgresSagaTransaction,
+    INVENTORY: PostgresInventoryTransaction,
+    PAYMENT: PostgresPaymentTransaction,
+    ORDER: PostgresOrderTransaction,
+    CART: PostgresCartTransaction,
+}
+TIMERS = TimerSettings(
+    resend_after_ms=200,
+    backoff_cap_ms=500,
+    patience_ms=100_000,
+    patience_of_step_ms={"order": 600},
+    horizon_ms=10_000,
+)
+"""Only an order's answer is ever waited for in vain; a saga that is slow for other reasons is not undone."""
+
+REST_S = 0.02
+
+
+class LedgerProvider:
+    """The provider's real ledger and operations without its process; every key is answered the same again."""
+
+    def __init__(self, path: Path) -> None:
+        self._ledger = Ledger(path)
+        self._answers: dict[str, Answer] = {}
+
+    def call(self, calls: Sequence[Call]) -> list[Answer]:
+        for call in calls:
+            if call.idempotency_key not in self._answers:
+                self._answers[call.idempotency_key] = self._ask(call)
+        return [self._answers[call.idempotency_key] for call in calls]
+
+    def close(self) -> None:
+        self._ledger.close()
+
+    def _ask(self, call: Call) -> Answer:
+        payment, key = call.payment, call.idempotency_key
+        metadata = {"saga_id": payment.saga_id}
+        self._ledger.begin()
+        if call.ask is Ask.REFUND:
+            body = operations.refund(
+                self._ledger, RefundAsk(payment.charge_id, None, metadata, None), key
+            ).body
+            intent = msgspec.json.decode(body)
+        else:
+            card = CARDS[payment.payment_method]
+            currency = payment.currency.lower()
+            ask = ChargeAsk(payment.amount_minor, currency, payment.payment_method, card, metadata, None)
+            intent = msgspec.json.decode(operations.charge(self._ledger, ask, key).body)
+        self._ledger.commit()
+        if "error" in intent:
+            return Declined(intent["error"].get("decline_code", "generic_decline"), "no")
+        return Succeeded(str(intent["latest_charge"] if call.ask is Ask.CHARGE else intent["id"]))
+
+
+@contextmanager
+def postgres_platform(
+    server: EmbeddedPostgres, folder: Path, kafka: str | None = None
+) -> Iterator[OneProcess]:
+    """Make a platform on fresh databases of `server`, on its own bus or on a Kafka of this platform alone."""
+    names = {name: f"one_{os.getpid()}_{uuid.uuid4().hex[:8]}" for name in (*SERVICES, "bus")}
+    dsns = {}
+    for name, database in names.items():
+        server.ensure_database(database)
+        dsns[name] = server.dsn(database)
+        with psycopg.connect(dsns[name], autocommit=True) as connection:
+            connection.execute(f"alter database {database} set synchronous_commit = off".encode())
+    for service in SERVICES:
+        package = f"holdfast.services.{service.replace('-', '_')}"
+        migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
+    bus: Bus = KafkaBus(KafkaSettings(kafka)) if kafka else PostgresBus(dsns["bus"], lease_s=60.0)
+    ledger = folder / "ledger.sqlite"
+    provider = LedgerProvider(ledger)
+    sources = _sources(dsns, ledger, kafka)
+    platform = OneProcess(_wiring(dsns, bus, provider, sources, kafka))
+    try:
+        yield platform
+    finally:
+        platform.close()
+        provider.close()
+        for database in names.values():
+            server.drop_database(database)
+
+
+def _wiring(
+    dsns: dict[str, str], bus: Bus, provider: LedgerProvider, sources: Sources, kafka: str | None
+) -> Wiring:
+    def order(saga_id: str) -> Any:
+        statement = "select status, user_id, total_minor, skus, quantities from orders where saga_id = %s"
+        with psycopg.connect(dsns[ORDER]) as connection:
+            return connection.execute(statement, [saga_id]).fetchone()
+
+    def books(_: OneProcess) -> list[str]:
+        report = audit.run_on(sources, 0.0)
+        return [*map(str, report.violations), *report.quiet, *map(str, report.parked)]
+
+    return Wiring(
+        name="kafka" if kafka else "postgres",
+        stores={s: PostgresStore(dsns[s], tx, size=2, name=s) for s, tx in TRANSACTIONS.items()},
+        bus=FaultyBus(bus),
+        provider=provider,
+        monotonic_ms=monotonic_ms,
+        rest=lambda: time.sleep(REST_S),
+        order=order,
+        books=books,
+        timers=TIMERS,
+        ask_every_ms=400,
+        resend_after_ms=600,
+        limit_ms=90_000,
+        poll_s=0.02 if kafka else 0.0,
+    )
+
+
+def _sources(dsns: dict[str, str], ledger: Path, kafka: str | None) -> Sources:
+    return Sources(
+        gateway=dsns[GATEWAY],
+        orchestrator=dsns[ORCHESTRATOR],
+        inventory=dsns[INVENTORY],
+        payment=dsns[PAYMENT],
+        order=dsns[ORDER],
+        cart=dsns[CART],
+        bus=KafkaSource(kafka) if kafka else PostgresSource(dsns["bus"]),
+        ledger=ledger,
+    )

@@ -1,0 +1,148 @@
+"""One script for each way that a checkout can go, and the kinds of messages that it must make happen.
+
+The scripts know no wiring: memory, PostgreSQL and Kafka run the same.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tests.platforms.fates import Fate
+from tests.platforms.one_process import STOCK, Buying, OneProcess
+
+from holdfast.simulation.provider import VISA
+
+FORWARD = (
+    "CheckoutInitiated",
+    "ReserveInventory",
+    "InventoryReserved",
+    "ProcessPayment",
+    "PaymentProcessed",
+    "CreateOrder",
+    "OrderCreated",
+    "ClearCart",
+    "CartCleared",
+    "ConfirmInventory",
+    "ConfirmPayment",
+    "ConfirmOrder",
+    "CheckoutCompleted",
+)
+UNDO_INVENTORY = ("CompensateInventory", "InventoryCompensated")
+UNDO_PAYMENT = ("CompensatePayment", "PaymentCompensated")
+UNDO_ORDER = ("CompensateOrder", "OrderCompensated")
+
+
+class Scenario(NamedTuple):
+    """`cancel_at`: a shopper's wish once this command is on its way; `silent`: no message of this kind ever
+    arrives in time; `unheard`: the first one of this kind is lost, so that somebody has to ask."""
+
+    name: str
+    state: str
+    kinds: tuple[str, ...]
+    reason: str = ""
+    pieces: tuple[tuple[str, int], ...] = (("A", 2), ("B", 1))
+    card: str = VISA
+    held: bool = False
+    cancel_at: str = ""
+    silent: str = ""
+    unheard: str = ""
+
+    @property
+    def kinds_to_strike(self) -> tuple[str, ...]:
+        """All that happen, but for those that the script itself strikes."""
+        return tuple(kind for kind in self.kinds if kind not in (self.silent, self.unheard))
+
+
+SCENARIOS = (
+    Scenario("completed", "COMPLETED", FORWARD),
+    Scenario("asked", "COMPLETED", (*FORWARD, "OutcomeRequested"), unheard="ConfirmOrder"),
+    Scenario(
+        "out_of_stock",
+        "FAILED",
+        (*FORWARD[:2], "InventoryReservationFailed", "CheckoutFailed"),
+        reason="out_of_stock",
+        pieces=(("A", 1), ("C", STOCK["C"] + 1)),
+    ),
+    Scenario(
+        "declined",
+        "FAILED",
+        (*FORWARD[:4], "PaymentFailed", *UNDO_INVENTORY, "CheckoutFailed"),
+        reason="payment_declined",
+        card="pm_card_chargeDeclined",
+    ),
+    Scenario(
+        "order_rule",
+        "FAILED",
+        (*FORWARD[:6], "OrderCreationFailed", *UNDO_INVENTORY, *UNDO_PAYMENT, "CheckoutFailed"),
+        reason="order_total_above_limit",
+        pieces=(("C", 1),),
+    ),
+    Scenario(
+        "cart_hold",
+        "FAILED",
+        (
+            *FORWARD[:8],
+            "CartClearanceFailed",
+            *UNDO_INVENTORY,
+            *UNDO_PAYMENT,
+            *UNDO_ORDER,
+            "CheckoutFailed",
+        ),
+        reason="cart_on_hold",
+        held=True,
+    ),
+    Scenario(
+        "cancelled",
+        "FAILED",
+        (*FORWARD[:6], *UNDO_INVENTORY, *UNDO_PAYMENT, *UNDO_ORDER, "CheckoutFailed"),
+        reason="cancelled",
+        cancel_at="CreateOrder",
+    ),
+    Scenario(
+        "deadline",
+        "FAILED",
+        (*FORWARD[:6], *UNDO_INVENTORY, *UNDO_PAYMENT, *UNDO_ORDER, "CheckoutFailed"),
+        reason="deadline",
+        silent="CreateOrder",
+    ),
+)
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def begin(platform: OneProcess, scenario: Scenario) -> Buying:
+    """Start one checkout that will go this way."""
+    buying = platform.buy(scenario.pieces, scenario.card, held=scenario.held)
+    bus, saga_id = platform.wiring.bus, buying.saga_id
+    if scenario.silent:
+        bus.strike(saga_id, scenario.silent, Fate.HELD, float("inf"))
+    if scenario.unheard:
+        bus.strike(saga_id, scenario.unheard, Fate.LOST)
+    if scenario.cancel_at:
+        wishes: list[str] = []
+        platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, wishes))
+    return buying
+
+
+def _cancel_once(platform: OneProcess, saga_id: str, cancel_at: str, wishes: list[str]) -> None:
+    if not wishes and platform.wiring.bus.sent[saga_id, cancel_at]:
+        wishes.append(saga_id)
+        platform.cancel(saga_id)
+
+
+def check(platform: OneProcess, scenario: Scenario, buying: Buying) -> None:
+    """Fail unless the checkout ended as it must, and every kind that it must make happen was sent."""
+    saga = platform.saga(buying.saga_id)
+    assert saga is not None
+    assert (saga.state, saga.reason) == (scenario.state, scenario.reason), scenario.name
+    sent = platform.wiring.bus.sent
+    assert [kind for kind in scenario.kinds if not sent[buying.saga_id, kind]] == [], scenario.name
+
+
+def play(platform: OneProcess, scenario: Scenario, fates: Mapping[str, Fate] | None = None) -> Buying:
+    """Let one checkout go its way to its end, until the books balance; one message of each kind in `fates`
+    meets its fate."""
+    buying = begin(platform, scenario)
+    for kind, fate in (fates or {}).items():
+        platform.wiring.bus.strike(buying.saga_id, kind, fate)
+    platform.settle()
+    check(platform, scenario, buying)
+    return buying

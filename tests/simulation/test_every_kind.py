@@ -1,0 +1,65 @@
+"""Every kind of message lost, doubled, held back until after the end: memory, virtual time, every combination."""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import pytest
+from tests.platforms.fates import Fate
+from tests.platforms.memory import memory_platform
+from tests.platforms.one_process import OneProcess
+from tests.platforms.scenarios import SCENARIOS, Scenario, play
+
+from holdfast.contracts.messages import PAYLOADS
+from holdfast.simulation.run import quiet_logs
+
+CELLS = [
+    pytest.param(scenario, kind, fate, id=f"{scenario.name}-{kind}-{fate}")
+    for scenario in SCENARIOS
+    for kind in scenario.kinds_to_strike
+    for fate in Fate
+]
+
+
+@pytest.fixture
+def platform() -> Iterator[OneProcess]:
+    with quiet_logs():
+        yield memory_platform()
+
+
+def test_every_kind_of_the_contracts_is_struck_in_some_scenario() -> None:
+    assert {kind for scenario in SCENARIOS for kind in scenario.kinds_to_strike} == set(PAYLOADS)
+
+
+@pytest.mark.parametrize(("scenario", "kind", "fate"), CELLS)
+def test_one_message_meets_its_fate(platform: OneProcess, scenario: Scenario, kind: str, fate: Fate) -> None:
+    bus = platform.wiring.bus
+    buying = play(platform, scenario, {kind: fate})
+    assert bus.struck[buying.saga_id, kind] == 1
+    before = platform.facts(buying)
+    late = bus.release()
+    assert bool(late) == (fate is Fate.HELD or bool(scenario.silent))
+    platform.settle()
+    assert platform.facts(buying) == before, "a late message changed something"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_one_message_each_of_two_kinds_is_lost(scenario: Scenario) -> None:
+    with quiet_logs():
+        for pair in combinations(scenario.kinds_to_strike, 2):
+            platform = memory_platform()
+            buying = play(platform, scenario, dict.fromkeys(pair, Fate.LOST))
+            assert [platform.wiring.bus.struck[buying.saga_id, kind] for kind in pair] == [1, 1], pair
+
+
+@pytest.mark.parametrize("fate", [Fate.DOUBLED, Fate.HELD])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_one_message_of_every_kind_meets_its_fate(
+    platform: OneProcess, scenario: Scenario, fate: Fate
+) -> None:
+    kinds = scenario.kinds_to_strike
+    buying = play(platform, scenario, dict.fromkeys(kinds, fate))
+    assert [kind for kind in kinds if not platform.wiring.bus.struck[buying.saga_id, kind]] == []
+    before = platform.facts(buying)
+    platform.wiring.bus.release()
+    platform.settle()
+    assert platform.facts(buying) == before
