@@ -21,7 +21,11 @@ Rows = list[tuple[Any, ...]]
 
 SQL = statements("holdfast.audit")
 
-_DEFAULTS: dict[str, str | int] = {"connect_timeout": 5, "application_name": "holdfast-audit"}
+_DEFAULTS: dict[str, str | int] = {
+    "connect_timeout": 5,
+    "application_name": "holdfast-audit",
+    "target_session_attrs": "read-write",  # a standby may lag: its books are no evidence
+}
 
 
 def connect(dsn: str, *setup: str) -> Connection:

@@ -1,8 +1,9 @@
-"""The kernel's tables in PostgreSQL: pool, transactions, and which errors are nobody's fault.
+"""The kernel's tables in PostgreSQL, and the store: transactions on pooled sessions, trouble told from fault.
 
 Statements stand in `sql/`, one a file; services add their own tables in their `store.py`.
 """
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -12,32 +13,22 @@ from typing import Any, Generic, LiteralString, TypeVar
 import msgspec
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from holdfast.bus.port import Message
 from holdfast.messaging import arrays
 from holdfast.messaging.arrays import Array
-from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.store import OperatorAction, Parked, StoreUnavailable, TimerKey, TimerRow
-
-TROUBLE = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
-"""SQLSTATE classes that are the database's trouble, never the message's fault."""
-
-# Batches join a few hundred keys with tables of any size, by `key = any(...)` in every statement. Plans made
-# while tables were empty must stay right when they are full: no sequential scan, no nested loop.
-SESSION = (
-    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
-    " -c client_connection_check_interval=5s -c plan_cache_mode=force_generic_plan"
-    " -c enable_seqscan=off -c enable_nestloop=off -c jit=off"
-    " -c default_transaction_isolation=read\\ committed -c timezone=UTC"
+from holdfast.messaging.database_session import (
+    SESSION,
+    Connection,
+    breaks_session,
+    commit,
+    connect,
+    is_trouble,
+    rolled_back,
 )
-KEEPALIVE: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}
+from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
+from holdfast.messaging.store import OperatorAction, Parked, StoreUnavailable, TimerKey, TimerRow
 
 arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
@@ -53,13 +44,6 @@ def statements(package: str) -> Mapping[str, LiteralString]:
         for entry in folder.iterdir()
         if entry.name.endswith(".sql")
     }
-
-
-def is_trouble(error: psycopg.Error) -> bool:
-    """Tell whether the error says nothing about the statement's content."""
-    if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate.startswith(TROUBLE)
 
 
 class PostgresTransaction:
@@ -216,21 +200,16 @@ T = TypeVar("T", bound=PostgresTransaction)
 
 
 class PostgresStore(Generic[T]):
-    """A service's database behind a pool of connections; transactions are of type `T`."""
+    """A service's database behind a pool of connections; transactions are of type `T`.
+
+    The DSN may name several hosts: only one that takes writes is used.
+    """
 
     def __init__(self, dsn: str, transaction_type: type[T], *, size: int = 4, name: str = "holdfast") -> None:
         self._type = transaction_type
-        self._pool: ConnectionPool[psycopg.Connection[TupleRow]] = ConnectionPool(
-            dsn,
-            min_size=1,
-            max_size=size,
-            timeout=5.0,
-            max_lifetime=1800.0,
-            open=False,
-            name=name,
-            kwargs={"options": SESSION, "application_name": name, "prepare_threshold": 0, **KEEPALIVE},
+        self._pool: Pool[Connection] = Pool(
+            lambda: connect(dsn, SESSION, application_name=name, prepare_threshold=0), time.monotonic, size
         )
-        self._pool.open(wait=False)
 
     @contextmanager
     def transaction(self) -> Iterator[T]:
@@ -238,24 +217,34 @@ class PostgresStore(Generic[T]):
 
         The caller then runs the same work again, and history, fence or unique key tells what was done.
         """
+        connection, broken = self._take(), True
         try:
-            connection = self._pool.getconn()
-        except (PoolTimeout, psycopg.Error) as error:
-            raise StoreUnavailable(f"no connection: {error}") from error
-        try:
-            with connection.transaction():
-                yield self._type(connection)
+            yield self._type(connection)
+            commit(connection)
+            broken = False
         except psycopg.Error as error:
+            broken = breaks_session(error) or not rolled_back(connection)
             if is_trouble(error):
-                connection.close()  # also a session on a standby (25006): a new one may find the primary
                 raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
             raise
+        except BaseException:
+            broken = not rolled_back(connection)
+            raise
         finally:
-            self._pool.putconn(connection)
+            if broken:
+                self._pool.discard(connection)
+            else:
+                self._pool.give_back(connection)
 
     def close(self) -> None:
-        """Close the pool; waits for connections in use, at most 5 s."""
-        self._pool.close(timeout=5.0)
+        """Close the connections; one in use when its transaction ends."""
+        self._pool.close()
+
+    def _take(self) -> "Connection":
+        try:
+            return self._pool.take()
+        except (PoolExhausted, ServerDown, psycopg.Error) as error:
+            raise StoreUnavailable(f"no connection: {error}") from error
 
 
 def _one(cursor: "psycopg.Cursor[TupleRow]") -> Any:

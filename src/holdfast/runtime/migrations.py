@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import psycopg
 
-from holdfast.messaging.database import KEEPALIVE, is_trouble, statements
+from holdfast.messaging.database import statements
+from holdfast.messaging.database_session import connect, is_trouble
 from holdfast.messaging.store import StoreUnavailable
 
 LOCK_KEY = 0x486F6C6466617374  # "Holdfast"
@@ -50,7 +51,7 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
     """
     migrations = load_migrations(packages)
     try:
-        with psycopg.connect(dsn, autocommit=True, **KEEPALIVE) as connection:
+        with connect(dsn, autocommit=True) as connection:
             _lock(connection, pause)
             applied = _apply(connection, migrations)
             # A session's end frees the lock as well, but only some time after the client has gone on.

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.messaging.database import SESSION, PostgresStore
+from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.runtime.migrations import migrate
 from holdfast.services.cart_crud.domain import Cart

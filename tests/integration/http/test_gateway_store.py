@@ -16,7 +16,8 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import Line
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED, all_topics
-from holdfast.messaging.database import SESSION, PostgresStore
+from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.ids import uuid7_floor
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.ports import Ports

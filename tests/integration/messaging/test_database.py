@@ -10,7 +10,8 @@ import pytest
 from psycopg import errors
 from tests.samples import saga_id
 
-from holdfast.messaging.database import PostgresStore, PostgresTransaction, is_trouble
+from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.database_session import is_trouble
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.migrations import migrate
@@ -133,14 +134,13 @@ def _write_on_a_standby(tx: PostgresTransaction, pids: list[int]) -> None:
 
 def test_a_database_that_cannot_be_reached_is_trouble(tmp_path: Path) -> None:
     away = PostgresStore(f"host={tmp_path} dbname=nobody", PostgresTransaction)
-    away._pool.timeout = 0.1
     with pytest.raises(StoreUnavailable, match="no connection"), away.transaction():
         pytest.fail("there is no database")
     away.close()
 
 
 def test_a_pool_that_is_used_up_is_trouble(store: Store) -> None:
-    store._pool.timeout = 0.1
+    store._pool._wait_s = 0.1
     with (
         store.transaction(),
         store.transaction(),

@@ -1,0 +1,108 @@
+"""Sessions with a service's database: how they are opened, bounded, committed, and found unfit for use.
+
+Which statements run in them is not known here.
+"""
+
+import select
+import time
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import error_from_result
+from psycopg.rows import TupleRow
+
+Connection = psycopg.Connection[TupleRow]
+
+TROUBLE = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
+"""SQLSTATE classes that are the database's trouble, never the message's fault."""
+
+COMMIT_MAX_S = 20.0
+
+# Batches join a few hundred keys with tables of any size, by `key = any(...)` in every statement. Plans made
+# while tables were empty must stay right when they are full: no sequential scan, no nested loop.
+SESSION = (
+    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
+    " -c client_connection_check_interval=5s -c plan_cache_mode=force_generic_plan"
+    " -c enable_seqscan=off -c enable_nestloop=off -c jit=off"
+    " -c default_transaction_isolation=read\\ committed -c timezone=UTC"
+)
+_DEFAULTS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "target_session_attrs": "read-write",  # of several hosts the primary; a standby alone is no connection
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+# The server's own bound is lifted: it would not undo a commit that waits for a synchronous standby, but let
+# it count without. A transaction that nobody waits for any more stays invisible until it has its copy.
+_COMMIT = b"set local statement_timeout = 0; commit"
+_WAITED_IN_VAIN = "SyncRepWaitForLSN"
+"""The server's function that warns of a commit without a copy; the warning's text is translated."""
+
+
+class CommitUncertain(psycopg.OperationalError):
+    """The commit may have happened or not, may happen yet, or may not outlive the server."""
+
+
+def connect(dsn: str, options: str = "", **more: Any) -> Connection:
+    """Open a session on a server that takes writes; what the DSN says counts before our defaults."""
+    given = conninfo_to_dict(dsn)
+    ours = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    asked = f"{options} {given.get('options') or ''}".strip()
+    return psycopg.connect(make_conninfo(dsn, **ours, options=asked), **more)
+
+
+def is_trouble(error: psycopg.Error) -> bool:
+    """Tell whether the error says nothing about the statement's content."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(TROUBLE)
+
+
+def breaks_session(error: psycopg.Error) -> bool:
+    """Tell whether the server went or takes no writes, so that no session there is of use any more."""
+    return is_trouble(error) and (error.sqlstate or "08").startswith(("08", "57P", "25006"))
+
+
+def commit(connection: Connection, timeout_s: float = COMMIT_MAX_S) -> None:
+    """Commit; raises CommitUncertain where it is not known to have happened, durably."""
+    pgconn = connection.pgconn
+    if pgconn.transaction_status == pq.TransactionStatus.IDLE:
+        return
+    warnings: list[psycopg.errors.Diagnostic] = []
+    connection.add_notice_handler(warnings.append)
+    try:
+        _exchange(pgconn, _COMMIT, time.monotonic() + timeout_s)
+    finally:
+        connection.remove_notice_handler(warnings.append)
+    if any(warning.source_function == _WAITED_IN_VAIN for warning in warnings):
+        raise CommitUncertain("the commit has no copy on a standby")
+
+
+def rolled_back(connection: Connection) -> bool:
+    """Roll back; False where the session is of no use any more."""
+    try:
+        connection.rollback()
+    except psycopg.Error:
+        return False
+    return not connection.closed
+
+
+def _exchange(pgconn: pq.abc.PGconn, query: bytes, deadline: float) -> None:
+    pgconn.send_query(query)
+    socket = select.poll()
+    while (unsent := pgconn.flush()) or pgconn.is_busy():
+        socket.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not socket.poll(left_s * 1000):
+            raise CommitUncertain("no answer to a commit in time")
+        pgconn.consume_input()
+    results = []
+    while (result := pgconn.get_result()) is not None:
+        results.append(result)
+    for result in results:
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise error_from_result(result)
