@@ -15,6 +15,8 @@ import pybreaker
 
 from holdfast.messaging.producer import BreakerOpen
 
+STATES = ("closed", "half-open", "open")
+
 
 @dataclass(frozen=True)
 class BreakerSettings:
@@ -48,7 +50,7 @@ class Breaker:
         self._retry_at = 0.0
         self._probing = False
         self.rejected = 0
-        self.transitions: dict[str, int] = {"closed": 0, "half-open": 0, "open": 0}
+        self.transitions = dict.fromkeys(STATES, 0)
 
     @property
     def state(self) -> str:

@@ -4,13 +4,10 @@ Starts with everything down and waits; stops in reverse order, losing nothing th
 """
 
 import gc
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import structlog
@@ -22,17 +19,20 @@ from holdfast import __version__
 from holdfast.bus.port import Bus, BusUnavailable
 from holdfast.contracts.topics import all_topics
 from holdfast.messaging.backoff import backoff_ms
+from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.http_metrics import HttpMetrics
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.ops_api import Health, router
-from holdfast.runtime.readings import kernel_readings
+from holdfast.runtime.readings import breaker_readings, kernel_readings
 from holdfast.runtime.settings import ServiceSettings
+from holdfast.runtime.stopping import Server, Stopping
 from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
 
 POLL_S = 0.5
+ANSWER_S = 5
 DRAIN_S = 12.0
 FLUSH_S = 5.0
 READY_AFTER_TROUBLES = 3
@@ -51,7 +51,10 @@ class ExtraLoop:
 
 @dataclass
 class Service:
-    """Everything that `run` needs to make a process of a service."""
+    """Everything that `run` needs to make a process of a service.
+
+    `leaving` is called on the event loop when the process stops to listen: held answers are let go there.
+    """
 
     name: str
     settings: ServiceSettings
@@ -61,6 +64,8 @@ class Service:
     app: FastAPI = field(default_factory=lambda: FastAPI(openapi_url=None, docs_url=None, redoc_url=None))
     extra_loops: Sequence[ExtraLoop] = ()
     registry: CollectorRegistry = field(default_factory=new_registry)
+    breakers: Sequence[Breaker] = ()
+    leaving: Sequence[Callable[[], None]] = ()
     closers: Sequence[Callable[[], None]] = ()
 
 
@@ -79,21 +84,24 @@ class _Process:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._parts = service.parts
-        self._stopping = threading.Event()
+        self._stopping = Stopping()
         self._started = threading.Event()
         self._failed = False
         self._loops = self._make_loops()
         self._server = self._make_server()
 
     def run(self) -> int:
+        self._stopping.on_signal(self._end)
         starter = threading.Thread(target=self._start, name="starter", daemon=True)
         starter.start()
         try:
             self._server.run()
         finally:
-            self._stopping.set()
-            starter.join(FLUSH_S)
-            self._stop()
+            self._stopping.begin()
+            # On a thread of its own, so that a second signal is heard whatever the stop is waiting for.
+            stopper = threading.Thread(target=self._stop, args=[starter], name="stopper", daemon=True)
+            stopper.start()
+            stopper.join()
         return 1 if self._failed else 0
 
     # -- life
@@ -106,7 +114,7 @@ class _Process:
             log.exception("start_failed")
             self._die()
             return
-        if not self._stopping.is_set():
+        if not self._stopping.begun.is_set():
             for loop in self._loops:
                 loop.start()
             self._started.set()
@@ -114,32 +122,32 @@ class _Process:
 
     def _await_dependencies(self) -> None:
         settings, attempt = self._service.settings, 0
-        while not self._stopping.is_set():
+        while not self._stopping.begun.is_set():
             try:
-                migrate(settings.dsn, self._service.packages, self._stopping.wait)
+                migrate(settings.dsn, self._service.packages, self._stopping.begun.wait)
                 self._service.bus.create_topics(all_topics(), settings.partitions)
             except (StoreUnavailable, BusUnavailable) as error:
                 attempt += 1
                 log.warning("dependency_not_there", error=str(error), attempt=attempt)
-                self._stopping.wait(backoff_ms(attempt, 100, 3_000, settings.instance) / 1000)
+                self._stopping.begun.wait(backoff_ms(attempt, 100, 3_000, settings.instance) / 1000)
             else:
                 return
 
-    def _stop(self) -> None:
+    def _stop(self, starter: threading.Thread) -> None:
         """Finish the batch under way, flush what it appended, leave the group, close."""
-        deadline = time.monotonic() + DRAIN_S
+        starter.join(self._stopping.left_s(FLUSH_S))
         writers, relay = self._loops[:-1], self._loops[-1]
         if self._started.is_set():
             for loop in writers:
                 loop.stop()
             self._parts.manager.wake()
             for loop in writers:
-                if not loop.join(max(0.1, deadline - time.monotonic())):
+                if not loop.join(self._stopping.left_s(DRAIN_S)):
                     log.warning("loop_still_busy", loop=loop.name)
-            self._flush()
+            self._flush(self._stopping.left_s(FLUSH_S))
             relay.stop()
             self._parts.relay.stop()
-            relay.join(FLUSH_S)
+            relay.join(self._stopping.left_s(FLUSH_S))
             self._parts.manager.close()
         self._parts.relay.producer.close()
         for close in self._service.closers:
@@ -147,14 +155,17 @@ class _Process:
         self._service.bus.close()
         log.info("service_stopped")
 
-    def _flush(self) -> None:
-        deadline = time.monotonic() + FLUSH_S
+    def _flush(self, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
         while not self._parts.relay.is_idle() and time.monotonic() < deadline and not self._loops[-1].dead:
             time.sleep(0.01)  # rows that stay behind lie safely in the outbox
 
+    def _end(self) -> None:
+        self._server.should_exit = True
+
     def _die(self) -> None:
         self._failed = True
-        self._server.should_exit = True
+        self._end()
 
     # -- loops
 
@@ -177,9 +188,10 @@ class _Process:
 
     # -- what the process says of itself
 
-    def _make_server(self) -> "_Server":
+    def _make_server(self) -> Server:
         service, settings = self._service, self._service.settings
         service.registry.register(Readings(lambda: kernel_readings(self._parts)))
+        service.registry.register(Readings(lambda: breaker_readings(service.breakers)))
         service.app.include_router(
             router(Health(self._summary, self._not_alive, self._not_ready), service.registry)
         )
@@ -190,13 +202,13 @@ class _Process:
             port=settings.http_port,
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=ANSWER_S,
             backlog=2048,
             timeout_keep_alive=75,
             server_header=False,
             proxy_headers=False,
         )
-        return _Server(config, self._stopping)
+        return Server(config, self._stopping, service.leaving)
 
     def _summary(self) -> dict[str, Any]:
         counters = self._parts.manager.counters
@@ -218,7 +230,7 @@ class _Process:
 
     def _not_ready(self) -> list[str]:
         reasons = []
-        if self._stopping.is_set():
+        if self._stopping.begun.is_set():
             reasons.append("stopping")
         if not self._started.is_set():
             reasons.append("waiting for database and bus")
@@ -227,17 +239,3 @@ class _Process:
         if self._parts.manager.troubles_in_a_row >= READY_AFTER_TROUBLES:
             reasons.append("database or bus in trouble")
         return reasons
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, but a first signal drains and a second ends the process at once."""
-
-    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._stopping.is_set():
-            os._exit(128 + signal.Signals(sig).value)
-        self._stopping.set()
-        self.should_exit = True

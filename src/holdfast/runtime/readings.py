@@ -5,8 +5,11 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from holdfast.messaging.breaker import STATES, Breaker
 from holdfast.messaging.ports import Parts
 from holdfast.runtime.telemetry import counter, gauge
+
+Values = dict[tuple[str, ...], float]
 
 
 def kernel_readings(parts: Parts[Any]) -> Iterable[Metric]:
@@ -29,3 +32,14 @@ def kernel_readings(parts: Parts[Any]) -> Iterable[Metric]:
     )
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
     yield gauge("outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.outbox_age_ms() / 1000})
+
+
+def breaker_readings(breakers: Iterable[Breaker]) -> Iterable[Metric]:
+    """Return the state of each circuit breaker, how often it moved, and how many calls it refused."""
+    held = list(breakers)
+    state: Values = {(b.name, state): float(b.state == state) for b in held for state in STATES}
+    moves: Values = {(b.name, state): count for b in held for state, count in b.transitions.items()}
+    rejected: Values = {(b.name,): b.rejected for b in held}
+    yield gauge("breaker_state", "1 at the state that the breaker is in.", state, ("breaker", "state"))
+    yield counter("breaker_transitions", "Moves into each state.", moves, ("breaker", "state"))
+    yield counter("breaker_rejections", "Calls refused while it was open.", rejected, ("breaker",))

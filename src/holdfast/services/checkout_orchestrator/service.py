@@ -26,9 +26,10 @@ DEADLINES_EVERY_MS = 500
 
 @dataclass(frozen=True)
 class OrchestratorParts(Parts[SagaTransaction]):
-    """The service and its handler, whose counters the metrics show."""
+    """The service and its handler, whose counters the metrics show. `breaker` guards publishing."""
 
     checkout_service: CheckoutService
+    breaker: Breaker
 
 
 def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorParts:
@@ -41,7 +42,7 @@ def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorP
     deadlines = Deadlines(timers, EVENTS, checkout_service.fire, parts.relay.producer)
     parts.manager.chores.append(Chore("deadlines", DEADLINES_EVERY_MS, deadlines.run))
     return OrchestratorParts(
-        parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, checkout_service
+        parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, checkout_service, breaker
     )
 
 
@@ -57,6 +58,7 @@ def main() -> int:
         parts,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
         app=app(ports.store),
+        breakers=[parts.breaker],
         closers=[ports.store.close],
     )
     service.registry.register(Readings(lambda: _readings(parts.checkout_service)))

@@ -24,6 +24,8 @@ from holdfast.runtime.http_client import ConnectionFailed, HttpClient
 from holdfast.runtime.problems import unavailable
 
 TIMEOUT_S = 5.0
+TELL_TIMEOUT_S = 2.0
+"""How a checkout stands is told from our own row where the orchestrator is slower than this."""
 _ASKED = ("authorization", "content-type", "if-match", "traceparent")
 _ANSWERED = frozenset({"content-type", "etag", "www-authenticate", "retry-after", "allow"})
 _JSON = {"content-type": "application/json"}
@@ -41,14 +43,16 @@ class Neighbours:
     async def snapshots(self, carts: Sequence[tuple[str, str]]) -> list[Snapshot]:
         """Take snapshots of these (cart id, user id). Raises Problem."""
         asked = TakeSnapshots(tuple(CartOfUser(cart_id, user_id) for cart_id, user_id in carts))
-        told = await self._post(self._cart, "/internal/v1/snapshots", asked, Snapshots, "cart-crud")
+        told = await self._post(
+            self._cart, "/internal/v1/snapshots", asked, Snapshots, "cart-crud", TIMEOUT_S
+        )
         return list(told.carts)
 
     async def sagas(self, saga_ids: Sequence[str]) -> list[SagaView | None]:
         """Ask how these sagas stand. Raises Problem."""
         asked = TellSagas(tuple(saga_ids))
         told = await self._post(
-            self._orchestrator, "/internal/v1/sagas", asked, SagasTold, "the orchestrator"
+            self._orchestrator, "/internal/v1/sagas", asked, SagasTold, "the orchestrator", TELL_TIMEOUT_S
         )
         return list(told.sagas)
 
@@ -71,9 +75,11 @@ class Neighbours:
         await self._cart.close()
         await self._orchestrator.close()
 
-    async def _post(self, client: HttpClient, path: str, asked: object, told: type[T], who: str) -> T:
+    async def _post(
+        self, client: HttpClient, path: str, asked: object, told: type[T], who: str, timeout_s: float
+    ) -> T:
         try:
-            answer = await client.request("POST", path, _JSON, msgspec.json.encode(asked), TIMEOUT_S)
+            answer = await client.request("POST", path, _JSON, msgspec.json.encode(asked), timeout_s)
         except ConnectionFailed:
             raise unavailable(who) from None
         if answer.status != 200:

@@ -1,8 +1,10 @@
 """gateway-bff put together from its ports; the same for production and simulation."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from prometheus_client.core import Metric
 
 from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import GATEWAY
@@ -11,6 +13,7 @@ from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import load
+from holdfast.runtime.telemetry import Readings, gauge
 from holdfast.runtime.wiring import production_ports
 from holdfast.services.gateway_bff.accepting import Acceptor
 from holdfast.services.gateway_bff.api import app
@@ -61,6 +64,13 @@ def main() -> int:
         parts,
         ("holdfast.messaging", "holdfast.services.gateway_bff"),
         app=app(ports.store, Authenticator(settings.jwks), door, neighbours, waiting),
+        breakers=[parts.breaker],
+        leaving=[waiting.leave],
         closers=[ports.store.close],
     )
+    service.registry.register(Readings(lambda: _readings(waiting)))
     return run(service)
+
+
+def _readings(waiting: Waiting) -> Iterable[Metric]:
+    yield gauge("checkout_answers_held", "Answers held back until a checkout ends.", {(): waiting.held})

@@ -12,7 +12,7 @@ from holdfast.messaging.store import Store, StoreUnavailable
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 
 LOOK_EVERY_S = 0.05
-WAITING_MAX = 20_000
+WAITING_MAX = 5_000
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +23,8 @@ class Waiting:
     def __init__(self, store: Store[GatewayTransaction]) -> None:
         self._store = store
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self.held = 0
+        self._leaving = False
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -39,30 +41,37 @@ class Waiting:
             self._loop.call_soon_threadsafe(self._news.set)
 
     async def wait(self, saga_id: str, timeout_s: float) -> None:
-        """Return when the saga has ended, or after the timeout, or at once where too many wait."""
-        if len(self._waiting) >= WAITING_MAX:
+        """Return when the saga has ended, or after the timeout; at once where too many wait, or all leave."""
+        if self.held >= WAITING_MAX or self._leaving:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._waiting:
             self._news.set()  # nobody was waited for: begin to look
         self._waiting.setdefault(saga_id, set()).add(future)
+        self.held += 1
         try:
             async with asyncio.timeout(timeout_s):
                 await future
         except TimeoutError:
             pass
         finally:
+            self.held -= 1
             others = self._waiting.get(saga_id, set())
             others.discard(future)
             if not others:
                 self._waiting.pop(saga_id, None)
 
-    async def close(self) -> None:
-        """Stop the task and let everybody go."""
-        if self._task is not None:
-            self._task.cancel()
+    def leave(self) -> None:
+        """Let everybody go now, and whoever comes from now on: the process is stopping."""
+        self._leaving = True
         for futures in list(self._waiting.values()):
             _release(futures)
+
+    async def close(self) -> None:
+        """Stop the task and let everybody go."""
+        self.leave()
+        if self._task is not None:
+            self._task.cancel()
 
     async def _watch(self) -> None:
         while True:

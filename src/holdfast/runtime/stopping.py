@@ -1,0 +1,86 @@
+"""How a process ends: a first signal drains it, a second one ends it at once, and time is up in the end.
+
+What draining means for loops and connections is the process's; here is only who begins it and who waits.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import structlog
+import uvicorn
+
+STOP_WITHIN_S = 18.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger(__name__)
+
+
+class Stopping:
+    """The one place that knows whether the process is stopping, and how much time it has left for that."""
+
+    def __init__(self, within_s: float = STOP_WITHIN_S) -> None:
+        self._within_s = within_s
+        self._deadline: float | None = None
+        self._signalled = False
+        self.begun = threading.Event()
+
+    def on_signal(self, tell: Callable[[], None]) -> None:
+        """Have a first SIGTERM or SIGINT call `tell`, and a second one end the process with 128 + n."""
+
+        def handle(number: int, _: FrameType | None) -> None:
+            # Takes no lock: whatever this interrupts may hold it.
+            if self._signalled:
+                os._exit(128 + number)
+            self._signalled = True
+            tell()
+
+        for number in SIGNALS:
+            signal.signal(number, handle)
+
+    def begin(self) -> None:
+        """Start the clock, once: a process that has not ended when the time is up is ended then."""
+        if self.begun.is_set():
+            return
+        self.begun.set()
+        self._deadline = time.monotonic() + self._within_s
+        threading.Thread(target=self._watch, name="stopping", daemon=True).start()
+
+    def left_s(self, at_most_s: float) -> float:
+        """Return how long one part of the stop may take: `at_most_s`, or what is left."""
+        left = self._within_s if self._deadline is None else self._deadline - time.monotonic()
+        return max(0.1, min(at_most_s, left))
+
+    def _watch(self) -> None:
+        time.sleep(self._within_s + 1.0)
+        log.error("stop_took_too_long", seconds=self._within_s)  # what is committed is safe in the outbox
+        os._exit(1)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers; `leaving` is called when it stops to listen, before it waits.
+
+    What holds answers back must let them go in `leaving`: whoever is not answered in the grace is cut off.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, stopping: Stopping, leaving: Sequence[Callable[[], None]]
+    ) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._leaving = leaving
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the process's own handlers stand from its first line to its last
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.begin()
+        for leave in self._leaving:
+            leave()
+        await super().shutdown(sockets)

@@ -1,0 +1,81 @@
+"""Shoppers in numbers, and what became of their checkouts: the load under which things are killed."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import psycopg
+from tests.e2e.shopper import Shopper
+from tests.eventually import eventually
+
+from holdfast import audit
+from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.local.platform import Platform
+
+UNDER_WAY_MIN = 20
+SHOPPERS = 24
+
+
+class Load:
+    """Shoppers who buy one thing after the other until told to stop, whatever answers they get."""
+
+    def __init__(self, platform: Platform, shoppers: int = SHOPPERS) -> None:
+        self._info = platform.info
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(shoppers)
+        self.accepted: list[str] = []
+        self._futures = [self._pool.submit(self._shop, number) for number in range(shoppers)]
+
+    def stop(self) -> None:
+        self._stop.set()
+        for future in self._futures:
+            future.result(60)
+        self._pool.shutdown()
+
+    def _shop(self, number: int) -> None:
+        shopper = Shopper(self._info, f"shopper-{number}")
+        turn = 0
+        while not self._stop.is_set():
+            turn += 1
+            cart_id = f"cart-{number}-{turn}-{id(self)}"
+            card = "pm_card_chargeDeclined" if turn % 7 == 0 else "pm_card_visa"
+            # What the limit of an order's total refuses is refunded.
+            pieces = {"pen": 4001} if turn % 11 == 0 else {"pen": 1, "ink": 2}
+            try:
+                shopper.fill(cart_id, pieces)
+                response = shopper.post(cart_id, card, key=cart_id)
+            except (httpx2.HTTPError, AssertionError):
+                self._stop.wait(0.05)  # the killed process is the one we talk to
+                continue
+            if response.status_code == 202:
+                self.accepted.append(str(response.json()["saga_id"]))
+
+
+def query(platform: Platform, statement: str, service: str = ORCHESTRATOR) -> list[tuple[object, ...]]:
+    """Read a service's database."""
+    with psycopg.connect(platform.info.services[service].dsn or "") as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def under_way(platform: Platform) -> int:
+    """Count the sagas that have not ended."""
+    rows = query(platform, "select count(*) from saga where state not in ('COMPLETED', 'FAILED')")
+    count = rows[0][0]
+    assert isinstance(count, int)
+    return count
+
+
+def restarts(platform: Platform, name: str) -> int:
+    """Count how often the supervisor has started this process again."""
+    return platform.info.services[name].restarts
+
+
+def all_ends_well(platform: Platform, accepted: list[str], within_s: float = 90) -> None:
+    """Wait until every saga has ended; fail where the books do not balance or an accepted one is lost."""
+    assert accepted
+    eventually(lambda: under_way(platform) == 0, "every saga ends", within_s)
+    report = audit.run(Path(platform.info.data), within_s)
+    assert report.exit_code == 0, (report.quiet, [str(violation) for violation in report.violations])
+    known = {str(row[0]) for row in query(platform, "select saga_id::text from saga")}
+    assert not set(accepted) - known, "an acknowledged checkout was lost"

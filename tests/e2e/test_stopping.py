@@ -1,0 +1,151 @@
+"""SIGTERM in mid-load: a process finishes what it took, leaves its group and ends with 0, in under 20 s."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import psycopg
+import pytest
+from tests.e2e.conftest import ENVIRONMENT, PENS, running
+from tests.e2e.load import UNDER_WAY_MIN, Load, all_ends_well, under_way
+from tests.e2e.shopper import Operator, Shopper
+from tests.eventually import eventually
+
+from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, SERVICES
+from holdfast.local.platform import Platform
+
+STOPPED_WITHIN_S = 20
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with running(tmp_path_factory.mktemp("platform"), "postgres") as platform:
+        yield platform
+
+
+def test_every_process_that_is_told_to_stop_drains(platform: Platform) -> None:
+    load = Load(platform)
+    try:
+        for name in SERVICES:
+            eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", 60)
+            members = _members(platform, name)
+            process = _process(platform, name)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(STOPPED_WITHIN_S) == 0, name
+            assert members
+            assert not members & _members(platform, name), f"{name} has left its group"
+            platform.wait_ready(60)
+    finally:
+        load.stop()
+    all_ends_well(platform, load.accepted)
+
+
+def test_a_process_that_is_killed_while_it_drains_loses_nothing(platform: Platform) -> None:
+    load = Load(platform)
+    try:
+        for name in SERVICES:
+            eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", 60)
+            process = _process(platform, name)
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(1)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            assert process.wait(10) in (0, -signal.SIGKILL)
+            platform.wait_ready(60)
+    finally:
+        load.stop()
+    all_ends_well(platform, load.accepted)
+
+
+def test_a_second_signal_ends_it_at_once(platform: Platform) -> None:
+    """The orchestrator is frozen in its database: a drain would wait for it."""
+    process = _process(platform, ORCHESTRATOR)
+    with psycopg.connect(platform.info.services[ORCHESTRATOR].dsn or "") as blocker:
+        blocker.execute("lock table saga in access exclusive mode")
+        shopper = Shopper(platform.info)
+        saga_id = shopper.buy({"pen": 1})
+        eventually(lambda: _waits_for_a_lock(platform), "its transaction waits for the lock")
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 128 + signal.SIGTERM
+    platform.wait_ready(60)
+    assert shopper.end_of(saga_id)["state"] == "COMPLETED"
+
+
+def test_answers_that_are_held_back_are_given_when_the_gateway_stops(platform: Platform) -> None:
+    """The orchestrator is frozen, so that no checkout ends; those who wait get the state as it is known."""
+    shopper = Shopper(platform.info)
+    platform.kill(ORCHESTRATOR, signal.SIGSTOP)
+    try:
+        saga_ids = [shopper.buy({"pen": 1}) for _ in range(10)]
+        with ThreadPoolExecutor(len(saga_ids)) as pool:
+            held = [pool.submit(_wait_for, platform, saga_id) for saga_id in saga_ids]
+            eventually(lambda: _held(platform) >= len(saga_ids), "all answers are held back")
+            process = _process(platform, GATEWAY)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            answers = [future.result(30) for future in held]
+            assert process.wait(STOPPED_WITHIN_S) == 0
+        assert time.monotonic() - begun < STOPPED_WITHIN_S
+        assert {answer["state"] for answer in answers} == {"CHECKOUT_INITIATED"}
+        assert all(answer["stale"] for answer in answers)
+    finally:
+        platform.kill(ORCHESTRATOR, signal.SIGCONT)
+    platform.wait_ready(60)
+    assert {shopper.end_of(saga_id)["state"] for saga_id in saga_ids} == {"COMPLETED"}
+
+
+def test_a_platform_goes_down_under_load_and_comes_back_with_all(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Platform(data, environment=ENVIRONMENT) as platform:
+        platform.wait_ready(90)
+        Operator(platform.info).stock(PENS)
+        load = Load(platform)
+        eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", 60)
+        processes = [_process(platform, name) for name in SERVICES]
+        platform.stop()
+        load.stop()
+        assert {process.wait(1) for process in processes} == {0}, "each drained in time"
+    with Platform(data, environment=ENVIRONMENT) as platform:
+        platform.wait_ready(90)
+        all_ends_well(platform, load.accepted)
+
+
+def _process(platform: Platform, name: str) -> Popen[bytes]:
+    return platform._supervisor.programs[name].process
+
+
+def _members(platform: Platform, group: str) -> set[str]:
+    with psycopg.connect(platform.info.bus.dsn or "") as connection:
+        rows = connection.execute("select member from members where group_name = %s", [group])
+        return {row[0] for row in rows}
+
+
+def _waits_for_a_lock(platform: Platform) -> bool:
+    with psycopg.connect(platform.info.services[ORCHESTRATOR].dsn or "") as connection:
+        rows = connection.execute(
+            "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        return rows.fetchone() is not None
+
+
+def _wait_for(platform: Platform, saga_id: str) -> dict[str, Any]:
+    response = Shopper(platform.info).client.get(f"/v1/checkouts/{saga_id}", headers={"Prefer": "wait=30"})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _held(platform: Platform) -> int:
+    text = Shopper(platform.info).client.get("/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("checkout_answers_held ")]
+    return int(float(lines[0].split()[1])) if lines else 0
