@@ -86,7 +86,7 @@ class OneProcess:
         draws = count(1)
         self.parts = {
             GATEWAY: gateway_bff.build(
-                self._ports(GATEWAY), lambda: _scattered(next(draws)), w.resend_after_ms
+                self._ports(GATEWAY), lambda: _80_bits(next(draws)), w.resend_after_ms
             ),
             ORCHESTRATOR: checkout_orchestrator.build(self._ports(ORCHESTRATOR), w.timers),
             INVENTORY: inventory_write.build(self._ports(INVENTORY), w.ask_every_ms),
@@ -235,6 +235,6 @@ class OneProcess:
         }
 
 
-def _scattered(number: int) -> int:
+def _80_bits(number: int) -> int:
     """Return 80 bits that differ for every number and fall on all partitions."""
     return number * 0x9E3779B97F4A7C15F39C % 2**80

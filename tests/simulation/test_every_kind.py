@@ -1,4 +1,4 @@
-"""Every kind of message lost, doubled, held back until after the end: memory, virtual time, every combination."""
+"""Every kind of message lost, doubled, held back until after the end, in every way to go: virtual time."""
 
 from collections.abc import Iterator
 from itertools import combinations
