@@ -24,6 +24,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "fastapi": (
         "services/*/api.py",
         "runtime/ops_api.py",
+        "runtime/dead_letters_api.py",
         "runtime/problems.py",
         "runtime/process.py",  # serves whatever application a service gives it
         "payment_provider/*",

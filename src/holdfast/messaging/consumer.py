@@ -14,6 +14,7 @@ import structlog
 from holdfast.bus.port import Assignment, Bus, BusUnavailable, Consumer, NotOwner, Record, TopicPartition
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.crashpoints import crashpoint
+from holdfast.messaging.culprits import Lot, Starts
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import StoreUnavailable, Transaction
@@ -22,6 +23,7 @@ from holdfast.messaging.unit_of_work import Committed, UnitOfWork
 BATCH_MAX = 500
 TROUBLE_BASE_MS = 50
 TROUBLE_CAP_MS = 5_000
+KILLS = "kills_the_process"
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +75,8 @@ class KafkaConsumerManager(Generic[T]):
         self._consumer: Consumer | None = None
         self._requests: SimpleQueue[tuple[Callable[[T], tuple[Handled, Any]], Future[Any]]] = SimpleQueue()
         self._uncommitted: dict[TopicPartition, int] = {}
+        self._gone: set[TopicPartition] = set()
+        self._starts = Starts(unit_of_work)
         self._troubles = 0
         self.counters = Counters()
         self.assigned_once = False
@@ -150,46 +154,63 @@ class KafkaConsumerManager(Generic[T]):
     # -- one batch
 
     def _process(self, records: list[Record]) -> int:
+        """Handle what one poll brought: in one batch, or where that fails in ever smaller lots, in order."""
+        self._gone.clear()
+        todo, done = [Lot(records)], 0
+        try:
+            todo = self._starts.lots(records)
+            while todo:
+                todo[-1] = todo[-1].without(self._gone) if self._gone else todo[-1]
+                committed = self._try(todo[-1])
+                lot = todo.pop()
+                if committed is None:
+                    todo.extend(reversed(lot.halves()))
+                else:
+                    self._settle(lot.records, committed)
+                    done += len(lot.records)
+        except StoreUnavailable as error:
+            self._rewind([record for lot in todo for record in lot.records])
+            self._trouble("batch_failed", error)
+        return done
+
+    def _try(self, lot: Lot) -> Committed | None:
+        """Handle a lot, or park it when it is one message; None where it failed and can be halved.
+
+        Raises StoreUnavailable: trouble blames nobody.
+        """
+        if lot.deaths and lot.records:
+            return self._park(lot, KILLS, f"{lot.deaths} processes began with this message and ended")
         published = self.relay.take_published()
         try:
-            committed = self.unit_of_work.run(records, published)
-        except StoreUnavailable as error:
-            self.relay.give_back_published(published)
-            self._rewind(records)
-            self._trouble("batch_failed", error)
-            return 0
-        except Exception:  # one message's fault, whatever it raised: found by trying them one by one
-            self.relay.give_back_published(published)
-            log.exception("batch_refused", records=len(records))
-            return self._process_singly(records)
-        self._troubles = 0
-        self._settle(records, committed)
-        return len(records)
-
-    def _process_singly(self, records: list[Record]) -> int:
-        for position, record in enumerate(records):
-            try:
-                committed = self._run_or_park(record)
-            except StoreUnavailable as error:
-                self._rewind(records[position:])
-                self._trouble("batch_failed", error)
-                return position
-            self._settle([record], committed)
-        return len(records)
-
-    def _run_or_park(self, record: Record) -> Committed:
-        try:
-            return self.unit_of_work.run([record])
+            return self.unit_of_work.run(lot.records, published)
         except StoreUnavailable:
+            self.relay.give_back_published(published)
             raise
-        except Exception as error:  # a bug met this one payload: park it, keep the partition flowing
-            log.exception(
-                "message_parked", topic=record.topic, partition=record.partition, offset=record.offset
-            )
-            return self.unit_of_work.park(record, "handler_failed", f"{type(error).__name__}: {error}")
+        except Exception as error:
+            self.relay.give_back_published(published)
+            if not lot.records:
+                raise  # there is nobody to blame
+            if len(lot.records) == 1:
+                return self._park(lot, "handler_failed", f"{type(error).__name__}: {error}")
+            log.warning("lot_refused", records=len(lot.records), error=type(error).__name__)
+            return None
+
+    def _park(self, lot: Lot, reason: str, detail: str) -> Committed:
+        """Park the one message to blame; the partition flows on."""
+        (record,) = lot.records
+        log.error(
+            "message_parked",
+            reason=reason,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            exc_info=not lot.deaths,
+        )
+        return self.unit_of_work.park(record, reason, detail, lot.deaths or lot.failed + 1)
 
     def _settle(self, records: Sequence[Record], committed: Committed) -> None:
         """Hand over to the relay, then commit offsets: in this order, after the database's commit."""
+        self._troubles = 0
         self.relay.submit(committed)
         self.counters.batches += 1
         self.counters.records += len(records)
@@ -197,6 +218,7 @@ class KafkaConsumerManager(Generic[T]):
         self.counters.parked += committed.parked
         if not records:
             return
+        self._starts.handled(records)
         for wake in self.after_batch:
             wake()
         self._uncommitted.update((record.place, record.offset + 1) for record in records)
@@ -214,6 +236,7 @@ class KafkaConsumerManager(Generic[T]):
             return
         except NotOwner as error:
             self.counters.zombies += 1
+            self._gone.update(error.partitions)
             log.warning("offsets_refused", partitions=sorted(error.partitions))
         self._uncommitted.clear()
         crashpoint("offsets.after_commit")
@@ -266,6 +289,7 @@ class KafkaConsumerManager(Generic[T]):
 
     def _on_assigned(self, places: frozenset[TopicPartition]) -> None:
         self.assigned_once = True
+        self._starts.assigned(places)
         log.info("partitions_assigned", partitions=sorted(places))
 
     def _on_revoked(self, places: frozenset[TopicPartition]) -> None:
@@ -277,6 +301,8 @@ class KafkaConsumerManager(Generic[T]):
         log.warning("partitions_lost", partitions=sorted(places))
 
     def _forget(self, places: frozenset[TopicPartition]) -> None:
+        self._gone.update(places)
+        self._starts.given_up(places)
         for place in places:
             self._uncommitted.pop(place, None)
 

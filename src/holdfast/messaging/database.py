@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
-from holdfast.bus.port import Message
+from holdfast.bus.port import Headers, Message, Record
 from holdfast.messaging import arrays
 from holdfast.messaging.arrays import Array
 from holdfast.messaging.database_session import (
@@ -28,11 +28,13 @@ from holdfast.messaging.database_session import (
 )
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
-from holdfast.messaging.store import OperatorAction, Parked, StoreUnavailable, TimerKey, TimerRow
+from holdfast.messaging.parked import Parked, Place, Summary, Wanted
+from holdfast.messaging.store import OperatorAction, StoreUnavailable, TimerKey, TimerRow
 
 arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(list[Message])
+_headers_decoder = msgspec.msgpack.Decoder(Headers)
 
 
 @cache
@@ -85,24 +87,57 @@ class PostgresTransaction:
     def outbox_age_ms(self) -> int:
         return int(_one(self.run(self._kernel["select_outbox_age"])))
 
-    def park(self, rows: Sequence[Parked]) -> None:
+    def park(self, rows: Sequence[Parked]) -> list[Parked]:
         if not rows:
-            return
-        unique = {(*row.record.place, row.record.offset): row for row in rows}.values()
-        self.run(
+            return []
+        unique = {row.place: row for row in rows}
+        there = self.run(
             self._kernel["park_records"],
-            topics=[row.record.topic for row in unique],
-            partitions=[row.record.partition for row in unique],
-            positions=[row.record.offset for row in unique],
-            reasons=[_storable(row.reason, 100) for row in unique],
-            details=[_storable(row.detail, 1000) for row in unique],
-            message_ids=[row.message_id and _storable(row.message_id, 300) for row in unique],
-            saga_ids=[row.saga_id for row in unique],
-            keys=[row.record.key for row in unique],
-            values=[row.record.value for row in unique],
-            headers=[_batch_encoder.encode(row.record.headers) for row in unique],
-            attempts=[row.attempts for row in unique],
+            **_places(unique),
+            reasons=[_storable(row.reason, 100) for row in unique.values()],
+            details=[_storable(row.detail, 1000) for row in unique.values()],
+            message_ids=[row.message_id and _storable(row.message_id, 300) for row in unique.values()],
+            saga_ids=[row.saga_id for row in unique.values()],
+            keys=[row.record.key for row in unique.values()],
+            values=[row.record.value for row in unique.values()],
+            headers=[_batch_encoder.encode(row.record.headers) for row in unique.values()],
+            attempts=[row.attempts for row in unique.values()],
+            redriven_from=[row.redriven_from and str(row.redriven_from) for row in unique.values()],
         )
+        for topic, partition, offset, attempts, first_ms, last_ms in there.fetchall():
+            place = Place(topic, partition, offset)
+            unique[place] = unique[place]._replace(attempts=attempts, first_ms=first_ms, last_ms=last_ms)
+        return list(unique.values())
+
+    def find_parked(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+        topic, partition, offset = after or ("", 0, 0)
+        rows = self.run(
+            self._kernel["find_parked"],
+            **wanted._asdict(),
+            after_topic=topic,
+            after_partition=partition,
+            after_position=offset,
+            limit=limit,
+        )
+        return [Summary(Place(*row[:3]), *row[3:]) for row in rows.fetchall()]
+
+    def lock_parked(self, places: Collection[Place]) -> list[Parked]:
+        if not places:
+            return []
+        parked = []
+        for row in self.run(self._kernel["lock_parked"], **_places(places)).fetchall():
+            key, value, headers = (part if part is None else bytes(part) for part in row[3:6])
+            record = Record(row[0], row[1], row[2], key, value, _headers_decoder.decode(headers or b""), 0)
+            parked.append(Parked(record, *row[6:]))
+        return parked
+
+    def settle_parked(self, places: Collection[Place], status: str) -> None:
+        if places:
+            self.run(self._kernel["settle_parked"], **_places(places), status=status)
+
+    def note_redriven(self, places: Collection[Place], outcome: str) -> None:
+        if places:
+            self.run(self._kernel["note_redriven"], **_places(places), outcome=outcome)
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         if actions:
@@ -195,6 +230,10 @@ class PostgresTransaction:
     def count_start(self, place: str, offset: int) -> int:
         return int(_one(self.run(self._kernel["count_start"], place=place, position=offset)))
 
+    def forget_starts(self, places: Collection[str]) -> None:
+        if places:
+            self.run(self._kernel["delete_starts"], places=list(places))
+
 
 T = TypeVar("T", bound=PostgresTransaction)
 
@@ -251,6 +290,14 @@ def _one(cursor: "psycopg.Cursor[TupleRow]") -> Any:
     row = cursor.fetchone()
     assert row is not None, "the statement returns one row"
     return row[0]
+
+
+def _places(places: Collection[Place]) -> dict[str, list[Any]]:
+    return {
+        "topics": [place.topic for place in places],
+        "partitions": [place.partition for place in places],
+        "positions": [place.offset for place in places],
+    }
 
 
 def _storable(text: str, length: int) -> str:

@@ -10,10 +10,14 @@ from holdfast.bus.port import Headers, Message, Record
 from holdfast.contracts import codec
 from holdfast.contracts.messages import SCHEMA_VERSION, Payload
 from holdfast.contracts.topics import TOPIC_OF, TOPICS
+from holdfast.messaging.parked import REDRIVEN_FROM, Place, redriven_from
 
 
 class Envelope(NamedTuple):
-    """A message that was understood. `attempt` counts sends from 1; `record` is None for timers' firings."""
+    """A message that was understood. `attempt` counts sends from 1; `record` is None for timers' firings.
+
+    `redriven_from`: where it was parked before an operator sent it once more.
+    """
 
     message_id: str
     kind: str
@@ -22,6 +26,7 @@ class Envelope(NamedTuple):
     raw: bytes
     attempt: int
     record: Record | None
+    redriven_from: Place | None = None
 
 
 class Bad(NamedTuple):
@@ -112,7 +117,8 @@ def _open(record: Record, headers: dict[str, bytes], kind: str, *, known: bool) 
     if not attempt.isdigit() or len(attempt) > 9:
         raise codec.Undecodable("invalid_header", "ce_attempt is not a count")
     payload = codec.decode(kind, record.value)
-    return Envelope(message_id, kind, saga_id, payload, record.value or b"", int(attempt), record)
+    origin = redriven_from(headers.get(REDRIVEN_FROM))
+    return Envelope(message_id, kind, saga_id, payload, record.value or b"", int(attempt), record, origin)
 
 
 def _text(headers: dict[str, bytes], name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
+from holdfast.bus.port import Message
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.store import TimerRow
 
@@ -30,11 +31,15 @@ class ParkedEnvelope(NamedTuple):
 
 @dataclass
 class Handled:
-    """What a batch led to. `fired`: timers to write again with the outbox row of what they sent."""
+    """What a batch led to. `fired`: timers to write again with the outbox row of what they sent.
+
+    `messages` leave as they are, after the replies.
+    """
 
     replies: list[Reply] = field(default_factory=list)
     parked: list[ParkedEnvelope] = field(default_factory=list)
     fired: list[TimerRow] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     handled: int = 0
 
     def park(self, envelope: Envelope, reason: str, detail: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.store import OperatorAction, Parked, TimerKey, TimerRow
+from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
+from holdfast.messaging.store import OperatorAction, TimerKey, TimerRow
 
 _GONE: Any = object()
 
@@ -110,12 +111,36 @@ class MemoryTransaction:
     def outbox_age_ms(self) -> int:
         return max((abs(self._now_ms - at) for at, _ in self.table("outbox").values()), default=0)
 
-    def park(self, rows: Sequence[Parked]) -> None:
+    def park(self, rows: Sequence[Parked]) -> list[Parked]:
+        parked, now = self.table("parked"), self._now_ms
+        unique = {row.place: row for row in rows}
+        for place, row in unique.items():
+            before = parked.get(place, row._replace(attempts=0, first_ms=now))
+            there = before._replace(
+                attempts=before.attempts + row.attempts, last_ms=now, status="parked", outcome=None
+            )
+            parked[place] = there
+            unique[place] = row._replace(
+                attempts=there.attempts, first_ms=there.first_ms, last_ms=there.last_ms
+            )
+        return list(unique.values())
+
+    def find_parked(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+        rows = [summary(row) for place, row in self.table("parked").items() if after is None or place > after]
+        return sorted(row for row in rows if wanted.takes(row))[:limit]
+
+    def lock_parked(self, places: Collection[Place]) -> list[Parked]:
         parked = self.table("parked")
-        for row in rows:
-            key = (row.record.topic, row.record.partition, row.record.offset)
-            before = parked.get(key)
-            parked[key] = row if before is None else before._replace(attempts=before.attempts + row.attempts)
+        return [parked[place] for place in sorted(set(places)) if place in parked]
+
+    def settle_parked(self, places: Collection[Place], status: str) -> None:
+        for row in self.lock_parked(places):
+            self.table("parked")[row.place] = row._replace(status=status)
+
+    def note_redriven(self, places: Collection[Place], outcome: str) -> None:
+        for row in self.lock_parked(places):
+            if row.status == "redriven":
+                self.table("parked")[row.place] = row._replace(outcome=outcome)
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         log = self.table("operator_actions")
@@ -173,6 +198,10 @@ class MemoryTransaction:
         count = count + 1 if at == offset else 1
         starts[place] = (offset, count)
         return int(count)
+
+    def forget_starts(self, places: Collection[str]) -> None:
+        for place in places:
+            self.table("starts").pop(place, None)
 
 
 T = TypeVar("T", bound=MemoryTransaction)

@@ -7,23 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
-from holdfast.bus.port import Message, Record
+from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence
+from holdfast.messaging.parked import Parked, Place, Summary, Wanted
 
 
 class StoreUnavailable(Exception):
     """The database cannot serve this now; nothing was the message's fault. Roll back, back off, try again."""
-
-
-class Parked(NamedTuple):
-    """A record that could not be processed, kept with its original bytes until an operator decides."""
-
-    record: Record
-    reason: str
-    detail: str
-    message_id: str | None
-    saga_id: str | None
-    attempts: int = 1
 
 
 class OperatorAction(NamedTuple):
@@ -81,8 +71,23 @@ class Transaction(Protocol):
     def outbox_age_ms(self) -> int:
         """Return the age of the oldest batch, 0 where the outbox is empty; one dated ahead counts alike."""
 
-    def park(self, rows: Sequence[Parked]) -> None:
-        """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts."""
+    def park(self, rows: Sequence[Parked]) -> list[Parked]:
+        """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts.
+
+        Returns them with what the rows say now: all attempts, first and last time.
+        """
+
+    def find_parked(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+        """Return a page of parked records in the order of their places."""
+
+    def lock_parked(self, places: Collection[Place]) -> list[Parked]:
+        """Lock these rows in the order of their places and return those that exist, bytes and all."""
+
+    def settle_parked(self, places: Collection[Place], status: str) -> None:
+        """Write what was decided of these: redriven, discarded."""
+
+    def note_redriven(self, places: Collection[Place], outcome: str) -> None:
+        """Write what became of these, as far as they are redriven: processed, parked_again."""
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         """Append to the audit log of operators' actions, in the transaction that carries them out."""
@@ -118,6 +123,9 @@ class Transaction(Protocol):
 
     def count_start(self, place: str, offset: int) -> int:
         """Count a start of consumption at (place, committed offset); return the count without progress."""
+
+    def forget_starts(self, places: Collection[str]) -> None:
+        """Take back what was counted: these starts did not kill anybody."""
 
 
 T_co = TypeVar("T_co", covariant=True)

@@ -12,7 +12,8 @@ from holdfast.contracts.topics import dead_letters
 from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal_raw
 from holdfast.messaging.handler import Handled, Handler, Reply
-from holdfast.messaging.store import Parked, Store, Transaction
+from holdfast.messaging.parked import Parked, Place
+from holdfast.messaging.store import Store, Transaction
 
 T = TypeVar("T", bound=Transaction)
 
@@ -53,7 +54,7 @@ class UnitOfWork(Generic[T]):
 
     def __init__(self, service: str, store: Store[T], handler: Handler[T]) -> None:
         self.service = service
-        self._store = store
+        self.store = store
         self._handler = handler
 
     def run(self, records: Sequence[Record], forget: Sequence[int] = ()) -> Committed:
@@ -64,41 +65,44 @@ class UnitOfWork(Generic[T]):
         opened = open_batch(records, self.service)
         if not opened.envelopes and not opened.bad and not forget:
             return Committed(0, [])
-        return self.commit(lambda tx: self._handle(tx, opened), opened.bad, forget)
+        return self.commit(lambda tx: self._handle(tx, opened), [_parked(b) for b in opened.bad], forget)
 
-    def park(self, record: Record, reason: str, detail: str) -> Committed:
+    def park(self, record: Record, reason: str, detail: str, attempts: int = 1) -> Committed:
         """Park one record that the handler cannot process; `detail` may be any text."""
         opened = open_record(record, self.service)
         ids = (None, None) if isinstance(opened, NotMine) else (opened.message_id, opened.saga_id)
         text = detail.encode("utf-8", "replace").decode()
-        return self.commit(lambda _: Handled(), [Bad(record, reason, text, *ids)], ())
+        return self.commit(lambda _: Handled(), [Parked(record, reason, text, *ids, attempts)])
 
     def commit(
-        self, work: Callable[[T], Handled], bad: Sequence[Bad] = (), forget: Sequence[int] = ()
+        self, work: Callable[[T], Handled], parked: Sequence[Parked] = (), forget: Sequence[int] = ()
     ) -> Committed:
         """Run `work` in a transaction of its own and append what it says."""
-        with self._store.transaction() as tx:
+        with self.store.transaction() as tx:
             handled = work(tx)
-            parked = [_parked(b) for b in bad] + [
-                Parked(p.envelope.record, p.reason, p.detail, p.envelope.message_id, p.envelope.saga_id)
-                for p in handled.parked
-                if p.envelope.record is not None
-            ]
-            tx.park(parked)
-            messages = [self._seal(reply) for reply in handled.replies] + [self._copy(p) for p in parked]
+            letters = self._park(tx, [*parked, *_refused(handled)])
+            messages = [*map(self._seal, handled.replies), *handled.messages, *letters]
             outbox_id = tx.append_outbox(messages) if messages else 0
             tx.set_timers([row._replace(outbox_id=outbox_id) for row in handled.fired])
             tx.forget_outbox(forget)
             crashpoint("batch.before_commit")
         crashpoint("batch.after_commit")
-        return Committed(outbox_id, messages, handled.handled, len(parked))
+        return Committed(outbox_id, messages, handled.handled, len(letters))
 
     def _handle(self, tx: T, opened: Opened) -> Handled:
         if not opened.envelopes:
             return Handled()
         handled = self._handler.handle(tx, opened.envelopes)
         handled.handled = len(opened.envelopes)
+        refused = {parked.place for parked in _refused(handled)}
+        done = [e.redriven_from for e in opened.envelopes if e.redriven_from and _place(e) not in refused]
+        tx.note_redriven(done, "processed")
         return handled
+
+    def _park(self, tx: T, parked: Sequence[Parked]) -> list[Message]:
+        """Keep the rows, tell the places from which they were redriven, make the dead letters."""
+        tx.note_redriven([row.redriven_from for row in parked if row.redriven_from], "parked_again")
+        return [self._copy(row) for row in tx.park(parked)]
 
     def _seal(self, reply: Reply) -> Message:
         return seal_raw(
@@ -125,6 +129,8 @@ class UnitOfWork(Generic[T]):
             ("x-error-type", parked.reason),
             ("x-error-detail", parked.detail[:1000]),
             ("x-attempts", str(parked.attempts)),
+            ("x-first-at", str(parked.first_ms)),
+            ("x-last-at", str(parked.last_ms)),
             ("x-consumer-group", self.service),
         )
         extra = tuple((name, text.encode()) for name, text in place)
@@ -137,3 +143,16 @@ class UnitOfWork(Generic[T]):
 
 def _parked(bad: Bad) -> Parked:
     return Parked(bad.record, bad.reason, bad.detail, bad.message_id, bad.saga_id)
+
+
+def _refused(handled: Handled) -> list[Parked]:
+    return [
+        Parked(p.envelope.record, p.reason, p.detail, p.envelope.message_id, p.envelope.saga_id)
+        for p in handled.parked
+        if p.envelope.record is not None
+    ]
+
+
+def _place(envelope: Envelope) -> Place | None:
+    record = envelope.record
+    return Place(record.topic, record.partition, record.offset) if record else None

@@ -78,6 +78,11 @@ def refuse_card_numbers(body: bytes) -> None:
             )
 
 
+def mask_card_numbers(text: bytes) -> bytes:
+    """Return `text` with the digits of what may be a card number made unreadable."""
+    return _DIGITS.sub(lambda found: b"*" * len(found[0]), text)
+
+
 def luhn(digits: bytes) -> bool:
     """Tell whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
     total = 0

@@ -20,8 +20,11 @@ from holdfast.bus.port import Bus, BusUnavailable
 from holdfast.contracts.topics import all_topics
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.dead_letters import DeadLetters
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.store import StoreUnavailable
+from holdfast.runtime import dead_letters_api, problems
+from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.http_metrics import HttpMetrics
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import migrate
@@ -195,6 +198,9 @@ class _Process:
         service.app.include_router(
             router(Health(self._summary, self._not_alive, self._not_ready), service.registry)
         )
+        dead_letters = DeadLetters(self._parts.unit_of_work, self._parts.relay)
+        problems.install(service.app)
+        service.app.include_router(dead_letters_api.router(dead_letters, Authenticator(settings.jwks)))
         service.app.add_middleware(HttpMetrics, registry=service.registry)
         config = uvicorn.Config(
             service.app,

@@ -11,7 +11,8 @@ from holdfast.contracts.codec import encode
 from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS, ORCHESTRATOR
 from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.memory_store import MemoryTransaction
-from holdfast.messaging.store import Parked, StoreUnavailable, TimerKey, TimerRow
+from holdfast.messaging.parked import Parked
+from holdfast.messaging.store import StoreUnavailable, TimerKey, TimerRow
 from holdfast.messaging.unit_of_work import Committed, open_batch
 
 
@@ -90,6 +91,8 @@ def test_line_30_a_bad_record_is_parked_in_the_batchs_transaction_and_copied_to_
         "x-error-type": b"malformed_json",
         "x-error-detail": parked.detail.encode(),
         "x-attempts": b"1",
+        "x-first-at": str(START_MS).encode(),
+        "x-last-at": str(START_MS).encode(),
         "x-consumer-group": b"inventory-write",
     }
 

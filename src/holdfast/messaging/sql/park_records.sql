@@ -1,9 +1,17 @@
-insert into parked (topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts)
-select topic, partition, position, reason, detail, message_id, saga_id::uuid, key, value, headers, attempts
+insert into parked (
+    topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts, redriven_from
+)
+select topic, partition, position, reason, detail, message_id, saga_id::uuid, key, value, headers, attempts, redriven_from
 from unnest(
     %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[], %(reasons)b::text[],
     %(details)b::text[], %(message_ids)b::text[], %(saga_ids)b::text[], %(keys)b::bytea[],
-    %(values)b::bytea[], %(headers)b::bytea[], %(attempts)b::integer[]
-) as u (topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts)
+    %(values)b::bytea[], %(headers)b::bytea[], %(attempts)b::integer[], %(redriven_from)b::text[]
+) as u (
+    topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts, redriven_from
+)
 on conflict (topic, partition, position) do update
-set attempts = parked.attempts + excluded.attempts, last_at = now(), status = 'parked'
+set attempts = parked.attempts + excluded.attempts, last_at = now(), status = 'parked', outcome = null
+returning
+    topic, partition, position, attempts,
+    (extract(epoch from first_at) * 1000)::bigint,
+    (extract(epoch from last_at) * 1000)::bigint

@@ -1,0 +1,1 @@
+delete from starts where place = any(%(places)b::text[])

@@ -1,0 +1,10 @@
+update parked
+set outcome = %(outcome)s
+from unnest(
+    %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[]
+) as u (topic, partition, position)
+where
+    parked.topic = u.topic
+    and parked.partition = u.partition
+    and parked.position = u.position
+    and parked.status = 'redriven'

@@ -1,0 +1,9 @@
+update parked
+set status = %(status)s
+from unnest(
+    %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[]
+) as u (topic, partition, position)
+where
+    parked.topic = u.topic
+    and parked.partition = u.partition
+    and parked.position = u.position

@@ -1,0 +1,176 @@
+"""/v1/dead-letters on every service's port: operators look at what is parked, send it once more, give it up.
+
+What a message says is shown cut and escaped; nothing here reads it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Meta, Struct
+from starlette.concurrency import run_in_threadpool
+
+from holdfast.messaging.dead_letters import Acted, Because, DeadLetters
+from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
+from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
+from holdfast.runtime.bodies import decode, mask_card_numbers, read_body
+from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
+
+PAGE_MAX = 100
+SHOWN_BYTES_MAX = 4_000
+
+_WORD = re.compile(r"[A-Za-z0-9._-]{0,249}", re.ASCII)
+
+Reason = Annotated[str, Meta(max_length=500, pattern=r"^(?=.*\S)[^\x00-\x1f\x7f]+(?!\n)$")]
+PlaceText = Annotated[str, Meta(max_length=300)]
+
+
+class Filter(Struct, forbid_unknown_fields=True):
+    topic: str = ""
+    reason: str = ""
+    saga_id: str = ""
+
+
+class Act(Struct, forbid_unknown_fields=True):
+    """Which ones (by place, or the first `limit` that are parked and match), and why."""
+
+    reason: Reason
+    places: Annotated[list[PlaceText], Meta(min_length=1, max_length=PAGE_MAX)] | None = None
+    filter: Filter | None = None
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = PAGE_MAX
+    dry_run: bool = False
+
+
+_act = msgspec.json.Decoder(Act)
+
+
+def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter:
+    """Make the endpoints."""
+    api = APIRouter(prefix="/v1/dead-letters", include_in_schema=False)
+
+    @api.get("")
+    async def page(request: Request) -> Response:
+        authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
+        query = request.query_params
+        wanted, limit = _wanted(query), _limit(query.get("limit", str(PAGE_MAX)))
+        after = _place(query["after"], "/after") if query.get("after") else None
+        rows = await run_in_threadpool(dead_letters.find, wanted, after, limit)
+        following = str(rows[-1].place) if len(rows) == limit else None
+        return _json({"items": [_row(dead_letters.service, row) for row in rows], "next": following})
+
+    @api.get("/{topic}/{partition}/{offset}")
+    async def one(request: Request) -> Response:
+        authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
+        place = Place.parse("/".join(request.path_params[part] for part in ("topic", "partition", "offset")))
+        row = await run_in_threadpool(dead_letters.show, place) if place else None
+        if row is None:
+            raise Problem(NOT_FOUND, "nothing is parked from that place")
+        return _json(_whole(dead_letters.service, row))
+
+    @api.post("/redrive")
+    async def redrive(request: Request) -> Response:
+        return await act(request, "redrive")
+
+    @api.post("/discard")
+    async def discard(request: Request) -> Response:
+        return await act(request, "discard")
+
+    async def act(request: Request, verb: str) -> Response:
+        user = authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
+        asked = decode(_act, await read_body(request.receive))
+        because = Because(user.name, asked.reason)
+        return _json(await run_in_threadpool(_do, dead_letters, asked, because, verb))
+
+    return api
+
+
+def _do(dead_letters: DeadLetters, asked: Act, because: Because, verb: str) -> dict[str, Any]:
+    if (asked.places is None) == (asked.filter is None):
+        raise Problem(INVALID_REQUEST, "say either places or filter")
+    if asked.filter is not None:
+        wanted = _wanted(msgspec.structs.asdict(asked.filter))._replace(status="parked")
+        places = [row.place for row in dead_letters.find(wanted, None, asked.limit)]
+    else:
+        places = [_place(text, f"/places/{n}") for n, text in enumerate(asked.places or [])]
+    if asked.dry_run:
+        acted = Acted(places, [])
+    else:
+        acted = (dead_letters.redrive if verb == "redrive" else dead_letters.discard)(places, because)
+    return {
+        "service": dead_letters.service,
+        "dry_run": asked.dry_run,
+        "done": [str(place) for place in acted.done],
+        "skipped": [{"place": str(place), "why": why} for place, why in acted.skipped],
+    }
+
+
+def _row(service: str, row: Summary) -> dict[str, Any]:
+    fields = row._asdict()
+    del fields["place"]
+    return {
+        "service": service,
+        "place": str(row.place),
+        **fields,
+        "detail": _shown(row.detail.encode(), 1_000),
+        "message_id": _shown(row.message_id.encode(), 300) if row.message_id else None,
+    }
+
+
+def _whole(service: str, row: Parked) -> dict[str, Any]:
+    record = row.record
+    return {
+        **_row(service, summary(row)),
+        "key": _shown(record.key),
+        "headers": [[_shown(name.encode(), 100), _shown(value, 300)] for name, value in record.headers[:100]],
+        "value": _shown(record.value),
+    }
+
+
+def _shown(data: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str | None:
+    """Return bytes as text that is safe to print: cut, escaped, and without what may be a card number."""
+    if data is None:
+        return None
+    text = mask_card_numbers(data[:bytes_max]).decode("utf-8", "backslashreplace")
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return safe if len(data) <= bytes_max else f"{safe}... ({len(data)} bytes)"
+
+
+def _wanted(query: Mapping[str, str]) -> Wanted:
+    wanted = Wanted(*(query.get(name, "") for name in Wanted._fields))
+    wrong = [
+        FieldError(f"/{name}", "is not such a name")
+        for name, text in wanted._asdict().items()
+        if not _WORD.fullmatch(text) or (name == "saga_id" and text and not _is_uuid(text))
+    ]
+    if wrong:
+        raise Problem(INVALID_REQUEST, errors=wrong)
+    return wanted
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _place(text: str, pointer: str) -> Place:
+    place = Place.parse(text)
+    if place is None:
+        raise Problem(INVALID_REQUEST, errors=[FieldError(pointer, "must be topic/partition/offset")])
+    return place
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX:
+        return int(text)
+    raise Problem(
+        INVALID_REQUEST, errors=[FieldError("/limit", f"must be a whole number from 1 to {PAGE_MAX}")]
+    )
+
+
+def _json(document: object) -> Response:
+    return Response(msgspec.json.encode(document), media_type="application/json")
