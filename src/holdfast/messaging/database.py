@@ -27,8 +27,8 @@ from holdfast.messaging.database_session import (
     rolled_back,
 )
 from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted
+from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
 from holdfast.messaging.store import OperatorAction, StoreUnavailable, TimerKey, TimerRow
 
 arrays.register()
