@@ -169,6 +169,19 @@ class SagasTold(Struct, frozen=True):
     sagas: tuple[SagaView | None, ...]
 
 
+class CancelSaga(Struct, frozen=True, forbid_unknown_fields=True):
+    """The saga that its shopper does not want any more."""
+
+    saga_id: Name
+
+
+class Cancellation(Struct, frozen=True):
+    """Whether the saga ends, or has ended, with nothing bought; and how it stands."""
+
+    cancelled: bool
+    saga: SagaView
+
+
 PaymentMethod = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9_]{1,100}(?!\n)$", description="The provider's token; never a card number."),

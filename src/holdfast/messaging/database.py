@@ -29,7 +29,7 @@ from holdfast.messaging.database_session import (
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted
 from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
-from holdfast.messaging.store import OperatorAction, StoreUnavailable, TimerKey, TimerRow
+from holdfast.messaging.store import ActionTaken, OperatorAction, StoreUnavailable, TimerKey, TimerRow
 
 arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
@@ -149,6 +149,10 @@ class PostgresTransaction:
                 reasons=[_storable(action.reason, 1000) for action in actions],
             )
 
+    def read_actions(self, target: str) -> list[ActionTaken]:
+        rows = self.run(self._kernel["select_actions"], target=_storable(target, 500))
+        return [ActionTaken(*row) for row in rows.fetchall()]
+
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         ids = sorted(set(saga_ids))
         if not ids:
@@ -221,7 +225,13 @@ class PostgresTransaction:
             horizon_ms=horizon_ms,
             limit=limit,
         )
-        return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in rows.fetchall()]
+        return _timers(rows)
+
+    def read_timers(self, saga_id: str) -> list[TimerRow]:
+        return _timers(self.run(self._kernel["select_timers"], saga_id=saga_id))
+
+    def lock_timers(self, saga_id: str) -> list[TimerRow]:
+        return _timers(self.run(self._kernel["lock_timers"], saga_id=saga_id))
 
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         taken = self.run(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
@@ -298,6 +308,10 @@ def _places(places: Collection[Place]) -> dict[str, list[Any]]:
         "partitions": [place.partition for place in places],
         "positions": [place.offset for place in places],
     }
+
+
+def _timers(cursor: "psycopg.Cursor[TupleRow]") -> list[TimerRow]:
+    return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in cursor.fetchall()]
 
 
 def _storable(text: str, length: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
-from holdfast.messaging.store import OperatorAction, TimerKey, TimerRow
+from holdfast.messaging.store import ActionTaken, OperatorAction, TimerKey, TimerRow
 
 _GONE: Any = object()
 
@@ -147,6 +147,14 @@ class MemoryTransaction:
         for action in actions:
             log[len(log)] = (self._now_ms, action)
 
+    def read_actions(self, target: str) -> list[ActionTaken]:
+        rows = sorted(self.table("operator_actions").items())
+        return [
+            ActionTaken(at_ms, action.operator, action.action, action.reason)
+            for _, (at_ms, action) in rows
+            if action.target == target
+        ]
+
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         fences = self.table("fence")
         return {saga_id: fences[saga_id, step] for saga_id in saga_ids if (saga_id, step) in fences}
@@ -183,6 +191,12 @@ class MemoryTransaction:
             and (row.due_ms <= now or row.due_ms > now + horizon_ms)
         ]
         return sorted(due, key=lambda row: (row.due_ms, row.key))[:limit]
+
+    def read_timers(self, saga_id: str) -> list[TimerRow]:
+        return sorted(row for row in self.table("timers").values() if row.key.saga_id == saga_id)
+
+    def lock_timers(self, saga_id: str) -> list[TimerRow]:
+        return self.read_timers(saga_id)
 
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         leases = self.table("leases")

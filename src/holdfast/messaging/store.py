@@ -25,6 +25,15 @@ class OperatorAction(NamedTuple):
     reason: str
 
 
+class ActionTaken(NamedTuple):
+    """An operator's action as it stands in the log."""
+
+    at_ms: int
+    operator: str
+    action: str
+    reason: str
+
+
 class TimerKey(NamedTuple):
     saga_id: str
     step: str
@@ -92,6 +101,9 @@ class Transaction(Protocol):
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         """Append to the audit log of operators' actions, in the transaction that carries them out."""
 
+    def read_actions(self, target: str) -> list[ActionTaken]:
+        """Return what operators did to this target, oldest first."""
+
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         """Lock the rows of these sagas, existing or not, in sorted order; return those that exist."""
 
@@ -114,6 +126,12 @@ class Transaction(Protocol):
 
         A timer due further ahead than `horizon_ms` counts as due: the clock has jumped back.
         """
+
+    def read_timers(self, saga_id: str) -> list[TimerRow]:
+        """Return the timers of a saga, in the order of their keys."""
+
+    def lock_timers(self, saga_id: str) -> list[TimerRow]:
+        """Return the same, locked; lock them before the saga, as whoever fires them does."""
 
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         """Take or renew the lease `name` for `owner`; False while somebody else holds it.

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdfast.messaging import crashpoints
-from holdfast.messaging.timers import TimerSettings
+from holdfast.messaging.timers import LATE_AFTER_MS_MIN, TimerSettings
 
 PREFIX = "HOLDFAST_"
 
@@ -64,6 +64,7 @@ class DeadlineSettings(BaseSettings):
     patience_ms: int = Field(default=30_000, ge=10)
     payment_patience_ms: int = Field(default=300_000, ge=10)
     horizon_ms: int = Field(default=120_000, ge=20)
+    late_after_ms: int = Field(default=10_000, ge=LATE_AFTER_MS_MIN)
 
     def timers(self) -> TimerSettings:
         """Return these as the kernel wants them; raises ValueError where their order is wrong."""
@@ -73,6 +74,7 @@ class DeadlineSettings(BaseSettings):
             patience_ms=self.patience_ms,
             patience_of_step_ms={"payment": self.payment_patience_ms},
             horizon_ms=self.horizon_ms,
+            late_after_ms=self.late_after_ms,
         )
 
 

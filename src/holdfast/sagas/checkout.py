@@ -21,6 +21,9 @@ from holdfast.saga.definition import Saga, Step, StepClass
 from holdfast.saga.machine import Turn
 from holdfast.saga.state import Decision, Event, SagaState
 
+CANCELLED_BY_SHOPPER = "cancelled_by_shopper"
+CANCELLED_BY_OPERATOR = "cancelled_by_operator"
+
 
 def handle_checkout_initiated(turn: Turn) -> Decision:
     return turn.start()

@@ -11,6 +11,7 @@ from tests.unit.gateway_bff.town import Town, visit
 
 from holdfast.runtime import problems
 from holdfast.services.cart_crud import api as cart_api
+from holdfast.services.checkout_orchestrator import api as saga_api
 from holdfast.services.gateway_bff import kinds
 from holdfast.services.gateway_bff.api import app
 from holdfast.services.gateway_bff.openapi import OPERATIONS, document
@@ -69,6 +70,9 @@ def test_the_reference_of_problems_explains_each_code_with_its_status_and_no_oth
         kinds.NOT_BUYABLE_OTHERWISE,
         kinds.KEY_MISSING,
         kinds.KEY_INVALID,
+        kinds.NOT_CANCELLABLE,
+        saga_api.PAST_THE_PIVOT,
+        saga_api.SAGA_ENDED,
         *cart_api.WRONG.values(),
         cart_api.OTHER_VERSION,
         inventory_api.STOCK_IS_GONE,

@@ -3,7 +3,6 @@
 All rules of the saga stand in `sagas.checkout`; this is only their way to the database and back.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from holdfast.bus.partitioner import partition_of
@@ -24,6 +23,7 @@ from holdfast.saga.state import (
     Verb,
 )
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow, SagaTransaction
+from holdfast.services.checkout_orchestrator.watching import Watch
 
 
 class CheckoutService:
@@ -34,7 +34,7 @@ class CheckoutService:
         self._newest = definitions[max(definitions)]
         self._partitions = partitions
         self._timers = timers
-        self.reactions: Counter[str] = Counter()
+        self.watch = Watch()
 
     def handle(self, tx: SagaTransaction, envelopes: Sequence[Envelope]) -> Handled:
         """Decide on a batch of events, in order."""
@@ -102,11 +102,12 @@ class _Batch:
             return ""
         decision = decide(definition, saga, event, self._now_ms)
         reaction = definition.reactions.get(event.kind)
-        self._service.reactions[reaction.__name__ if reaction else event.kind] += 1
+        self._service.watch.reactions[reaction.__name__ if reaction else event.kind] += 1
         if decision.parked:
             return decision.parked
         if decision.saga is not None:
             self._change(event, decision, decision.saga)
+            self._service.watch.changed(definition, saga, decision.saga, fired)
         elif decision.recorded:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, decision.ignored))
         self._keep_time(event, decision, fired)

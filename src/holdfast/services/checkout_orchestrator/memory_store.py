@@ -5,7 +5,13 @@ from collections.abc import Collection, Sequence
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.saga.state import SagaState
-from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow
+from holdfast.services.checkout_orchestrator.store_port import (
+    HistoryRow,
+    IgnoredEvent,
+    IgnoredRow,
+    StateCount,
+    Wanted,
+)
 
 
 class MemorySagaTransaction(MemoryTransaction):
@@ -32,10 +38,12 @@ class MemorySagaTransaction(MemoryTransaction):
             self.table("saga_event_id")[row.saga_id, row.event_id] = row.seq
 
     def count_ignored(self, rows: Sequence[IgnoredRow]) -> None:
-        ignored = self.table("saga_ignored")
+        ignored, seen = self.table("saga_ignored"), self.table("saga_ignored_seen")
         for row in rows:
-            _, times = ignored.get((row.saga_id, row.event_id), (row, 0))
-            ignored[row.saga_id, row.event_id] = (row, times + 1)
+            key = (row.saga_id, row.event_id)
+            _, times = ignored.get(key, (row, 0))
+            ignored[key] = (row, times + 1)
+            seen[key] = (seen.get(key, (self.now_ms(),))[0], self.now_ms())
 
     def read_saga(self, saga_id: str) -> SagaState | None:
         saga: SagaState | None = self.table("saga").get(saga_id)
@@ -52,6 +60,48 @@ class MemorySagaTransaction(MemoryTransaction):
             for saga_id, rows in histories.items()
             if rows
         }
+
+    def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
+        ids = self._open_ids() if wanted.only_open else set(self.table("saga"))
+        ranged = [saga_id for saga_id in ids if wanted.from_id <= saga_id < wanted.before_id]
+        return sorted(ranged, reverse=newest_first)[:limit]
+
+    def matching_sagas(self, wanted: Wanted, saga_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(
+            saga.saga_id
+            for saga in self.read_sagas(saga_ids).values()
+            if (not wanted.states or saga.state in wanted.states)
+            and wanted.reason in ("", saga.reason)
+            and (saga.stalled_ms or not wanted.stalled)
+        )
+
+    def count_open(self, partitions: Collection[int]) -> list[StateCount]:
+        by_state: dict[str, list[SagaState]] = {}
+        for saga in self.read_sagas(self._open_ids(partitions)).values():
+            by_state.setdefault(saga.state, []).append(saga)
+        return [
+            StateCount(
+                state,
+                len(sagas),
+                sum(1 for saga in sagas if saga.stalled_ms),
+                min(saga.started_ms for saga in sagas),
+            )
+            for state, sagas in sorted(by_state.items())
+        ]
+
+    def _open_ids(self, partitions: Collection[int] | None = None) -> set[str]:
+        return {
+            row.key.saga_id
+            for row in self.table("timers").values()
+            if row.kind == "deadline" and (partitions is None or row.partition in partitions)
+        }
+
+    def read_ignored(self, saga_id: str) -> list[IgnoredEvent]:
+        seen = self.table("saga_ignored_seen")
+        rows = sorted((key, row) for key, row in self.table("saga_ignored").items() if key[0] == saga_id)
+        return [
+            IgnoredEvent(row.event_id, row.kind, row.reason, times, *seen[key]) for key, (row, times) in rows
+        ]
 
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         rows = [row for (of, _), row in self.table("saga_event").items() if of == saga_id]

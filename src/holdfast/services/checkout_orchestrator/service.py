@@ -11,25 +11,29 @@ from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.consumer import Chore
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.timers import Deadlines, TimerSettings
+from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import DeadlineSettings, ServiceSettings, load
-from holdfast.runtime.telemetry import Readings, counter
+from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.checkout_orchestrator.api import app
 from holdfast.services.checkout_orchestrator.handlers import CheckoutService
+from holdfast.services.checkout_orchestrator.looking import STATES
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
+from holdfast.services.checkout_orchestrator.watching import Census
 
 DEADLINES_EVERY_MS = 500
 
 
 @dataclass(frozen=True)
 class OrchestratorParts(Parts[SagaTransaction]):
-    """The service and its handler, whose counters the metrics show. `breaker` guards publishing."""
+    """The service, its handler, the census of open sagas, and what guards publishing."""
 
     checkout_service: CheckoutService
     breaker: Breaker
+    census: Census
 
 
 def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorParts:
@@ -39,10 +43,17 @@ def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorP
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )
     parts = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
+    census = Census(state for state in STATES if state not in CHECKOUT.terminal)
     deadlines = Deadlines(timers, EVENTS, checkout_service.fire, parts.relay.producer)
-    parts.manager.chores.append(Chore("deadlines", DEADLINES_EVERY_MS, deadlines.run))
+    parts.manager.chores += [Chore("deadlines", DEADLINES_EVERY_MS, deadlines.run), census.chore()]
     return OrchestratorParts(
-        parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, checkout_service, breaker
+        parts.unit_of_work,
+        parts.relay,
+        parts.manager,
+        parts.lying_rows,
+        checkout_service,
+        breaker,
+        census,
     )
 
 
@@ -57,18 +68,14 @@ def main() -> int:
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
-        app=app(ports.store),
+        app=app(ports.store, Authenticator(settings.jwks), parts, parts.checkout_service),
         breakers=[parts.breaker],
         closers=[ports.store.close],
     )
-    service.registry.register(Readings(lambda: _readings(parts.checkout_service)))
+    service.registry.register(Readings(lambda: _readings(parts)))
     return run(service)
 
 
-def _readings(checkout_service: CheckoutService) -> Iterable[Metric]:
-    reactions: dict[tuple[str, ...], float] = {
-        (name,): float(count) for name, count in checkout_service.reactions.items()
-    }
-    yield counter(
-        "checkout_saga_reactions", "Events by the reaction that they met.", reactions, ("reaction",)
-    )
+def _readings(parts: OrchestratorParts) -> Iterable[Metric]:
+    yield from parts.checkout_service.watch.readings()
+    yield from parts.census.readings()

@@ -8,7 +8,13 @@ import msgspec
 from holdfast.messaging.database import PostgresTransaction, statements
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.saga.state import SagaState
-from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow
+from holdfast.services.checkout_orchestrator.store_port import (
+    HistoryRow,
+    IgnoredEvent,
+    IgnoredRow,
+    StateCount,
+    Wanted,
+)
 
 SQL = statements("holdfast.services.checkout_orchestrator")
 
@@ -103,6 +109,31 @@ class PostgresSagaTransaction(PostgresTransaction):
                 HistoryRow(row[0], row[1], row[2], row[3], b"", _names(row[4]), row[5])
             )
         return histories
+
+    def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
+        what = "open_ids" if wanted.only_open else "ids"
+        order = "newest_first" if newest_first else "oldest_first"
+        statement = SQL[f"select_{what}_{order}"]
+        rows = self.run(statement, from_id=wanted.from_id, before_id=wanted.before_id, limit=limit)
+        return [row[0] for row in rows.fetchall()]
+
+    def matching_sagas(self, wanted: Wanted, saga_ids: Collection[str]) -> frozenset[str]:
+        rows = self.run(
+            SQL["select_matching_sagas"],
+            saga_ids=list(saga_ids),
+            states=list(wanted.states),
+            reason=wanted.reason,
+            stalled=wanted.stalled,
+        )
+        return frozenset(row[0] for row in rows.fetchall())
+
+    def count_open(self, partitions: Collection[int]) -> list[StateCount]:
+        rows = self.run(SQL["count_open"], partitions=list(partitions))
+        return [StateCount(*row) for row in rows.fetchall()]
+
+    def read_ignored(self, saga_id: str) -> list[IgnoredEvent]:
+        rows = self.run(SQL["select_ignored"], saga_id=saga_id)
+        return [IgnoredEvent(*row) for row in rows.fetchall()]
 
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         rows = self.run(SQL["select_history"], saga_id=saga_id).fetchall()

@@ -28,6 +28,37 @@ class IgnoredRow(NamedTuple):
     reason: str
 
 
+class IgnoredEvent(NamedTuple):
+    """An event that changed nothing, how often it came, and when."""
+
+    event_id: str
+    kind: str
+    reason: str
+    times: int
+    first_ms: int
+    last_ms: int
+
+
+class Wanted(NamedTuple):
+    """Which sagas to list: of this key range, and where said of these states, of this reason, stalled."""
+
+    from_id: str
+    before_id: str
+    states: tuple[str, ...] = ()
+    reason: str = ""
+    stalled: bool = False
+    only_open: bool = False
+
+
+class StateCount(NamedTuple):
+    """How many open sagas are in a state, how many of them are stalled, and when the oldest began."""
+
+    state: str
+    sagas: int
+    stalled: int
+    oldest_ms: int
+
+
 class SagaTransaction(Transaction, Protocol):
     """The kernel's transaction and the orchestrator's own tables."""
 
@@ -54,6 +85,21 @@ class SagaTransaction(Transaction, Protocol):
 
     def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
         """Return the histories of these sagas, oldest first, their payloads left empty."""
+
+    def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
+        """Return the first keys of the range, of open sagas alone where wanted; heeds no other wish.
+
+        Open sagas are found by their deadlines, so that no index has to follow every change of state.
+        """
+
+    def matching_sagas(self, wanted: Wanted, saga_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these sagas are of the states and the reason that are wanted, and stalled if so."""
+
+    def count_open(self, partitions: Collection[int]) -> list[StateCount]:
+        """Count the sagas whose deadlines lie in these partitions, by state."""
+
+    def read_ignored(self, saga_id: str) -> list[IgnoredEvent]:
+        """Return the events of a saga that changed nothing, by their ids."""
 
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         """Return the history of a saga, oldest first."""

@@ -25,7 +25,16 @@ from holdfast.runtime.grouping import Grouping
 from holdfast.runtime.operations import serve
 from holdfast.runtime.problems import Problem
 from holdfast.services.gateway_bff import status
-from holdfast.services.gateway_bff.domain import ACCEPTED, Checkout, NotStarted, Started, Wanted, Why
+from holdfast.services.gateway_bff.domain import (
+    ACCEPTED,
+    COMPLETED,
+    FAILED,
+    Checkout,
+    NotStarted,
+    Started,
+    Wanted,
+    Why,
+)
 from holdfast.services.gateway_bff.door import Answer, Closed, Door, NotBuyable, Unreached
 from holdfast.services.gateway_bff.kinds import (
     KEY_INVALID,
@@ -33,6 +42,7 @@ from holdfast.services.gateway_bff.kinds import (
     NOT_BUYABLE,
     NOT_BUYABLE_DETAIL,
     NOT_BUYABLE_OTHERWISE,
+    NOT_CANCELLABLE,
     WHY,
 )
 from holdfast.services.gateway_bff.neighbours import Neighbours
@@ -73,6 +83,7 @@ def app(
             ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", neighbours.forward),
             ("POST", _CHECKOUTS, desk.start),
             ("GET", f"{_CHECKOUTS}/{{saga_id}}", desk.tell),
+            ("POST", f"{_CHECKOUTS}/{{saga_id}}/cancel", desk.cancel),
             ("GET", "/openapi.json", _describe),
         ),
     )
@@ -139,11 +150,8 @@ class _Desk:
 
     async def tell(self, request: Request) -> Response:
         user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
-        saga_id = request.path_params["saga_id"]
-        checkout = await self._owned.ask((saga_id, user.name)) if _UUID.fullmatch(saga_id) else None
-        if checkout is None:
-            raise _no_such_checkout()
-        headers = {}
+        checkout = await self._of(user, request.path_params["saga_id"])
+        saga_id, headers = checkout.saga_id, {}
         wait_s = _wait_wanted(request.headers.get("prefer", ""))
         if wait_s:
             headers["Preference-Applied"] = f"wait={wait_s}"
@@ -151,6 +159,27 @@ class _Desk:
                 await self._waiting.wait(saga_id, wait_s)
                 checkout = await self._owned.ask((saga_id, user.name)) or checkout
         return _json(await self._view(checkout), 200, headers)
+
+    async def cancel(self, request: Request) -> Response:
+        """Undo what was done so far, unless it can only go forward; asked again, it answers how it stands."""
+        authorization = request.headers.get("authorization", "")
+        user = self._authenticator.require(authorization, SHOPPER)
+        checkout = await self._of(user, request.path_params["saga_id"])
+        if checkout.status == FAILED:
+            return _json(await self._view(checkout), 200, {})
+        if checkout.status == COMPLETED:
+            raise _not_cancellable(COMPLETED)
+        told = await self._neighbours.cancel(checkout.saga_id, authorization)
+        if not told.cancelled:
+            raise _not_cancellable(told.saga.state)
+        headers = {"Location": f"{_CHECKOUTS}/{checkout.saga_id}"}
+        return _json(status.view(checkout, told.saga), 202, headers)
+
+    async def _of(self, user: User, saga_id: str) -> Checkout:
+        checkout = await self._owned.ask((saga_id, user.name)) if _UUID.fullmatch(saga_id) else None
+        if checkout is None:
+            raise Problem(problems.NOT_FOUND, "there is no such checkout")
+        return checkout
 
     async def _view(self, checkout: Checkout) -> Any:
         """Ask the orchestrator for the steps; the gateway's own row is enough for how it ended."""
@@ -210,8 +239,9 @@ def _not_started(why: Why, other: Checkout | None, total_minor: int, user: User)
     return Problem(kind, headers={"Retry-After": "1"} if why is Why.SNAPSHOT_IS_OLD else None)
 
 
-def _no_such_checkout() -> Problem:
-    return Problem(problems.NOT_FOUND, "there is no such checkout")
+def _not_cancellable(state: str) -> Problem:
+    detail = "it is paid and placed" if state == COMPLETED else "your order is just being completed"
+    return Problem(NOT_CANCELLABLE, detail, extra={"state": state})
 
 
 def _json(body: object, status_code: int, headers: dict[str, str]) -> Response:

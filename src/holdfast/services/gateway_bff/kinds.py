@@ -15,6 +15,7 @@ WHY = {
     Why.TOTAL_DIFFERS: Kind("total_differs", 409, "The total is another one now"),
     Why.SNAPSHOT_IS_OLD: Kind("cart_is_changing", 409, "The cart is just being changed"),
 }
+NOT_CANCELLABLE = Kind("not_cancellable", 409, "The checkout can no longer be cancelled")
 NOT_BUYABLE = {
     "missing": NOT_FOUND,
     "empty": Kind("cart_empty", 422, "There is nothing in the cart"),

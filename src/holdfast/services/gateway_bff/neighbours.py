@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.contracts.http_api import (
+    Cancellation,
+    CancelSaga,
     CartOfUser,
     SagasTold,
     SagaView,
@@ -56,6 +58,18 @@ class Neighbours:
         )
         return list(told.sagas)
 
+    async def cancel(self, saga_id: str, authorization: str) -> Cancellation:
+        """Have the orchestrator cancel a saga for the shopper whose token this is. Raises Problem."""
+        return await self._post(
+            self._orchestrator,
+            "/internal/v1/sagas/cancel",
+            CancelSaga(saga_id),
+            Cancellation,
+            "the orchestrator",
+            TIMEOUT_S,
+            authorization,
+        )
+
     async def forward(self, request: Request) -> Response:
         """Hand a request on to cart-crud, with the caller's token, and its answer back. Raises Problem."""
         headers = {name: request.headers[name] for name in _ASKED if name in request.headers}
@@ -76,10 +90,18 @@ class Neighbours:
         await self._orchestrator.close()
 
     async def _post(
-        self, client: HttpClient, path: str, asked: object, told: type[T], who: str, timeout_s: float
+        self,
+        client: HttpClient,
+        path: str,
+        asked: object,
+        told: type[T],
+        who: str,
+        timeout_s: float,
+        authorization: str = "",
     ) -> T:
+        headers = _JSON | ({"authorization": authorization} if authorization else {})
         try:
-            answer = await client.request("POST", path, _JSON, msgspec.json.encode(asked), timeout_s)
+            answer = await client.request("POST", path, headers, msgspec.json.encode(asked), timeout_s)
         except ConnectionFailed:
             raise unavailable(who) from None
         if answer.status != 200:

@@ -23,6 +23,7 @@ from holdfast.services.gateway_bff.kinds import (
     KEY_MISSING,
     NOT_BUYABLE,
     NOT_BUYABLE_OTHERWISE,
+    NOT_CANCELLABLE,
     OF_CARTS,
     OTHER_VERSION,
     WHY,
@@ -45,6 +46,7 @@ _SKU = _name("sku", "A product's code.")
 _IF_MATCH = Parameter(
     "If-Match", "header", "Change the cart only at this version.", {"type": "string", "examples": ['"3"']}
 )
+_CHECKOUT = Parameter("saga_id", "path", "The checkout.", {"type": "string", "format": "uuid"}, required=True)
 _CART_ANSWER = {200: Answer("The cart at the server's prices.", PricedCart, _ETAG)}
 
 OPERATIONS = (
@@ -155,9 +157,7 @@ OPERATIONS = (
             )
         },
         parameters=(
-            Parameter(
-                "saga_id", "path", "The checkout.", {"type": "string", "format": "uuid"}, required=True
-            ),
+            _CHECKOUT,
             Parameter(
                 "Prefer",
                 "header",
@@ -166,6 +166,23 @@ OPERATIONS = (
             ),
         ),
         problems=(NOT_FOUND, *_TROUBLE),
+    ),
+    Operation(
+        "POST",
+        "/v1/checkouts/{saga_id}/cancel",
+        "cancelCheckout",
+        "Take a checkout back before it can only go forward",
+        scope=SHOPPER,
+        answers={
+            202: Answer(
+                "It is being undone, or was undone at once: it will end as FAILED.",
+                CheckoutView,
+                {"Location": "Where it can be followed."},
+            ),
+            200: Answer("It had ended as FAILED already: there is nothing to undo.", CheckoutView),
+        },
+        parameters=(_CHECKOUT,),
+        problems=(NOT_FOUND, NOT_CANCELLABLE, *_TROUBLE),
     ),
 )
 

@@ -5,7 +5,7 @@ Says "you were not charged" only where that is true.
 
 from holdfast.contracts.http_api import CheckoutView, SagaView, StepView
 from holdfast.saga.definition import Step
-from holdfast.sagas.checkout import CHECKOUT
+from holdfast.sagas.checkout import CANCELLED_BY_OPERATOR, CANCELLED_BY_SHOPPER, CHECKOUT
 from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout
 
 COMPENSATING = CHECKOUT.compensating
@@ -35,6 +35,8 @@ _WHY = {
     "cart_on_hold": "Your cart is on hold; please contact us",
     "deadline": "Something on our side did not answer in time",
     "expired": "Your checkout took too long",
+    CANCELLED_BY_SHOPPER: "You cancelled this checkout",
+    CANCELLED_BY_OPERATOR: "We had to cancel this checkout",
 }
 
 

@@ -1,0 +1,4 @@
+select (extract(epoch from at) * 1000)::bigint, operator, action, reason
+from operator_actions
+where target = %(target)s
+order by id

@@ -1,0 +1,110 @@
+"""What people may do to a saga: cancel it before its pivot, have what it awaits sent again.
+
+Each is done inside the writer's transaction, with its line in the log of operators' actions.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from holdfast.contracts.codec import encode
+from holdfast.contracts.messages import Refused
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.store import OperatorAction, TimerRow
+from holdfast.messaging.timers import FiredTimer
+from holdfast.saga.state import CANCELLATION_REQUESTED, SagaState, Verb
+from holdfast.sagas.checkout import CANCELLED_BY_OPERATOR, CANCELLED_BY_SHOPPER
+from holdfast.services.checkout_orchestrator.handlers import CheckoutService
+from holdfast.services.checkout_orchestrator.owing import initiated
+from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
+
+BY_THE_SHOPPER = "by the shopper"
+
+
+class Did(StrEnum):
+    """What became of a wish."""
+
+    DONE = "done"
+    NOTHING = "nothing"  # it is on its way back already
+    PAST_THE_PIVOT = "past_the_pivot"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+class Outcome(NamedTuple):
+    """The saga as it is afterwards; None where there is none."""
+
+    did: Did
+    saga: SagaState | None = None
+    sent: tuple[str, ...] = ()
+
+
+Acted = tuple[Handled, Outcome]
+
+
+class Operations:
+    """Wishes of people, put to `CheckoutService`."""
+
+    def __init__(self, service: CheckoutService) -> None:
+        self._service = service
+
+    def cancel_for_shopper(self, tx: SagaTransaction, saga_id: str, user_id: str) -> Acted:
+        """Cancel for its owner, also before it is born; somebody else's is unknown.
+
+        Who owns a saga that is not born yet, the gateway has looked up.
+        """
+        saga = tx.lock_sagas([saga_id], [saga_id]).get(saga_id)
+        checkout = initiated(saga) if saga is not None else None
+        if checkout is not None and checkout.user_id != user_id:
+            return Handled(), Outcome(Did.UNKNOWN)
+        return self._cancel(tx, saga_id, saga, Refused(CANCELLED_BY_SHOPPER, BY_THE_SHOPPER))
+
+    def cancel(self, tx: SagaTransaction, saga_id: str, operator: str, reason: str) -> Acted:
+        """Cancel a saga that exists."""
+        saga = tx.lock_sagas([saga_id], ()).get(saga_id)
+        if saga is None:
+            return Handled(), Outcome(Did.UNKNOWN)
+        handled, outcome = self._cancel(tx, saga_id, saga, Refused(CANCELLED_BY_OPERATOR, reason))
+        if outcome.did is Did.DONE:
+            tx.record_actions([OperatorAction(operator, "cancel_saga", saga_id, reason)])
+        return handled, outcome
+
+    def resume(self, tx: SagaTransaction, saga_id: str, operator: str, reason: str) -> Acted:
+        """Send again at once what is awaited, stalled or not; a deadline that got lost is made anew.
+
+        It counts as a firing of the deadline, but never as an overdue one.
+        """
+        timers = {row.key: row for row in tx.lock_timers(saga_id)}
+        saga = tx.lock_sagas([saga_id], ()).get(saga_id)
+        if saga is None:
+            return Handled(), Outcome(Did.UNKNOWN)
+        if saga.state in self._service.definition_of(saga).terminal:
+            return Handled(), Outcome(Did.ENDED, saga)
+        rows = [timers.get(row.key, row) for row in self._awaited(saga, tx.now_ms())]
+        fired = [FiredTimer(row, overdue=False, end_offset=row.end_offset, sound=False) for row in rows]
+        handled = self._service.fire(tx, fired)
+        tx.record_actions([OperatorAction(operator, "resume_saga", saga_id, reason)])
+        return handled, Outcome(Did.DONE, tx.read_saga(saga_id), tuple(r.kind for r in handled.replies))
+
+    def _cancel(self, tx: SagaTransaction, saga_id: str, before: SagaState | None, wish: Refused) -> Acted:
+        raw = encode(wish)
+        event = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, raw, 1, None)
+        handled = self._service.handle(tx, [event])
+        after = tx.read_saga(saga_id)
+        assert after is not None, "a cancellation leaves a saga behind, whatever was there before"
+        if before is None or after.version > before.version:
+            return handled, Outcome(Did.DONE, after, tuple(reply.kind for reply in handled.replies))
+        definition = self._service.definition_of(after)
+        if after.state == definition.compensating:
+            return handled, Outcome(Did.NOTHING, after)
+        return handled, Outcome(
+            Did.ENDED if after.state in definition.terminal else Did.PAST_THE_PIVOT, after
+        )
+
+    def _awaited(self, saga: SagaState, now_ms: int) -> list[TimerRow]:
+        definition = self._service.definition_of(saga)
+        index = definition.pending_index.get(saga.state, -1)
+        steps = [(name, Verb.UNDO) for name in saga.owed]
+        if index >= 0:
+            steps.append((definition.steps[index].name, Verb.DO))
+        return [self._service.timer_row(saga.saga_id, name, verb, now_ms, None) for name, verb in steps]

@@ -1,0 +1,46 @@
+"""Whose checkout a saga is, and what it owes on its way back, in money and pieces. Pure.
+
+How much each step holds is the checkout's own data; what is owed at all is the saga's.
+"""
+
+from typing import NamedTuple
+
+from holdfast.contracts.codec import decode_as
+from holdfast.contracts.messages import CheckoutInitiated
+from holdfast.saga.state import SagaState
+
+
+class Owed(NamedTuple):
+    """Money to give back, pieces to release, an order to cancel; `steps` are those whose undo is awaited."""
+
+    steps: tuple[str, ...] = ()
+    amount_minor: int = 0
+    currency: str = ""
+    pieces: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def pieces_in_all(self) -> int:
+        """The pieces of all codes."""
+        return sum(count for _, count in self.pieces)
+
+
+def initiated(saga: SagaState) -> CheckoutInitiated | None:
+    """Return what the checkout began with; None where it was cancelled before it was heard of."""
+    born = not (saga.ended_ms and saga.version == 1)
+    return decode_as(CheckoutInitiated, saga.data) if born else None
+
+
+def owed_by(saga: SagaState) -> Owed:
+    """Return what is owed: at most, where nobody knows whether the step was ever done."""
+    checkout = initiated(saga)
+    if checkout is None or not saga.owed:
+        return Owed()
+    owed = Owed(saga.owed)
+    if "payment" in saga.owed:
+        owed = owed._replace(amount_minor=checkout.total_minor, currency=checkout.currency)
+    if "inventory" in saga.owed:
+        pieces: dict[str, int] = {}
+        for line in checkout.lines:
+            pieces[line.sku] = pieces.get(line.sku, 0) + line.quantity
+        owed = owed._replace(pieces=tuple(sorted(pieces.items())))
+    return owed
