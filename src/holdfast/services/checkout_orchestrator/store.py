@@ -18,6 +18,13 @@ from holdfast.services.checkout_orchestrator.store_port import (
 
 SQL = statements("holdfast.services.checkout_orchestrator")
 
+_IDS = {
+    (False, True): "select_ids_newest_first",
+    (False, False): "select_ids_oldest_first",
+    (True, True): "select_open_ids_newest_first",
+    (True, False): "select_open_ids_oldest_first",
+}
+
 _results = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
 
 
@@ -111,9 +118,7 @@ class PostgresSagaTransaction(PostgresTransaction):
         return histories
 
     def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
-        what = "open_ids" if wanted.only_open else "ids"
-        order = "newest_first" if newest_first else "oldest_first"
-        statement = SQL[f"select_{what}_{order}"]
+        statement = SQL[_IDS[wanted.only_open, newest_first]]
         rows = self.run(statement, from_id=wanted.from_id, before_id=wanted.before_id, limit=limit)
         return [row[0] for row in rows.fetchall()]
 
