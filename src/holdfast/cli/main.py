@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import audit, cart, platform, replay, run, serve, simulate, token
+from holdfast.cli import audit, cart, platform, replay, run, saga, serve, simulate, token
 
 app = typer.Typer(
     name="holdfast",
@@ -19,6 +19,7 @@ app.command("run")(run.run)
 app.command("audit")(audit.audit)
 app.command("simulate")(simulate.simulate)
 app.add_typer(cart.app, name="cart")
+app.add_typer(saga.app, name="saga")
 app.command("token")(token.token)
 app.command("serve")(serve.serve)
 

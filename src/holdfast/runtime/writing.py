@@ -20,7 +20,6 @@ T = TypeVar("T")
 async def on_writer(
     manager: KafkaConsumerManager[Any],
     work: Callable[[Any], tuple[Handled, T]],
-    timeout_s: float = TIMEOUT_S,
 ) -> T:
     """Return what `work` returns beside its messages, once it is committed. Raises Problem, StoreUnavailable.
 
@@ -29,7 +28,7 @@ async def on_writer(
     """
     done = asyncio.wrap_future(manager.submit(work))
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(TIMEOUT_S):
             result: T = await done
             return result
     except TimeoutError:

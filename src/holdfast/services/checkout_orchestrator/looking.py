@@ -113,8 +113,10 @@ class _Query:
 
     def states(self) -> tuple[str, ...]:
         states = tuple(part for part in self._query.get("state", "").upper().split(",") if part)
+        if states == ("OPEN",):
+            return tuple(state for state in STATES if state not in CHECKOUT.terminal)
         if not set(states) <= set(STATES):
-            self.wrong.append(FieldError("/state", f"is one or more of {', '.join(STATES)}"))
+            self.wrong.append(FieldError("/state", f"is OPEN, or one or more of {', '.join(STATES)}"))
         return states
 
     def matching(self, name: str, form: re.Pattern[str]) -> str:

@@ -19,7 +19,6 @@ from holdfast.runtime.wiring import production_ports
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.checkout_orchestrator.api import app
 from holdfast.services.checkout_orchestrator.handlers import CheckoutService
-from holdfast.services.checkout_orchestrator.looking import STATES
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
 from holdfast.services.checkout_orchestrator.watching import Census
@@ -43,7 +42,7 @@ def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorP
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )
     parts = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
-    census = Census(state for state in STATES if state not in CHECKOUT.terminal)
+    census = Census([*CHECKOUT.pending_index, CHECKOUT.compensating])
     deadlines = Deadlines(timers, EVENTS, checkout_service.fire, parts.relay.producer)
     parts.manager.chores += [Chore("deadlines", DEADLINES_EVERY_MS, deadlines.run), census.chore()]
     return OrchestratorParts(
