@@ -1,0 +1,63 @@
+"""A door to PostgreSQL that cuts a connection exactly at COMMIT, before or after the server has had it."""
+
+import socket
+import threading
+from contextlib import suppress
+
+from tests.conformance.tcp_proxy import TcpProxy
+
+_QUERY = b"Q"
+"""The type of a message that holds statements as text."""
+
+
+class CommitCutter(TcpProxy):
+    """Forwards until it is told to cut: then the next COMMIT is the last word of its connection.
+
+    It arrives and its answer is lost, or it never arrives. Its messages are short and sent at once, so each
+    comes in one piece.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._arrives: bool | None = None
+        self._skip = 0
+        self._guard = threading.Lock()
+        self.cuts = 0
+
+    def cut_next(self, *, arrives: bool, skip: int = 0) -> None:
+        """Cut at the next commit, after letting `skip` of them pass."""
+        with self._guard:
+            self._arrives, self._skip = arrives, skip
+
+    def cut_none(self) -> None:
+        """Take back `cut_next` where no commit came."""
+        with self._guard:
+            self._arrives = None
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        if source.getpeername()[1] == self._target:
+            super()._pump(source, sink)
+            return
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                cut = self._to_cut(data)
+                if cut is None:
+                    sink.sendall(data)
+                    continue
+                source.shutdown(socket.SHUT_RDWR)  # from here on the client hears nothing
+                if cut:
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_WR)
+                return
+        super()._pump(source, sink)
+
+    def _to_cut(self, data: bytes) -> bool | None:
+        if not (data.startswith(_QUERY) and b"commit" in data.lower()):
+            return None
+        with self._guard:
+            if self._arrives is None or self._skip > 0:
+                self._skip -= 1
+                return None
+            arrives, self._arrives = self._arrives, None
+            self.cuts += 1
+            return arrives
