@@ -12,7 +12,7 @@ import psycopg
 
 from holdfast.audit.sessions import SQL, Books, Connection, Rows, connect
 from holdfast.audit.sources import SourceUnavailable
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
 
 COPIES = (
     ("saga", ORCHESTRATOR),
@@ -45,8 +45,12 @@ class Scratch:
         """Copy everything, as it stands at this look. Raises SourceUnavailable."""
         for table, service in COPIES:
             self._copy(books, service, table)
+        for service in SERVICES:
+            rows = books.rows(service, "read_pruned")
+            self._write("pruned", ((service, *row) for row in rows))
         self._write("prov", (_known(row) for row in books.ledger_rows("read_ledger")))
         self._write("legal_edge", edges)
+        self._connection.execute(SQL["fill_pruned_sagas"])
         self._connection.execute(SQL["analyze_scratch"])
 
     def _copy(self, books: Books, service: str, table: str) -> None:

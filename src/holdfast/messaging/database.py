@@ -27,9 +27,18 @@ from holdfast.messaging.database_session import (
     rolled_back,
 )
 from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted
 from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
-from holdfast.messaging.store import ActionTaken, OperatorAction, StoreUnavailable, TimerKey, TimerRow
+from holdfast.messaging.store import (
+    ActionTaken,
+    OperatorAction,
+    Page,
+    Pruned,
+    StoreUnavailable,
+    TimerKey,
+    TimerRow,
+)
 
 arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
@@ -185,6 +194,21 @@ class PostgresTransaction:
             self._kernel["select_held_fences"], step=step, from_id=from_id, before_id=before_id, limit=limit
         )
         return [row[0] for row in rows.fetchall()]
+
+    def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
+        return self.prune(self._kernel["prune_fences"], page, step=step, states=[s.value for s in states])
+
+    def prune(self, statement: LiteralString, page: Page, **values: Any) -> Pruned:
+        """Run a pruning, which returns how many keys it deleted, how many it saw, and the last of these."""
+        rows, looked, last = self.run(statement, **page._asdict(), **values).fetchall()[0]
+        return Pruned(rows, uuid7_after(last) if looked == page.limit else "")
+
+    def note_pruned(self, table: str, before_id: str, rows: int) -> None:
+        self.run(self._kernel["note_pruned"], name=table, before_id=before_id, rows=rows)
+
+    def pruned_before(self, table: str) -> str:
+        found = self.run(self._kernel["select_pruned_before"], name=table).fetchone()
+        return found[0] if found else ""
 
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         if not rows:

@@ -3,14 +3,15 @@
 A transaction is an overlay on plain dicts: visible to itself at once, to all others at commit.
 """
 
-from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
-from holdfast.messaging.store import ActionTaken, OperatorAction, TimerKey, TimerRow
+from holdfast.messaging.store import ActionTaken, OperatorAction, Page, Pruned, TimerKey, TimerRow
 
 _GONE: Any = object()
 
@@ -88,6 +89,20 @@ class MemoryTransaction:
         for overlay in self._overlays.values():
             overlay.commit()
 
+    def changed(self, table: str, key: Any) -> None:
+        """Note that a row changes now, as the column `changed_at` does."""
+        self.table("changed")[table, key] = self._now_ms
+
+    def is_old(self, table: str, key: Any, page: Page) -> bool:
+        """Tell whether a row has not changed since the page's time."""
+        return bool(self.table("changed")[table, key] <= page.unchanged_since_ms)
+
+    @staticmethod
+    def look(keys: Iterable[str], page: Page) -> tuple[list[str], Pruned]:
+        """Return the page's keys, and what a pruning that deletes none of their rows returns."""
+        looked = sorted(key for key in keys if page.from_id <= key < page.before_id)[: page.limit]
+        return looked, Pruned(0, uuid7_after(looked[-1]) if len(looked) == page.limit else "")
+
     def now_ms(self) -> int:
         return self._now_ms
 
@@ -162,6 +177,7 @@ class MemoryTransaction:
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
         for row in rows:
             self.table("fence")[row.saga_id, step] = row
+            self.changed("fence", (row.saga_id, step))
 
     def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
         held = [
@@ -170,6 +186,24 @@ class MemoryTransaction:
             if of == step and row.state is FenceState.DONE and from_id <= saga_id < before_id
         ]
         return sorted(held)[:limit]
+
+    def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
+        fences = self.table("fence")
+        looked, pruned = self.look([saga_id for saga_id, of in fences if of == step], page)
+        gone = [
+            s for s in looked if fences[s, step].state in states and self.is_old("fence", (s, step), page)
+        ]
+        for saga_id in gone:
+            del fences[saga_id, step], self.table("changed")["fence", (saga_id, step)]
+        return pruned._replace(rows=len(gone))
+
+    def note_pruned(self, table: str, before_id: str, rows: int) -> None:
+        before, count = self.table("pruned").get(table, ("", 0))
+        self.table("pruned")[table] = (max(before, before_id), count + rows)
+
+    def pruned_before(self, table: str) -> str:
+        before: str = self.table("pruned").get(table, ("", 0))[0]
+        return before
 
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         for row in rows:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
 from holdfast.bus.port import Message
-from holdfast.messaging.fence import Fence
+from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted
 
 
@@ -54,6 +54,25 @@ class TimerRow(NamedTuple):
     fired: int = 0
     outbox_id: int = 0
     end_offset: int = 0
+
+
+class Page(NamedTuple):
+    """Keys to prune: at most `limit`, from `from_id` on and below `before_id`.
+
+    Of these only what has not changed after `unchanged_since_ms`, by the database's clock.
+    """
+
+    from_id: str
+    before_id: str
+    unchanged_since_ms: int
+    limit: int
+
+
+class Pruned(NamedTuple):
+    """How many keys' rows were deleted, and where the next page begins; empty after the last one."""
+
+    rows: int
+    next_id: str = ""
 
 
 class Transaction(Protocol):
@@ -112,6 +131,15 @@ class Transaction(Protocol):
 
     def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
         """Return saga ids in this key range whose step is DONE, smallest first."""
+
+    def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
+        """Delete this page's rows that are in one of these states, but for those locked by others."""
+
+    def note_pruned(self, table: str, before_id: str, rows: int) -> None:
+        """Keep that rows of keys below `before_id` may be gone; it never moves back."""
+
+    def pruned_before(self, table: str) -> str:
+        """Return the key below which rows may be gone, empty where none ever went."""
 
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         """Insert timers or replace those with the same key."""

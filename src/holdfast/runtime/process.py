@@ -22,6 +22,7 @@ from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.dead_letters import DeadLetters
 from holdfast.messaging.ports import Parts
+from holdfast.messaging.pruning import Pruner
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import dead_letters_api, problems
 from holdfast.runtime.auth import Authenticator
@@ -29,7 +30,7 @@ from holdfast.runtime.http_metrics import HttpMetrics
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.ops_api import Health, router
-from holdfast.runtime.readings import breaker_readings, kernel_readings
+from holdfast.runtime.readings import breaker_readings, kernel_readings, pruner_readings
 from holdfast.runtime.settings import ServiceSettings
 from holdfast.runtime.stopping import Server, Stopping
 from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
@@ -69,6 +70,7 @@ class Service:
     registry: CollectorRegistry = field(default_factory=new_registry)
     breakers: Sequence[Breaker] = ()
     leaving: Sequence[Callable[[], None]] = ()
+    pruner: Pruner[Any] | None = None
     closers: Sequence[Callable[[], None]] = ()
 
 
@@ -178,6 +180,8 @@ class _Process:
         for spec, loop in zip(self._service.extra_loops, extra, strict=True):
             if spec.woken_by_batches:
                 parts.manager.after_batch.append(loop.wake)
+        if self._service.pruner is not None:
+            extra.append(Loop("pruner", self._service.pruner.round_, self._die))
         writer = Loop("writer", self._writer_round, self._die)
         return [writer, *extra, Loop("relay", self._relay_round, self._die)]
 
@@ -195,6 +199,9 @@ class _Process:
         service, settings = self._service, self._service.settings
         service.registry.register(Readings(lambda: kernel_readings(self._parts)))
         service.registry.register(Readings(lambda: breaker_readings(service.breakers)))
+        pruner = service.pruner
+        if pruner is not None:
+            service.registry.register(Readings(lambda: pruner_readings(pruner)))
         service.app.include_router(
             router(Health(self._summary, self._not_alive, self._not_ready), service.registry)
         )

@@ -7,6 +7,7 @@ from prometheus_client.core import Metric
 
 from holdfast.messaging.breaker import STATES, Breaker
 from holdfast.messaging.ports import Parts
+from holdfast.messaging.pruning import Pruner
 from holdfast.runtime.telemetry import counter, gauge
 
 Values = dict[tuple[str, ...], float]
@@ -43,3 +44,13 @@ def breaker_readings(breakers: Iterable[Breaker]) -> Iterable[Metric]:
     yield gauge("breaker_state", "1 at the state that the breaker is in.", state, ("breaker", "state"))
     yield counter("breaker_transitions", "Moves into each state.", moves, ("breaker", "state"))
     yield counter("breaker_rejections", "Calls refused while it was open.", rejected, ("breaker",))
+
+
+def pruner_readings(pruner: Pruner[Any]) -> Iterable[Metric]:
+    """Return what this instance has pruned, and when it last came to the end of a pass."""
+    rows: dict[tuple[str, ...], float] = {(table,): count for table, count in pruner.rows.items()}
+    yield counter("pruned_rows", "Rows of ended sagas deleted, by table.", rows, ("table",))
+    yield counter("pruning_passes", "Passes through all tables.", {(): pruner.passes})
+    yield gauge(
+        "pruning_last_pass_timestamp_seconds", "End of the last pass.", {(): pruner.last_pass_ms / 1000}
+    )

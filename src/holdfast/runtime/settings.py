@@ -9,19 +9,52 @@ import sys
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdfast.messaging import crashpoints
+from holdfast.messaging.pruning import Retention
 from holdfast.messaging.timers import LATE_AFTER_MS_MIN, TimerSettings
 
 PREFIX = "HOLDFAST_"
+DAY_S = 86_400
 
 
-class ServiceSettings(BaseSettings):
-    """What a service needs to know of its world."""
+class RetentionSettings(BaseSettings):
+    """How long everything is kept, in seconds: the same numbers for all services of a platform.
+
+    A row must outlive every message that could ask for it: what was accepted may begin until `not_after_s`
+    later, the bus keeps its messages, and dead letters may be sent again.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    not_after_s: int = Field(default=7 * DAY_S, ge=1)
+    topic_retention_s: int = Field(default=7 * DAY_S, ge=1)
+    consumed_retention_s: int = Field(default=600, ge=0)
+    dead_letter_retention_s: int = Field(default=14 * DAY_S, ge=1)
+    row_retention_s: int = Field(default=30 * DAY_S, ge=1, validate_default=True)
+    prune_every_s: int = Field(default=600, ge=1)
+
+    @field_validator("row_retention_s")
+    @classmethod
+    def _rows_outlive_messages(cls, row_retention_s: int, info: ValidationInfo) -> int:
+        names = ("not_after_s", "topic_retention_s", "dead_letter_retention_s")
+        messages_s = sum(info.data.get(name, 0) for name in names)
+        if row_retention_s <= messages_s:
+            sum_of = " + ".join(f"{PREFIX}{name}".upper() for name in names)
+            raise ValueError(f"{row_retention_s} is not above {sum_of} = {messages_s}")
+        return row_retention_s
+
+    def retention(self) -> Retention:
+        """Return these as the kernel wants them."""
+        return Retention(
+            self.row_retention_s * 1000, self.dead_letter_retention_s * 1000, self.prune_every_s * 1000
+        )
+
+
+class ServiceSettings(RetentionSettings):
+    """What a service needs to know of its world."""
 
     dsn: str
     bus: Literal["postgres", "kafka"] = "postgres"

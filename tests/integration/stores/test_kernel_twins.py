@@ -16,7 +16,7 @@ from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.parked import REDRIVEN_FROM, Parked, Place, Wanted
-from holdfast.messaging.store import OperatorAction, TimerKey, TimerRow
+from holdfast.messaging.store import OperatorAction, Page, Pruned, TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, RESOLVE
 
 
@@ -182,6 +182,20 @@ def starts() -> st.SearchStrategy[Work]:
     return counts | counts | st.lists(places, max_size=2).map(lambda ps: lambda tx: tx.forget_starts(ps))
 
 
+def pages() -> st.SearchStrategy[Page]:
+    """Ages are hours away from both clocks: a page takes all rows in its range, or none."""
+    changed = st.sampled_from([-HOUR_MS, HOUR_MS]).map(lambda age: START_MS + age)
+    return st.builds(Page, SAGAS, st.integers(2, 5).map(saga_id), changed, st.integers(1, 3))
+
+
+def prunings() -> st.SearchStrategy[Work]:
+    states = st.lists(st.sampled_from(FenceState), min_size=1, unique=True)
+    fences = st.builds(lambda s, of, page: lambda tx: tx.prune_fences(s, of, page), STEPS, states, pages())
+    names = st.sampled_from(["fence", "other"])
+    notes = st.builds(lambda n, key: lambda tx: tx.note_pruned(n, key, 1), names, SAGAS)
+    return fences | notes | names.map(lambda name: lambda tx: tx.pruned_before(name))
+
+
 OPERATIONS = st.one_of(
     appends(),
     forgets(),
@@ -198,6 +212,7 @@ OPERATIONS = st.one_of(
     timers(),
     leases(),
     starts(),
+    prunings(),
 )
 TRANSACTIONS = st.lists(st.tuples(st.lists(OPERATIONS, max_size=5), st.booleans()), max_size=6)
 
@@ -276,3 +291,17 @@ def test_a_row_locked_by_another_is_skipped_by_the_one_that_looks_for_due_timers
             assert tx.due_timers(DEADLINE, [0], HOUR_MS, 10) == []
     with twins.postgres.transaction() as tx:
         assert tx.due_timers(DEADLINE, [0], HOUR_MS, 10) == [row]
+
+
+def test_a_row_locked_by_another_is_left_for_a_later_pruning(twins: Twins) -> None:
+    rows = [Fence(saga_id(n), FenceState.CONFIRMED) for n in (1, 2)]
+    page = Page(saga_id(0), saga_id(9), START_MS + HOUR_MS, 10)
+    with twins.postgres.transaction() as tx:
+        tx.lock_fences("inventory", [row.saga_id for row in rows])
+        tx.save_fences("inventory", rows, ())
+    with twins._connection.transaction():
+        twins.select(f"select 1 from fence where saga_id = '{saga_id(1)}' for update")
+        with twins.postgres.transaction() as tx:
+            assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)
+    with twins.postgres.transaction() as tx:
+        assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)

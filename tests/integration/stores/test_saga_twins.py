@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.twins import HOUR_MS, Twins, few_examples
+from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, few_examples
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.contracts.messages import Refused
+from holdfast.messaging.store import Page
 from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
 from holdfast.saga.state import CANCELLATION_REQUESTED, SagaState
 from holdfast.sagas.checkout import CHECKOUT
@@ -37,12 +38,19 @@ EVENTS = st.builds(
     lambda n, kind: Command(n, kind, PAYLOADS[kind]), st.integers(1, 3), st.sampled_from(KINDS)
 )
 BATCHES = st.lists(EVENTS, min_size=1, max_size=8)
+PAGES = st.builds(
+    Page,
+    st.sampled_from(SAGAS),
+    st.integers(2, 5).map(saga_id),
+    st.sampled_from([-HOUR_MS, HOUR_MS]).map(lambda age: START_MS + age),
+    st.integers(1, 3),
+).map(lambda page: [page])
 FIRINGS = st.tuples(st.booleans(), st.booleans()).map(list)
 """Whether what fires is overdue, and whether the transaction is rolled back."""
 
 
 @few_examples
-@given(rounds=st.lists(BATCHES | FIRINGS, max_size=10))
+@given(rounds=st.lists(BATCHES | FIRINGS | PAGES, max_size=10))
 def test_sagas_and_histories_read_the_same(twins: Twins, rounds: list[list[Any]]) -> None:
     twins.reset()
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
@@ -51,6 +59,8 @@ def test_sagas_and_histories_read_the_same(twins: Twins, rounds: list[list[Any]]
             heard = envelopes(items, "event")
             work = lambda tx, heard=heard: _answers(service.handle(tx, heard))  # noqa: E731
             twins.transact(work)
+        elif isinstance(items[0], Page):
+            twins.transact(lambda tx, page=items[0]: tx.prune_sagas(CHECKOUT.terminal, page))  # type: ignore[misc]
         else:
             overdue, roll_back = items
             twins.transact(lambda tx, o=overdue: _fire(service, tx, o), commit=not roll_back)  # type: ignore[misc]
@@ -60,6 +70,8 @@ def test_sagas_and_histories_read_the_same(twins: Twins, rounds: list[list[Any]]
     )
     assert [(IgnoredRow(*row[:4]), row[4]) for row in ignored] == twins.rows("saga_ignored")
     assert twins.select("select 1 from saga where state = 'NEW'") == []
+    events = twins.select("select saga_id::text, event_id from saga_event order by 1, 2")
+    assert events == sorted(twins.memory.tables.tables.get("saga_event_id", {}))
 
 
 def _fire(service: CheckoutService, tx: Any, overdue: bool) -> Any:

@@ -8,6 +8,7 @@ create temporary table saga (
     saga_id uuid not null,
     state text not null,
     version bigint not null,
+    pruned boolean not null default false,
     began_with text,
     user_id text,
     amount bigint,
@@ -16,6 +17,9 @@ create temporary table saga (
     quantities bigint[],
     prices bigint[]
 );
+
+-- Up to which key which service may have deleted rows of which of its tables.
+create temporary table pruned (service text not null, name text not null, before_id uuid not null);
 
 create temporary table saga_event (
     saga_id uuid not null,
@@ -27,6 +31,19 @@ create temporary table saga_event (
 create temporary table legal_edge (from_state text not null, to_state text not null);
 
 create temporary table fence (saga_id uuid not null, step text not null, state text not null);
+
+-- A step's fence row may be gone, or may have been written anew by an old message: it proves nothing any more.
+create temporary view pruned_step as
+select
+    case service
+        when 'inventory-write' then 'inventory'
+        when 'payment-gateway' then 'payment'
+        when 'order-create' then 'order'
+        when 'cart-crud' then 'cart'
+    end as step,
+    before_id
+from pruned
+where name = 'fence';
 
 create temporary table stock (
     sku text collate "C" not null,
@@ -104,9 +121,18 @@ from stock_movement m, unnest(m.skus, m.quantities) as u (sku, qty);
 create temporary view reservation as
 select
     l.saga_id, l.sku, l.qty,
-    case f.state when 'DONE' then 'RESERVED' when 'CONFIRMED' then 'CONFIRMED' else 'RELEASED' end as state
+    case
+        when f.state = 'DONE' then 'RESERVED'
+        when f.state = 'CONFIRMED' then 'CONFIRMED'
+        -- Of a reservation whose fence row was pruned, the movement that ended it says how.
+        when p.step is not null and e.direction = 'sell' then 'CONFIRMED'
+        when p.step is not null and e.direction is null then 'RESERVED'
+        else 'RELEASED'
+    end as state
 from stock_movement_line l
 left join fence f on f.saga_id = l.saga_id and f.step = 'inventory'
+left join pruned_step p on p.step = 'inventory' and l.saga_id < p.before_id
+left join stock_movement e on e.saga_id = l.saga_id and e.direction <> 'reserve' and p.step is not null
 where l.direction = 'reserve';
 
 -- `open`: the provider's answer is still to come, and the saga waits for it.

@@ -9,5 +9,6 @@ cross join (
     values ('inventory', 'CONFIRMED'), ('payment', 'CONFIRMED'), ('order', 'CONFIRMED'), ('cart', 'DONE')
 ) as e (step, state)
 left join fence f on f.saga_id = s.saga_id and f.step = e.step
-where s.state = 'COMPLETED' and f.state is distinct from e.state
+left join pruned_step p on p.step = e.step and s.saga_id < p.before_id
+where s.state = 'COMPLETED' and f.state is distinct from e.state and p.step is null
 group by s.saga_id

@@ -6,4 +6,4 @@ left join (
     where path <> ''
     order by saga_id, seq desc
 ) e using (saga_id)
-where s.state is distinct from e.state
+where s.state is distinct from e.state and not s.pruned

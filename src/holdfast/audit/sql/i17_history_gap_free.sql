@@ -8,4 +8,4 @@ union all
 select s.saga_id::text, format('the saga has seen %s events, its history ends with %s', s.version, coalesce(e.last, 0))
 from saga s
 left join (select saga_id, max(seq) as last from saga_event group by saga_id) e using (saga_id)
-where s.version is distinct from e.last
+where s.version is distinct from e.last and not s.pruned

@@ -1,7 +1,7 @@
 -- A saga's data are the payload of its first event. One that was cancelled before it was heard of began with
 -- that cancellation and has none. JSON may name the character NUL, which PostgreSQL's text cannot hold.
 select
-    s.saga_id, s.state, s.version, e.kind,
+    s.saga_id, s.state, s.version, false, e.kind,
     d.cart ->> 'user_id', (d.cart -> 'total_minor')::bigint, d.cart ->> 'currency',
     l.skus, l.quantities, l.prices
 from saga s

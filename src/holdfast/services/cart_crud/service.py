@@ -1,8 +1,10 @@
 """cart-crud put together from its ports; the same for production and simulation."""
 
 from holdfast.contracts.topics import CART
+from holdfast.messaging.fence import FenceState
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.messaging.pruning import Pruner, Retention, fences
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import ServiceSettings, load
@@ -17,6 +19,14 @@ def build(ports: Ports[CartTransaction]) -> Parts[CartTransaction]:
     return assemble(ports, CART, ParticipantHandler(CartParticipant()))
 
 
+def pruner(ports: Ports[CartTransaction], retention: Retention) -> Pruner[CartTransaction]:
+    """Prune fence rows of carts that were cleared: the log of clearances stays, and refuses a second one.
+
+    What was refused stays, too: only its row keeps a command without a last moment from clearing after all.
+    """
+    return Pruner(ports, retention, [fences("cart", retention.rows_ms, (FenceState.DONE,))])
+
+
 def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(ServiceSettings)
@@ -29,6 +39,7 @@ def main() -> int:
         parts,
         ("holdfast.messaging", "holdfast.services.cart_crud"),
         app=app(ports.store, Authenticator(settings.jwks)),
+        pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )
     return run(service)

@@ -154,7 +154,9 @@ def _acted(outcome: Outcome) -> Response:
 def _read(store: Store[SagaTransaction], saga_ids: Sequence[str]) -> list[SagaView | None]:
     with store.transaction() as tx:
         sagas, histories = tx.read_sagas(saga_ids), tx.read_paths(saga_ids)
-    return [view(sagas[saga_id], histories[saga_id]) if saga_id in sagas else None for saga_id in saga_ids]
+    return [
+        view(sagas[saga_id], histories.get(saga_id, ())) if saga_id in sagas else None for saga_id in saga_ids
+    ]
 
 
 def view(saga: SagaState, history: Sequence[HistoryRow]) -> SagaView:

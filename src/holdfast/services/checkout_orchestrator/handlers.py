@@ -25,6 +25,9 @@ from holdfast.saga.state import (
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow, SagaTransaction
 from holdfast.services.checkout_orchestrator.watching import Watch
 
+SAGAS = "saga"
+"""What the table of sagas is called where it is noted up to where it was pruned."""
+
 
 class CheckoutService:
     """The orchestrator's handler. `definitions` holds every version that a saga under way may carry."""
@@ -84,6 +87,7 @@ class _Batch:
         self._loaded = dict(self._sagas)
         self._now_ms = tx.now_ms()
         pairs = [(event.saga_id, event.event_id) for event in events]
+        self._pruned_before: str | None = None
         self._processed_event_ids = set(tx.processed_event_ids(pairs))
         self._history: list[HistoryRow] = []
         self._ignored: list[IgnoredRow] = []
@@ -100,6 +104,8 @@ class _Batch:
         if processed and event.kind != definition.begins_with:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, "repeated"))
             return ""
+        if saga is None and event.saga_id in self._born and self._is_pruned(event):
+            return "pruned_saga"
         decision = decide(definition, saga, event, self._now_ms)
         reaction = definition.reactions.get(event.kind)
         self._service.watch.reactions[reaction.__name__ if reaction else event.kind] += 1
@@ -118,6 +124,17 @@ class _Batch:
                 Reply(message.message_id, message.kind, event.saga_id, value, event.event_id, attempt)
             )
         return ""
+
+    def _is_pruned(self, event: Event) -> bool:
+        """Tell whether the saga that this event would begin may have ended and been pruned.
+
+        What can still begin one by itself is young: a start is asked for only past its last moment.
+        """
+        if getattr(event.payload, "not_after_ms", 0) >= self._now_ms:
+            return False
+        if self._pruned_before is None:
+            self._pruned_before = self._tx.pruned_before(SAGAS)
+        return event.saga_id < self._pruned_before
 
     def _change(self, event: Event, decision: Decision, changed: SagaState) -> None:
         self._sagas[event.saga_id] = changed

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import MemoryTransaction
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.store import Page, Pruned, StoreUnavailable
 from holdfast.saga.state import SagaState
 from holdfast.services.checkout_orchestrator.store_port import (
     HistoryRow,
@@ -44,6 +44,19 @@ class MemorySagaTransaction(MemoryTransaction):
             _, times = ignored.get(key, (row, 0))
             ignored[key] = (row, times + 1)
             seen[key] = (seen.get(key, (self.now_ms(),))[0], self.now_ms())
+
+    def prune_sagas(self, states: Collection[str], page: Page) -> Pruned:
+        sagas = self.table("saga")
+        looked, pruned = self.look(sagas, page)
+        gone = {
+            s for s in looked if sagas[s].state in states and sagas[s].ended_ms <= page.unchanged_since_ms
+        }
+        for name in ("saga_event", "saga_event_id", "saga_ignored"):
+            for key in [key for key in self.table(name) if key[0] in gone]:
+                del self.table(name)[key]
+        for saga_id in gone:
+            del sagas[saga_id]
+        return pruned._replace(rows=len(gone))
 
     def read_saga(self, saga_id: str) -> SagaState | None:
         saga: SagaState | None = self.table("saga").get(saga_id)

@@ -10,6 +10,7 @@ from holdfast.contracts.topics import EVENTS, ORCHESTRATOR
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.consumer import Chore
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.messaging.pruning import Pruner, Pruning, Retention
 from holdfast.messaging.timers import Deadlines, TimerSettings
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
@@ -18,7 +19,7 @@ from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.checkout_orchestrator.api import app
-from holdfast.services.checkout_orchestrator.handlers import CheckoutService
+from holdfast.services.checkout_orchestrator.handlers import SAGAS, CheckoutService
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
 from holdfast.services.checkout_orchestrator.watching import Census
@@ -56,6 +57,14 @@ def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorP
     )
 
 
+def pruner(ports: Ports[SagaTransaction], retention: Retention) -> Pruner[SagaTransaction]:
+    """Prune sagas that have ended, with their histories."""
+    sagas: Pruning[SagaTransaction] = Pruning(
+        SAGAS, retention.rows_ms, lambda tx, page: tx.prune_sagas(CHECKOUT.terminal, page)
+    )
+    return Pruner(ports, retention, [sagas])
+
+
 def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(ServiceSettings)
@@ -69,6 +78,7 @@ def main() -> int:
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
         app=app(ports.store, Authenticator(settings.jwks), parts, parts.checkout_service),
         breakers=[parts.breaker],
+        pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )
     service.registry.register(Readings(lambda: _readings(parts)))

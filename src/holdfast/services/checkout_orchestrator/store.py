@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from holdfast.messaging.database import PostgresTransaction, statements
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.store import Page, Pruned, StoreUnavailable
 from holdfast.saga.state import SagaState
 from holdfast.services.checkout_orchestrator.store_port import (
     HistoryRow,
@@ -101,6 +101,9 @@ class PostgresSagaTransaction(PostgresTransaction):
             reasons=[row.reason for row in last],
             times=[times[row.saga_id, row.event_id] for row in last],
         )
+
+    def prune_sagas(self, states: Collection[str], page: Page) -> Pruned:
+        return self.prune(SQL["prune_sagas"], page, states=sorted(states))
 
     def read_saga(self, saga_id: str) -> SagaState | None:
         return self.read_sagas([saga_id]).get(saga_id)

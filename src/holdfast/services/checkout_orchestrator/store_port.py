@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from holdfast.messaging.store import Transaction
+from holdfast.messaging.store import Page, Pruned, Transaction
 from holdfast.saga.state import SagaState
 
 
@@ -76,6 +76,9 @@ class SagaTransaction(Transaction, Protocol):
 
     def count_ignored(self, rows: Sequence[IgnoredRow]) -> None:
         """Record ignored events, once each, with how often."""
+
+    def prune_sagas(self, states: Collection[str], page: Page) -> Pruned:
+        """Delete this page's sagas in one of these states with all their rows, but for those locked."""
 
     def read_saga(self, saga_id: str) -> SagaState | None:
         """Return a saga without locking it."""

@@ -12,6 +12,7 @@ from holdfast.messaging.ids import uuid7
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.services.gateway_bff.domain import (
+    NOT_AFTER_MS,
     Admission,
     Checkout,
     NotStarted,
@@ -26,17 +27,22 @@ from holdfast.services.gateway_bff.store_port import GatewayTransaction
 
 
 class Acceptor:
-    """The door's write side. One thread at a time; `random_80_bits` feeds the saga ids."""
+    """The door's write side. One thread at a time; `random_80_bits` feeds the saga ids.
+
+    A checkout may begin until `not_after_ms` after it was accepted.
+    """
 
     def __init__(
         self,
         unit_of_work: UnitOfWork[GatewayTransaction],
         relay: Relay,
         random_80_bits: Callable[[], int],
+        not_after_ms: int = NOT_AFTER_MS,
     ) -> None:
         self._unit_of_work = unit_of_work
         self._relay = relay
         self._random_80_bits = random_80_bits
+        self._not_after_ms = not_after_ms
 
     def accept(self, group: Sequence[Wanted]) -> list[Admission]:
         """Start what can be started and say of the rest why not. Raises StoreUnavailable for all of them.
@@ -65,7 +71,10 @@ class Acceptor:
                 answers[place] = NotStarted(Why.TOTAL_DIFFERS, total_minor=total)
                 continue
             saga_id = str(uuid7(now_ms, self._random_80_bits()))
-            rows[place] = (checkout_of(wanted, saga_id, now_ms), encode(initiated(wanted, now_ms)))
+            rows[place] = (
+                checkout_of(wanted, saga_id, now_ms),
+                encode(initiated(wanted, now_ms, self._not_after_ms)),
+            )
         inserted = tx.insert_checkouts(list(rows.values())) if rows else frozenset()
         # Only now is it certain that no earlier checkout of the cart is open, so that what it left is known.
         left = tx.versions_left({row.cart_id for row, _ in rows.values() if row.saga_id in inserted})

@@ -105,8 +105,8 @@ def checkout_of(wanted: Wanted, saga_id: str, now_ms: int) -> Checkout:
     )
 
 
-def initiated(wanted: Wanted, now_ms: int) -> CheckoutInitiated:
-    """Make the event that starts the saga: everything in it comes from the server."""
+def initiated(wanted: Wanted, now_ms: int, not_after_ms: int = NOT_AFTER_MS) -> CheckoutInitiated:
+    """Make the event that starts the saga, at most `not_after_ms` from now: all in it is the server's."""
     return CheckoutInitiated(
         user_id=wanted.user_id,
         cart_id=wanted.cart_id,
@@ -115,7 +115,7 @@ def initiated(wanted: Wanted, now_ms: int) -> CheckoutInitiated:
         currency=wanted.snapshot.currency,
         total_minor=wanted.snapshot.total_minor,
         lines=wanted.snapshot.lines,
-        not_after_ms=now_ms + NOT_AFTER_MS,
+        not_after_ms=now_ms + not_after_ms,
     )
 
 

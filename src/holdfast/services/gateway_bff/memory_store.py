@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.messaging.store import Page, Pruned
 from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout, Ending
 from holdfast.services.gateway_bff.store_port import OpenCheckout
 
@@ -15,12 +16,13 @@ class MemoryGatewayTransaction(MemoryTransaction):
         for row, value in sorted(rows, key=lambda each: each[0].cart_id):  # the order in which SQL inserts
             if not any(_collide(row, other) for other in self._rows()):
                 self.table("checkout")[row.saga_id] = (row, value)
+                self.changed("checkout", row.saga_id)
                 inserted.append(row.saga_id)
         return frozenset(inserted)
 
     def delete_checkouts(self, saga_ids: Collection[str]) -> None:
         for saga_id in saga_ids:
-            del self.table("checkout")[saga_id]
+            del self.table("checkout")[saga_id], self.table("changed")["checkout", saga_id]
 
     def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
         left: dict[str, int] = {}
@@ -57,6 +59,16 @@ class MemoryGatewayTransaction(MemoryTransaction):
             row, value = self.table("checkout")[ending.saga_id]
             if row.saga_version < ending.saga_version:
                 self.table("checkout")[ending.saga_id] = (row._replace(**ending._asdict()), value)
+                self.changed("checkout", ending.saga_id)
+
+    def prune_checkouts(self, page: Page) -> Pruned:
+        checkouts = self.table("checkout")
+        looked, pruned = self.look(checkouts, page)
+        ended = [saga_id for saga_id in looked if checkouts[saga_id][0].is_terminal]
+        gone = [saga_id for saga_id in ended if self.is_old("checkout", saga_id, page)]
+        for saga_id in gone:
+            del checkouts[saga_id], self.table("changed")["checkout", saga_id]
+        return pruned._replace(rows=len(gone))
 
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         rows = [

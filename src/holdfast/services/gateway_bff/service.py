@@ -10,6 +10,7 @@ from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import GATEWAY
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.messaging.pruning import Pruner, Pruning, Retention
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import load
@@ -17,6 +18,7 @@ from holdfast.runtime.telemetry import Readings, gauge
 from holdfast.runtime.wiring import production_ports
 from holdfast.services.gateway_bff.accepting import Acceptor
 from holdfast.services.gateway_bff.api import app
+from holdfast.services.gateway_bff.domain import NOT_AFTER_MS
 from holdfast.services.gateway_bff.door import Door
 from holdfast.services.gateway_bff.handlers import StatusHandler
 from holdfast.services.gateway_bff.neighbours import Neighbours
@@ -36,7 +38,10 @@ class GatewayParts(Parts[GatewayTransaction]):
 
 
 def build(
-    ports: Ports[GatewayTransaction], random_80_bits: Callable[[], int], resend_after_ms: int = FIRST_AFTER_MS
+    ports: Ports[GatewayTransaction],
+    random_80_bits: Callable[[], int],
+    resend_after_ms: int = FIRST_AFTER_MS,
+    not_after_ms: int = NOT_AFTER_MS,
 ) -> GatewayParts:
     """Put the service together; `random_80_bits` feeds the saga ids."""
     breaker = Breaker(
@@ -44,15 +49,23 @@ def build(
     )
     resending = Resending(ports.partitions, resend_after_ms)
     parts = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resending.chore()])
-    acceptor = Acceptor(parts.unit_of_work, parts.relay, random_80_bits)
+    acceptor = Acceptor(parts.unit_of_work, parts.relay, random_80_bits, not_after_ms)
     return GatewayParts(parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, acceptor, breaker)
+
+
+def pruner(ports: Ports[GatewayTransaction], retention: Retention) -> Pruner[GatewayTransaction]:
+    """Prune checkouts that have ended, with their idempotency keys."""
+    checkouts: Pruning[GatewayTransaction] = Pruning(
+        "checkout", retention.rows_ms, lambda tx, page: tx.prune_checkouts(page)
+    )
+    return Pruner(ports, retention, [checkouts])
 
 
 def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(GatewaySettings)
     ports = production_ports(settings, GATEWAY, PostgresGatewayTransaction)
-    parts = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms)
+    parts = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms, settings.not_after_s * 1000)
     neighbours = Neighbours(settings.cart_url, settings.orchestrator_url)
     waiting = Waiting(ports.store)
     parts.manager.after_batch.append(waiting.endings_written)
@@ -66,6 +79,7 @@ def main() -> int:
         app=app(ports.store, Authenticator(settings.jwks), door, neighbours, waiting),
         breakers=[parts.breaker],
         leaving=[waiting.leave],
+        pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )
     service.registry.register(Readings(lambda: _readings(waiting)))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from holdfast.messaging.database import PostgresTransaction, statements
+from holdfast.messaging.store import Page, Pruned
 from holdfast.services.gateway_bff.domain import Checkout, Ending
 from holdfast.services.gateway_bff.store_port import OpenCheckout
 
@@ -80,6 +81,9 @@ class PostgresGatewayTransaction(PostgresTransaction):
             details=[row.detail for row in rows],
             versions_left=[row.cart_version_left for row in rows],
         )
+
+    def prune_checkouts(self, page: Page) -> Pruned:
+        return self.prune(SQL["prune_checkouts"], page)
 
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         rows = self.run(SQL["select_open"], from_id=from_id, before_id=before_id, limit=limit)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from holdfast.messaging.store import Transaction
+from holdfast.messaging.store import Page, Pruned, Transaction
 from holdfast.services.gateway_bff.domain import Checkout, Ending
 
 
@@ -48,6 +48,9 @@ class GatewayTransaction(Transaction, Protocol):
 
     def end_checkouts(self, rows: Collection[Ending]) -> None:
         """Write how these ended, where the row's saga version is older; their rows are locked."""
+
+    def prune_checkouts(self, page: Page) -> Pruned:
+        """Delete this page's checkouts that have ended, with their keys, but for those locked by others."""
 
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         """Return open checkouts in this key range, smallest first."""

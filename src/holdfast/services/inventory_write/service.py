@@ -4,6 +4,7 @@ from holdfast.contracts.topics import INVENTORY
 from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.messaging.pruning import Pruner, Retention, fences
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import load
@@ -22,6 +23,11 @@ def build(
     return assemble(ports, INVENTORY, ParticipantHandler(InventoryParticipant()), chores=[asking.chore()])
 
 
+def pruner(ports: Ports[InventoryTransaction], retention: Retention) -> Pruner[InventoryTransaction]:
+    """Prune fence rows that have come to rest."""
+    return Pruner(ports, retention, [fences("inventory", retention.rows_ms)])
+
+
 def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(InventorySettings)
@@ -34,6 +40,7 @@ def main() -> int:
         parts,
         ("holdfast.messaging", "holdfast.services.inventory_write"),
         app=app(ports.store, Authenticator(settings.jwks)),
+        pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )
     return run(service)

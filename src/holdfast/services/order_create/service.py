@@ -4,6 +4,7 @@ from holdfast.contracts.topics import ORDER
 from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.messaging.pruning import Pruner, Retention, fences
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import load
 from holdfast.runtime.wiring import production_ports
@@ -21,10 +22,24 @@ def build(
     return assemble(ports, ORDER, handler, chores=[asking.chore()])
 
 
+def pruner(ports: Ports[OrderTransaction], retention: Retention) -> Pruner[OrderTransaction]:
+    """Prune fence rows that have come to rest."""
+    return Pruner(ports, retention, [fences("order", retention.rows_ms)])
+
+
 def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(OrderSettings)
     ports = production_ports(settings, ORDER, PostgresOrderTransaction)
     parts = build(ports, settings.order_total_max_minor, settings.ask_every_ms)
     packages = ("holdfast.messaging", "holdfast.services.order_create")
-    return run(Service(ORDER, settings, ports.bus, parts, packages, closers=[ports.store.close]))
+    service = Service(
+        ORDER,
+        settings,
+        ports.bus,
+        parts,
+        packages,
+        pruner=pruner(ports, settings.retention()),
+        closers=[ports.store.close],
+    )
+    return run(service)

@@ -8,6 +8,7 @@ from holdfast.contracts.topics import PAYMENT
 from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
+from holdfast.messaging.pruning import Pruner, Retention, fences
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.process import ExtraLoop, Service, run
 from holdfast.runtime.settings import load
@@ -42,6 +43,11 @@ IDLE_S = 0.25
 TROUBLE_S = 1.0
 
 
+def pruner(ports: Ports[PaymentTransaction], retention: Retention) -> Pruner[PaymentTransaction]:
+    """Prune fence rows that have come to rest."""
+    return Pruner(ports, retention, [fences("payment", retention.rows_ms)])
+
+
 def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(PaymentSettings)
@@ -57,6 +63,7 @@ def main() -> int:
         parts,
         ("holdfast.messaging", "holdfast.services.payment_gateway"),
         extra_loops=[charges],
+        pruner=pruner(ports, settings.retention()),
         closers=[provider.close, ports.store.close],
     )
     return run(service)

@@ -1,0 +1,1 @@
+select name, before_id from pruned

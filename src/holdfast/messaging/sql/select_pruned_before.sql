@@ -1,0 +1,1 @@
+select before_id::text from pruned where name = %(name)s
