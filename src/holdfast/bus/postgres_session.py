@@ -17,6 +17,9 @@ from holdfast.bus.postgres_wire import sql_text, statement
 Connection = psycopg.Connection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
 
+_WAITED_IN_VAIN = "SyncRepWaitForLSN"
+"""The server's function that warns of a commit without a copy; the warning's text is translated."""
+
 _DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 5,
     "target_session_attrs": "read-write",  # a standby would take the connection and refuse every call
@@ -52,6 +55,7 @@ class Session:
         self._dsn = dsn
         self._connection: Connection | None = None
         self._prepared: set[str] = set()
+        self._warned = False
 
     def run(self, name: str, **values: Any) -> Rows:
         """Run the statement of this name; it is committed when this returns. Raises BusUnavailable."""
@@ -64,7 +68,7 @@ class Session:
             result = connection.pgconn.exec_prepared(
                 wanted.name, parameters, [pq.Format.BINARY] * len(parameters), pq.Format.BINARY
             )
-            return _rows(connection, result)
+            return self._rows(connection, result)
         except psycopg.Error as error:
             raise self._unavailable(name, error) from error
 
@@ -97,13 +101,24 @@ class Session:
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._prepared = connection, set()
+            connection.add_notice_handler(self._notice)
+            self._connection, self._prepared, self._warned = connection, set(), False
         return self._connection
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _rows(self, connection: Connection, result: pq.abc.PGresult) -> Rows:
+        rows = _rows(connection, result)
+        if self._warned:
+            raise psycopg.OperationalError("the commit has no copy on a standby")
+        return rows
+
+    def _notice(self, warning: psycopg.errors.Diagnostic) -> None:
+        """Note that somebody, or a time limit, ended the wait for a synchronous standby."""
+        self._warned |= warning.source_function == _WAITED_IN_VAIN
 
     def _prepare(self, connection: Connection, name: str) -> None:
         wanted = statement(name)

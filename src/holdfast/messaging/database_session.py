@@ -72,13 +72,17 @@ def commit(connection: Connection, timeout_s: float = COMMIT_MAX_S) -> None:
     pgconn = connection.pgconn
     if pgconn.transaction_status == pq.TransactionStatus.IDLE:
         return
-    warnings: list[psycopg.errors.Diagnostic] = []
-    connection.add_notice_handler(warnings.append)
+    warners: list[str | None] = []
+
+    def note(warning: psycopg.errors.Diagnostic) -> None:
+        warners.append(warning.source_function)  # now: it is gone when this returns
+
+    connection.add_notice_handler(note)
     try:
         _exchange(pgconn, _COMMIT, time.monotonic() + timeout_s)
     finally:
-        connection.remove_notice_handler(warnings.append)
-    if any(warning.source_function == _WAITED_IN_VAIN for warning in warnings):
+        connection.remove_notice_handler(note)
+    if _WAITED_IN_VAIN in warners:
         raise CommitUncertain("the commit has no copy on a standby")
 
 
