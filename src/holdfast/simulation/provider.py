@@ -24,15 +24,29 @@ class Entry(NamedTuple):
     ok: bool
 
 
+class Memory(NamedTuple):
+    """All that a provider remembers, as a value; equal for equal pasts, in whatever order they came."""
+
+    ledger: tuple[Entry, ...] = ()
+    late: tuple[Call, ...] = ()
+    answers: tuple[tuple[str, Answer], ...] = ()
+
+
 class SimProvider:
     """A `PaymentProvider` whose answers may come late or never; `late` calls land when told to."""
 
-    def __init__(self, faults: Switch) -> None:
-        self.ledger: list[Entry] = []
-        self.late: list[Call] = []
+    def __init__(self, faults: Switch, memory: Memory | None = None) -> None:
+        began = memory or Memory()
+        self.ledger: list[Entry] = list(began.ledger)
+        self.late: list[Call] = list(began.late)
         self.adopted = 0  # ends that were found by a look-up
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Answer] = dict(began.answers)
         self._faults = faults
+
+    def memory(self) -> Memory:
+        """Return all that it remembers."""
+        answers = sorted(self._answers.items(), key=lambda item: item[0])
+        return Memory(tuple(sorted(self.ledger)), tuple(sorted(self.late, key=repr)), tuple(answers))
 
     def call(self, calls: Sequence[Call]) -> list[Answer]:
         fault, which = self._faults.strikes_one_of(IN_PROVIDER, len(calls))
@@ -86,7 +100,8 @@ class SimProvider:
 
     def _enter(self, kind: str, call: Call, *, ok: bool) -> str:
         payment = call.payment
-        reference = f"{kind}-{len(self.ledger) + 1}"
+        before = sum(1 for e in self.ledger if e.saga_id == payment.saga_id and e.kind == kind)
+        reference = f"{kind}-{payment.saga_id}-{before + 1}"
         self.ledger.append(
             Entry(
                 reference,

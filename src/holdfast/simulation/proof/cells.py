@@ -1,0 +1,268 @@
+"""A cell: one service as an immutable value, and the moves that its real code makes of that value.
+
+What a move is to the world around (lost, repeated, cut short by a crash) stands here once, for every cell.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+Lanes = tuple[tuple[int, ...], ...]
+Batch = tuple[int, ...]
+
+
+class Node(NamedTuple):
+    """A database, what waits in the service's topics by saga, and what the process has in hand."""
+
+    db: Hashable
+    lanes: Lanes
+    memory: Hashable = ()
+
+
+class Move(NamedTuple):
+    """One thing that can happen to a cell: `fault` is its kind, empty for what needs no fault.
+
+    `sends`: (reader, messages in order); `late`: batches that arrive some time; `broken`: what it violates.
+    """
+
+    label: str
+    fault: str
+    node: int
+    sends: tuple[tuple[int, Batch], ...] = ()
+    late: tuple[Batch, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+class Moves(NamedTuple):
+    """What can happen at a node. `ambient` moves never have to; `idle` ones wait for their time.
+
+    Their time has come when nothing else in the world moves.
+    """
+
+    busy: tuple[Move, ...]
+    ambient: tuple[Move, ...]
+    idle: tuple[Move, ...]
+
+
+class Faults(NamedTuple):
+    """What can go wrong at a node, at any time and in what happens by time."""
+
+    at_will: tuple[Move, ...]
+    idle: tuple[Move, ...]
+
+
+class Step(NamedTuple):
+    """One committed transaction: what it leaves, what it sends, and the records that it took."""
+
+    label: str
+    db: Hashable
+    lanes: Lanes
+    memory: Hashable
+    messages: tuple[Hashable, ...]
+    taken: Batch = ()
+    broken: tuple[str, ...] = ()
+
+
+class Numbers:
+    """Values by number; equal values have one number."""
+
+    def __init__(self) -> None:
+        self.of: dict[Hashable, int] = {}
+        self.values: list[Any] = []
+
+    def number(self, value: Hashable) -> int:
+        """Return the number of `value`, a new one for a value never seen."""
+        known = self.of.get(value)
+        if known is None:
+            known = self.of[value] = len(self.values)
+            self.values.append(value)
+        return known
+
+
+class Post:
+    """Every message that was ever sent, by number; `route` names its reader and its saga."""
+
+    def __init__(self, route: Callable[[Any], tuple[int, int]]) -> None:
+        self._numbers = Numbers()
+        self._route = route
+        self.routes: list[tuple[int, int]] = []
+
+    def number(self, message: Hashable) -> int:
+        """Return a message's number."""
+        number = self._numbers.number(message)
+        if number == len(self.routes):
+            self.routes.append(self._route(message))
+        return number
+
+    def message(self, number: int) -> Any:
+        """Return a message by its number."""
+        return self._numbers.values[number]
+
+    def sends(self, batch: Iterable[int]) -> tuple[tuple[int, Batch], ...]:
+        """Sort a batch by reader; each reader's messages stay in their order."""
+        by_reader: dict[int, Batch] = {}
+        for number in batch:
+            reader, _ = self.routes[number]
+            by_reader[reader] = (*by_reader.get(reader, ()), number)
+        return tuple(by_reader.items())
+
+
+class Cell(ABC):
+    """One service. Subclasses say what a batch of records does (`handle`) and what else it can do.
+
+    `is_sink`: what it takes leads to nothing that others could see, and no invariant looks at it on the way.
+    """
+
+    is_sink = False
+
+    def __init__(self, name: str, post: Post) -> None:
+        self.name = name
+        self.post = post
+        self.nodes = Numbers()
+        self._moves: dict[int, Moves] = {}
+        self._faults: dict[int, Faults] = {}
+        self._steps: dict[tuple[Hashable, Hashable, Batch], Step] = {}
+        self._faulty = False
+        self._with: dict[tuple[int, Batch], int] = {}
+
+    # -- what a subclass says
+
+    @abstractmethod
+    def handle(self, node: Node, batch: Batch) -> Step:
+        """Run the real code on these records; the step's lanes and taken records are filled in here."""
+
+    def busy(self, node: Node) -> Iterator[Move]:
+        """List what else the process could do now."""
+        yield from ()
+
+    def ambient(self, node: Node) -> Iterator[Move]:
+        """List what can happen at any time and never has to."""
+        yield from ()
+
+    def idle(self, node: Node) -> Iterator[Move]:
+        """List what happens by time."""
+        yield from ()
+
+    def untimely(self, node: Node) -> Iterator[Move]:
+        """List what is a fault of its own."""
+        yield from ()
+
+    def after_crash(self, memory: Hashable) -> Hashable:
+        """Return what a process that begins anew has in hand."""
+        return memory
+
+    # -- what the search asks
+
+    def moves(self, number: int) -> Moves:
+        """Return what can happen without a fault; the real code runs at the first time only."""
+        known = self._moves.get(number)
+        if known is None:
+            node, self._faulty = self.nodes.values[number], False
+            known = self._moves[number] = Moves(
+                _at_will((*self._deliveries(node), *self.busy(node))),
+                _at_will(self.ambient(node)),
+                _at_will(self.idle(node)),
+            )
+        return known
+
+    def faults(self, number: int) -> Faults:
+        """Return what can go wrong."""
+        known = self._faults.get(number)
+        if known is None:
+            node, self._faulty = self.nodes.values[number], True
+            at_will = [*self._deliveries(node), *self.busy(node), *self.ambient(node), *self.untimely(node)]
+            known = self._faults[number] = Faults(
+                _telling(number, at_will), _telling(number, self.idle(node))
+            )
+        return known
+
+    def accept(self, number: int, batch: Batch) -> int:
+        """Return the node with these messages at the end of their lanes."""
+        known = self._with.get((number, batch))
+        if known is None:
+            node: Node = self.nodes.values[number]
+            lanes = list(node.lanes)
+            for message in batch:
+                _, lane = self.post.routes[message]
+                lanes[lane] += (message,)
+            known = self._with[number, batch] = self.nodes.number(node._replace(lanes=tuple(lanes)))
+        return known
+
+    # -- moves
+
+    def _deliveries(self, node: Node) -> Iterator[Move]:
+        """One record, all of a saga's, or everything that waits: a poll returns what is there by then."""
+        waiting = [lane for lane in node.lanes if lane]
+        for place, lane in enumerate(node.lanes):
+            if lane:
+                yield from self.variants(node, self._take(node, place, lane[:1], lane[1:]))
+            if len(lane) > 1:
+                yield from self.variants(node, self._take(node, place, lane, ()), fates=False)
+                if self._faulty:
+                    swapped = self._take(node, place, lane[1:2], (lane[0], *lane[2:]))
+                    yield self._move(swapped, "reordered")
+        if len(waiting) > 1:
+            everything = tuple(message for lane in waiting for message in lane)
+            step = self._handled(node, everything)._replace(
+                lanes=tuple(() for _ in node.lanes), taken=everything
+            )
+            yield from self.variants(node, step, fates=False)
+
+    def _take(self, node: Node, place: int, batch: Batch, rest: Batch) -> Step:
+        lanes = (*node.lanes[:place], rest, *node.lanes[place + 1 :])
+        return self._handled(node, batch)._replace(lanes=lanes, taken=batch)
+
+    def _handled(self, node: Node, batch: Batch) -> Step:
+        key = (node.db, node.memory, batch)
+        known = self._steps.get(key)
+        if known is None:
+            known = self._steps[key] = self.handle(node, batch)
+        return known
+
+    def variants(self, node: Node, step: Step, *, fates: bool = True) -> Iterator[Move]:
+        """List what one transaction can come to: done, its messages mistreated, or cut off after it."""
+        if not self._faulty:
+            yield self._move(step, "")
+            return
+        sent = tuple(self.post.number(message) for message in step.messages)
+        if fates:
+            yield from self._fates(step, sent)
+        crashed = step._replace(memory=self.after_crash(step.memory))
+        again = step._replace(lanes=node.lanes)
+        crashed_again = crashed._replace(lanes=node.lanes)
+        silent = crashed._replace(messages=())
+        silent_again = silent._replace(lanes=node.lanes)
+        lying = (sent,) if sent else ()
+        if sent:
+            yield self._move(silent, "crash after offsets, before publish", lying)
+            yield self._move(crashed, "crash after publish, before mark", lying)
+        yield self._move(silent_again, "crash after commit, before publish", lying)
+        yield self._move(again._replace(messages=()), "commit done, reported failed", lying)
+        if step.taken:
+            yield self._move(crashed_again, "crash after mark, before offsets")
+            yield self._move(crashed_again, "crash after publish, before mark and offsets", lying)
+            yield self._move(step, "zombie worker", (step.taken,))
+
+    def _fates(self, step: Step, sent: Batch) -> Iterator[Move]:
+        number = self.nodes.number(Node(step.db, step.lanes, step.memory))
+        for place, message in enumerate(sent):
+            rest = self.post.sends(sent[:place] + sent[place + 1 :])
+            yield Move(step.label, "message lost", number, rest, (), step.broken)
+            yield Move(step.label, "message delayed", number, rest, ((message,),), step.broken)
+            whole = self.post.sends(sent)
+            yield Move(step.label, "message repeated", number, whole, ((message,),), step.broken)
+
+    def _move(self, step: Step, fault: str, late: tuple[Batch, ...] = ()) -> Move:
+        number = self.nodes.number(Node(step.db, step.lanes, step.memory))
+        sent = self.post.sends(self.post.number(message) for message in step.messages)
+        return Move(step.label, fault, number, sent, late, step.broken)
+
+
+def _at_will(moves: Iterable[Move]) -> tuple[Move, ...]:
+    return tuple(dict.fromkeys(move for move in moves if not move.fault))
+
+
+def _telling(number: int, moves: Iterable[Move]) -> tuple[Move, ...]:
+    """Leave out what needs no fault, and faults that change nothing: the same world with less to come."""
+    telling = (m for m in moves if m.fault and (m.node != number or m.late or m.sends or m.broken))
+    return tuple(dict.fromkeys(telling))

@@ -1,0 +1,153 @@
+"""CHECKOUT as a small world: six services' cells, and the books over them."""
+
+from typing import Any, NamedTuple
+
+from holdfast.bus.port import Message
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, TOPICS
+from holdfast.simulation.books import settled, unfinished
+from holdfast.simulation.proof.cells import Cell, Node, Post
+from holdfast.simulation.proof.databases import Database, freeze, thaw
+from holdfast.simulation.proof.payment import Loop, PaymentCell, charged_twice, held_for
+from holdfast.simulation.proof.search import State
+from holdfast.simulation.proof.services import (
+    FAILED,
+    GatewayCell,
+    OrchestratorCell,
+    ParticipantCell,
+    in_state,
+    standing,
+)
+from holdfast.simulation.setup import Setup, Wish
+from holdfast.simulation.world import Action, World
+
+ORDER_OF_CELLS = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
+STEPS = {INVENTORY: "inventory", PAYMENT: "payment", ORDER: "order", CART: "cart"}
+DECLINED = "pm_card_chargeDeclined"
+
+
+class Scope(NamedTuple):
+    """A small world to be searched. `held`: the cart is put on hold before its saga comes to it."""
+
+    name: str
+    setup: Setup
+    held: bool = False
+
+
+ONE = (
+    Scope("bought", Setup((Wish("cart-0", (("A", 1),)),), (("A", 1),))),
+    Scope("card declined", Setup((Wish("cart-0", (("A", 1),), DECLINED),), (("A", 1),))),
+    Scope("order refused", Setup((Wish("cart-0", (("C", 1),)),), (("C", 1),))),
+    Scope("cart on hold", Setup((Wish("cart-0", (("A", 1),)),), (("A", 1),)), held=True),
+    Scope("out of stock", Setup((Wish("cart-0", (("A", 1),)),), (("A", 0),))),
+)
+"""One saga, with each of the answers that can end it."""
+
+TWO = (
+    Scope("the last piece", Setup((Wish("cart-0", (("A", 1),)), Wish("cart-1", (("A", 1),))), (("A", 1),))),
+    Scope(
+        "the last piece, one card declined",
+        Setup((Wish("cart-0", (("A", 1),), DECLINED), Wish("cart-1", (("A", 1),))), (("A", 1),)),
+    ),
+)
+"""Two sagas that want the same piece."""
+
+
+class Checkout:
+    """The system that is searched: one cell a service, one lane a saga."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._world = World(scope.setup)
+        for number in range(len(scope.setup.wishes)):
+            self._world.act(Action("start", str(number)))
+            if scope.held:
+                self._world.act(Action("hold", str(number)))
+        self._sagas = tuple(self._world.door.checkouts())
+        self._places = {service: place for place, service in enumerate(ORDER_OF_CELLS)}
+        post = Post(self._route)
+        self.cells: tuple[Cell, ...] = (
+            GatewayCell(GATEWAY, post, scope.setup),
+            OrchestratorCell(post, scope.setup, self._sagas),
+            ParticipantCell(INVENTORY, post, scope.setup, "inventory"),
+            PaymentCell(post, scope.setup),
+            ParticipantCell(ORDER, post, scope.setup, "order"),
+            ParticipantCell(CART, post, scope.setup, "cart"),
+        )
+        self._failed: dict[int, frozenset[str]] = {}
+        self._standing: dict[tuple[int, int], frozenset[str]] = {}
+        self._wrong: dict[tuple[int, int], str] = {}
+
+    def _route(self, message: Message) -> tuple[int, int]:
+        """Lay a message into its reader's lane: one for each saga and sender.
+
+        A topic keeps the order of each sender, and says nothing of how those of several mix.
+        """
+        headers = dict(message.headers)
+        (reader,) = TOPICS[message.topic].types[headers["ce_type"].decode()]
+        saga = self._sagas.index(message.key.decode())
+        if reader != ORCHESTRATOR:  # only the orchestrator is written to by several
+            return self._places[reader], saga
+        return self._places[reader], saga * len(ORDER_OF_CELLS) + self._places[headers["ce_source"].decode()]
+
+    def start(self) -> State:
+        numbers = []
+        for service, cell in zip(ORDER_OF_CELLS, self.cells, strict=True):
+            tables = self._world.stores[service].tables.tables
+            memory: Any = Loop() if service == PAYMENT else ()
+            if service == GATEWAY:
+                memory = tuple(m for _, batch in tables["outbox"].values() for m in batch)
+            lanes = len(self._sagas) * (len(ORDER_OF_CELLS) if service == ORCHESTRATOR else 1)
+            numbers.append(cell.nodes.number(Node(freeze(tables), ((),) * lanes, memory)))
+        return (*numbers, 0)
+
+    def describe(self, message: int) -> str:
+        """Name a message."""
+        message_id: bytes = dict(self.cells[0].post.message(message).headers)["ce_id"]
+        return message_id.decode()
+
+    # -- what must hold
+
+    def safety(self, state: State) -> str:
+        failed = self._failed.get(state[1])
+        if failed is None:
+            failed = self._failed[state[1]] = in_state(self._database(1, state), FAILED)
+        for place in (2, 3, 4, 5):
+            held = self._standing.get((place, state[place]))
+            if held is None:
+                held = self._look(place, state)
+            if failed and not failed.isdisjoint(held):
+                return f"I12: {sorted(failed & held)} FAILED, but stands at {ORDER_OF_CELLS[place]}"
+        return self._wrong.get((2, state[2]), "") or self._wrong.get((3, state[3]), "")
+
+    def _look(self, place: int, state: State) -> frozenset[str]:
+        """Look at a participant's node for the first time."""
+        service, node = ORDER_OF_CELLS[place], state[place]
+        database = self._database(place, state)
+        held = standing(database, STEPS[service])
+        wrong = ""
+        if service == PAYMENT:
+            memory = self.cells[place].nodes.values[node].memory
+            held |= held_for(memory)
+            wrong = "I04: charged twice" if charged_twice(memory) else ""
+        for _, row in dict(database).get("stock", ()):
+            if row.on_hand < 0 or row.reserved < 0 or row.sold > row.initial:
+                wrong = f"I07: {row}"
+            elif row.on_hand + row.reserved + row.sold != row.initial:
+                wrong = f"I06: {row}"
+        self._standing[place, node] = held
+        if wrong:
+            self._wrong[place, node] = wrong
+        return held
+
+    def rest(self, state: State) -> tuple[bool, str]:
+        for place, service in enumerate(ORDER_OF_CELLS):
+            self._world.stores[service].tables = thaw(self._database(place, state))
+        loop: Loop = self.cells[3].nodes.values[state[3]].memory
+        self._world.provider.ledger = list(loop.provider.ledger)
+        if loop.zombies or loop.provider.late or any(unfinished(self._world)):
+            return False, ""
+        broken = settled(self._world)
+        return True, str(broken[0]) if broken else ""
+
+    def _database(self, place: int, state: State) -> Database:
+        database: Database = self.cells[place].nodes.values[state[place]].db
+        return database

@@ -1,0 +1,110 @@
+"""A service's database as a value, and its real code run on one.
+
+What only counts up or only tells of the past is left out of the value: nothing reads it but people.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from holdfast.bus.memory import MemoryBus
+from holdfast.bus.port import Message, Record
+from holdfast.contracts.topics import all_topics
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.memory_store import MemoryStore, MemoryTables
+from holdfast.messaging.ports import Parts, Ports
+from holdfast.simulation.faults import Switch
+from holdfast.simulation.process import BUILDS, TRANSACTIONS
+from holdfast.simulation.provider import SimProvider
+from holdfast.simulation.setup import START_MS, Setup
+
+LEFT_OUT = frozenset(("outbox", "leases", "starts", "saga_event", "saga_ignored", "operator_actions"))
+"""Tables that no decision reads: the outbox is a part of the move, the histories are for people."""
+
+FIRED_MAX = 2
+
+Database = tuple[tuple[str, tuple[tuple[Any, Any], ...]], ...]
+
+
+def freeze(tables: dict[str, dict[Any, Any]]) -> Database:
+    """Return what a database holds as a value; databases that behave alike are equal."""
+    return tuple(
+        (name, _rows(name, tables[name]))
+        for name in sorted(tables)
+        if tables[name] and name not in LEFT_OUT and not name.startswith("retention")
+    )
+
+
+def thaw(database: Database) -> MemoryTables:
+    """Return tables that hold what `database` says."""
+    tables = MemoryTables()
+    tables.tables = {name: dict(rows) for name, rows in database}
+    return tables
+
+
+def _rows(name: str, rows: dict[Any, Any]) -> tuple[tuple[Any, Any], ...]:
+    """Leave out times (a search asks what happens in any order, not when) and counts (versions, attempts)."""
+    if name == "timers":
+        return tuple(
+            (
+                key,
+                row._replace(
+                    since_ms=START_MS,
+                    due_ms=START_MS,
+                    fired=min(row.fired, FIRED_MAX),
+                    outbox_id=0,
+                    end_offset=0,
+                ),
+            )
+            for key, row in sorted(rows.items())
+        )
+    if name == "saga":
+        return tuple((key, row._replace(version=1)) for key, row in sorted(rows.items()))
+    if name == "saga_event_id":  # the firings of a deadline are numbered without end
+        return tuple((key, 0) for key in sorted(rows) if ":deadline:" not in key[1])
+    return tuple(sorted(rows.items(), key=lambda item: item[0]))
+
+
+class Real:
+    """A service's own `build`, on whatever database is put in place."""
+
+    def __init__(self, service: str, setup: Setup) -> None:
+        self.service = service
+        self._now_ms = START_MS
+        self._store: MemoryStore[Any] = MemoryStore(TRANSACTIONS[service], lambda: self._now_ms)
+        bus = MemoryBus(lambda: 0.0)
+        bus.create_topics(all_topics(), 1)
+        ports = Ports[Any](self._store, bus, lambda: 0, f"{service}-1", 1)
+        self.parts: Parts[Any] = BUILDS[service](ports, setup, SimProvider(Switch()), lambda: 0)
+
+    def run(
+        self, before: MemoryTables, work: Callable[[], object], now_ms: int = START_MS
+    ) -> tuple[MemoryTables, tuple[Message, ...]]:
+        """Let `work` commit what it does; return the tables, and what it appended to the outbox."""
+        self._store.tables = before
+        self._now_ms = now_ms
+        work()
+        batches = before.tables.get("outbox", {})
+        return before, tuple(message for _, batch in batches.values() for message in batch)
+
+    def consume(self, before: MemoryTables, batch: list[Message]) -> tuple[MemoryTables, tuple[Message, ...]]:
+        """Run the unit of work on these messages, as records."""
+        records = [
+            Record(m.topic, 0, offset, m.key, m.value, m.headers, START_MS) for offset, m in enumerate(batch)
+        ]
+        return self.run(before, lambda: self.parts.unit_of_work.run(records))
+
+
+class Desk:
+    """What a writer's chore sees of the writer: all partitions are its own, and a commit is a transaction."""
+
+    def __init__(self, real: Real) -> None:
+        self._unit_of_work = real.parts.unit_of_work
+
+    def partitions(self) -> frozenset[int]:
+        return frozenset({0})
+
+    def commit(self, work: Callable[[Any], Handled]) -> None:
+        self._unit_of_work.commit(work)
+
+
+Frozen = Hashable

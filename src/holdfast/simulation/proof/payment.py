@@ -1,0 +1,144 @@
+"""payment-gateway's cell: its writer, its charge loop with calls in hand, and the card company behind it."""
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, NamedTuple
+
+from holdfast.contracts.topics import PAYMENT
+from holdfast.messaging.fence import FenceState
+from holdfast.messaging.memory_store import MemoryTables
+from holdfast.messaging.store import TimerKey
+from holdfast.services.payment_gateway.charging import LEASE_MS
+from holdfast.services.payment_gateway.domain import Answer, Call
+from holdfast.simulation.faults import Switch
+from holdfast.simulation.proof.cells import Move, Node, Post, Step
+from holdfast.simulation.proof.databases import FIRED_MAX, thaw
+from holdfast.simulation.proof.services import ParticipantCell
+from holdfast.simulation.provider import Memory, SimProvider
+from holdfast.simulation.setup import START_MS, Setup
+
+MISTREATED = ("timeout_before", "timeout_after", "late", "stored_500")
+"""The provider's other moods lead where these lead: no effect and no answer is `timeout_before`."""
+
+Hand = tuple[tuple[Call, Answer | None], ...]
+
+
+class Loop(NamedTuple):
+    """Calls in the loop's hand, in the hands of loops that were given up, and the provider's memory."""
+
+    hand: Hand = ()
+    zombies: tuple[Hand, ...] = ()
+    provider: Memory = Memory()
+
+
+class PaymentCell(ParticipantCell):
+    """Claim, call and record are three moves: a crash or an undo may come between any two of them."""
+
+    def __init__(self, post: Post, setup: Setup) -> None:
+        super().__init__(PAYMENT, post, setup, "payment")
+        self._loop: Any = self.real.parts.charge_loop  # type: ignore[attr-defined]
+
+    def tables(self, node: Node) -> MemoryTables:
+        """Return the database; what is in hand is leased, all other calls are due."""
+        tables = thaw(node.db)  # type: ignore[arg-type]
+        loop: Any = node.memory
+        for call, _ in loop.hand:
+            key = TimerKey(call.payment.saga_id, "payment", call.verb)
+            timers = tables.tables.get("timers", {})
+            if key in timers:
+                timers[key] = timers[key]._replace(due_ms=START_MS + LEASE_MS)
+        return tables
+
+    def after_crash(self, memory: Hashable) -> Loop:
+        assert isinstance(memory, Loop)
+        return memory._replace(hand=())
+
+    def busy(self, node: Node) -> Iterator[Move]:
+        loop: Any = node.memory
+        if not loop.hand:
+            yield from self._claim(node)
+            return
+        yield from self._go_on(node, loop.hand, lambda hand: loop._replace(hand=hand))
+        yield self._remember(
+            node, "crashes with calls in hand", "crash with calls in hand", self.after_crash(loop)
+        )
+        given_up = loop._replace(hand=(), zombies=tuple(sorted((*loop.zombies, loop.hand), key=repr)))
+        yield self._remember(node, "loses its lease with calls in hand", "zombie charge loop", given_up)
+
+    def ambient(self, node: Node) -> Iterator[Move]:
+        loop: Any = node.memory
+        for place, hand in enumerate(loop.zombies):
+            others = loop.zombies[:place] + loop.zombies[place + 1 :]
+
+            def continued(rest: Hand, others: tuple[Hand, ...] = others) -> Loop:
+                kept = (*others, rest) if rest else others
+                return loop._replace(zombies=tuple(sorted(kept, key=repr)))  # type: ignore[no-any-return]
+
+            yield from self._go_on(node, hand, continued)
+        for place in range(len(loop.provider.late)):
+            provider = SimProvider(Switch(), loop.provider)
+            provider.land(place)
+            yield self._remember(node, "a late call lands", "", loop._replace(provider=provider.memory()))
+
+    def _claim(self, node: Node) -> Iterator[Move]:
+        calls: list[Call] = []
+
+        def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
+            return self.real.run(tables, lambda: calls.extend(self._loop.claim()))
+
+        step = self.transact(node, "claims", run)
+        loop: Any = node.memory
+        if calls:
+            hand = tuple((call._replace(attempt=min(call.attempt, FIRED_MAX)), None) for call in calls)
+            yield from self.variants(node, step._replace(memory=loop._replace(hand=hand)))
+
+    def _go_on(self, node: Node, hand: Hand, after: Callable[[Hand], Loop]) -> Iterator[Move]:
+        if hand[0][1] is None:
+            yield from self._call(node, [call for call, _ in hand], after)
+        else:
+            yield from self._record(node, hand, after)
+
+    def _call(self, node: Node, calls: list[Call], after: Callable[[Hand], Loop]) -> Iterator[Move]:
+        for fault, place in [("", 0), *((name, n) for name in MISTREATED for n in range(len(calls)))]:
+            switch = Switch()
+            switch.arm(f"{fault}:{place + 1}" if fault else "")
+            loop: Any = node.memory
+            provider = SimProvider(switch, loop.provider)
+            answers = provider.call(calls)
+            answered = after(tuple(zip(calls, answers, strict=True)))._replace(provider=provider.memory())
+            yield self._remember(node, "calls the provider", f"provider: {fault}" if fault else "", answered)
+            if not fault:
+                lost = after(())._replace(provider=provider.memory())
+                yield self._remember(node, "calls the provider", "crash after the call", lost)
+
+    def _record(self, node: Node, hand: Hand, after: Callable[[Hand], Loop]) -> Iterator[Move]:
+        def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
+            return self.real.run(tables, lambda: self._loop.record(hand))
+
+        step = self.transact(node, "records", run)
+        yield from self.variants(node, step._replace(memory=after(())))
+
+    def _remember(self, node: Node, what: str, fault: str, memory: Loop) -> Move:
+        return self._move(Step(f"{self.name} {what}", node.db, node.lanes, memory, ()), fault)
+
+    def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
+        yield from super().check(before, after)
+        for (saga_id, _), fence in after.get("fence", {}).items():
+            payment = after.get("payment", {}).get(saga_id)
+            if fence.state == FenceState.DONE and not (payment and payment.charge_id):
+                yield f"I03: the charge of {saga_id} is done without a reference"
+
+
+def held_for(memory: Any) -> frozenset[str]:
+    """Return the sagas for which the provider holds money now."""
+    net: dict[str, int] = {}
+    for entry in memory.provider.ledger:
+        if entry.ok:
+            sign = 1 if entry.kind == "charge" else -1
+            net[entry.saga_id] = net.get(entry.saga_id, 0) + sign * entry.amount_minor
+    return frozenset(saga_id for saga_id, amount in net.items() if amount)
+
+
+def charged_twice(memory: Any) -> bool:
+    """Tell whether any saga was charged more than once, under whatever key."""
+    charged = [e.saga_id for e in memory.provider.ledger if e.kind == "charge" and e.ok]
+    return len(charged) != len(set(charged))

@@ -1,0 +1,184 @@
+"""The cells of the services: gateway, orchestrator, and participants that answer at once."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from holdfast.contracts.codec import encode
+from holdfast.contracts.messages import Refused
+from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR
+from holdfast.messaging.asking import ASK_EVERY_MS, Asking
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.fence import FenceState
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.memory_store import MemoryTables
+from holdfast.messaging.timers import FIRINGS_BEFORE_OVERDUE, FiredTimer
+from holdfast.saga.state import CANCELLATION_REQUESTED
+from holdfast.sagas.checkout import CHECKOUT
+from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS, Resending
+from holdfast.simulation.books import LEGAL
+from holdfast.simulation.proof.cells import Batch, Cell, Move, Node, Post, Step
+from holdfast.simulation.proof.databases import Database, Desk, Real, freeze, thaw
+from holdfast.simulation.setup import START_MS, Setup
+
+SETTLED_LATE_MS = START_MS + 2 * ASK_EVERY_MS
+
+
+class ServiceCell(Cell):
+    """A cell around a service's own `build`."""
+
+    def __init__(self, service: str, post: Post, setup: Setup) -> None:
+        super().__init__(service, post)
+        self.real = Real(service, setup)
+        self._timely: dict[tuple[Any, Any, str], Step] = {}
+
+    def tables(self, node: Node) -> MemoryTables:
+        """Return the database to run on."""
+        return thaw(node.db)  # type: ignore[arg-type]
+
+    def handle(self, node: Node, batch: Batch) -> Step:
+        messages = [self.post.message(number) for number in batch]
+        what = " and ".join(dict(m.headers)["ce_id"].decode() for m in messages)
+        return self.transact(node, f"takes {what}", lambda tables: self.real.consume(tables, messages))
+
+    def transact(
+        self, node: Node, what: str, run: Callable[[MemoryTables], tuple[MemoryTables, tuple[Any, ...]]]
+    ) -> Step:
+        """Run real code on the node's database; an exception is a finding, the database stays."""
+        try:
+            after, sent = run(self.tables(node))
+        except Exception as error:  # noqa: BLE001 - whatever a service raises is what the search looks for
+            broken = f"exception: {self.name} {what}: {error!r}"
+            return Step(f"{self.name} {what}", node.db, node.lanes, node.memory, (), broken=(broken,))
+        broken_rules = tuple(self.check(node.db, after.tables))
+        return Step(
+            f"{self.name} {what}", freeze(after.tables), node.lanes, node.memory, sent, broken=broken_rules
+        )
+
+    def by_time(self, node: Node, what: str, work: Callable[[], object], now_ms: int) -> Step | None:
+        """Run a transaction that no record began; return nothing where it does nothing."""
+        key = (node.db, node.memory, what)
+        step = self._timely.get(key)
+        if step is None:
+            step = self.transact(node, what, lambda tables: self.real.run(tables, work, now_ms))
+            self._timely[key] = step
+        if not step.messages and step.db == node.db and not step.broken:
+            return None
+        return step._replace(lanes=node.lanes)
+
+    def in_time(self, node: Node, step: Step | None) -> Iterator[Move]:
+        """List what a transaction that had its time can come to."""
+        if step is not None:
+            yield from self.variants(node, step)
+
+    def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
+        """Name what one transaction broke."""
+        for row in after.get("parked", {}).values():
+            yield f"parked: {row.message_id}: {row.reason}"
+
+
+class ParticipantCell(ServiceCell):
+    """A step's service: asks how the sagas ended whose step it holds."""
+
+    def __init__(self, service: str, post: Post, setup: Setup, step: str) -> None:
+        super().__init__(service, post, setup)
+        self.step = step
+
+    def idle(self, node: Node) -> Iterator[Move]:
+        asking = Asking(self.step, 1, lambda: 0)
+        desk: Any = Desk(self.real)
+        yield from self.in_time(node, self.by_time(node, "asks", lambda: asking.run(desk), SETTLED_LATE_MS))
+
+
+class GatewayCell(ServiceCell):
+    """Begins with what it accepted in hand (`memory`), and sends it again until it heard of the end."""
+
+    is_sink = True
+
+    def busy(self, node: Node) -> Iterator[Move]:
+        if node.memory:
+            lying: Any = node.memory
+            step = Step(f"{GATEWAY} publishes", node.db, node.lanes, (), lying)
+            yield from self.variants(node, step)
+
+    def idle(self, node: Node) -> Iterator[Move]:
+        resending = Resending(1)
+        late_ms = START_MS + FIRST_AFTER_MS + 1_000
+        desk: Any = Desk(self.real)
+        yield from self.in_time(node, self.by_time(node, "sends again", lambda: resending.run(desk), late_ms))
+
+
+class OrchestratorCell(ServiceCell):
+    """Deadlines fire by time; one that comes too early, and a shopper who cancels, count as faults."""
+
+    def __init__(self, post: Post, setup: Setup, saga_ids: tuple[str, ...]) -> None:
+        super().__init__(ORCHESTRATOR, post, setup)
+        self._saga_ids = saga_ids
+
+    def idle(self, node: Node) -> Iterator[Move]:
+        for row in self._timers(node):
+            yield from self.in_time(node, self._fire(node, row, overdue=False))
+            if row.fired >= FIRINGS_BEFORE_OVERDUE:
+                yield from self.in_time(node, self._fire(node, row, overdue=True))
+
+    def untimely(self, node: Node) -> Iterator[Move]:
+        steps = [("cancelled by the shopper", self._cancel(node, saga_id)) for saga_id in self._saga_ids]
+        for row in self._timers(node):
+            steps.append(("deadline too early", self._fire(node, row, overdue=False)))
+            steps.append(("deadline overdue at once", self._fire(node, row, overdue=True)))
+        for kind, step in steps:
+            if step is not None:
+                yield self._move(step, kind)
+
+    def _timers(self, node: Node) -> list[Any]:
+        database: Any = node.db
+        return [row for name, rows in database if name == "timers" for _, row in rows]
+
+    def _fire(self, node: Node, row: Any, *, overdue: bool) -> Step | None:
+        parts: Any = self.real.parts
+
+        def work() -> None:
+            parts.unit_of_work.commit(
+                lambda tx: parts.checkout_service.fire(tx, [FiredTimer(row, overdue, 0)])
+            )
+
+        what = f"{'overdue ' if overdue else ''}deadline of {':'.join(row.key)} passes"
+        return self.by_time(node, what, work, START_MS)
+
+    def _cancel(self, node: Node, saga_id: str) -> Step | None:
+        parts: Any = self.real.parts
+        wish = Refused("cancelled", "by the shopper")
+        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+
+        def cancel(tx: Any) -> Handled:
+            handled: Handled = parts.checkout_service.handle(tx, [envelope])
+            return handled
+
+        return self.by_time(node, f"cancels {saga_id}", lambda: parts.unit_of_work.commit(cancel), START_MS)
+
+    def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
+        yield from super().check(before, after)
+        tables = dict(before)
+        states = {saga_id: saga.state for saga_id, saga in tables.get("saga", ())}
+        applied = {key for key, _ in tables.get("saga_event_id", ())}
+        for row in after.get("saga_event", {}).values():
+            if (row.saga_id, row.event_id) in applied:
+                yield f"I16: {row.event_id} was applied twice"
+            for state in row.path:
+                if (states.get(row.saga_id, "NONE"), state) not in LEGAL:
+                    yield f"I17: {states.get(row.saga_id, 'NONE')} became {state}"
+                states[row.saga_id] = state
+
+
+def standing(database: Database, step: str) -> frozenset[str]:
+    """Return the sagas for which this step is done, or may yet be."""
+    rows = dict(database).get("fence", ())
+    states = (FenceState.RUNNING, FenceState.DONE, FenceState.UNDOING, FenceState.CONFIRMED)
+    return frozenset(saga_id for (saga_id, of), fence in rows if of == step and fence.state in states)
+
+
+def in_state(database: Database, state: str) -> frozenset[str]:
+    """Return the sagas that are in `state`."""
+    return frozenset(saga_id for saga_id, saga in dict(database).get("saga", ()) if saga.state == state)
+
+
+FAILED = CHECKOUT.failed_state
