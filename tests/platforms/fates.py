@@ -31,6 +31,7 @@ class FaultyBus:
     def __init__(self, inner: Bus) -> None:
         self._inner = inner
         self._wishes: dict[tuple[str, str], tuple[Fate, float]] = {}
+        self._early: dict[tuple[str, str], Message] = {}
         self.struck: Counter[tuple[str, str]] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
         self.log: list[Message] = []
@@ -41,6 +42,10 @@ class FaultyBus:
     def strike(self, saga_id: str, kind: str, fate: Fate, times: float = 1) -> None:
         """Let the next `times` messages of `kind` of this saga meet `fate`."""
         self._wishes[saga_id, kind] = (fate, times)
+
+    def precede(self, kind: str, early: Message) -> None:
+        """Let `early` be published just before the first message of `kind` of its saga."""
+        self._early[early.key.decode(), kind] = early
 
     def release(self) -> list[Message]:
         """Deliver what was held back, and hold nothing any more; return what that was."""
@@ -55,8 +60,10 @@ class FaultyBus:
         """Return what of a batch is really published."""
         there: list[Message] = []
         for message in batch:
-            self.log.append(message)
-            there += self._what_comes_of(message)
+            early = self._early.pop((message.key.decode(), kind_of(message)), None)
+            for each in (early, message) if early else (message,):
+                self.log.append(each)
+                there += self._what_comes_of(each)
         return there
 
     def _what_comes_of(self, message: Message) -> list[Message]:

@@ -61,6 +61,7 @@ class Wiring:
     limit_ms: int
     poll_s: float = 0.0
     partitions: int = 2
+    dsns: Mapping[str, str] = field(default_factory=dict)
 
 
 class Buying(NamedTuple):

@@ -49,13 +49,12 @@ TRANSACTIONS: dict[str, type[PostgresTransaction]] = {
     CART: PostgresCartTransaction,
 }
 TIMERS = TimerSettings(
-    resend_after_ms=200,
-    backoff_cap_ms=500,
-    patience_ms=100_000,
-    patience_of_step_ms={"order": 600},
-    horizon_ms=10_000,
+    resend_after_ms=200, backoff_cap_ms=500, patience_ms=1_500, patience_of_step_ms={}, horizon_ms=10_000
 )
-"""Only an order's answer is ever waited for in vain; a saga that is slow for other reasons is not undone."""
+KAFKA_TIMERS = TimerSettings(
+    resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=8_000, patience_of_step_ms={}, horizon_ms=20_000
+)
+"""A round of all services takes longer there."""
 
 REST_S = 0.02
 
@@ -146,11 +145,12 @@ def _wiring(
         rest=lambda: time.sleep(REST_S),
         order=order,
         books=books,
-        timers=TIMERS,
+        timers=KAFKA_TIMERS if kafka else TIMERS,
         ask_every_ms=400,
         resend_after_ms=600,
         limit_ms=90_000,
         poll_s=0.02 if kafka else 0.0,
+        dsns=dsns,
     )
 
 

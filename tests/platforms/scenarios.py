@@ -9,6 +9,10 @@ from typing import NamedTuple
 from tests.platforms.fates import Fate
 from tests.platforms.one_process import STOCK, Buying, OneProcess
 
+from holdfast.contracts.messages import Nothing
+from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.messaging.envelope import seal
+from holdfast.sagas.checkout import CHECKOUT
 from holdfast.simulation.provider import VISA
 
 FORWARD = (
@@ -32,8 +36,9 @@ UNDO_ORDER = ("CompensateOrder", "OrderCompensated")
 
 
 class Scenario(NamedTuple):
-    """`cancel_at`: a shopper's wish once this command is on its way; `silent`: no message of this kind ever
-    arrives in time; `unheard`: the first one of this kind is lost, so that somebody has to ask."""
+    """`cancel_at`: a shopper's wish once this command is on its way; `early`: this undo comes before its do;
+    `silent`: no message of this kind arrives in time; `unheard`: the first of this kind is lost, so that
+    somebody has to ask."""
 
     name: str
     state: str
@@ -43,13 +48,26 @@ class Scenario(NamedTuple):
     card: str = VISA
     held: bool = False
     cancel_at: str = ""
+    early: str = ""
     silent: str = ""
     unheard: str = ""
 
     @property
     def kinds_to_strike(self) -> tuple[str, ...]:
         """All that happen, but for those that the script itself strikes."""
-        return tuple(kind for kind in self.kinds if kind not in (self.silent, self.unheard))
+        return tuple(kind for kind in self.kinds if kind not in (self.silent, self.unheard, self.early))
+
+
+ALL_UNDOS = (UNDO_INVENTORY, UNDO_PAYMENT, UNDO_ORDER)
+UNDONE = "undone_before_done"
+
+
+def _failing(
+    name: str, asked: int, undone: tuple[tuple[str, str], ...], reason: str, **script: str
+) -> Scenario:
+    """Return a way that leads forward for so many messages, then back by these undos."""
+    kinds = (*FORWARD[:asked], *(kind for pair in undone for kind in pair), "CheckoutFailed")
+    return Scenario(name, "FAILED", kinds, reason, **script)  # type: ignore[arg-type]
 
 
 SCENARIOS = (
@@ -90,20 +108,17 @@ SCENARIOS = (
         reason="cart_on_hold",
         held=True,
     ),
-    Scenario(
-        "cancelled",
-        "FAILED",
-        (*FORWARD[:6], *UNDO_INVENTORY, *UNDO_PAYMENT, *UNDO_ORDER, "CheckoutFailed"),
-        reason="cancelled",
-        cancel_at="CreateOrder",
+    _failing("cancelled_at_inventory", 2, (UNDO_INVENTORY,), "cancelled", cancel_at="ReserveInventory"),
+    _failing(
+        "cancelled_at_payment", 4, (UNDO_INVENTORY, UNDO_PAYMENT), "cancelled", cancel_at="ProcessPayment"
     ),
-    Scenario(
-        "deadline",
-        "FAILED",
-        (*FORWARD[:6], *UNDO_INVENTORY, *UNDO_PAYMENT, *UNDO_ORDER, "CheckoutFailed"),
-        reason="deadline",
-        silent="CreateOrder",
-    ),
+    _failing("cancelled_at_order", 6, ALL_UNDOS, "cancelled", cancel_at="CreateOrder"),
+    _failing("deadline_at_inventory", 2, (UNDO_INVENTORY,), "deadline", silent="ReserveInventory"),
+    _failing("deadline_at_payment", 4, (UNDO_INVENTORY, UNDO_PAYMENT), "deadline", silent="ProcessPayment"),
+    _failing("deadline_at_order", 6, ALL_UNDOS, "deadline", silent="CreateOrder"),
+    _failing("undone_before_inventory", 2, (UNDO_INVENTORY,), UNDONE, early="CompensateInventory"),
+    _failing("undone_before_payment", 4, (UNDO_INVENTORY, UNDO_PAYMENT), UNDONE, early="CompensatePayment"),
+    _failing("undone_before_order", 6, ALL_UNDOS, UNDONE, early="CompensateOrder"),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -116,6 +131,9 @@ def begin(platform: OneProcess, scenario: Scenario) -> Buying:
         bus.strike(saga_id, scenario.silent, Fate.HELD, float("inf"))
     if scenario.unheard:
         bus.strike(saga_id, scenario.unheard, Fate.LOST)
+    if scenario.early:
+        do = next(step.do for step in CHECKOUT.steps if step.undo == scenario.early)
+        bus.precede(do, seal(f"{saga_id}:early:undo", scenario.early, saga_id, Nothing(), ORCHESTRATOR))
     if scenario.cancel_at:
         wishes: list[str] = []
         platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, wishes))

@@ -213,3 +213,6 @@ CHECKOUT = Saga(
     nothing=Nothing(),
 )
 """The checkout, version 1: a change that treats a saga under way differently needs a new version."""
+
+VERSIONS = {CHECKOUT.version: CHECKOUT}
+"""Every version that a saga under way may carry; recorded histories hold each to what it did before."""

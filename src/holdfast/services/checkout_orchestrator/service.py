@@ -17,7 +17,7 @@ from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import DeadlineSettings, ServiceSettings, load
 from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
-from holdfast.sagas.checkout import CHECKOUT
+from holdfast.sagas.checkout import CHECKOUT, VERSIONS
 from holdfast.services.checkout_orchestrator.api import app
 from holdfast.services.checkout_orchestrator.handlers import SAGAS, CheckoutService
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
@@ -38,7 +38,7 @@ class OrchestratorParts(Parts[SagaTransaction]):
 
 def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorParts:
     """Put the service together."""
-    checkout_service = CheckoutService({CHECKOUT.version: CHECKOUT}, ports.partitions, timers)
+    checkout_service = CheckoutService(VERSIONS, ports.partitions, timers)
     breaker = Breaker(
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )

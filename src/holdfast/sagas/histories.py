@@ -1,0 +1,109 @@
+"""Recorded histories of sagas, and what the rules of today would do differently to them.
+
+A definition may change only for sagas that begin later: those under way keep their version. Pure.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from holdfast.contracts import codec
+from holdfast.contracts.messages import Refused
+from holdfast.saga.definition import Saga
+from holdfast.saga.machine import decide
+from holdfast.saga.state import (
+    CANCELLATION_REQUESTED,
+    DEADLINE_PASSED,
+    DeadlinePassed,
+    Decision,
+    Event,
+    SagaState,
+)
+
+
+class Sent(Struct, frozen=True, array_like=True):
+    """A message that an event led to; `value` is its JSON, byte for byte."""
+
+    message_id: str
+    kind: str
+    value: str
+
+
+class Happened(Struct, frozen=True, array_like=True):
+    """One event that changed a saga; `payload` is its JSON, `timers` name what was set and cleared."""
+
+    event_id: str
+    kind: str
+    payload: str
+    now_ms: int
+    path: tuple[str, ...]
+    sent: tuple[Sent, ...] = ()
+    timers: tuple[str, ...] = ()
+
+
+class History(Struct, frozen=True):
+    """All that happened to one saga; `end` is the row that it left, without its data (the first payload)."""
+
+    saga_id: str
+    definition: str
+    version: int
+    events: tuple[Happened, ...]
+    end: SagaState
+
+
+def record(saga: SagaState, rows: Sequence[Happened], versions: Mapping[int, Saga]) -> History:
+    """Return the history of a saga, with what the rules that it lives under sent at each event."""
+    bare = History(
+        saga.saga_id, saga.definition, saga.definition_version, tuple(rows), saga._replace(data=b"")
+    )
+    decisions = _walk(bare, versions[saga.definition_version])
+    told = tuple(_told(row, decision) for row, decision in zip(rows, decisions, strict=True))
+    return History(bare.saga_id, bare.definition, bare.version, told, bare.end)
+
+
+def differences(history: History, versions: Mapping[int, Saga]) -> list[str]:
+    """Say how today's rules would have treated this saga otherwise; nothing where they would not."""
+    definition = versions.get(history.version)
+    if definition is None:
+        return [f"there are no rules for version {history.version} any more"]
+    found = []
+    decisions = _walk(history, definition)
+    for number, (row, decision) in enumerate(zip(history.events, decisions, strict=True), start=1):
+        again = _told(row, decision)
+        for name in ("path", "sent", "timers"):
+            was, now = getattr(row, name), getattr(again, name)
+            if was != now:
+                found.append(f"event {number}, {row.kind}: {name} was {was}, would be {now}")
+    end = next((d.saga for d in reversed(decisions) if d.saga is not None), None)
+    if end is None or end._replace(data=b"") != history.end:
+        found.append(f"it ended as {history.end}, would end as {end}")
+    return found
+
+
+def _walk(history: History, definition: Saga) -> list[Decision]:
+    decisions: list[Decision] = []
+    saga: SagaState | None = None
+    for row in history.events:
+        event = Event(history.saga_id, row.event_id, row.kind, _payload(row), row.payload.encode())
+        decisions.append(decide(definition, saga, event, row.now_ms))
+        saga = decisions[-1].saga or saga
+    return decisions
+
+
+def _payload(row: Happened) -> Any:
+    """Decode what the orchestrator stored: payloads of messages, and those of its own events."""
+    value = row.payload.encode()
+    if row.kind == DEADLINE_PASSED:
+        return codec.decode_as(DeadlinePassed, value)
+    if row.kind == CANCELLATION_REQUESTED:
+        return codec.decode_as(Refused, value)
+    return codec.decode(row.kind, value)
+
+
+def _told(row: Happened, decision: Decision) -> Happened:
+    sent = tuple(Sent(m.message_id, m.kind, codec.encode(m.payload).decode()) for m in decision.messages)
+    timers = tuple(f"set {timer.step} {timer.verb}" for timer in decision.set_timers)
+    timers += tuple(f"clear {timer.step} {timer.verb}" for timer in decision.clear_timers)
+    path = decision.path if decision.saga is not None else (decision.ignored or decision.parked,)
+    return Happened(row.event_id, row.kind, row.payload, row.now_ms, path, sent, timers)
