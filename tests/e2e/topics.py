@@ -19,7 +19,7 @@ def types_on_the_bus(platform: Platform) -> set[str]:
 
 def records(platform: Platform) -> Iterator[Record]:
     """Read every topic to its present end."""
-    bus = _bus(platform)
+    bus = bus_of(platform)
     consumer = bus.consumer(f"observer-{uuid4().hex}", sorted(TOPICS))
     reader = bus.publisher()
     places = sum(bus.partition_count(topic) for topic in TOPICS)
@@ -37,7 +37,7 @@ def records(platform: Platform) -> Iterator[Record]:
         bus.close()
 
 
-def _bus(platform: Platform) -> Bus:
+def bus_of(platform: Platform) -> Bus:
     info = platform.info.bus
     if info.kind == "kafka":
         return KafkaBus(KafkaSettings(info.bootstrap or ""))

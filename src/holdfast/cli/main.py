@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import audit, cart, platform, replay, run, saga, serve, simulate, token
+from holdfast.cli import audit, cart, crashpoints, platform, replay, run, saga, serve, simulate, token
 
 app = typer.Typer(
     name="holdfast",
@@ -22,6 +22,7 @@ app.add_typer(cart.app, name="cart")
 app.add_typer(saga.app, name="saga")
 app.command("token")(token.token)
 app.command("serve")(serve.serve)
+app.command("crashpoints")(crashpoints.crashpoints)
 
 
 def main() -> None:

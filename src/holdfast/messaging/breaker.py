@@ -15,6 +15,7 @@ import pybreaker
 
 from holdfast.messaging.producer import BreakerOpen
 
+PROBE_S = 1.0
 STATES = ("closed", "half-open", "open")
 
 
@@ -49,6 +50,7 @@ class Breaker:
         self._in_a_row = 0
         self._retry_at = 0.0
         self._probing = False
+        self._ticket_until = 0.0
         self.rejected = 0
         self.transitions = dict.fromkeys(STATES, 0)
 
@@ -58,14 +60,33 @@ class Breaker:
         return str(self._states.current_state)
 
     def is_open(self) -> bool:
-        """Tell whether a call would be refused now."""
-        with self._lock:
-            return self._refuses()
+        """Tell whether the circuit is not closed: also while a probe is due or under way."""
+        return self.state != pybreaker.STATE_CLOSED
 
-    def retry_after_s(self) -> float:
-        """Return how long until a probe is admitted, 0 where a call would be admitted now."""
+    def closed_for_s(self) -> float:
+        """Return 0 where calls pass, else how long until one may, at least `PROBE_S`."""
         with self._lock:
-            return max(0.0, self._retry_at - self._monotonic()) if self._refuses() else 0.0
+            if self._states.current_state == pybreaker.STATE_CLOSED:
+                return 0.0
+            return max(PROBE_S, self._retry_at - self._monotonic())
+
+    def take_ticket(self) -> bool:
+        """Let one caller bring the work whose call will be the probe: True once, when a probe is due.
+
+        For those who make calls only later, through others. It is void after `open_s`, or when given back.
+        """
+        with self._lock:
+            now = self._monotonic()
+            due = self._states.current_state == pybreaker.STATE_OPEN and now >= self._retry_at
+            if not due or now < self._ticket_until:
+                return False
+            self._ticket_until = now + self._settings.open_s
+            return True
+
+    def give_ticket_back(self) -> None:
+        """Undo `take_ticket`: nothing came of it."""
+        with self._lock:
+            self._ticket_until = 0.0
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -126,6 +147,7 @@ class Breaker:
         jitter = crc32(f"{self.name}:{opened}".encode()) / 2**32
         self._retry_at = self._monotonic() + self._settings.open_s * (0.75 + jitter / 2)
         self._in_a_row = 0
+        self._ticket_until = 0.0
         self._move(pybreaker.STATE_OPEN)
 
     def _move(self, state: str) -> None:

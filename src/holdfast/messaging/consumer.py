@@ -115,9 +115,9 @@ class KafkaConsumerManager(Generic[T]):
         self.wake()
         return future
 
-    def commit(self, work: Callable[[T], Handled]) -> Committed:
+    def commit(self, work: Callable[[T], Handled], *, at: str = "chore") -> Committed:
         """Run `work` in a transaction and hand what it appends to the relay. For chores, on the writer."""
-        committed = self.unit_of_work.commit(work)
+        committed = self.unit_of_work.commit(work, at=at)
         self.relay.submit(committed)
         return committed
 

@@ -6,23 +6,44 @@ Does nothing unless armed by the settings (`HOLDFAST_CRASH_AT=name[:n]`, the n-t
 import os
 import signal
 from threading import Lock
+from typing import NamedTuple
 
-CRASHPOINTS = (
-    "accept.before_commit",
-    "accept.after_commit",
-    "batch.before_commit",
-    "batch.after_commit",
-    "offsets.before_commit",
-    "offsets.after_commit",
-    "publish.before",
-    "publish.after",
-    "outbox.after_forget",
-    "timers.before_commit",
-    "timers.after_commit",
-    "charge.after_claim",
-    "charge.after_call",
-    "charge.after_record",
-)
+from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, PAYMENT, SERVICES
+
+
+class Place(NamedTuple):
+    """What lies before and after it, and which services come by."""
+
+    text: str
+    services: tuple[str, ...] = SERVICES
+
+
+CRASHPOINTS = {
+    "accept.before_commit": Place("a checkout was accepted, nothing is durable", (GATEWAY,)),
+    "accept.after_commit": Place("the checkout is durable, the shopper has no answer", (GATEWAY,)),
+    "batch.before_commit": Place("a batch was handled, nothing of it is durable"),
+    "batch.after_commit": Place("the batch is durable, its messages and offsets are not out"),
+    "park.before_commit": Place("a message was parked, the row and its copy are not durable"),
+    "park.after_commit": Place("the parked row is durable, its copy and the offset are not out"),
+    "timers.before_commit": Place("deadlines fired, nothing of it is durable", (ORCHESTRATOR,)),
+    "timers.after_commit": Place("the firing is durable, what it sends is not out", (ORCHESTRATOR,)),
+    "chore.before_commit": Place("a chore's or an operator's act is not durable"),
+    "chore.after_commit": Place("the act is durable, what it sends is not out"),
+    "forget.before_commit": Place("published rows are deleted, not durably"),
+    "forget.after_commit": Place("published rows are gone"),
+    "publish.before": Place("committed messages are about to go to the bus"),
+    "publish.after": Place("the bus has the messages, their outbox row is still there"),
+    "offsets.before_commit": Place("the batch is durable, the bus does not know that it was consumed"),
+    "offsets.after_commit": Place("the bus knows that the batch was consumed"),
+    "claim.before_commit": Place("calls to the provider were claimed, not durably", (PAYMENT,)),
+    "claim.after_commit": Place("the claim is durable, the provider was not called", (PAYMENT,)),
+    "charge.before_call": Place("a charge is about to be sent", (PAYMENT,)),
+    "charge.after_call": Place("the provider answered, nothing is recorded", (PAYMENT,)),
+    "refund.before_call": Place("a refund is about to be sent", (PAYMENT,)),
+    "refund.after_call": Place("the provider answered a refund, nothing is recorded", (PAYMENT,)),
+    "record.before_commit": Place("the provider's answers are written, not durably", (PAYMENT,)),
+    "record.after_commit": Place("the answers are durable, their events are not out", (PAYMENT,)),
+}
 
 _lock = Lock()
 _armed: tuple[str, int] | None = None
@@ -32,7 +53,7 @@ def arm(name: str, visit: int = 1) -> None:
     """Kill this process with SIGKILL at the `visit`-th call of `crashpoint(name)`. Raises ValueError."""
     global _armed  # noqa: PLW0603 - one process, one armed place
     if name not in CRASHPOINTS:
-        raise ValueError(f"no crash point named {name!r}; known: {', '.join(CRASHPOINTS)}")
+        raise ValueError(f"no crash point named {name!r}; `holdfast crashpoints` lists them")
     if visit < 1:
         raise ValueError("the visit to crash at counts from 1")
     _armed = (name, visit)
@@ -51,4 +72,5 @@ def _visit(name: str) -> None:
             return
         _armed = (name, _armed[1] - 1)
         if _armed[1] == 0:
+            os.write(2, f"crash point {name} reached\n".encode())
             os.kill(os.getpid(), signal.SIGKILL)

@@ -18,7 +18,7 @@ class Guard(Protocol):
         """Admit one call or raise; an exception inside counts as a failure."""
 
     def is_open(self) -> bool:
-        """Tell whether calls are refused now."""
+        """Tell whether calls are refused, but for probes."""
 
 
 class ProducerManager:
@@ -42,7 +42,7 @@ class ProducerManager:
             crashpoint("publish.after")
 
     def is_open(self) -> bool:
-        """Tell whether the breaker refuses calls now."""
+        """Tell whether the breaker refuses calls, but for probes."""
         return self._breaker is not None and self._breaker.is_open()
 
     def close(self) -> None:

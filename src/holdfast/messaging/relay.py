@@ -11,7 +11,7 @@ import structlog
 
 from holdfast.bus.port import BusUnavailable, Message, MessageRefused, PublishFailed
 from holdfast.messaging.backoff import backoff_ms
-from holdfast.messaging.producer import ProducerManager
+from holdfast.messaging.producer import BreakerOpen, ProducerManager
 from holdfast.messaging.unit_of_work import Committed
 
 PUBLISH_MESSAGES_MAX = 2000
@@ -32,6 +32,7 @@ class Relay:
         self._under_way: tuple[tuple[int, list[Message]], ...] = ()
         self._published: list[int] = []
         self._failures = 0
+        self._closed_for_s = 0.0
         self._stopped = False
 
     def submit(self, committed: Committed) -> None:
@@ -54,8 +55,13 @@ class Relay:
         batches = self._take(timeout_s)
         if not batches:
             return False
+        self._closed_for_s = 0.0
         try:
             self.producer.publish([message for _, batch in batches for message in batch])
+        except BreakerOpen as error:  # nothing was tried: no attempt is spent
+            self._closed_for_s = error.retry_after_s
+            self._give_back(batches)
+            return False
         except (BusUnavailable, PublishFailed) as error:
             self._failures += 1
             log.warning("publish_failed", error=str(error), failures=self._failures, batches=len(batches))
@@ -93,7 +99,12 @@ class Relay:
             return len(self._waiting) + len(self._under_way)
 
     def retry_after_ms(self) -> int:
-        """Return how long to rest before the next attempt: growing and jittered, 0 after a success."""
+        """Return how long to rest before the next attempt: growing and jittered, 0 after a success.
+
+        Where the breaker refuses: until it admits a probe.
+        """
+        if self._closed_for_s:
+            return int(self._closed_for_s * 1000)
         if not self._failures:
             return 0
         return backoff_ms(self._failures, RETRY_BASE_MS, RETRY_CAP_MS, self._instance)

@@ -121,7 +121,7 @@ class Deadlines:
                 timers.append(FiredTimer(row, overdue, ends[row.partition], sound))
             return self._fire(tx, timers) if timers else Handled()
 
-        manager.commit(fire)
+        manager.commit(fire, at="timers")
 
     def _due(self, tx: Transaction, owned: frozenset[int]) -> list[TimerRow]:
         return tx.due_timers(DEADLINE, owned, self._settings.horizon_ms, self._settings.fire_at_once_max)

@@ -65,7 +65,9 @@ class UnitOfWork(Generic[T]):
         opened = open_batch(records, self.service)
         if not opened.envelopes and not opened.bad and not forget:
             return Committed(0, [])
-        return self.commit(lambda tx: self._handle(tx, opened), [_parked(b) for b in opened.bad], forget)
+        at = "batch" if opened.envelopes else "forget"
+        bad = [_parked(each) for each in opened.bad]
+        return self.commit(lambda tx: self._handle(tx, opened), bad, forget, at=at)
 
     def park(self, record: Record, reason: str, detail: str, attempts: int = 1) -> Committed:
         """Park one record that the handler cannot process; `detail` may be any text."""
@@ -75,9 +77,14 @@ class UnitOfWork(Generic[T]):
         return self.commit(lambda _: Handled(), [Parked(record, reason, text, *ids, attempts)])
 
     def commit(
-        self, work: Callable[[T], Handled], parked: Sequence[Parked] = (), forget: Sequence[int] = ()
+        self,
+        work: Callable[[T], Handled],
+        parked: Sequence[Parked] = (),
+        forget: Sequence[int] = (),
+        *,
+        at: str = "chore",
     ) -> Committed:
-        """Run `work` in a transaction of its own and append what it says."""
+        """Run `work` in a transaction of its own and append what it says; `at` names its crash points."""
         with self.store.transaction() as tx:
             handled = work(tx)
             letters = self._park(tx, [*parked, *_refused(handled)])
@@ -85,8 +92,9 @@ class UnitOfWork(Generic[T]):
             outbox_id = tx.append_outbox(messages) if messages else 0
             tx.set_timers([row._replace(outbox_id=outbox_id) for row in handled.fired])
             tx.forget_outbox(forget)
-            crashpoint("batch.before_commit")
-        crashpoint("batch.after_commit")
+            at = "park" if letters else at
+            crashpoint(f"{at}.before_commit")
+        crashpoint(f"{at}.after_commit")
         return Committed(outbox_id, messages, handled.handled, len(letters))
 
     def _handle(self, tx: T, opened: Opened) -> Handled:

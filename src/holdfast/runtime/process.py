@@ -27,6 +27,7 @@ from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import dead_letters_api, problems
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.http_metrics import HttpMetrics
+from holdfast.runtime.in_flight import CONNECTIONS_MAX, InFlight
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.ops_api import Health, router
@@ -208,6 +209,7 @@ class _Process:
         dead_letters = DeadLetters(self._parts.unit_of_work, self._parts.relay)
         problems.install(service.app)
         service.app.include_router(dead_letters_api.router(dead_letters, Authenticator(settings.jwks)))
+        service.app.add_middleware(InFlight)
         service.app.add_middleware(HttpMetrics, registry=service.registry)
         config = uvicorn.Config(
             service.app,
@@ -217,6 +219,7 @@ class _Process:
             access_log=False,
             timeout_graceful_shutdown=ANSWER_S,
             backlog=2048,
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=75,
             server_header=False,
             proxy_headers=False,

@@ -79,12 +79,15 @@ class ServiceSettings(RetentionSettings):
             raise ValueError("HOLDFAST_BUS=kafka needs HOLDFAST_KAFKA_BOOTSTRAP")
         return self
 
-    @model_validator(mode="after")
-    def _arm_crash(self) -> Self:
-        if self.crash_at:
-            name, _, visit = self.crash_at.partition(":")
+    @field_validator("crash_at")
+    @classmethod
+    def _arm_crash(cls, value: str) -> str:
+        name, _, visit = value.partition(":")
+        if not (visit or "1").isdigit():
+            raise ValueError("it is NAME or NAME:n, n the visit to crash at")
+        if name:
             crashpoints.arm(name, int(visit or 1))
-        return self
+        return value
 
 
 class DeadlineSettings(BaseSettings):

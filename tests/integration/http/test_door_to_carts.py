@@ -90,7 +90,9 @@ def visit(
                 async with serving(cart_api.app(cart_store, authenticator(made))) as carts:
                     neighbours = Neighbours(cart_url or carts, NOWHERE)
                     waiting = Waiting(door_store)
-                    door = Door(door_store, parts.acceptor, neighbours.snapshots, lambda: 0.0)
+                    door = Door(
+                        door_store, parts.acceptor, neighbours.snapshots, parts.breaker, parts.shedding
+                    )
                     app = gateway_api.app(door_store, authenticator(made), door, neighbours, waiting)
                     async with (
                         calling(app) as client,

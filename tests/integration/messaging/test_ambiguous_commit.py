@@ -43,7 +43,7 @@ from holdfast.services.cart_crud.store import PostgresCartTransaction
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.gateway_bff.domain import Started, Wanted
-from holdfast.services.gateway_bff.door import Answer, Door, Unreached
+from holdfast.services.gateway_bff.door import Answer, Asked, Door, Unreached
 from holdfast.services.gateway_bff.service import build
 from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
@@ -224,10 +224,10 @@ def test_line_28_an_acceptance_is_answered_from_its_key(
     async def snapshots(owned: Sequence[tuple[str, str]]) -> list[Snapshot]:
         return [snapshot for _ in owned]
 
-    door = Door(store, parts.acceptor, snapshots, lambda: 0.0)
+    door = Door(store, parts.acceptor, snapshots, parts.breaker, parts.shedding, lambda: 0.0)
 
     def knock() -> Answer:
-        return asyncio.run(door.serve([wanted]))[0]
+        return asyncio.run(door.serve([Asked(wanted, 0.0)]))[0]
 
     cutter.cut_next(arrives=arrives, skip=1)  # the first commit is of the look for the key
     first = knock()

@@ -323,8 +323,8 @@ def test_a_commit_whose_answer_was_lost_is_found_by_its_key() -> None:
     async def scenario(town: Town) -> None:
         sound = town.parts.unit_of_work.commit
 
-        def losing(work: Any, *more: Any) -> Any:
-            sound(work, *more)
+        def losing(work: Any, **more: Any) -> Any:
+            sound(work, **more)
             raise StoreUnavailable("the connection was lost at commit")
 
         town.parts.unit_of_work.commit = losing  # type: ignore[method-assign, assignment]

@@ -1,6 +1,7 @@
 """The door with everything around it in memory: carts, an orchestrator, a bus. For tests of the HTTP API."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -61,6 +62,24 @@ class FakeNeighbours:
         pass
 
 
+@dataclass
+class FakeGate:
+    """A breaker that is closed for as long as it is told, and gives out as many tickets as it has."""
+
+    town: "Town"
+    tickets: int = 0
+
+    def closed_for_s(self) -> float:
+        return self.town.closed_for_s
+
+    def take_ticket(self) -> bool:
+        self.tickets -= 1
+        return self.tickets >= 0
+
+    def give_ticket_back(self) -> None:
+        self.tickets += 1
+
+
 class Town:
     """A gateway and its shoppers."""
 
@@ -76,6 +95,8 @@ class Town:
         self.parts: GatewayParts = build(cast("Any", ports), lambda: next(self.random) << 62)
         self.neighbours = FakeNeighbours()
         self.closed_for_s = 0.0
+        self.gate = FakeGate(self)
+        self.seconds = 0.0
         self.client: httpx2.AsyncClient
         self.ada: Caller
         self.eve: Caller
@@ -144,7 +165,12 @@ def visit(scenario: Callable[[Town], Awaitable[None]]) -> None:
         town.parts.manager.after_batch.append(waiting.endings_written)
         with keys() as made:
             door = Door(
-                cast("Any", town.store), town.parts.acceptor, neighbours.snapshots, lambda: town.closed_for_s
+                cast("Any", town.store),
+                town.parts.acceptor,
+                neighbours.snapshots,
+                town.gate,
+                town.parts.shedding,
+                lambda: time.monotonic() + town.seconds,
             )
             application = app(cast("Any", town.store), authenticator(made), door, neighbours, waiting)
             async with calling(application) as client:

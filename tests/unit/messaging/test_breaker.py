@@ -103,7 +103,7 @@ def test_refusals_and_cancellations_do_not_count(breaker: Breaker) -> None:
 def test_one_probe_closes_it(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now += 5.1
-    assert not breaker.is_open()
+    assert breaker.is_open(), "until a probe has proved that it can close"
     with breaker.guard():
         assert breaker.state == "half-open"
         with pytest.raises(BreakerOpen), breaker.guard():
@@ -139,3 +139,32 @@ def test_no_lock_is_held_during_a_call(breaker: Breaker) -> None:
     with breaker.guard():
         threading.Thread(target=other, daemon=True).start()
         assert passed.wait(5), "a call waited for another one"
+
+
+def test_a_ticket_lets_one_in_when_a_probe_is_due(breaker: Breaker, clock: Clock) -> None:
+    assert not breaker.take_ticket(), "nobody needs one while it is closed"
+    assert breaker.closed_for_s() == 0
+    opened(breaker)
+    assert not breaker.take_ticket(), "it is too early"
+    assert breaker.closed_for_s() > 1
+    clock.now += 5.1
+    assert [breaker.take_ticket() for _ in range(3)] == [True, False, False]
+    assert breaker.closed_for_s() == 1, "for all others it is still closed"
+    breaker.give_ticket_back()
+    assert [breaker.take_ticket() for _ in range(2)] == [True, False]
+    clock.now += 4.1
+    assert breaker.take_ticket(), "nothing was heard of the last one"
+    with breaker.guard():
+        assert breaker.closed_for_s() == 1, "the probe is under way"
+        assert not breaker.take_ticket()
+    assert breaker.closed_for_s() == 0
+
+
+def test_a_failed_probe_gives_no_ticket_before_its_time(breaker: Breaker, clock: Clock) -> None:
+    opened(breaker)
+    clock.now += 5.1
+    assert breaker.take_ticket()
+    fail(breaker)
+    assert not breaker.take_ticket()
+    clock.now += 5.1
+    assert breaker.take_ticket()

@@ -191,8 +191,10 @@ def test_line_22_an_open_breaker_spends_no_attempt_and_loses_no_row() -> None:
     assert not world.relay.step(0)
     assert not world.publisher.batches
     assert producer.is_open()
+    assert world.relay.retry_after_ms() == 1500, "it rests until a probe is admitted"
     guard.open = False
     assert world.relay.step(0)
+    assert world.relay.retry_after_ms() == 0
     assert world.relay.take_published() == [1]
 
 

@@ -6,7 +6,6 @@ The uniqueness of key, cart and cart version is the database's; what lost agains
 from collections.abc import Callable, Sequence
 
 from holdfast.contracts.codec import encode
-from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.ids import uuid7
 from holdfast.messaging.relay import Relay
@@ -53,11 +52,9 @@ class Acceptor:
 
         def work(tx: GatewayTransaction) -> Handled:
             answers[:], handled = self._accept(tx, group)
-            crashpoint("accept.before_commit")
             return handled
 
-        committed = self._unit_of_work.commit(work)
-        crashpoint("accept.after_commit")
+        committed = self._unit_of_work.commit(work, at="accept")
         self._relay.submit(committed)
         return answers
 

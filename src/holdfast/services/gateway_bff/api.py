@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import math
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +24,7 @@ from holdfast.runtime.auth import SHOPPER, Authenticator, User
 from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.grouping import Grouping
 from holdfast.runtime.operations import serve
-from holdfast.runtime.problems import Problem
+from holdfast.runtime.problems import OVERLOADED, Problem
 from holdfast.services.gateway_bff import status
 from holdfast.services.gateway_bff.domain import (
     ACCEPTED,
@@ -35,7 +36,7 @@ from holdfast.services.gateway_bff.domain import (
     Wanted,
     Why,
 )
-from holdfast.services.gateway_bff.door import Answer, Closed, Door, NotBuyable, Unreached
+from holdfast.services.gateway_bff.door import Answer, Asked, Closed, Door, NotBuyable, Shed, Unreached
 from holdfast.services.gateway_bff.kinds import (
     KEY_INVALID,
     KEY_MISSING,
@@ -47,6 +48,7 @@ from holdfast.services.gateway_bff.kinds import (
 )
 from holdfast.services.gateway_bff.neighbours import Neighbours
 from holdfast.services.gateway_bff.openapi import document
+from holdfast.services.gateway_bff.shedding import retry_after_s
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 from holdfast.services.gateway_bff.waiting import Waiting
 
@@ -107,7 +109,7 @@ class _Desk:
         self._neighbours = neighbours
         self._waiting = waiting
         trouble = (StoreUnavailable, Problem)
-        self._wanted: Grouping[Wanted, Answer] = Grouping(
+        self._wanted: Grouping[Asked, Answer] = Grouping(
             door.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
         )
         self._sagas: Grouping[str, SagaView | None] = Grouping(neighbours.sagas, trouble=trouble, abreast=2)
@@ -136,7 +138,7 @@ class _Desk:
             Snapshot(),
             body.expected_total_minor,
         )
-        match await self._wanted.ask(wanted):
+        match await self._wanted.ask(Asked(wanted, time.monotonic())):
             case Started(checkout, replayed):
                 return _started(checkout, replayed=replayed)
             case NotStarted(why, other, total):
@@ -145,8 +147,10 @@ class _Desk:
                 raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), NOT_BUYABLE_DETAIL.get(why, ""))
             case Unreached(problem):
                 raise problem
-            case Closed(retry_after_s):
-                raise problems.unavailable("the message bus", math.ceil(retry_after_s))
+            case Closed(for_s):
+                raise problems.unavailable("the message bus", math.ceil(for_s))
+            case Shed():
+                raise Problem(OVERLOADED, "nothing was started", headers=_come_back(key))
 
     async def tell(self, request: Request) -> Response:
         user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
@@ -242,6 +246,10 @@ def _not_started(why: Why, other: Checkout | None, total_minor: int, user: User)
 def _not_cancellable(state: str) -> Problem:
     detail = "it is paid and placed" if state == COMPLETED else "your order is just being completed"
     return Problem(NOT_CANCELLABLE, detail, extra={"state": state})
+
+
+def _come_back(key: str) -> dict[str, str]:
+    return {"Retry-After": str(retry_after_s(key))}
 
 
 def _json(body: object, status_code: int, headers: dict[str, str]) -> Response:

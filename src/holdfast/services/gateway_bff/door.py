@@ -1,20 +1,30 @@
-"""The way of a group of requests through the door: seen before? breaker? snapshot? then accepted together.
+"""The way of a group through the door: seen before? too much? breaker? snapshot? then accepted together.
 
 Answers are values, so that one request's refusal is not its neighbour's.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import MINOR_MAX
 from holdfast.messaging.store import Store, StoreUnavailable
 from holdfast.runtime.problems import Problem, unavailable
 from holdfast.services.gateway_bff.accepting import Acceptor
-from holdfast.services.gateway_bff.domain import Admission, Checkout, NotStarted, Wanted, Why, replayed
+from holdfast.services.gateway_bff.domain import (
+    Admission,
+    Checkout,
+    NotStarted,
+    Started,
+    Wanted,
+    Why,
+    replayed,
+)
+from holdfast.services.gateway_bff.shedding import Shedding
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 
 SNAPSHOTS_MAX = 3
@@ -34,47 +44,103 @@ class Closed(NamedTuple):
     retry_after_s: float
 
 
+class Shed(NamedTuple):
+    """There is more to do than gets done; nothing was recorded."""
+
+    reason: str
+
+
 class Unreached(NamedTuple):
     """Something that a new checkout needs does not answer, but a known one is still told."""
 
     problem: Problem
 
 
-Answer = Admission | NotBuyable | Closed | Unreached
+Answer = Admission | NotBuyable | Closed | Shed | Unreached
+
+
+class Asked(NamedTuple):
+    """A request in line, and since when by the monotonic clock."""
+
+    wanted: Wanted
+    since_s: float
+
+
+class Gate(Protocol):
+    """The breaker around publishing, as the door needs it (see `messaging.breaker`)."""
+
+    def closed_for_s(self) -> float:
+        """Return 0 where checkouts pass, else how long until one may."""
+
+    def take_ticket(self) -> bool:
+        """Let one checkout pass as the probe."""
+
+    def give_ticket_back(self) -> None:
+        """Undo `take_ticket`: nothing was started."""
+
 
 Snapshots = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Snapshot]]]
 
 
 class Door:
-    """Serves groups; `closed_for_s` tells how long the breaker refuses, 0 where it does not."""
+    """Serves groups. `store` is only read, so that look-ups don't wait for those who write."""
 
     def __init__(
         self,
         store: Store[GatewayTransaction],
         acceptor: Acceptor,
         snapshots: Snapshots,
-        closed_for_s: Callable[[], float],
+        gate: Gate,
+        shedding: Shedding,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._acceptor = acceptor
         self._snapshots = snapshots
-        self._closed_for_s = closed_for_s
+        self._gate = gate
+        self._shedding = shedding
+        self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(1, "accept")
 
-    async def serve(self, group: Sequence[Wanted]) -> list[Answer]:
+    async def serve(self, line: Sequence[Asked]) -> list[Answer]:
         """Answer each request. Raises StoreUnavailable, for the whole group."""
+        group = [asked.wanted for asked in line]
         answers: dict[int, Answer] = dict(await self._known(dict(enumerate(group))))
+        answers |= self._shed({place: each for place, each in enumerate(line) if place not in answers})
         left = [place for place in range(len(group)) if place not in answers]
-        closed_for_s = self._closed_for_s()
-        if left and closed_for_s > 0:
-            answers |= {place: Closed(closed_for_s) for place in left}
-            left = []
+        if left and (closed_for_s := self._gate.closed_for_s()) > 0:
+            answers |= await self._probe(group, left, closed_for_s)
+        else:
+            answers |= await self._start(group, left)
+        return [answers[place] for place in range(len(group))]
+
+    def _shed(self, asked: Mapping[int, Asked]) -> dict[int, Answer]:
+        now = self._monotonic()
+        reasons = {place: self._shedding.reason(now - each.since_s) for place, each in asked.items()}
+        return {place: Shed(reason) for place, reason in reasons.items() if reason}
+
+    async def _probe(self, group: Sequence[Wanted], left: Sequence[int], for_s: float) -> dict[int, Answer]:
+        """Turn all away, but for one where the bus may be back: its message will be the breaker's probe."""
+        answers: dict[int, Answer] = {place: Closed(for_s) for place in left}
+        if not self._gate.take_ticket():
+            return answers
+        for place in left:
+            answers |= await self._start(group, [place])
+            if isinstance(answers[place], Started):
+                return answers
+        self._gate.give_ticket_back()
+        return answers
+
+    async def _start(self, group: Sequence[Wanted], places: Sequence[int]) -> dict[int, Answer]:
+        answers: dict[int, Answer] = {}
+        left = list(places)
         for _ in range(SNAPSHOTS_MAX):
             if not left:
                 break
             answers |= await self._admit(group, left)
             left = [place for place in left if answers[place] == NotStarted(Why.SNAPSHOT_IS_OLD)]
-        return [answers[place] for place in range(len(group))]
+        self._shedding.accepted(sum(isinstance(answer, Started) for answer in answers.values()))
+        return answers
 
     def close(self) -> None:
         """Wait for the group under way."""

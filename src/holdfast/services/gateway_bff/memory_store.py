@@ -70,6 +70,9 @@ class MemoryGatewayTransaction(MemoryTransaction):
             del checkouts[saga_id], self.table("changed")["checkout", saga_id]
         return pruned._replace(rows=len(gone))
 
+    def count_open(self, at_most: int) -> int:
+        return min(at_most, sum(not row.is_terminal for row in self._rows()))
+
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         rows = [
             OpenCheckout(saga_id, row.created_ms, value)

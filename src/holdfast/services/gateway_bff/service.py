@@ -9,12 +9,13 @@ from prometheus_client.core import Metric
 from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import GATEWAY
 from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.pruning import Pruner, Pruning, Retention
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import load
-from holdfast.runtime.telemetry import Readings, gauge
+from holdfast.runtime.telemetry import Readings, counter, gauge
 from holdfast.runtime.wiring import production_ports
 from holdfast.services.gateway_bff.accepting import Acceptor
 from holdfast.services.gateway_bff.api import app
@@ -24,9 +25,12 @@ from holdfast.services.gateway_bff.handlers import StatusHandler
 from holdfast.services.gateway_bff.neighbours import Neighbours
 from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS, Resending
 from holdfast.services.gateway_bff.settings import GatewaySettings
+from holdfast.services.gateway_bff.shedding import Limits, Shedding
 from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 from holdfast.services.gateway_bff.waiting import Waiting
+
+READERS = 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class GatewayParts(Parts[GatewayTransaction]):
 
     acceptor: Acceptor
     breaker: Breaker
+    shedding: Shedding
 
 
 def build(
@@ -42,6 +47,7 @@ def build(
     random_80_bits: Callable[[], int],
     resend_after_ms: int = FIRST_AFTER_MS,
     not_after_ms: int = NOT_AFTER_MS,
+    limits: Limits | None = None,
 ) -> GatewayParts:
     """Put the service together; `random_80_bits` feeds the saga ids."""
     breaker = Breaker(
@@ -50,7 +56,10 @@ def build(
     resending = Resending(ports.partitions, resend_after_ms)
     parts = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resending.chore()])
     acceptor = Acceptor(parts.unit_of_work, parts.relay, random_80_bits, not_after_ms)
-    return GatewayParts(parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, acceptor, breaker)
+    shedding = Shedding(limits or Limits(), parts.relay, parts.outbox_age_ms)
+    return GatewayParts(
+        parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, acceptor, breaker, shedding
+    )
 
 
 def pruner(ports: Ports[GatewayTransaction], retention: Retention) -> Pruner[GatewayTransaction]:
@@ -65,26 +74,34 @@ def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(GatewaySettings)
     ports = production_ports(settings, GATEWAY, PostgresGatewayTransaction)
-    parts = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms, settings.not_after_s * 1000)
+    limits = Limits(under_way_max=settings.under_way_max)
+    not_after_ms = settings.not_after_s * 1000
+    parts = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms, not_after_ms, limits)
+    parts.manager.chores.append(parts.shedding.chore())
+    # Whoever asks how a checkout stands has connections of its own: no load can take the writer's.
+    reads = PostgresStore(settings.dsn, PostgresGatewayTransaction, size=READERS, name=f"{GATEWAY}-reads")
     neighbours = Neighbours(settings.cart_url, settings.orchestrator_url)
-    waiting = Waiting(ports.store)
+    waiting = Waiting(reads)
     parts.manager.after_batch.append(waiting.endings_written)
-    door = Door(ports.store, parts.acceptor, neighbours.snapshots, parts.breaker.retry_after_s)
+    door = Door(reads, parts.acceptor, neighbours.snapshots, parts.breaker, parts.shedding)
     service = Service(
         GATEWAY,
         settings,
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.gateway_bff"),
-        app=app(ports.store, Authenticator(settings.jwks), door, neighbours, waiting),
+        app=app(reads, Authenticator(settings.jwks), door, neighbours, waiting),
         breakers=[parts.breaker],
         leaving=[waiting.leave],
         pruner=pruner(ports, settings.retention()),
-        closers=[ports.store.close],
+        closers=[reads.close, ports.store.close],
     )
-    service.registry.register(Readings(lambda: _readings(waiting)))
+    service.registry.register(Readings(lambda: _readings(waiting, parts.shedding)))
     return run(service)
 
 
-def _readings(waiting: Waiting) -> Iterable[Metric]:
+def _readings(waiting: Waiting, shedding: Shedding) -> Iterable[Metric]:
+    shed: dict[tuple[str, ...], float] = {(reason,): count for reason, count in shedding.counts.items()}
+    yield counter("checkouts_shed", "Checkouts turned away for load, by the limit met.", shed, ("reason",))
+    yield gauge("checkouts_under_way", "Open checkouts, as last counted.", {(): shedding.under_way})
     yield gauge("checkout_answers_held", "Answers held back until a checkout ends.", {(): waiting.held})

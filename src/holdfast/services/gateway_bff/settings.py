@@ -4,6 +4,7 @@ from pydantic import Field
 
 from holdfast.runtime.settings import ServiceSettings
 from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS
+from holdfast.services.gateway_bff.shedding import Limits
 
 
 class GatewaySettings(ServiceSettings):
@@ -12,3 +13,4 @@ class GatewaySettings(ServiceSettings):
     cart_url: str = Field(pattern="^https?://")
     orchestrator_url: str = Field(pattern="^https?://")
     resend_after_ms: int = Field(default=FIRST_AFTER_MS, ge=100)
+    under_way_max: int = Field(default=Limits.under_way_max, ge=1)

@@ -85,6 +85,11 @@ class PostgresGatewayTransaction(PostgresTransaction):
     def prune_checkouts(self, page: Page) -> Pruned:
         return self.prune(SQL["prune_checkouts"], page)
 
+    def count_open(self, at_most: int) -> int:
+        row = self.run(SQL["count_open"], limit=at_most).fetchone()
+        assert row is not None, "the statement returns one row"
+        return int(row[0])
+
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         rows = self.run(SQL["select_open"], from_id=from_id, before_id=before_id, limit=limit)
         return [OpenCheckout(row[0], row[1], bytes(row[2])) for row in rows.fetchall()]

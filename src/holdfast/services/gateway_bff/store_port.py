@@ -52,5 +52,8 @@ class GatewayTransaction(Transaction, Protocol):
     def prune_checkouts(self, page: Page) -> Pruned:
         """Delete this page's checkouts that have ended, with their keys, but for those locked by others."""
 
+    def count_open(self, at_most: int) -> int:
+        """Count the open checkouts, but no further than this."""
+
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
         """Return open checkouts in this key range, smallest first."""

@@ -60,11 +60,17 @@ class ChargeLoop:
         calls = self.claim()
         if not calls:
             return 0
-        crashpoint("charge.after_claim")
+        verbs = {call.verb for call in calls}
+        if "do" in verbs:
+            crashpoint("charge.before_call")
+        if "undo" in verbs:
+            crashpoint("refund.before_call")
         answers = self._provider.call(calls)
-        crashpoint("charge.after_call")
+        if "do" in verbs:
+            crashpoint("charge.after_call")
+        if "undo" in verbs:
+            crashpoint("refund.after_call")
         self.record(list(zip(calls, answers, strict=True)))
-        crashpoint("charge.after_record")
         return len(calls)
 
     def claim(self) -> list[Call]:
@@ -74,9 +80,13 @@ class ChargeLoop:
         def work(tx: PaymentTransaction) -> Handled:
             calls.clear()
             calls.extend(self._claim(tx))
+            if calls:
+                crashpoint("claim.before_commit")
             return Handled()
 
-        self._unit_of_work.commit(work)
+        self._unit_of_work.commit(work, at="chore")
+        if calls:
+            crashpoint("claim.after_commit")
         return calls
 
     def record(self, answered: Sequence[tuple[Call, Answer]]) -> None:
@@ -85,7 +95,7 @@ class ChargeLoop:
         def work(tx: PaymentTransaction) -> Handled:
             return self._record(tx, answered)
 
-        self._relay.submit(self._unit_of_work.commit(work))
+        self._relay.submit(self._unit_of_work.commit(work, at="record"))
 
     def _claim(self, tx: PaymentTransaction) -> list[Call]:
         # Fences are locked before timers, as the writer does it, so that the two never deadlock.

@@ -1,0 +1,7 @@
+select count(*)
+from (
+    select 1
+    from checkout
+    where last_status not in ('COMPLETED', 'FAILED')
+    limit %(limit)s
+) as some

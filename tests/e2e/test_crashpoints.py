@@ -1,0 +1,54 @@
+"""Every crash point is visited in every service that comes by, one at a time, with sagas under way."""
+
+import signal
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from tests.e2e.armed import Armed, armed
+from tests.e2e.load import Load, all_ends_well, under_way
+from tests.e2e.topics import bus_of
+from tests.eventually import eventually
+
+from holdfast.bus.port import Message
+from holdfast.contracts.topics import READS, SERVICES, TOPICS
+from holdfast.messaging.crashpoints import CRASHPOINTS
+
+SHOPPERS = 3
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Armed]:
+    with armed(tmp_path_factory.mktemp("platform") / "data") as platform:
+        yield platform
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_crash_at_each_boundary_of_a_service_loses_nothing(platform: Armed, service: str) -> None:
+    points = [name for name, place in CRASHPOINTS.items() if service in place.services]
+    load = Load(platform.platform, SHOPPERS)
+    try:
+        eventually(lambda: under_way(platform.platform) > 0, "sagas are under way", 60)
+        process = platform.running(service)
+        platform.arm(service, points[0])
+        process.send_signal(signal.SIGTERM)
+        for point, following in zip(points, [*points[1:], None], strict=True):
+            process = platform.next_process(service, process, following)
+            if point.startswith("park."):
+                _publish_poison(platform, service)
+            platform.crashed_at(service, process, point)
+        platform.platform.wait_ready(60)
+    finally:
+        load.stop()
+    all_ends_well(platform.platform, load.accepted, 120)
+
+
+def _publish_poison(platform: Armed, service: str) -> None:
+    """Give the service a message of a type that it reads, whose value is no JSON."""
+    topic = READS[service][0]
+    kind = next(kind for kind, readers in TOPICS[topic].types.items() if service in readers)
+    bus = bus_of(platform.platform)
+    publisher = bus.publisher()
+    publisher.publish([Message(topic, str(uuid4()).encode(), b"{", (("ce_type", kind.encode()),))])
+    publisher.close()
+    bus.close()

@@ -1,0 +1,103 @@
+"""What the door does when there is too much: new work is turned away before any of it, known work is not."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from tests.callers import problem
+from tests.samples import SAMPLES
+from tests.unit.gateway_bff.town import Town, visit
+
+from holdfast.bus.port import Message
+from holdfast.contracts.codec import encode
+from holdfast.messaging.envelope import seal_raw
+from holdfast.services.gateway_bff.shedding import Limits, retry_after_s
+
+
+def too_many_under_way(town: Town) -> None:
+    town.parts.shedding.under_way = Limits.under_way_max
+
+
+def waited_too_long(town: Town) -> None:
+    town.seconds = 1.5
+
+
+def outbox_too_long(town: Town) -> None:
+    town.parts.relay.submit_rows([(1_000 + n, [a_message()]) for n in range(Limits.outbox_batches_max)])
+
+
+def outbox_too_old(town: Town) -> None:
+    town.parts.relay.submit_rows([(1_000, [a_message()])])
+    town.parts.lying_rows.age_ms = Limits.outbox_age_ms_max + 1
+
+
+def a_message() -> Message:
+    saga_id = "01890000-0000-7000-8000-000000000000"
+    payload = SAMPLES["CheckoutInitiated"]
+    return seal_raw(f"{saga_id}:initiated", "CheckoutInitiated", saga_id, encode(payload), "test")
+
+
+@pytest.mark.parametrize(
+    "load", [too_many_under_way, waited_too_long, outbox_too_long, outbox_too_old], ids=lambda f: f.__name__
+)
+def test_a_new_checkout_is_turned_away_before_any_work_and_a_known_one_is_answered(
+    load: Callable[[Town], None],
+) -> None:
+    async def scenario(town: Town) -> None:
+        first = await town.checkout()
+        asked = len(town.neighbours.asked)
+        town.put_cart("c-2")
+        load(town)
+        again, new = await asyncio.gather(town.checkout(), town.checkout("c-2", "key-2"))
+        assert (again.status_code, again.content) == (202, first.content)
+        assert problem(new) == (503, "overloaded", [])
+        assert 1 <= int(new.headers["retry-after"]) <= 4
+        assert len(town.neighbours.asked) == asked, "no snapshot was taken"
+        assert len(town.store.tables.tables["checkout"]) == 1
+        assert town.parts.shedding.counts == {load.__name__: 1}
+        assert (await town.ada.ask("GET", first.headers["location"])).status_code == 200
+
+    visit(scenario)
+
+
+def test_what_was_just_accepted_counts_until_the_next_look() -> None:
+    async def scenario(town: Town) -> None:
+        town.parts.shedding.under_way = Limits.under_way_max - 1
+        assert (await town.checkout()).status_code == 202
+        town.put_cart("c-2")
+        assert (await town.checkout("c-2", "key-2")).status_code == 503
+        town.parts.manager.chores[:] = [town.parts.shedding.chore()]
+        town.parts.manager.step(0)
+        assert town.parts.shedding.under_way == 1
+        assert (await town.checkout("c-2", "key-2")).status_code == 202
+
+    visit(scenario)
+
+
+def test_those_turned_away_are_told_to_come_back_at_different_times() -> None:
+    assert {retry_after_s(f"key-{n}") for n in range(100)} == {1, 2, 3, 4}
+
+
+def test_while_the_breaker_is_not_closed_exactly_one_checkout_is_let_in_as_the_probe() -> None:
+    async def scenario(town: Town) -> None:
+        for n in range(10):
+            town.put_cart(f"c-{n}")
+        town.closed_for_s, town.gate.tickets = 1.0, 1
+        answers = await asyncio.gather(*(town.checkout(f"c-{n}", f"key-{n}") for n in range(10)))
+        assert sorted(answer.status_code for answer in answers) == [202] + [503] * 9
+        assert len(town.store.tables.tables["checkout"]) == 1
+        assert len(town.published()) == 1
+
+    visit(scenario)
+
+
+def test_a_probe_that_starts_nothing_leaves_the_place_to_the_next() -> None:
+    async def scenario(town: Town) -> None:
+        town.closed_for_s, town.gate.tickets = 1.0, 1
+        assert (await town.checkout("missing", "key-0")).status_code == 404
+        assert town.gate.tickets == 1
+        answers = await asyncio.gather(town.checkout("gone", "key-1"), town.checkout("c-1", "key-2"))
+        assert [answer.status_code for answer in answers] == [404, 202]
+        assert town.gate.tickets == 0
+
+    visit(scenario)
