@@ -276,7 +276,7 @@ def test_a_database_in_trouble_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None
         office.buy(SAGA)
         office.forward(1)
 
-        def down(_: object) -> None:
+        def down(_: object, **__: object) -> None:
             raise StoreUnavailable("as scripted")
 
         monkeypatch.setattr(office.platform.orchestrator.unit_of_work, "commit", down)
