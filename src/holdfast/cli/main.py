@@ -2,7 +2,7 @@
 
 import typer
 
-from holdfast.cli import audit, cart, crashpoints, platform, replay, run, saga, serve, simulate, token
+from holdfast.cli import audit, cart, crashpoints, dlq, platform, replay, run, saga, serve, simulate, token
 
 app = typer.Typer(
     name="holdfast",
@@ -20,6 +20,7 @@ app.command("audit")(audit.audit)
 app.command("simulate")(simulate.simulate)
 app.add_typer(cart.app, name="cart")
 app.add_typer(saga.app, name="saga")
+app.add_typer(dlq.app, name="dlq")
 app.command("token")(token.token)
 app.command("serve")(serve.serve)
 app.command("crashpoints")(crashpoints.crashpoints)

@@ -34,15 +34,25 @@ class Operator:
         except NotRunning as error:
             fail(ExitCode.NOT_FOUND, str(error))
 
-    def get(self, service: str, path: str, params: Mapping[str, str | int] | None = None) -> Any:
-        """Return the JSON that `service` answers; ends the command where it refuses or is silent."""
-        return self._call("GET", service, path, params=dict(params or {}))
+    def get(
+        self,
+        service: str,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        missing_ok: bool = False,
+    ) -> Any:
+        """Return the JSON that `service` answers; ends the command where it refuses or is silent.
+
+        With `missing_ok`, None where there is no such thing.
+        """
+        return self._call("GET", service, path, missing_ok, params=dict(params or {}))
 
     def post(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
         """Have `service` act; returns its JSON, None where it answers with nothing."""
         return self._call("POST", service, path, json=dict(body))
 
-    def _call(self, method: str, service: str, path: str, **values: Any) -> Any:
+    def _call(self, method: str, service: str, path: str, missing_ok: bool = False, **values: Any) -> Any:
         import httpx2
 
         from holdfast.local.keys import Keys
@@ -58,6 +68,8 @@ class Operator:
             fail(ExitCode.UNAVAILABLE, f"{service} does not answer: {type(error).__name__}")
         if response.is_success:
             return response.json() if response.content else None
+        if missing_ok and response.status_code == 404:
+            return None
         problem = response.json()
         errors = "; ".join(f"{e['pointer']}: {e['detail']}" for e in problem.get("errors", []))
         line = errors or str(problem.get("detail") or problem.get("title"))

@@ -4,6 +4,7 @@ Parsing is defensive before it is typed (rule: stdlib JSON accepts NaN and keeps
 """
 
 import json
+from math import isfinite
 from typing import Any, TypeVar
 
 import msgspec
@@ -67,9 +68,11 @@ def decode_as(struct: type[T], value: bytes) -> T:
 
 
 def _refuse_ambiguity(value: bytes) -> None:
-    """Refuse equal keys, NaN and deep nesting, which the typed decoder lets pass in fields it ignores."""
+    """Refuse equal keys, NaN, 1e400 and deep nesting, which the typed decoder lets pass in ignored fields."""
     try:
-        document = json.loads(value, object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = json.loads(
+            value, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
     except Undecodable:
         raise
     except (ValueError, RecursionError) as error:
@@ -87,6 +90,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise Undecodable("malformed_json", f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise Undecodable("malformed_json", "a number is out of range")
+    return number
 
 
 def _depth(document: Any) -> int:
