@@ -4,4 +4,4 @@ from (
     from checkout
     where last_status not in ('COMPLETED', 'FAILED')
     limit %(limit)s
-) as some
+) as open_checkouts
