@@ -15,6 +15,7 @@ from holdfast.bus.kafka_consumer import KafkaConsumer
 from holdfast.bus.kafka_errors import error_of, unavailable
 from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_publisher import KafkaPublisher
+from holdfast.bus.kafka_retention import RETENTION, check_retention
 from holdfast.bus.kafka_settings import TOPIC_KNOWN_S, KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicPartition
 
@@ -44,6 +45,8 @@ class KafkaBus:
                 raise ValueError(
                     f"topic {name} has {count} partitions, not {partitions}: growing it breaks order"
                 )
+        wanted = {name: ms for name, ms in self._settings.retention_ms.items() if name in topics}
+        check_retention(self._admin(), wanted, self._settings.lookup_timeout_s)
 
     def partition_count(self, topic: str) -> int:
         """See the port. Raises BusUnavailable. Looks for a while: brokers hear of a new topic in turn."""
@@ -94,7 +97,10 @@ class KafkaBus:
     def _new(self, name: str, partitions: int, brokers: int) -> NewTopic:
         replicas = self._settings.replication_factor or (REPLICAS if brokers > 1 else 1)
         in_sync = min(replicas, REPLICAS_IN_SYNC_MIN)
-        return NewTopic(name, partitions, replicas, config={"min.insync.replicas": str(in_sync)})
+        config = {"min.insync.replicas": str(in_sync)}
+        if name in self._settings.retention_ms:
+            config[RETENTION] = str(self._settings.retention_ms[name])
+        return NewTopic(name, partitions, replicas, config=config)
 
     def _create(self, topics: list[NewTopic]) -> None:
         for future in (

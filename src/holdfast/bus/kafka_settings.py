@@ -32,6 +32,8 @@ class KafkaSettings:
     """A member that does not poll for so long is hung: its partitions go to others."""
     lookup_timeout_s: float = 10.0
     """Bounds every question to the cluster: offsets, topics, brokers."""
+    retention_ms: Mapping[str, int] = field(default_factory=dict)
+    """How long a topic keeps its messages, read or not; the broker's own default where it is not named."""
     options: Mapping[str, Option] = field(default_factory=dict)
     producer_options: Mapping[str, Option] = field(default_factory=dict)
     consumer_options: Mapping[str, Option] = field(default_factory=dict)

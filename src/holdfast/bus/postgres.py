@@ -12,7 +12,7 @@ from typing import NamedTuple
 from holdfast.bus import postgres_lines, postgres_schema
 from holdfast.bus.partitioner import partition_of
 from holdfast.bus.port import RECORD_BYTES_MAX, Assignment, Message, MessageRefused, TopicPartition
-from holdfast.bus.postgres_consumer import PostgresConsumer, find_end_offset, prune
+from holdfast.bus.postgres_consumer import LogRetention, PostgresConsumer, find_end_offset, prune
 from holdfast.bus.postgres_hints import NEWS, SocketCrier, check_folder
 from holdfast.bus.postgres_session import Session
 
@@ -21,25 +21,44 @@ _ROW_BYTES_MAX = 1_000_000
 _SCHEMA_TIMEOUT_S = 60.0
 
 
+class Group(NamedTuple):
+    """A consumer group with its living members and how many messages it has not read.
+
+    `held`: those of them that are old enough to go. `gone_s`: for how long nobody has lived in it, negative
+    where somebody does, None where nobody ever did.
+    """
+
+    name: str
+    members: int
+    unread: int
+    held: int
+    gone_s: float | None
+
+
 class PostgresBus:
     """A bus in the database `dsn`.
 
     With a folder for `hints` (a short path) the processes of this machine wake each other by datagrams,
     without one by LISTEN/NOTIFY. A consumer keeps its partitions for `lease_s` after its last poll (which
     renews them three times a lease) or commit (which renews those that it commits); the longest batch must
-    take less. Messages that all groups have consumed are deleted when they are `retention_s` old, by the
-    consumers in passing; a group that comes later starts at what is left.
+    take less. Messages that all groups have consumed are deleted when they are old enough (`retention`), by
+    the consumers in passing; a group that comes later starts at what is left.
     """
 
     def __init__(
-        self, dsn: str, hints: Path | None = None, *, lease_s: float = 10.0, retention_s: float = 600.0
+        self,
+        dsn: str,
+        hints: Path | None = None,
+        *,
+        lease_s: float = 10.0,
+        retention: LogRetention | None = None,
     ) -> None:
         if hints is not None:
             check_folder(hints)
         self._dsn = dsn
         self._hints = hints
         self._lease_s = lease_s
-        self._retention_s = retention_s
+        self._retention = retention or LogRetention()
         self._topics = _TopicTable()
         self._session = Session(dsn)
         self._lock = Lock()  # publishers and consumers have their own session
@@ -64,16 +83,31 @@ class PostgresBus:
             topics,
             assignment,
             lease_s=self._lease_s,
-            retention_s=self._retention_s,
+            retention=self._retention,
         )
 
-    def prune(self, retention_s: float) -> None:
-        """Delete what all groups have consumed and what is older than this, a bounded part of it in one call.
+    def prune(self, retention: LogRetention | None = None) -> None:
+        """Delete what is past its retention (by default the bus's own), a bounded part of it in one call.
 
         Does nothing while another session prunes. Raises BusUnavailable.
         """
         with self._lock:
-            prune(self._session, retention_s, rest_s=0.0)
+            prune(self._session, retention or self._retention, rest_s=0.0)
+
+    def groups(self) -> list[Group]:
+        """Return every group that ever joined, by name. Raises BusUnavailable."""
+        with self._lock:
+            rows = self._session.run("list_groups", retention_s=self._retention.consumed_s)
+        return [Group(*row) for row in rows]
+
+    def forget_group(self, name: str, operator: str, reason: str) -> bool | None:
+        """Delete a group that holds up pruning; False where somebody lives in it, None where there is none.
+
+        Should it ever join again, it starts at what is left. Raises BusUnavailable.
+        """
+        with self._lock:
+            found = self._session.run("forget_group", group=name, operator=operator, reason=reason)
+        return bool(found[0][0]) if found else None
 
     def close(self) -> None:
         with self._lock:

@@ -36,7 +36,7 @@ class PostgresConsumer:
         assignment: Assignment | None,
         *,
         lease_s: float,
-        retention_s: float,
+        retention: "LogRetention",
     ) -> None:
         me = f"{os.getpid()}-{uuid4().hex[:12]}"
         self._session = Session(dsn)
@@ -47,7 +47,7 @@ class PostgresConsumer:
         )
         self._membership = Membership(me, store, assignment, lease_s=lease_s, clock=time.monotonic)
         self._topics = topics
-        self._retention_s = retention_s
+        self._retention = retention
         self._next_prune = time.monotonic() + _PRUNE_EVERY_S
         self._closed = False
         self._ahead: dict[TopicPartition, _Ahead] = {}
@@ -114,7 +114,7 @@ class PostgresConsumer:
     def _prune_if_due(self) -> None:
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + _PRUNE_EVERY_S
-            prune(self._session, self._retention_s, rest_s=_PRUNE_EVERY_S / 2)
+            prune(self._session, self._retention, rest_s=_PRUNE_EVERY_S / 2)
 
     def _read(self, records_max: int) -> list[Record]:
         """Hand out what was fetched ahead, after fetching more where that is less than a batch."""
@@ -268,9 +268,25 @@ def find_end_offset(session: Session, place: TopicPartition) -> int:
     return int(found[0][0])
 
 
-def prune(session: Session, retention_s: float, *, rest_s: float) -> None:
-    """Delete old messages that all groups have consumed, unless that was done `rest_s` ago or less."""
-    session.run("prune_log", retention_s=retention_s, rest_s=rest_s, rows_max=_PRUNE_ROWS_MAX)
+@dataclass(frozen=True)
+class LogRetention:
+    """How old a message gets that all groups have consumed; in `kept_topics`, for people, any message."""
+
+    consumed_s: float = 600.0
+    kept_s: float = 14 * 86_400.0
+    kept_topics: tuple[str, ...] = ()
+
+
+def prune(session: Session, retention: LogRetention, *, rest_s: float) -> None:
+    """Delete messages past their retention, unless that was done `rest_s` ago or less."""
+    session.run(
+        "prune_log",
+        retention_s=retention.consumed_s,
+        kept_retention_s=retention.kept_s,
+        kept_topics=list(retention.kept_topics),
+        rest_s=rest_s,
+        rows_max=_PRUNE_ROWS_MAX,
+    )
 
 
 def _ear(session: Session, hints: Path | None, topics: Sequence[str]) -> tuple[Ear, SocketCrier | None]:

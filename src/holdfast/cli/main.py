@@ -2,7 +2,20 @@
 
 import typer
 
-from holdfast.cli import audit, cart, crashpoints, dlq, platform, replay, run, saga, serve, simulate, token
+from holdfast.cli import (
+    audit,
+    bus,
+    cart,
+    crashpoints,
+    dlq,
+    platform,
+    replay,
+    run,
+    saga,
+    serve,
+    simulate,
+    token,
+)
 
 app = typer.Typer(
     name="holdfast",
@@ -18,6 +31,7 @@ app.command("replay")(replay.replay)
 app.command("run")(run.run)
 app.command("audit")(audit.audit)
 app.command("simulate")(simulate.simulate)
+app.add_typer(bus.app, name="bus")
 app.add_typer(cart.app, name="cart")
 app.add_typer(saga.app, name="saga")
 app.add_typer(dlq.app, name="dlq")

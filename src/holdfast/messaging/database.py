@@ -198,6 +198,11 @@ class PostgresTransaction:
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
         return self.prune(self._kernel["prune_fences"], page, step=step, states=[s.value for s in states])
 
+    def prune_parked(self, page: Page) -> Pruned:
+        values = {"unchanged_since_ms": page.unchanged_since_ms, "limit": page.limit}
+        rows = self.run(self._kernel["prune_parked"], **values).rowcount
+        return Pruned(rows, page.from_id if rows >= page.limit else "")
+
     def prune(self, statement: LiteralString, page: Page, **values: Any) -> Pruned:
         """Run a pruning, which returns how many keys it deleted, how many it saw, and the last of these."""
         rows, looked, last = self.run(statement, **page._asdict(), **values).fetchall()[0]

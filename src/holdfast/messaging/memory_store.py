@@ -197,6 +197,13 @@ class MemoryTransaction:
             del fences[saga_id, step], self.table("changed")["fence", (saga_id, step)]
         return pruned._replace(rows=len(gone))
 
+    def prune_parked(self, page: Page) -> Pruned:
+        rows = sorted(self.table("parked").items())
+        old = [p for p, row in rows if row.status != "parked" and row.last_ms <= page.unchanged_since_ms]
+        for place in old[: page.limit]:
+            del self.table("parked")[place]
+        return Pruned(len(old[: page.limit]), page.from_id if len(old) >= page.limit else "")
+
     def note_pruned(self, table: str, before_id: str, rows: int) -> None:
         before, count = self.table("pruned").get(table, ("", 0))
         self.table("pruned")[table] = (max(before, before_id), count + rows)

@@ -39,11 +39,12 @@ class Retention:
 
 @dataclass(frozen=True)
 class Pruning(Generic[T]):
-    """One table's: `prune` deletes what may go of one page of its keys."""
+    """One table's: `prune` deletes what may go of one page; `by_key`: of a range of keys of sagas."""
 
     table: str
     keep_ms: int
     prune: Callable[[T, Page], Pruned]
+    by_key: bool = True
 
 
 class Pruner(Generic[T]):
@@ -57,11 +58,14 @@ class Pruner(Generic[T]):
         self._instance = ports.instance
         self._monotonic_ms = ports.monotonic_ms
         self._every_ms = retention.every_ms
-        self._prunings = prunings
+        self._prunings: list[Pruning[T]] = [
+            *prunings,
+            Pruning("parked", retention.parked_ms, _prune_parked, by_key=False),
+        ]
         self._next_pass_ms = 0
         self._left: list[Pruning[T]] = []
         self._from_id = uuid7_floor(0)
-        self.rows: Counter[str] = Counter({pruning.table: 0 for pruning in prunings})
+        self.rows: Counter[str] = Counter({pruning.table: 0 for pruning in self._prunings})
         self.passes = 0
         self.last_pass_ms = 0
 
@@ -100,9 +104,13 @@ class Pruner(Generic[T]):
         oldest_kept_ms = now_ms - pruning.keep_ms
         page = Page(self._from_id, uuid7_floor(oldest_kept_ms), oldest_kept_ms, PAGE_ROWS)
         pruned = pruning.prune(tx, page)
-        if pruned.rows:
+        if pruned.rows and pruning.by_key:
             tx.note_pruned(pruning.table, page.before_id, pruned.rows)
         return pruned
+
+
+def _prune_parked(tx: Transaction, page: Page) -> Pruned:
+    return tx.prune_parked(page)
 
 
 def fences(step: str, keep_ms: int, states: Collection[FenceState] = ENDED_STEP) -> Pruning[Any]:

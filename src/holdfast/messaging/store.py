@@ -135,6 +135,9 @@ class Transaction(Protocol):
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
         """Delete this page's rows that are in one of these states, but for those locked by others."""
 
+    def prune_parked(self, page: Page) -> Pruned:
+        """Delete up to `limit` parked records that were decided on, last parked before the page's time."""
+
     def note_pruned(self, table: str, before_id: str, rows: int) -> None:
         """Keep that rows of keys below `before_id` may be gone; it never moves back."""
 

@@ -10,11 +10,13 @@ from psycopg.rows import TupleRow
 
 from holdfast.bus.port import BusUnavailable, Consumer, Message, Record
 from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres_consumer import LogRetention
 from holdfast.bus.postgres_session import connect
 from holdfast.bus.postgres_wire import statement
 
 TOPICS = ("a", "b", "c")
 PARTITIONS = 4
+AT_ONCE = LogRetention(0.0)
 
 
 @pytest.fixture
@@ -131,12 +133,12 @@ def test_what_every_group_has_consumed_is_pruned_after_the_retention(
     fast, slow = bus.consumer("fast", ["a"]), bus.consumer("slow", ["a"])
     assert len(drain(fast)) == 30
     assert len(slow.poll(1, 0.0)) == 1  # has joined, and committed nothing
-    bus.prune(0.0)
+    bus.prune(AT_ONCE)
     assert left() == (40,)
     assert len(drain(slow)) == 29
-    bus.prune(3600.0)
+    bus.prune(LogRetention(3600.0))
     assert left() == (40,)
-    bus.prune(0.0)
+    bus.prune(AT_ONCE)
     assert left() == (10,)
 
 
@@ -145,7 +147,7 @@ def test_a_group_that_comes_after_a_pruning_starts_at_what_is_left(bus: Postgres
     publisher.publish(batch(1200, ("a",)))
     first = bus.consumer("first", ["a"])
     assert len(drain(first)) == 1200
-    bus.prune(0.0)
+    bus.prune(AT_ONCE)
     publisher.publish(batch(20, ("a",), "new"))
     records = drain(bus.consumer("second", ["a"]))
     assert len(records) == 20
@@ -157,7 +159,7 @@ def test_a_group_that_comes_after_a_pruning_starts_at_what_is_left(bus: Postgres
 def test_consumers_prune_in_passing(
     database: str, bus: PostgresBus, sql: psycopg.Connection[TupleRow]
 ) -> None:
-    forgetful = PostgresBus(database, retention_s=0.0)
+    forgetful = PostgresBus(database, retention=AT_ONCE)
     bus.publisher().publish(batch(30, ("a",)))
     consumer = forgetful.consumer("g", ["a"])
     drain(consumer)
@@ -177,10 +179,62 @@ def test_two_do_not_prune_at_once(bus: PostgresBus, database: str, sql: psycopg.
     drain(bus.consumer("g", ["a"]))
     with psycopg.connect(database) as other:
         other.execute("select from upkeep for update")
-        bus.prune(0.0)  # returns at once
+        bus.prune(AT_ONCE)  # returns at once
         assert sql.execute("select count(*) from log").fetchone() == (4,)
-    bus.prune(0.0)
+    bus.prune(AT_ONCE)
     assert sql.execute("select count(*) from log").fetchone() == (0,)
+
+
+def left_of(sql: psycopg.Connection[TupleRow]) -> dict[str, int]:
+    return dict(sql.execute("select topic, count(*) from log group by topic").fetchall())
+
+
+def test_what_is_kept_for_people_waits_for_no_group_and_goes_at_its_own_age(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    bus.publisher().publish(batch(40, ("a", "b")))
+    assert len(bus.consumer("slow", ["a", "b"]).poll(1, 0.0)) == 1  # has joined both, and committed nothing
+    bus.prune(LogRetention(0.0, kept_s=3600.0, kept_topics=("b",)))
+    assert left_of(sql).keys() == {"a", "b"}
+    bus.prune(LogRetention(3600.0, kept_s=0.0, kept_topics=("b",)))
+    assert left_of(sql).keys() == {"a"}
+
+
+def test_a_group_that_nobody_lives_in_is_shown_and_forgotten_and_holds_nothing_up_any_more(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    bus.publisher().publish(batch(30, ("a",)))
+    used = bus.consumer("used", ["a"])
+    drain(used)
+    gone = bus.consumer("gone", ["a"])
+    assert len(gone.poll(1, 0.0)) == 1
+    gone.close()
+    sql.execute("update log set published_at = now() - interval '1 day'")
+    bus.prune(AT_ONCE)
+    shown = {group.name: group for group in bus.groups()}
+    assert (shown["used"].members, shown["used"].unread, shown["used"].held) == (1, 0, 0)
+    assert (shown["gone"].members, shown["gone"].unread, shown["gone"].held) == (0, 30, 30)
+    assert left_of(sql) == {"a": 4}
+
+    assert bus.forget_group("used", "olga", "tidying") is False
+    assert bus.forget_group("never", "olga", "tidying") is None
+    assert bus.forget_group("gone", "olga", "no longer used") is True
+    assert [group.name for group in bus.groups()] == ["used"]
+    done = sql.execute("select operator, action, target, reason from operator_actions").fetchall()
+    assert done == [("olga", "forget_group", "gone", "no longer used")]
+    bus.prune(AT_ONCE)
+    assert left_of(sql) == {}
+    assert len(drain(used)) == 0
+
+
+def test_a_forgotten_group_that_comes_back_reads_again_what_is_left(bus: PostgresBus) -> None:
+    """Its offsets are gone, as a broker's may be: all that is left comes again, and nothing is skipped."""
+    bus.publisher().publish(batch(30, ("a",)))
+    first = bus.consumer("g", ["a"])
+    assert len(drain(first)) == 30
+    first.close()
+    assert bus.forget_group("g", "olga", "a test") is True
+    assert len(drain(bus.consumer("g", ["a"]))) == 30
 
 
 @pytest.mark.parametrize("rows", [0, 100_000], ids=["empty", "100000-rows"])

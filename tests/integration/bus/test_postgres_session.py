@@ -119,6 +119,6 @@ def test_members_that_died_long_ago_are_forgotten(
 ) -> None:
     joined(bus)
     sql.execute("insert into members values ('g', 'dead', '{a}', now() - interval '2 days')")
-    bus.prune(0.0)
+    bus.prune()
     rows = sql.execute("select count(*) filter (where member = 'dead'), count(*) from members").fetchone()
     assert rows == (0, 1)

@@ -193,7 +193,8 @@ def prunings() -> st.SearchStrategy[Work]:
     fences = st.builds(lambda s, of, page: lambda tx: tx.prune_fences(s, of, page), STEPS, states, pages())
     names = st.sampled_from(["fence", "other"])
     notes = st.builds(lambda n, key: lambda tx: tx.note_pruned(n, key, 1), names, SAGAS)
-    return fences | notes | names.map(lambda name: lambda tx: tx.pruned_before(name))
+    parked = pages().map(lambda page: lambda tx: tx.prune_parked(page))
+    return fences | parked | notes | names.map(lambda name: lambda tx: tx.pruned_before(name))
 
 
 OPERATIONS = st.one_of(
@@ -305,3 +306,16 @@ def test_a_row_locked_by_another_is_left_for_a_later_pruning(twins: Twins) -> No
             assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)
     with twins.postgres.transaction() as tx:
         assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)
+
+
+def test_only_what_was_decided_on_long_ago_is_pruned_of_what_is_parked(twins: Twins) -> None:
+    rows = [Parked(Record(EVENTS, 0, n, None, b"", (), 0), "why", "so", None, None) for n in range(5)]
+    later = Page(saga_id(0), saga_id(9), START_MS + HOUR_MS, 2)
+    twins.transact(lambda tx: len(tx.park(rows)))
+    twins.transact(lambda tx: tx.settle_parked([row.place for row in rows[:2]], "discarded"))
+    twins.transact(lambda tx: tx.settle_parked([rows[3].place], "redriven"))
+    earlier = later._replace(unchanged_since_ms=START_MS - HOUR_MS)
+    assert twins.transact(lambda tx: tx.prune_parked(earlier)) == Pruned(0)
+    assert twins.transact(lambda tx: tx.prune_parked(later)) == Pruned(2, later.from_id)
+    assert twins.transact(lambda tx: tx.prune_parked(later)) == Pruned(1)
+    assert twins.select("select position from parked order by 1") == [(2,), (4,)]

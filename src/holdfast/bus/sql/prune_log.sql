@@ -1,5 +1,6 @@
 -- Delete what every group has consumed and what is older than the retention, oldest first, a bounded number of
--- rows a partition. Nothing where no group ever joined, nor where another one is pruning or has just done so.
+-- rows a partition. Topics that are kept for people have a retention of their own and wait for no group. Nothing
+-- else where no group ever joined, and nothing where another one is pruning or has just done so.
 with turn as (
     select only_row
     from upkeep
@@ -14,16 +15,21 @@ taken as (
     returning upkeep.only_row
 ),
 slowest as (
-    select topic, partition, min(committed) as consumed
+    select topic, partition, min(committed) as consumed, %(retention_s)b::float8 as retention_s
     from leases, taken
+    where topic <> all(%(kept_topics)b::text[])
     group by topic, partition
+    union all
+    select topic, partition, next_offset, %(kept_retention_s)b::float8
+    from partitions, taken
+    where topic = any(%(kept_topics)b::text[])
 ),
 old as (
     select s.topic, s.partition, bound.end_offset
     from slowest as s
     cross join lateral (
         select max(end_offset) filter (
-            where published_at <= now() - %(retention_s)b::float8 * interval '1 second'
+            where published_at <= now() - s.retention_s * interval '1 second'
         ) as end_offset
         from (
             select end_offset, published_at

@@ -1,0 +1,80 @@
+"""`holdfast bus groups | forget` as it is typed, on a real bus."""
+
+import getpass
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+from typer.testing import CliRunner, Result
+
+from holdfast.bus.port import Message
+from holdfast.bus.postgres import PostgresBus
+from holdfast.cli.main import app
+from holdfast.contracts.topics import INVENTORY
+from holdfast.local.info import BusInfo, PlatformInfo, PostgresInfo
+from holdfast.local.layout import DataFolder, FolderLock
+
+
+@pytest.fixture
+def bus(database: str, tmp_path: Path) -> Iterator[PostgresBus]:
+    """The bus of a platform that seems to run on `tmp_path`."""
+    yield from _platform(tmp_path, BusInfo("postgres", dsn=database), PostgresBus(database))
+
+
+def _platform(root: Path, info: BusInfo, bus: PostgresBus) -> Iterator[PostgresBus]:
+    folder = DataFolder(root)
+    folder.prepare()
+    with FolderLock(folder):
+        platform = PlatformInfo(1, "", str(root), info, "", PostgresInfo(1, 1, 0), {})
+        folder.platform.write_bytes(msgspec.json.encode(platform))
+        yield bus
+    bus.close()
+
+
+def holdfast(root: Path, *arguments: str, answer: str = "") -> Result:
+    return CliRunner().invoke(app, ["bus", *arguments, "--data", str(root)], input=answer)
+
+
+def test_a_group_is_listed_forgotten_and_logged(bus: PostgresBus, database: str, tmp_path: Path) -> None:
+    bus.create_topics(["a"], 2)
+    bus.publisher().publish([Message("a", b"k", b"v"), Message("a", b"k", b"v")])
+    reader = bus.consumer("experiment", ["a"])
+    reader.poll(1, 0.0)
+    shown = json.loads(holdfast(tmp_path, "groups", "--json").stdout)
+    assert [(group["name"], group["members"], group["unread"]) for group in shown] == [("experiment", 1, 2)]
+    forget = ("forget", "experiment", "--reason", "an experiment of May")
+    alive = holdfast(tmp_path, *forget, "--yes")
+    assert (alive.exit_code, "somebody lives in experiment" in alive.stderr) == (4, True)
+
+    reader.close()
+    assert "experiment" in holdfast(tmp_path, "groups").stdout
+    assert holdfast(tmp_path, *forget, answer="n\n").exit_code == 1
+    assert [group.name for group in bus.groups()] == ["experiment"]
+    assert holdfast(tmp_path, *forget, answer="y\n").exit_code == 0
+    assert bus.groups() == []
+    with psycopg.connect(database) as connection:
+        logged = connection.execute(
+            "select operator, action, target, reason from operator_actions"
+        ).fetchall()
+    assert logged == [(getpass.getuser(), "forget_group", "experiment", "an experiment of May")]
+    assert holdfast(tmp_path, *forget, "--yes").exit_code == 3
+
+
+def test_a_service_s_own_group_is_never_forgotten(bus: PostgresBus, tmp_path: Path) -> None:
+    bus.create_topics(["a"], 1)
+    bus.consumer(INVENTORY, ["a"]).poll(1, 0.0)
+    refused = holdfast(tmp_path, "forget", INVENTORY, "--reason", "it is down", "--yes")
+    assert (refused.exit_code, len(bus.groups())) == (4, 1)
+
+
+def test_kafka_is_left_to_its_own_tools(database: str, tmp_path: Path) -> None:
+    for _ in _platform(tmp_path, BusInfo("kafka", bootstrap="broker:9092"), PostgresBus(database)):
+        result = holdfast(tmp_path, "groups")
+    assert (result.exit_code, "kafka-consumer-groups" in result.stderr) == (4, True)
+
+
+def test_without_a_platform_there_is_no_bus(tmp_path: Path) -> None:
+    assert holdfast(tmp_path, "groups").exit_code == 3
