@@ -1,0 +1,171 @@
+"""Poison at a real service on real PostgreSQL, with sound messages before and after it on one partition."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from structlog.testing import capture_logs
+from tests.eventually import eventually
+from tests.poisons import POISONS, Poison, sound
+from tests.samples import saga_id
+
+from holdfast.bus.kafka import KafkaBus
+from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.port import Bus, Record
+from holdfast.bus.postgres import PostgresBus
+from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, all_topics, dead_letters
+from holdfast.local.kafka import LocalKafka
+from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.dead_letters import Because, DeadLetters
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.parked import Parked, Wanted
+from holdfast.messaging.ports import Parts, Ports
+from holdfast.runtime.migrations import migrate
+from holdfast.runtime.wiring import monotonic_ms
+from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write.store import PostgresInventoryTransaction
+
+SOME = (0, 2, 4, 7, 10, 12, 13, 23, 30, 33)
+"""On Kafka, kinds whose bytes, headers or lack of them could travel differently."""
+
+
+class Service:
+    """inventory-write on a bus with one partition, driven by the test."""
+
+    def __init__(self, dsn: str, bus: Bus) -> None:
+        migrate(dsn, ["holdfast.messaging", "holdfast.services.inventory_write"], time.sleep)
+        bus.create_topics(all_topics(), 1)
+        self.bus = bus
+        self.store: PostgresStore[PostgresInventoryTransaction] = PostgresStore(
+            dsn, PostgresInventoryTransaction
+        )
+        self.parts: Parts[Any] = inventory_write.build(Ports(self.store, bus, monotonic_ms, "test", 1))
+        self.publisher = bus.publisher()
+
+    def send(self, *messages: Any) -> None:
+        self.publisher.publish(messages)
+
+    def work(self, until: Callable[[], bool], what: str) -> None:
+        """Step writer and relay until the condition holds."""
+
+        def done() -> bool:
+            self.parts.manager.step(0.1)
+            self.parts.relay.step(0)
+            return until()
+
+        eventually(done, what, 60)
+
+    def parked(self) -> list[Parked]:
+        letters = DeadLetters(self.parts.unit_of_work, self.parts.relay)
+        found = (letters.show(row.place) for row in letters.find(Wanted(), None, 100))
+        return [row for row in found if row is not None]
+
+    def handled(self, sagas: Sequence[str]) -> int:
+        """Return how many of these sagas have a fence."""
+        with self.store.transaction() as tx:
+            fences = tx.lock_fences("inventory", sagas)
+            tx.save_fences("inventory", [], sorted(set(sagas) - set(fences)))
+        return len(fences)
+
+    def letters(self, count: int) -> list[Record]:
+        """Read the dead letters' topic."""
+        consumer = self.bus.consumer(f"reader-{uuid4().hex}", [dead_letters(INVENTORY_COMMANDS)])
+        found: list[Record] = []
+        try:
+            eventually(lambda: len(_more(found, consumer)) >= count, f"{count} dead letters", 60)
+        finally:
+            consumer.close()
+        return found
+
+    def close(self) -> None:
+        self.parts.manager.close()
+        self.parts.relay.producer.close()
+        self.publisher.close()
+        self.store.close()
+        self.bus.close()
+
+
+def _more(found: list[Record], consumer: Any) -> list[Record]:
+    found += consumer.poll(500, 0.2)
+    return found
+
+
+@pytest.fixture(params=["postgres", "kafka"])
+def service(
+    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, database: str, tmp_path: Path
+) -> Iterator[Service]:
+    if request.param == "kafka":
+        with LocalKafka(tmp_path / "kafka") as kafka:
+            service = Service(database, KafkaBus(KafkaSettings(kafka.bootstrap)))
+            yield service
+            service.close()
+    else:
+        name = f"bus_{uuid4().hex[:12]}"
+        postgres.ensure_database(name)
+        service = Service(database, PostgresBus(postgres.dsn(name)))
+        yield service
+        service.close()
+        postgres.drop_database(name)
+
+
+def kinds(service: Service) -> list[Poison]:
+    return [POISONS[n] for n in SOME] if isinstance(service.bus, KafkaBus) else list(POISONS)
+
+
+def test_every_kind_is_parked_for_its_reason_between_neighbours_that_flow(service: Service) -> None:
+    poisons = kinds(service)
+    good = [saga_id(1_000 + n) for n in range(len(poisons) + 1)]
+    spoiled = [poison.spoil(sound(saga_id(n))) for n, poison in enumerate(poisons)]
+    service.send(sound(good[0]))
+    for message, following in zip(spoiled, good[1:], strict=True):
+        service.send(message)
+        service.send(sound(following))
+    service.work(lambda: service.handled(good) == len(good), "everything sound is handled")
+    rows = service.parked()
+    assert [row.reason for row in rows] == [poison.reason for poison in poisons]
+    assert [(row.record.value, row.record.headers) for row in rows] == [m[2:] for m in spoiled]
+    assert [row.record.key or b"" for row in rows] == [message.key for message in spoiled]
+    service.work(service.parts.relay.is_idle, "the dead letters have left")
+    letters = service.letters(len(poisons))
+    assert [letter.value for letter in letters] == [message.value for message in spoiled]
+    for letter, row in zip(letters, rows, strict=True):
+        headers = dict(letter.headers)
+        assert headers["x-error-type"] == row.reason.encode()
+        assert headers["x-original-offset"] == str(row.place.offset).encode()
+        assert headers["x-attempts"] == b"1"
+        assert headers["x-first-at"] == headers["x-last-at"] == str(row.first_ms).encode()
+
+
+def test_a_bug_is_parked_and_redriven_and_what_came_of_it_is_known(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sagas = [saga_id(n) for n in range(40)]
+    sick = set(sagas[5::9])
+    handler = service.parts.unit_of_work._handler
+    sound_handle = handler.handle
+
+    def handle(tx: Any, envelopes: Sequence[Envelope]) -> Any:
+        if sick & {envelope.saga_id for envelope in envelopes}:
+            raise ZeroDivisionError("the handler's bug")
+        return sound_handle(tx, envelopes)
+
+    monkeypatch.setattr(handler, "handle", handle)
+    service.send(*(sound(saga) for saga in sagas))
+    with capture_logs():
+        service.work(lambda: len(service.parked()) == len(sick), "the sick ones are parked")
+        service.work(lambda: service.handled(sagas) == len(sagas) - len(sick), "all others are handled")
+    rows = service.parked()
+    assert {(row.saga_id, row.reason) for row in rows} == {(saga, "handler_failed") for saga in sick}
+    assert all(row.attempts > 1 for row in rows)
+    letters = DeadLetters(service.parts.unit_of_work, service.parts.relay)
+    assert service.parts.unit_of_work.service == INVENTORY
+    monkeypatch.undo()
+    acted = letters.redrive([row.place for row in rows], Because("olga", "mended"))
+    assert len(acted.done) == len(sick)
+    service.work(lambda: service.handled(sagas) == len(sagas), "the redriven ones are handled")
+    outcomes = [(row.status, row.outcome) for row in letters.find(Wanted(), None, 100)]
+    assert outcomes == [("redriven", "processed")] * len(sick)
