@@ -49,7 +49,7 @@ class MemoryWorld:
             provider=self.provider,
             monotonic_ms=lambda: self.now_ms,
             rest=self._rest,
-            order=lambda saga_id: self.table(ORDER, "orders").get(saga_id),
+            order=self._order,
             books=self._books,
             timers=TimerSettings(),
             ask_every_ms=60_000,
@@ -65,6 +65,13 @@ class MemoryWorld:
             for line in self.initiated(saga_id).lines
         }
         return [str(violation) for violation in settled(cast("World", self))]
+
+    def _order(self, saga_id: str) -> tuple[Any, ...] | None:
+        order = self.table(ORDER, "orders").get(saga_id)
+        if order is None:
+            return None
+        skus, quantities = [line.sku for line in order.lines], [line.quantity for line in order.lines]
+        return order.status, order.user_id, order.total_minor, skus, quantities
 
     def _rest(self) -> None:
         moments = [self.now_ms + FURTHEST_MS]

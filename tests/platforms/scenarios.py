@@ -120,7 +120,6 @@ SCENARIOS = (
     _failing("undone_before_payment", 4, (UNDO_INVENTORY, UNDO_PAYMENT), UNDONE, early="CompensatePayment"),
     _failing("undone_before_order", 6, ALL_UNDOS, UNDONE, early="CompensateOrder"),
 )
-BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 def begin(platform: OneProcess, scenario: Scenario) -> Buying:

@@ -1,4 +1,4 @@
-"""Every kind of message lost, doubled, held back until after the end: on PostgreSQL, and on Kafka."""
+"""The same scripts on PostgreSQL and on Kafka: what memory says happens, and every fate of every message."""
 
 from collections.abc import Iterator
 
@@ -7,15 +7,20 @@ from scripts.record_histories import histories
 from tests.kafka import LIBS
 from tests.platforms.crowd import crowd, deliver_late
 from tests.platforms.fates import Fate
+from tests.platforms.memory import memory_platform
+from tests.platforms.normal import normal
 from tests.platforms.one_process import OneProcess
 from tests.platforms.postgres import postgres_platform
-from tests.platforms.scenarios import BY_NAME, play
+from tests.platforms.scenarios import SCENARIOS, Scenario, play
 
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.sagas.checkout import VERSIONS
 from holdfast.sagas.histories import differences
+from holdfast.simulation.run import quiet_logs
+
+KAFKA_START_S = 240.0
 
 
 @pytest.fixture(scope="module", params=["postgres", "kafka"])
@@ -28,11 +33,21 @@ def platform(
         with postgres_platform(postgres, folder) as platform:
             yield platform
         return
-    with (
-        LocalKafka(folder / "kafka", libs=LIBS) as kafka,
-        postgres_platform(postgres, folder, kafka.bootstrap) as platform,
-    ):
-        yield platform
+    kafka = LocalKafka(folder / "kafka", libs=LIBS)
+    kafka.start(KAFKA_START_S)
+    try:
+        with postgres_platform(postgres, folder, kafka.bootstrap) as platform:
+            yield platform
+    finally:
+        kafka.stop()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_script_has_the_history_that_it_has_in_memory(platform: OneProcess, scenario: Scenario) -> None:
+    with quiet_logs():
+        simulated = memory_platform()
+        expected = normal(simulated, play(simulated, scenario))
+        assert normal(platform, play(platform, scenario)) == expected
 
 
 @pytest.mark.parametrize("fate", Fate)
@@ -44,7 +59,7 @@ def test_one_message_of_every_kind_meets_its_fate(platform: OneProcess, fate: Fa
 
 def test_what_happened_replays_to_what_was_sent(platform: OneProcess) -> None:
     """The histories of this platform lead today's rules to the messages that were really published."""
-    play(platform, BY_NAME["completed"])
+    play(platform, SCENARIOS[0])
     published: dict[str, set[tuple[str, str, str]]] = {}
     for message in platform.wiring.bus.log:
         headers = dict(message.headers)
