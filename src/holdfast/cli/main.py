@@ -8,6 +8,7 @@ from holdfast.cli import (
     cart,
     crashpoints,
     dlq,
+    payment,
     platform,
     replay,
     run,
@@ -33,6 +34,7 @@ app.command("audit")(audit.audit)
 app.command("simulate")(simulate.simulate)
 app.add_typer(bus.app, name="bus")
 app.add_typer(cart.app, name="cart")
+app.add_typer(payment.app, name="payment")
 app.add_typer(saga.app, name="saga")
 app.add_typer(dlq.app, name="dlq")
 app.command("token")(token.token)

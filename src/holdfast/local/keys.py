@@ -29,6 +29,7 @@ class Keys:
         self.signing = folder / "signing.json"
         self.public = folder / "jwks.json"
         self.provider = folder / "provider.key"
+        self.webhook = folder / "webhook.key"
 
     def ensure(self) -> None:
         if not self.signing.exists():
@@ -39,6 +40,8 @@ class Keys:
             _write(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
         if not self.provider.exists():
             _write(self.provider, f"sk_test_{secrets.token_hex(24)}")
+        if not self.webhook.exists():
+            _write(self.webhook, f"whsec_{secrets.token_hex(24)}")
 
     def token(self, user: str, *, operator: bool = False, ttl_s: int = 8 * 3600) -> str:
         """Return a signed token for this user; raises NoKeys."""

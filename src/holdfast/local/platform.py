@@ -76,8 +76,8 @@ class Platform:
     """One platform on one data folder. Every process of it ends when this process ends, however it ends.
 
     `gateway_port=None` draws a free port, as all others are. `kafka` is a broker's HOST:PORT; without it
-    PostgreSQL is the bus. `environment` is added to every process's; `say` gets a line whenever a process
-    ended or was started again.
+    PostgreSQL is the bus. `webhooks`: the provider tells payment-gateway of every end. `environment` is
+    added to every process's; `say` gets a line whenever a process ended or was started again.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Platform:
         gateway_port: int | None = None,
         kafka: str | None = None,
         environment: Mapping[str, str] | None = None,
+        webhooks: bool = False,
         rows: Callable[[table.Plan], Sequence[table.Row]] = table.processes,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
@@ -95,6 +96,7 @@ class Platform:
         self._gateway_port = gateway_port
         self._kafka = kafka
         self._environment = settings.inherited() | dict(environment or {})
+        self._webhooks = webhooks
         self._rows = rows
         self._say = say
         self._supervisor = Supervisor(self._changed)
@@ -215,7 +217,7 @@ class Platform:
             self.postgres.ensure_database(name)
         if bus.kind == "postgres":
             bus = BusInfo("postgres", dsn=self.postgres.dsn(BUS_DATABASE))
-        self._plan = table.Plan(self.folder, ports, self.postgres.dsn, bus, str(hints.make()))
+        self._plan = table.Plan(self.folder, ports, self.postgres.dsn, bus, str(hints.make()), self._webhooks)
         for row in self._rows(self._plan):
             self._supervisor.run(row.name, self._launcher(row))
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     dsn: Callable[[str], str]  # of a database
     bus: BusInfo
     hints: str
+    webhooks: bool = False
 
     def url(self, name: str) -> str:
         return f"http://{HOST}:{self.ports[name]}"
@@ -62,6 +63,14 @@ def _provider(plan: Plan) -> dict[str, str]:
         "PROVIDER_HTTP_PORT": str(plan.ports[PROVIDER]),
         "PROVIDER_LEDGER": str(plan.folder.ledger),
         "PROVIDER_KEY_FILE": str(Keys(plan.folder.keys).provider),
+        **(_webhooks(plan) if plan.webhooks else {}),
+    }
+
+
+def _webhooks(plan: Plan) -> dict[str, str]:
+    return {
+        "PROVIDER_WEBHOOK_URL": f"{plan.url(topics.PAYMENT)}/webhooks/provider",
+        "PROVIDER_WEBHOOK_SECRET_FILE": str(Keys(plan.folder.keys).webhook),
     }
 
 
@@ -97,5 +106,6 @@ def _neighbours(name: str, plan: Plan) -> dict[str, str]:
         return {
             "HOLDFAST_PROVIDER_URL": plan.url(PROVIDER),
             "HOLDFAST_PROVIDER_KEY_FILE": str(Keys(plan.folder.keys).provider),
+            "HOLDFAST_PROVIDER_WEBHOOK_SECRET_FILE": str(Keys(plan.folder.keys).webhook),
         }
     return {}

@@ -88,6 +88,13 @@ class Breaker:
         with self._lock:
             self._ticket_until = 0.0
 
+    def admits(self, wanted: int) -> int:
+        """Return how many of `wanted` calls would be let through now: all, the one probe, or none."""
+        with self._lock:
+            if self._refuses():
+                return 0
+            return wanted if self._states.current_state == pybreaker.STATE_CLOSED else min(wanted, 1)
+
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Admit one call or raise BreakerOpen; how the call ends is learned from the exception it raises."""

@@ -15,11 +15,21 @@ log = structlog.get_logger(__name__)
 
 
 class Loop:
-    """One thread calling `round_` until stopped; `round_` returns seconds to rest before the next."""
+    """One thread calling `round_` until stopped; `round_` returns seconds to rest before the next.
 
-    def __init__(self, name: str, round_: Callable[[], float], on_death: Callable[[], None]) -> None:
+    `drain` is called once, after the last round of a loop that was stopped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        round_: Callable[[], float],
+        on_death: Callable[[], None],
+        drain: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self._round = round_
+        self._drain = drain
         self._on_death = on_death
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -57,6 +67,7 @@ class Loop:
                 if rest_s > 0:
                     self._wake.wait(rest_s)
                     self._wake.clear()
+            self._drain()
         except BaseException:
             self.dead = True
             log.exception("loop_died", loop=self.name)

@@ -52,6 +52,7 @@ class ExtraLoop:
     name: str
     round_: Callable[[], float]
     woken_by_batches: bool = False
+    drain: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -177,7 +178,9 @@ class _Process:
 
     def _make_loops(self) -> list[Loop]:
         parts = self._parts
-        extra = [Loop(extra.name, extra.round_, self._die) for extra in self._service.extra_loops]
+        extra = [
+            Loop(extra.name, extra.round_, self._die, extra.drain) for extra in self._service.extra_loops
+        ]
         for spec, loop in zip(self._service.extra_loops, extra, strict=True):
             if spec.woken_by_batches:
                 parts.manager.after_batch.append(loop.wake)

@@ -7,8 +7,8 @@ import logging
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -98,9 +98,10 @@ class Readings:
         return ()
 
 
-def counter(
-    name: str, text: str, values: dict[tuple[str, ...], float], labels: tuple[str, ...] = ()
-) -> Metric:
+L = TypeVar("L", bound=tuple[str, ...])
+
+
+def counter(name: str, text: str, values: Mapping[L, float], labels: tuple[str, ...] = ()) -> Metric:
     """Make one counter family from label values to values."""
     family = CounterMetricFamily(name, text, labels=labels)
     for label_values, value in values.items():
@@ -108,7 +109,7 @@ def counter(
     return family
 
 
-def gauge(name: str, text: str, values: dict[tuple[str, ...], float], labels: tuple[str, ...] = ()) -> Metric:
+def gauge(name: str, text: str, values: Mapping[L, float], labels: tuple[str, ...] = ()) -> Metric:
     """Make one gauge family from label values to values."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for label_values, value in values.items():

@@ -57,7 +57,7 @@ def test_keys_are_for_their_owner_alone_and_stay_what_they_are(tmp_path: Path) -
     keys = Keys(tmp_path)
     keys.ensure()
     files = sorted(tmp_path.iterdir())
-    assert [file.name for file in files] == ["jwks.json", "provider.key", "signing.json"]
+    assert [file.name for file in files] == ["jwks.json", "provider.key", "signing.json", "webhook.key"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     contents = [file.read_text() for file in files]
     keys.ensure()

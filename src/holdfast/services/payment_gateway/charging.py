@@ -3,7 +3,9 @@
 Three steps, each safe to lose: a claim expires, a call repeats under its key, a record repeats nothing.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -11,7 +13,7 @@ import structlog
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Nothing, PaymentProcessed, Refused
 from holdfast.messaging.crashpoints import crashpoint
-from holdfast.messaging.fence import FenceState
+from holdfast.messaging.fence import Fence
 from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import TimerKey, TimerRow
@@ -20,7 +22,11 @@ from holdfast.services.payment_gateway.domain import (
     REFUSED_REFUND_WAIT_MS,
     Answer,
     Call,
+    NotSent,
+    Payment,
     Resolution,
+    Unknown,
+    awaits,
     next_ask,
     resolve,
 )
@@ -32,6 +38,8 @@ KEY_LIFETIME_MS = 23 * 3_600_000  # Stripe keeps keys for 24 h; an hour of margi
 HORIZON_MS = 2 * REFUSED_REFUND_WAIT_MS
 
 log = structlog.get_logger(__name__)
+
+Answered = Sequence[tuple[Call, Answer]]
 
 
 class PaymentProvider(Protocol):
@@ -53,33 +61,27 @@ class ChargeLoop:
         self._unit_of_work = unit_of_work
         self._relay = relay
         self._provider = provider
-        self.alarms: dict[str, int] = {}
+        self.alarms: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[str, str]] = Counter()
 
     def step(self) -> int:
         """Claim, call, record once; return how many calls were made. Raises StoreUnavailable."""
         calls = self.claim()
         if not calls:
             return 0
-        verbs = {call.verb for call in calls}
-        if "do" in verbs:
-            crashpoint("charge.before_call")
-        if "undo" in verbs:
-            crashpoint("refund.before_call")
+        pass_by("before_call", calls)
         answers = self._provider.call(calls)
-        if "do" in verbs:
-            crashpoint("charge.after_call")
-        if "undo" in verbs:
-            crashpoint("refund.after_call")
+        pass_by("after_call", calls)
         self.record(list(zip(calls, answers, strict=True)))
         return len(calls)
 
-    def claim(self) -> list[Call]:
+    def claim(self, limit: int = CALLS_MAX) -> list[Call]:
         """Lease due calls and mark their fences submitted, so that an undo knows it must wait."""
         calls: list[Call] = []
 
         def work(tx: PaymentTransaction) -> Handled:
             calls.clear()
-            calls.extend(self._claim(tx))
+            calls.extend(_claim(tx, limit))
             if calls:
                 crashpoint("claim.before_commit")
             return Handled()
@@ -89,80 +91,122 @@ class ChargeLoop:
             crashpoint("claim.after_commit")
         return calls
 
-    def record(self, answered: Sequence[tuple[Call, Answer]]) -> None:
-        """Write every answer, its events and the next call's time in one transaction."""
+    def record(
+        self, answered: Answered, before: Callable[[PaymentTransaction], None] = lambda _: None
+    ) -> int:
+        """Write every answer, its events and the next call's time in one transaction; return how many count.
+
+        `before` runs in it first, and may refuse all by raising.
+        """
+        recording = _Recording()
 
         def work(tx: PaymentTransaction) -> Handled:
-            return self._record(tx, answered)
+            nonlocal recording
+            before(tx)
+            recording = _Recording()
+            recording.run(tx, answered)
+            return recording.handled
 
         self._relay.submit(self._unit_of_work.commit(work, at="record"))
+        for call, answer in answered:
+            self.outcomes[call.ask.value, _outcome(answer)] += 1
+        for resolution in recording.alarms:
+            self.alarms[resolution.alarm] += 1
+            log.error(resolution.alarm, saga_id=resolution.fence.saga_id, error=resolution.payment.last_error)
+        return recording.counted
 
-    def _claim(self, tx: PaymentTransaction) -> list[Call]:
-        # Fences are locked before timers, as the writer does it, so that the two never deadlock.
-        peeked = tx.peek_due_calls(CALLS_MAX, HORIZON_MS)
-        ids = sorted({row.key.saga_id for row in peeked})
-        if not ids:
-            return []
-        fences = tx.lock_fences("payment", ids)
-        wanted = {row.key for row in peeked}
-        due = [row for row in tx.peek_due_calls(CALLS_MAX * 2, HORIZON_MS) if row.key in wanted]
-        payments = tx.load_payments(ids)
-        now_ms = tx.now_ms()
-        calls, leased, submitted, stale = [], [], [], []
-        for row in due:
-            fence, payment = fences.get(row.key.saga_id), payments.get(row.key.saga_id)
-            awaited = FenceState.RUNNING if row.key.verb == "do" else FenceState.UNDOING
-            if fence is None or payment is None or fence.state is not awaited:
-                stale.append(row.key)
-                continue
-            since_ms = row.since_ms if row.fired else now_ms  # a key has no age before it is first sent
-            ask = next_ask(payment, row.key.verb, now_ms - since_ms, KEY_LIFETIME_MS)
-            calls.append(Call(ask, payment, row.fired + 1, since_ms))
-            leased.append(row._replace(since_ms=since_ms, due_ms=now_ms + LEASE_MS, fired=row.fired + 1))
-            if not fence.submitted:
-                submitted.append(fence._replace(submitted=True))
-        tx.set_timers(leased)
-        tx.clear_timers(stale)
-        tx.save_fences("payment", submitted, sorted(set(ids) - fences.keys()))
-        return calls
 
-    def _record(self, tx: PaymentTransaction, answered: Sequence[tuple[Call, Answer]]) -> Handled:
-        handled = Handled()
+def pass_by(place: str, calls: Sequence[Call]) -> None:
+    """Mark the boundary before or after charges and refunds that are made together."""
+    verbs = {call.verb for call in calls}
+    if "do" in verbs:
+        crashpoint(f"charge.{place}")
+    if "undo" in verbs:
+        crashpoint(f"refund.{place}")
+
+
+def _claim(tx: PaymentTransaction, limit: int) -> list[Call]:
+    # Fences are locked before timers, as the writer does it, so that the two never deadlock.
+    peeked = tx.peek_due_calls(limit, HORIZON_MS)
+    ids = sorted({row.key.saga_id for row in peeked})
+    if not ids:
+        return []
+    fences = tx.lock_fences("payment", ids)
+    wanted = {row.key for row in peeked}
+    due = [row for row in tx.peek_due_calls(limit * 2, HORIZON_MS) if row.key in wanted]
+    payments = tx.load_payments(ids)
+    now_ms = tx.now_ms()
+    calls, leased, submitted, stale = [], [], [], []
+    for row in due:
+        fence, payment = fences.get(row.key.saga_id), payments.get(row.key.saga_id)
+        if fence is None or payment is None or not awaits(fence, payment, row.key.verb):
+            stale.append(row.key)
+            continue
+        since_ms = row.since_ms if row.fired else now_ms  # a key has no age before it is first sent
+        ask = next_ask(payment, row.key.verb, now_ms - since_ms, KEY_LIFETIME_MS)
+        calls.append(Call(ask, payment, row.fired + 1, since_ms))
+        until = now_ms + LEASE_MS
+        leased.append(row._replace(since_ms=since_ms, due_ms=until, fired=row.fired + 1, end_offset=until))
+        if not fence.submitted:
+            submitted.append(fence._replace(submitted=True))
+    tx.set_timers(leased)
+    tx.clear_timers(stale)
+    tx.save_fences("payment", submitted, sorted(set(ids) - fences.keys()))
+    return calls
+
+
+@dataclass
+class _Recording:
+    """One batch of answers on its way into the rows."""
+
+    handled: Handled = field(default_factory=Handled)
+    alarms: list[Resolution] = field(default_factory=list)
+    counted: int = 0
+    _timers: dict[TimerKey, TimerRow | None] = field(default_factory=dict)
+
+    def run(self, tx: PaymentTransaction, answered: Answered) -> None:
         ids = sorted({call.payment.saga_id for call, _ in answered})
         fences = tx.lock_fences("payment", ids)
         payments = tx.load_payments(ids)
-        now_ms = tx.now_ms()
-        changed: list[Resolution] = []
-        timers: list[TimerRow] = []
-        cleared: list[TimerKey] = []
+        before, now_ms = dict(fences), tx.now_ms()
+        changed: dict[str, Payment] = {}
         for call, answer in answered:
             saga_id = call.payment.saga_id
-            key = TimerKey(saga_id, "payment", call.verb)
-            resolution = resolve(fences[saga_id], call._replace(payment=payments[saga_id]), answer)
-            if resolution is None:
-                cleared.append(key)
+            fence, payment = fences.get(saga_id), payments.get(saga_id)
+            if fence is None or payment is None:
+                self._timers[TimerKey(saga_id, "payment", call.verb)] = None
                 continue
-            resolution = _with_reply(resolution)
-            changed.append(resolution)
-            handled.replies += _events(resolution)
-            if resolution.wait_ms is None:
-                cleared.append(key)
-            else:
-                again = resolve_timer(saga_id, call.verb, call.since_ms)
-                timers.append(again._replace(due_ms=now_ms + resolution.wait_ms, fired=call.attempt))
-            if resolution.refund_now:
-                timers.append(resolve_timer(saga_id, "undo", now_ms))
-            self._alarm(resolution)
-        tx.update_payments([r.payment for r in changed])
-        tx.save_fences("payment", [r.fence for r in changed if r.fence != fences[r.fence.saga_id]], ())
-        tx.clear_timers(cleared)
-        tx.set_timers(timers)
-        return handled
+            resolution = resolve(fence, call._replace(payment=payment), answer)
+            if resolution is not None:
+                resolution = _with_reply(resolution)
+                fences[saga_id] = resolution.fence
+                payments[saga_id] = changed[saga_id] = resolution.payment
+            self._follow(resolution, call, answer, now_ms)
+        tx.update_payments(list(changed.values()))
+        tx.save_fences("payment", _changed(before, fences), sorted(set(ids) - fences.keys()))
+        tx.clear_timers([key for key, row in self._timers.items() if row is None])
+        tx.set_timers([row for row in self._timers.values() if row is not None])
 
-    def _alarm(self, resolution: Resolution) -> None:
+    def _follow(self, resolution: Resolution | None, call: Call, answer: Answer, now_ms: int) -> None:
+        key = TimerKey(call.payment.saga_id, "payment", call.verb)
+        self._timers[key] = None
+        if resolution is None:
+            return
+        self.counted += 1
+        self.handled.replies += _events(resolution)
+        if resolution.wait_ms is not None:
+            again = resolve_timer(key.saga_id, key.verb, call.since_ms)
+            spent = call.attempt - 1 if isinstance(answer, NotSent) else call.attempt
+            self._timers[key] = again._replace(due_ms=now_ms + resolution.wait_ms, fired=spent)
+        if resolution.refund_now:
+            refund = resolve_timer(key.saga_id, "undo", now_ms)
+            self._timers[refund.key] = refund
         if resolution.alarm:
-            self.alarms[resolution.alarm] = self.alarms.get(resolution.alarm, 0) + 1
-            log.error(resolution.alarm, saga_id=resolution.fence.saga_id, error=resolution.payment.last_error)
+            self.alarms.append(resolution)
+
+
+def _changed(before: dict[str, Fence], after: dict[str, Fence]) -> list[Fence]:
+    return [fence for saga_id, fence in after.items() if fence != before[saga_id]]
 
 
 def _with_reply(resolution: Resolution) -> Resolution:
@@ -188,3 +232,7 @@ def _events(resolution: Resolution) -> list[Reply]:
         reply_id = f"{fence.saga_id}:payment:compensated"
         events.append(Reply(reply_id, MESSAGES.undone, fence.saga_id, encode(Nothing())))
     return events
+
+
+def _outcome(answer: Answer) -> str:
+    return answer.error if isinstance(answer, Unknown) else type(answer).__name__.lower()

@@ -15,8 +15,15 @@ RESOLVE_CAP_MS = 30_000
 RETRY_AFTER_MAX_MS = 600_000
 REFUSED_REFUND_WAIT_MS = 3_600_000  # the longest wait of all
 SAME_ERROR_MAX = 3
-REPEATED_UNDER_THE_KEY = ("http_5", "status_")
-"""Answers that a provider may repeat under the key for ever: only a look-up shows what came after."""
+STORED = "stored_"
+"""Begins the error of a failure that the provider keeps under the key and says it repeats."""
+REFUND_REFUSED = "refund refused: "
+REFUND_FAILED = "refund failed"
+"""The refund was answered as done, and the provider took that back: the money is owed again."""
+_REPEATED = (STORED, "status_", REFUND_FAILED)
+"""The key repeats these whatever comes after: only a look-up shows more."""
+_KEPT = (STORED, REFUND_REFUSED, REFUND_FAILED)
+"""What a look-up that finds nothing must not hide from an operator."""
 
 
 class Payment(NamedTuple):
@@ -44,6 +51,8 @@ class Ask(StrEnum):
     REFUND = "refund"
     FIND_CHARGE = "find_charge"
     FIND_REFUND = "find_refund"
+    SHOW_CHARGE = "show_charge"
+    """Look at the charge that `Payment.charge_id` names, and whether it is this payment's."""
 
 
 class Call(NamedTuple):
@@ -62,7 +71,7 @@ class Call(NamedTuple):
     @property
     def verb(self) -> str:
         """The timer's verb that this call serves."""
-        return "do" if self.ask in (Ask.CHARGE, Ask.FIND_CHARGE) else "undo"
+        return "undo" if self.ask in (Ask.REFUND, Ask.FIND_REFUND) else "do"
 
 
 class Succeeded(NamedTuple):
@@ -85,7 +94,13 @@ class Unknown(NamedTuple):
     retry_after_ms: int = 0
 
 
-Answer = Succeeded | Declined | Unknown
+class NotSent(NamedTuple):
+    """The circuit breaker held the call back: the provider has heard nothing, and no attempt is spent."""
+
+    retry_after_ms: int
+
+
+Answer = Succeeded | Declined | Unknown | NotSent
 
 
 class Resolution(NamedTuple):
@@ -105,9 +120,28 @@ class Resolution(NamedTuple):
     alarm: str = ""
 
 
+def awaits(fence: Fence, payment: Payment, verb: str) -> bool:
+    """Tell whether a call of this verb is still wanted."""
+    if verb == "do":
+        return fence.state is FenceState.RUNNING
+    return fence.state is FenceState.UNDOING or is_stray(fence, payment) or is_owed_again(fence, payment)
+
+
+def is_stray(fence: Fence, payment: Payment) -> bool:
+    """Tell whether there is a charge that nobody wants: it appeared when the row was closed without one."""
+    closed = fence.state in (FenceState.REFUSED, FenceState.TOMBSTONE)
+    return closed and payment.charge_id != "" and payment.refund_id == ""
+
+
+def is_owed_again(fence: Fence, payment: Payment) -> bool:
+    """Tell whether a refund was answered as done and failed later."""
+    return fence.state is FenceState.UNDONE and payment.last_error == REFUND_FAILED
+
+
 def next_ask(payment: Payment, verb: str, age_ms: int, key_lifetime_ms: int) -> Ask:
-    """Choose between the same call again and a look-up: a key too old, or an error stored under it."""
-    look_up = age_ms >= key_lifetime_ms or payment.same_error >= SAME_ERROR_MAX
+    """Choose between the same call again and a look-up: a key too old, or an answer stored under it."""
+    repeats = payment.same_error >= SAME_ERROR_MAX or payment.last_error.startswith(_REPEATED)
+    look_up = age_ms >= key_lifetime_ms or repeats
     if verb == "do":
         return Ask.FIND_CHARGE if look_up else Ask.CHARGE
     return Ask.FIND_REFUND if look_up else Ask.REFUND
@@ -119,21 +153,30 @@ def resolve(fence: Fence, call: Call, answer: Answer) -> Resolution | None:
     `call.payment` is the row as it is now, under its fence's lock, not as it was when the call began.
     """
     payment = call.payment
-    if fence.state is not (FenceState.RUNNING if call.verb == "do" else FenceState.UNDOING):
+    if not awaits(fence, payment, call.verb):
+        return _late(fence, call, answer)
+    match answer:
+        case NotSent(retry_after_ms):
+            return Resolution(fence, payment, wait_ms=max(retry_after_ms, RESOLVE_BASE_MS))
+        case Unknown():
+            return _unknown(fence, call, answer)
+        case Succeeded():
+            act = _charged if call.verb == "do" else _refunded
+            return act(fence, payment, answer)
+        case Declined():
+            return (
+                _declined(fence, payment, answer)
+                if call.verb == "do"
+                else _refund_refused(fence, payment, answer)
+            )
+
+
+def _late(fence: Fence, call: Call, answer: Answer) -> Resolution | None:
+    """Change nothing, but for money that moved under a row that was closed without it."""
+    stray = call.payment._replace(charge_id=answer.reference) if isinstance(answer, Succeeded) else None
+    if call.verb == "undo" or stray is None or call.payment.charge_id or not is_stray(fence, stray):
         return None
-    if isinstance(answer, Unknown):
-        return _unknown(fence, call, answer)
-    if call.verb == "do":
-        return (
-            _charged(fence, payment, answer)
-            if isinstance(answer, Succeeded)
-            else _declined(fence, payment, answer)
-        )
-    if isinstance(answer, Declined):
-        refused = payment._replace(last_error=f"refund refused: {answer.code}")
-        return Resolution(fence, refused, wait_ms=REFUSED_REFUND_WAIT_MS, alarm="refund_refused")
-    refunded = payment._replace(refund_id=answer.reference, last_error="", same_error=0)
-    return Resolution(fence._replace(state=FenceState.UNDONE), refunded, compensated=True)
+    return Resolution(fence, stray, refund_now=True, alarm="stray_charge")
 
 
 def _charged(fence: Fence, payment: Payment, answer: Succeeded) -> Resolution:
@@ -149,15 +192,33 @@ def _declined(fence: Fence, payment: Payment, answer: Declined) -> Resolution:
     return Resolution(refused, declined, failed=True, compensated=fence.undo_requested)
 
 
+def _refunded(fence: Fence, payment: Payment, answer: Succeeded) -> Resolution:
+    refunded = payment._replace(refund_id=answer.reference, last_error="", same_error=0)
+    if fence.state is not FenceState.UNDOING:
+        return Resolution(fence, refunded)  # its saga was answered long ago
+    return Resolution(fence._replace(state=FenceState.UNDONE), refunded, compensated=True)
+
+
+def _refund_refused(fence: Fence, payment: Payment, answer: Declined) -> Resolution:
+    """Stay, and look in turns whether somebody refunded it by hand and whether it is refused still."""
+    error = REFUND_FAILED if is_owed_again(fence, payment) else f"{REFUND_REFUSED}{answer.code}"
+    refused = payment._replace(last_error=error, same_error=SAME_ERROR_MAX)
+    return Resolution(fence, refused, wait_ms=REFUSED_REFUND_WAIT_MS, alarm="refund_refused")
+
+
 def _unknown(fence: Fence, call: Call, answer: Unknown) -> Resolution:
     """Ask again later. A look-up that found nothing proves nothing, so the same call is next after it."""
     payment = call.payment
-    looked_up = call.ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND)
+    looked_up = call.ask not in (Ask.CHARGE, Ask.REFUND)
     repeats = 0
-    if not looked_up and answer.error.startswith(REPEATED_UNDER_THE_KEY):
+    if not looked_up and answer.error.startswith("http_5"):
         repeats = 1 + (payment.same_error if answer.error == payment.last_error else 0)
     wait_ms = backoff_ms(call.attempt, RESOLVE_BASE_MS, RESOLVE_CAP_MS, call.idempotency_key)
     wait_ms = max(min(answer.retry_after_ms, RETRY_AFTER_MAX_MS), wait_ms)
-    asked = payment._replace(last_error=answer.error, same_error=repeats)
+    kept = looked_up and payment.last_error.startswith(_KEPT)
+    if kept and not payment.last_error.startswith(STORED) and answer.error == "not_found":
+        wait_ms = REFUSED_REFUND_WAIT_MS
+    error = payment.last_error if kept else answer.error
+    asked = payment._replace(last_error=error, same_error=repeats)
     alarm = looked_up and not answer.error.startswith("status_")  # a provider still at work is no alarm
     return Resolution(fence, asked, wait_ms=wait_ms, alarm="payment_unknown" if alarm else "")

@@ -5,7 +5,7 @@ Only intents are recorded here; the provider is called by `charging`, outside an
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from holdfast.contracts.messages import Payload, ProcessPayment
 from holdfast.messaging.participant import Outcome, Running, StepMessages, Work
@@ -24,6 +24,45 @@ MESSAGES = StepMessages(
 )
 
 
+UNKNOWN_AFTER_MS = 60_000
+
+
+class PaymentRow(NamedTuple):
+    """A payment and where it stands; `verb` and what follows are of its open call, empty where there is none.
+
+    `under_way_until_ms` is when the lease of a call that may be under way ends.
+    """
+
+    payment: Payment
+    state: str
+    submitted: bool = False
+    undo_requested: bool = False
+    verb: str = ""
+    since_ms: int = 0
+    due_ms: int = 0
+    attempts: int = 0
+    under_way_until_ms: int = 0
+
+    def is_unknown(self, now_ms: int) -> bool:
+        """Tell whether the provider was asked and it is not known what came of it."""
+        silent = self.since_ms < now_ms - UNKNOWN_AFTER_MS
+        return self.verb == "do" and self.submitted and (self.payment.last_error != "" or silent)
+
+    def is_owed(self) -> bool:
+        """Tell whether money that the provider holds belongs to the shopper."""
+        return self.verb == "undo"
+
+
+class OpenMoney(NamedTuple):
+    """A sum over open payments; `which` is unknown or owed."""
+
+    which: str
+    currency: str
+    payments: int
+    amount_minor: int
+    since_ms: int
+
+
 class PaymentTransaction(Transaction, Protocol):
     """The kernel's transaction and payment-gateway's own table."""
 
@@ -35,6 +74,15 @@ class PaymentTransaction(Transaction, Protocol):
 
     def update_payments(self, rows: Collection[Payment]) -> None:
         """Write what the provider has answered."""
+
+    def payment_page(self, from_id: str, limit: int, which: str = "") -> list[PaymentRow]:
+        """Return payments from `from_id` on, smallest first; `which` is all, `unknown` or `owed`."""
+
+    def open_money(self) -> list[OpenMoney]:
+        """Sum up what is unknown and what is owed."""
+
+    def hint_calls(self, saga_ids: Collection[str]) -> int:
+        """Make waiting calls due now, but for those under way; return how many there were."""
 
     def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
         """Return due `resolve` timers without locking them; due further ahead than `horizon_ms` is due."""
@@ -86,5 +134,8 @@ class PaymentParticipant:
 
 
 def resolve_timer(saga_id: str, verb: str, due_ms: int) -> TimerRow:
-    """Make the row that tells the charge loop to call the provider."""
+    """Make the row that tells the charge loop to call the provider.
+
+    Its `end_offset` is 0, or while a call may be under way when its lease ends.
+    """
     return TimerRow(TimerKey(saga_id, "payment", verb), RESOLVE, 0, due_ms, due_ms)

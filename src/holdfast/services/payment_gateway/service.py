@@ -1,25 +1,28 @@
 """payment-gateway put together from its ports; the same for production and simulation."""
 
 from dataclasses import dataclass
-
-import structlog
+from pathlib import Path
 
 from holdfast.contracts.topics import PAYMENT
 from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.pruning import Pruner, Retention, fences
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import ExtraLoop, Service, run
 from holdfast.runtime.settings import load
+from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
+from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, app
 from holdfast.services.payment_gateway.charging import ChargeLoop, PaymentProvider
+from holdfast.services.payment_gateway.continuous import ContinuousCharges
+from holdfast.services.payment_gateway.desk import Desk
 from holdfast.services.payment_gateway.handlers import PaymentParticipant, PaymentTransaction
+from holdfast.services.payment_gateway.overview import Overview
 from holdfast.services.payment_gateway.settings import PaymentSettings
+from holdfast.services.payment_gateway.settlement import Settlement
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 from holdfast.services.payment_gateway.stripe_provider import StripeProvider
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,6 @@ def build(
     return PaymentParts(parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, loop)
 
 
-IDLE_S = 0.25
-TROUBLE_S = 1.0
-
-
 def pruner(ports: Ports[PaymentTransaction], retention: Retention) -> Pruner[PaymentTransaction]:
     """Prune fence rows that have come to rest."""
     return Pruner(ports, retention, [fences("payment", retention.rows_ms)])
@@ -52,27 +51,39 @@ def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(PaymentSettings)
     ports = production_ports(settings, PAYMENT, PostgresPaymentTransaction)
-    secret_key = settings.provider_key_file.read_text("utf-8").strip()
-    provider = StripeProvider(settings.provider_url, secret_key, settings.provider_timeout_s)
+    key = _secret(settings.provider_key_file)
+    provider = StripeProvider(settings.provider_url, key, settings.provider_timeout_s)
     parts = build(ports, provider, settings.ask_every_ms)
-    charges = ExtraLoop("charges", lambda: charge_round(parts.charge_loop), woken_by_batches=True)
+    charges = ContinuousCharges(parts.charge_loop, provider)
+    parts.manager.after_batch.append(charges.wake)
+    settlement = Settlement(
+        parts.unit_of_work, parts.charge_loop, provider, ports.monotonic_ms, settings.settle_every_ms
+    )
+    overview = Overview()
+    parts.manager.chores.append(overview.chore())
+    desk = Desk(ports.store, parts.charge_loop, provider)
+    webhook = None
+    if settings.provider_webhook_secret_file is not None:
+        secret = _secret(settings.provider_webhook_secret_file)
+        webhook = WebhookApi(secret, desk, settlement, charges.wake)
     service = Service(
         PAYMENT,
         settings,
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.payment_gateway"),
-        extra_loops=[charges],
+        app=app(PaymentApi(desk, Authenticator(settings.jwks)), webhook),
+        extra_loops=[
+            ExtraLoop("charges", charges.round, drain=charges.drain),
+            ExtraLoop("settlement", settlement.round),
+        ],
         pruner=pruner(ports, settings.retention()),
         closers=[provider.close, ports.store.close],
+        breakers=[provider.breaker],
     )
+    service.registry.register(Readings(lambda: overview.readings(parts.charge_loop)))
     return run(service)
 
 
-def charge_round(loop: ChargeLoop) -> float:
-    """Make one round of charges; return how long to rest. Trouble leaves everything to the next round."""
-    try:
-        return 0.0 if loop.step() else IDLE_S
-    except StoreUnavailable as error:
-        log.warning("charges_failed", error=str(error))
-        return TROUBLE_S
+def _secret(path: Path) -> str:
+    return path.read_text("utf-8").strip()

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from holdfast.messaging.database import PostgresTransaction, statements
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.services.payment_gateway.domain import Payment
+from holdfast.services.payment_gateway.handlers import UNKNOWN_AFTER_MS, OpenMoney, PaymentRow
 
 SQL = statements("holdfast.services.payment_gateway")
 
@@ -37,6 +38,19 @@ class PostgresPaymentTransaction(PostgresTransaction):
                 last_errors=[row.last_error[:200] for row in rows],
                 same_errors=[row.same_error for row in rows],
             )
+
+    def payment_page(self, from_id: str, limit: int, which: str = "") -> list[PaymentRow]:
+        statement = SQL["select_open_payments" if which else "select_payment_page"]
+        values = {"which": which, "unknown_after_ms": UNKNOWN_AFTER_MS} if which else {}
+        rows = self.run(statement, from_id=from_id, limit=limit, **values).fetchall()
+        return [PaymentRow(Payment(*row[:10]), *row[10:]) for row in rows]
+
+    def open_money(self) -> list[OpenMoney]:
+        rows = self.run(SQL["sum_open_payments"], unknown_after_ms=UNKNOWN_AFTER_MS).fetchall()
+        return [OpenMoney(*row) for row in rows]
+
+    def hint_calls(self, saga_ids: Collection[str]) -> int:
+        return self.run(SQL["hint_calls"], saga_ids=list(saga_ids)).rowcount
 
     def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
         rows = self.run(SQL["select_due_calls"], limit=limit, horizon_ms=horizon_ms).fetchall()

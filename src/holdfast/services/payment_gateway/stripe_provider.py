@@ -5,43 +5,107 @@ Says of every answer whether it is definitive; anything that is not so is Unknow
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import urlencode
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
+import structlog
 import uvloop
 
+from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.producer import BreakerOpen
 from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
 from holdfast.services.payment_gateway.domain import (
+    STORED,
     Answer,
     Ask,
     Call,
     Declined,
+    NotSent,
     Payment,
     Succeeded,
     Unknown,
 )
+from holdfast.services.payment_gateway.settlement import Charge, ProviderSilent
 
-CONNECTIONS_MAX = 64
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+CONNECTIONS_MAX = 80  # the charge loop's calls, and some for people who look
 _REFERENCE = re.compile(r"[!-~]{1,200}")
 _MALFORMED = Unknown("malformed_answer")
 
 
-class StripeProvider:
-    """A `PaymentProvider`. Makes its calls side by side on an event loop of its own; one thread at a time."""
+class _ServerFailed(Exception):
+    """The provider failed at this call, and does not say that it only repeats an old failure."""
 
-    def __init__(self, url: str, secret_key: str, timeout_s: float) -> None:
-        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"http {response.status}")
+        self.response = response
+
+
+def provider_breaker(monotonic: Callable[[], float] = time.monotonic) -> Breaker:
+    """Make the breaker that opens on time-outs, lost connections and 5xx, and on nothing else."""
+    return Breaker("payment-provider", (ConnectionFailed, _ServerFailed), monotonic=monotonic)
+
+
+class StripeProvider:
+    """A `PaymentProvider` whose calls are made side by side, on an event loop in a thread of its own."""
+
+    def __init__(self, url: str, secret_key: str, timeout_s: float, breaker: Breaker | None = None) -> None:
+        self.breaker = breaker or provider_breaker()
         self._client = HttpClient(url, CONNECTIONS_MAX)
         self._headers = {"authorization": f"Bearer {secret_key}"}
         self._timeout_s = timeout_s
+        self._loop = uvloop.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="provider", daemon=True)
+        self._thread.start()
+
+    def begin(self, calls: Sequence[Call], ended: Callable[[Call, Answer], None]) -> None:
+        """Begin all calls and return; `ended` gets each answer, in the provider's thread."""
+        self._loop.call_soon_threadsafe(self._begin, calls, ended)
 
     def call(self, calls: Sequence[Call]) -> list[Answer]:
-        return self._runner.run(self._call_all(calls))
+        return self.run(self._call_all(calls))
+
+    def charges(self, after: str = "", intent: str = "") -> list[Charge]:
+        """See `settlement.Lister`."""
+        return self.run(self._charges(after, intent))
 
     def close(self) -> None:
-        self._runner.run(self._client.close())
-        self._runner.close()
+        """Give up what is under way and let go of the connections."""
+        self.run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run this in the provider's thread and wait for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _begin(self, calls: Sequence[Call], ended: Callable[[Call, Answer], None]) -> None:
+        for call in calls:
+            task = self._loop.create_task(self._tell(call, ended))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, call: Call, ended: Callable[[Call, Answer], None]) -> None:
+        try:
+            answer = await self._ask(call)
+        except Exception:  # a bug at one call: told as unknown, or its row would count as under way for ever
+            log.exception("call_failed", saga_id=call.payment.saga_id, ask=call.ask.value)
+            answer = Unknown("call_failed")
+        ended(call, answer)
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
 
     async def _call_all(self, calls: Sequence[Call]) -> list[Answer]:
         return list(await asyncio.gather(*(self._ask(call) for call in calls)))
@@ -55,8 +119,12 @@ class StripeProvider:
                     return await self._refund(call)
                 case Ask.FIND_CHARGE:
                     return await self._find_charge(call.payment)
+                case Ask.SHOW_CHARGE:
+                    return await self._show_charge(call.payment)
                 case Ask.FIND_REFUND:
                     return await self._find_refund(call.payment)
+        except BreakerOpen as error:
+            return NotSent(int(error.retry_after_s * 1000))
         except ConnectionFailed:
             return Unknown("connection_lost")
 
@@ -95,25 +163,53 @@ class StripeProvider:
             return _refusal(response) if response.status >= 500 else Unknown(f"http_{response.status}")
         return _best([intent_answer(intent) for intent in _found(response)])
 
+    async def _show_charge(self, payment: Payment) -> Answer:
+        """Look at the one charge that somebody named, which must be this payment's in every respect."""
+        response = await self._get(f"/v1/payment_intents/{quote(payment.charge_id, safe='')}", {})
+        if response.status != 200:
+            return Unknown("not_found" if response.status == 404 else f"http_{response.status}")
+        intent = _json(response)
+        metadata = _object(intent.get("metadata"))
+        theirs = (metadata.get("saga_id"), intent.get("amount"), intent.get("currency"))
+        ours = (payment.saga_id, payment.amount_minor, payment.currency.lower())
+        return intent_answer(intent) if theirs == ours else Unknown("another_payment")
+
     async def _find_refund(self, payment: Payment) -> Answer:
         response = await self._get("/v1/refunds", {"payment_intent": payment.charge_id})
         if response.status != 200:
-            return Unknown(f"http_{response.status}")
-        answers = [refund_answer(refund) for refund in _found(response)]
-        return _best([answer for answer in answers if isinstance(answer, Succeeded)])
+            return _refusal(response) if response.status >= 500 else Unknown(f"http_{response.status}")
+        return _best([refund_answer(refund) for refund in _found(response)])
+
+    async def _charges(self, after: str, intent: str) -> list[Charge]:
+        query = {"limit": "100", "starting_after": after, "payment_intent": intent}
+        query = {name: value for name, value in query.items() if value}
+        try:
+            response = await self._get("/v1/charges", query)
+        except (BreakerOpen, ConnectionFailed) as error:
+            raise ProviderSilent(str(error)) from error
+        if response.status != 200:
+            raise ProviderSilent(f"http {response.status}")
+        return [_charge_of(each) for each in _found(response)]
 
     async def _post(self, path: str, form: Mapping[str, str], key: str) -> Response:
-        headers = {
-            **self._headers,
-            "idempotency-key": key,
-            "content-type": "application/x-www-form-urlencoded",
-        }
-        return await self._client.request("POST", path, headers, urlencode(form).encode(), self._timeout_s)
+        headers = {"idempotency-key": key, "content-type": "application/x-www-form-urlencoded"}
+        return await self._exchange("POST", path, headers, urlencode(form).encode())
 
     async def _get(self, path: str, query: Mapping[str, str]) -> Response:
-        return await self._client.request(
-            "GET", f"{path}?{urlencode(query)}", self._headers, timeout_s=self._timeout_s
-        )
+        return await self._exchange("GET", f"{path}?{urlencode(query)}", {}, b"")
+
+    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Make one request through the breaker; what is repeated from memory is no failure of now."""
+        try:
+            with self.breaker.guard():
+                response = await self._client.request(
+                    method, path, {**self._headers, **headers}, body, self._timeout_s
+                )
+                if response.status >= 500 and not _is_repeated(response):
+                    raise _ServerFailed(response)  # noqa: TRY301 - the guard learns by exceptions
+                return response
+        except _ServerFailed as failed:
+            return failed.response
 
 
 def intent_answer(intent: Mapping[str, Any]) -> Answer:
@@ -157,9 +253,29 @@ def _refusal(response: Response) -> Answer:
         return Declined(_code(error, "card_declined"), str(error.get("message", "")))
     if status in (400, 404) and kind == "invalid_request_error":
         return Declined(_code(error, "invalid_request"), str(error.get("message", "")))
+    if status >= 500 and _is_repeated(response):
+        return Unknown(f"{STORED}http_{status}")
     retry_after = response.headers.get("retry-after", "")
     seconds = int(retry_after) if re.fullmatch("[0-9]{1,5}", retry_after) else 0
     return Unknown(f"http_{status}", seconds * 1000)
+
+
+def _is_repeated(response: Response) -> bool:
+    return response.headers.get("idempotent-replayed", "").lower() == "true"
+
+
+def _charge_of(document: Mapping[str, Any]) -> Charge:
+    created, amount = document.get("created"), document.get("amount")
+    return Charge(
+        str(document.get("id", "")),
+        str(document.get("payment_intent") or document.get("id", "")),
+        str(_object(document.get("metadata")).get("saga_id", "")),
+        amount if isinstance(amount, int) else 0,
+        str(document.get("currency", "")).upper(),
+        document.get("status") == "succeeded",
+        document.get("refunded") is True,
+        created * 1000 if isinstance(created, int) else 0,
+    )
 
 
 def _best(found: Sequence[Answer]) -> Answer:

@@ -5,6 +5,7 @@ from tests.samples import SAGA
 
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.services.payment_gateway.domain import (
+    REFUND_FAILED,
     REFUSED_REFUND_WAIT_MS,
     RESOLVE_BASE_MS,
     RESOLVE_CAP_MS,
@@ -14,9 +15,12 @@ from holdfast.services.payment_gateway.domain import (
     Ask,
     Call,
     Declined,
+    NotSent,
     Payment,
+    Resolution,
     Succeeded,
     Unknown,
+    awaits,
     next_ask,
     resolve,
 )
@@ -26,6 +30,7 @@ CHARGED = PAYMENT._replace(charge_id="pi_1")
 RUNNING = Fence(SAGA, FenceState.RUNNING, submitted=True)
 UNDO_WANTED = RUNNING._replace(undo_requested=True)
 UNDOING = Fence(SAGA, FenceState.UNDOING, submitted=True)
+HELD = NotSent(4_000)
 PAID, REFUSED, AWAY = Succeeded("pi_1"), Declined("insufficient_funds", "no"), Unknown("timeout")
 
 CHARGES = [Ask.CHARGE, Ask.FIND_CHARGE]
@@ -108,13 +113,73 @@ def test_line_17_an_unknown_answer_changes_nothing_but_the_next_time(fence: Fenc
         assert resolution.alarm == ("payment_unknown" if ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND) else "")
 
 
-@pytest.mark.parametrize("answer", [PAID, REFUSED, AWAY], ids=str)
+CLOSED = (FenceState.REFUSED, FenceState.TOMBSTONE)
+
+
+@pytest.mark.parametrize("answer", [PAID, REFUSED, AWAY, HELD], ids=str)
 @pytest.mark.parametrize("state", [s for s in FenceState if s is not FenceState.RUNNING])
 def test_an_answer_to_a_charge_that_comes_after_its_end_changes_nothing(
     state: FenceState, answer: Answer
 ) -> None:
     for ask in CHARGES:
-        assert resolve(Fence(SAGA, state), call(ask), answer) is None
+        assert resolve(Fence(SAGA, state), call(ask, CHARGED), answer) is None
+        if state not in CLOSED or answer is not PAID:
+            assert resolve(Fence(SAGA, state), call(ask), answer) is None
+
+
+@pytest.mark.parametrize("state", CLOSED)
+def test_line_17_a_charge_that_appears_under_a_closed_row_is_refunded_silently_and_alarmed(
+    state: FenceState,
+) -> None:
+    closed = Fence(SAGA, state, submitted=True)
+    found = resolve(closed, call(Ask.CHARGE), PAID)
+    assert found is not None
+    assert (found.fence, found.payment) == (closed, CHARGED)
+    assert (found.refund_now, found.wait_ms, found.alarm) == (True, None, "stray_charge")
+    assert (found.processed, found.failed, found.compensated) == (False, False, False)
+    assert awaits(closed, found.payment, "undo")
+    refunded = resolve(closed, call(Ask.REFUND, CHARGED), Succeeded("re_1"))
+    assert refunded is not None
+    assert (refunded.fence, refunded.payment.refund_id, refunded.compensated) == (closed, "re_1", False)
+    assert not awaits(closed, refunded.payment, "undo")
+
+
+def test_a_refund_that_failed_later_is_looked_up_until_money_has_moved() -> None:
+    undone = Fence(SAGA, FenceState.UNDONE)
+    owed = CHARGED._replace(refund_id="re_1", last_error=REFUND_FAILED)
+    assert awaits(undone, owed, "undo")
+    assert not awaits(undone, owed._replace(last_error=""), "undo")
+    for answer in (Unknown("not_found"), Declined("refund_failed", "")):
+        assert next_ask(owed, "undo", 0, 1) is Ask.FIND_REFUND, "the key would repeat the old success"
+        still = resolve(undone, call(Ask.FIND_REFUND, owed), answer)
+        assert still is not None
+        assert still.alarm
+        assert (still.payment.last_error, still.wait_ms) == (REFUND_FAILED, REFUSED_REFUND_WAIT_MS)
+        owed = still.payment
+    paid = resolve(undone, call(Ask.FIND_REFUND, owed), Succeeded("re_2"))
+    assert paid is not None
+    assert (paid.payment.refund_id, paid.payment.last_error, paid.compensated) == ("re_2", "", False)
+
+
+def test_a_refused_refund_is_looked_up_and_tried_in_turns_and_its_refusal_stays_visible() -> None:
+    payment, asked = CHARGED, []
+    for answer in (Declined("charge_disputed", ""), Unknown("not_found")) * 2:
+        asked.append(next_ask(payment, "undo", 0, 1))
+        resolution = resolve(UNDOING, call(asked[-1], payment), answer)
+        assert resolution is not None
+        assert resolution.wait_ms == REFUSED_REFUND_WAIT_MS
+        payment = resolution.payment
+        assert payment.last_error == "refund refused: charge_disputed"
+    assert asked == [Ask.REFUND, Ask.FIND_REFUND] * 2
+
+
+@pytest.mark.parametrize(("fence", "asks"), [(RUNNING, CHARGES), (UNDOING, REFUNDS)], ids=str)
+def test_a_call_that_the_breaker_held_back_changes_nothing_but_its_time(
+    fence: Fence, asks: list[Ask]
+) -> None:
+    for ask in asks:
+        payment = CHARGED._replace(last_error="http_503", same_error=2)
+        assert resolve(fence, call(ask, payment), HELD) == Resolution(fence, payment, wait_ms=4_000)
 
 
 @pytest.mark.parametrize("answer", [PAID, REFUSED, AWAY], ids=str)
@@ -123,7 +188,8 @@ def test_an_answer_to_a_refund_that_comes_after_its_end_changes_nothing(
     state: FenceState, answer: Answer
 ) -> None:
     for ask in REFUNDS:
-        assert resolve(Fence(SAGA, state), call(ask, CHARGED), answer) is None
+        ended = CHARGED if state not in CLOSED else PAYMENT
+        assert resolve(Fence(SAGA, state), call(ask, ended), answer) is None
 
 
 def test_waits_grow_to_their_cap_and_a_retry_after_is_heeded_within_reason() -> None:
@@ -153,13 +219,30 @@ def test_line_17_unknown_is_resolved_by_the_same_call_again() -> None:
         payment = _after(payment, Ask.CHARGE, error)
 
 
-@pytest.mark.parametrize("error", ["http_500", "status_processing"])
-def test_line_17_what_the_key_may_repeat_for_ever_is_looked_up(error: str) -> None:
+def test_line_17_a_server_error_that_the_key_may_repeat_for_ever_is_looked_up() -> None:
     payment = PAYMENT
     for _ in range(SAME_ERROR_MAX):
         assert next_ask(payment, "do", 0, 1) is Ask.CHARGE
-        payment = _after(payment, Ask.CHARGE, error)
+        payment = _after(payment, Ask.CHARGE, "http_500")
     assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
+
+
+@pytest.mark.parametrize("error", ["stored_http_500", "status_processing"])
+def test_line_17_what_the_key_surely_repeats_is_looked_up_at_once(error: str) -> None:
+    payment = _after(PAYMENT, Ask.CHARGE, error)
+    assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
+    assert next_ask(_after(payment, Ask.FIND_CHARGE, error), "do", 0, 1) is Ask.FIND_CHARGE
+
+
+def test_a_stored_failure_stays_visible_and_a_call_under_its_key_is_not_made_again() -> None:
+    payment = _after(_after(PAYMENT, Ask.CHARGE, "stored_http_500"), Ask.FIND_CHARGE, "not_found")
+    assert payment.last_error == "stored_http_500"
+    assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
+
+
+def test_a_charge_at_work_that_a_look_up_does_not_see_is_called_again() -> None:
+    payment = _after(_after(PAYMENT, Ask.CHARGE, "status_processing"), Ask.FIND_CHARGE, "not_found")
+    assert next_ask(payment, "do", 0, 1) is Ask.CHARGE
 
 
 def test_a_look_up_that_found_nothing_proves_nothing_and_the_same_call_is_next() -> None:

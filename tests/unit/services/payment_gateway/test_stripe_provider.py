@@ -16,11 +16,18 @@ from holdfast.services.payment_gateway.domain import (
     Ask,
     Call,
     Declined,
+    NotSent,
     Payment,
     Succeeded,
     Unknown,
 )
-from holdfast.services.payment_gateway.stripe_provider import StripeProvider, intent_answer, refund_answer
+from holdfast.services.payment_gateway.settlement import Charge, ProviderSilent
+from holdfast.services.payment_gateway.stripe_provider import (
+    StripeProvider,
+    intent_answer,
+    provider_breaker,
+    refund_answer,
+)
 
 Respond = Callable[[httpx2.Request], httpx2.Response]
 PAYMENT = Payment(SAGA, "ada", "pm_card_visa", 3564, "GBP", charge_id="pi_1")
@@ -227,12 +234,13 @@ def test_line_17_a_charge_is_looked_up_by_the_saga_and_money_that_moved_wins(
     ("data", "expected"),
     [
         ([], Unknown("not_found")),
-        ([{"id": "re_1", "status": "failed"}], Unknown("not_found")),
+        ([{"id": "re_1", "status": "failed"}], Declined("refund_failed", "")),
+        ([{"id": "re_1", "status": "pending"}], Unknown("status_pending")),
         ([{"id": "re_1", "status": "failed"}, {"id": "re_2", "status": "succeeded"}], Succeeded("re_2")),
     ],
     ids=str,
 )
-def test_a_refund_is_looked_up_by_its_charge_and_only_one_that_succeeded_counts(
+def test_a_refund_is_looked_up_by_its_charge_and_one_that_succeeded_counts_most(
     provider: StripeProvider, stub: Stub, data: Any, expected: Answer
 ) -> None:
     stub.answers(200, {"data": data})
@@ -274,3 +282,83 @@ def test_no_document_raises_and_every_word_of_an_answer_can_be_stored(document: 
             case Unknown(error):
                 assert len(error) <= 100
                 assert error.isprintable()
+
+
+def test_the_breaker_opens_on_failures_of_the_provider_and_then_no_call_is_made(
+    provider: StripeProvider, stub: Stub
+) -> None:
+    stub.answers(503, {})
+    while provider.breaker.admits(1):
+        assert ask(provider, Ask.CHARGE) == Unknown("http_503")
+    made = len(stub.requests)
+    held = ask(provider, Ask.CHARGE)
+    assert isinstance(held, NotSent)
+    assert held.retry_after_ms > 0
+    assert len(stub.requests) == made
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(402, {}), (429, {"retry-after": "7"}), (409, {}), (400, {}), (500, {"idempotent-replayed": "true"})],
+    ids=str,
+)
+def test_refusals_and_repeats_never_open_the_breaker(
+    provider: StripeProvider, stub: Stub, status: int, headers: dict[str, str]
+) -> None:
+    stub.answers(status, {"error": {"type": "card_error"}}, **headers)
+    for _ in range(50):
+        ask(provider, Ask.CHARGE)
+    assert provider.breaker.state == "closed"
+
+
+def test_a_failure_that_the_provider_repeats_from_memory_says_so(
+    provider: StripeProvider, stub: Stub
+) -> None:
+    stub.answers(500, {}, **{"idempotent-replayed": "true"})
+    assert ask(provider, Ask.CHARGE) == Unknown("stored_http_500")
+
+
+def test_a_stored_failure_does_not_keep_the_breaker_open(provider: StripeProvider, stub: Stub) -> None:
+    clock = [100.0]
+    provider.breaker = provider_breaker(lambda: clock[0])
+    stub.answers(500, {})
+    while provider.breaker.admits(1):
+        ask(provider, Ask.CHARGE)
+    clock[0] += 60
+    stub.answers(500, {}, **{"idempotent-replayed": "true"})
+    assert ask(provider, Ask.CHARGE) == Unknown("stored_http_500"), "it is the probe"
+    assert provider.breaker.state == "closed", "the provider answers: others may pass"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, Succeeded("pi_1")),
+        ({"amount": 1}, Unknown("another_payment")),
+        ({"currency": "eur"}, Unknown("another_payment")),
+        ({"metadata": {"saga_id": "other"}}, Unknown("another_payment")),
+        ({"metadata": None}, Unknown("another_payment")),
+        ({"status": "processing"}, Unknown("status_processing")),
+    ],
+    ids=str,
+)
+def test_a_charge_that_a_person_names_must_be_this_payments(
+    provider: StripeProvider, stub: Stub, change: dict[str, Any], expected: Answer
+) -> None:
+    intent = {"id": "pi_1", "status": "succeeded", "amount": 3564, "currency": "gbp"}
+    stub.answers(200, {**intent, "metadata": {"saga_id": SAGA}, **change})
+    assert ask(provider, Ask.SHOW_CHARGE) == expected
+    assert stub.requests[0].url.path == "/v1/payment_intents/pi_1"
+
+
+def test_the_list_of_charges_is_read_whatever_is_in_it(provider: StripeProvider, stub: Stub) -> None:
+    charge = {"id": "ch_1", "payment_intent": "pi_1", "metadata": {"saga_id": SAGA}, "amount": 3564}
+    more = {"currency": "gbp", "status": "succeeded", "refunded": False, "created": 1_800_000_000}
+    stub.answers(200, {"data": [{**charge, **more}, {}, 7]})
+    found = provider.charges(after="ch_0")
+    assert found[0] == Charge("ch_1", "pi_1", SAGA, 3564, "GBP", True, False, 1_800_000_000_000)
+    assert [each.succeeded for each in found] == [True, False, False]
+    assert dict(stub.requests[0].url.params) == {"limit": "100", "starting_after": "ch_0"}
+    stub.answers(503, {})
+    with pytest.raises(ProviderSilent):
+        provider.charges()

@@ -1,0 +1,152 @@
+"""payment-gateway over HTTP: an operator's view of payments, and the door for the provider's webhooks.
+
+Shoppers have no way in here; what a person may say of a payment is the desk's to judge.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request, Response
+from msgspec import Meta, Struct
+from starlette.concurrency import run_in_threadpool
+
+from holdfast.runtime import problems
+from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
+from holdfast.runtime.bodies import decode, read_body
+from holdfast.services.payment_gateway import webhooks
+from holdfast.services.payment_gateway.desk import Desk, Verdict
+from holdfast.services.payment_gateway.handlers import PaymentRow
+from holdfast.services.payment_gateway.settlement import ProviderSilent, Settlement
+
+PAGE_MAX = 1_000
+
+BAD_SIGNATURE = problems.Kind("bad_signature", 400, "The webhook is not signed by the provider")
+
+log = structlog.get_logger(__name__)
+
+Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+Reference = Annotated[str, Meta(max_length=200, pattern=r"^[!-~]*$")]
+
+
+class Resolve(Struct, forbid_unknown_fields=True):
+    """What became of a payment; `charge_id` is the provider's, needed where its search does not find it."""
+
+    outcome: Literal["charged", "not_charged", "refunded"]
+    reason: Text
+    charge_id: Reference = ""
+
+
+_resolve = msgspec.json.Decoder(Resolve)
+
+
+class PaymentApi:
+    """The endpoints; blocking work is done on other threads."""
+
+    def __init__(self, desk: Desk, authenticator: Authenticator) -> None:
+        self._desk = desk
+        self._authenticator = authenticator
+
+    async def list_payments(self, request: Request) -> Response:
+        self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
+        query = request.query_params
+        if saga_id := query.get("saga_id"):
+            row, now_ms = await run_in_threadpool(self._desk.show, _saga_id(saga_id))
+            return _json({"items": [shown(row, now_ms)], "next": None})
+        limit = _limit(query.get("limit", "100"))
+        which = next((w for w in ("unknown", "owed") if query.get(w) == "true"), "")
+        after = _saga_id(query["after"]) if query.get("after") else ""
+        rows, now_ms = await run_in_threadpool(self._desk.page, after, limit, which)
+        following = rows[-1].payment.saga_id if len(rows) == limit else None
+        return _json({"items": [shown(row, now_ms) for row in rows], "next": following})
+
+    async def resolve(self, request: Request) -> Response:
+        user = self._authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
+        saga_id = _saga_id(request.path_params["saga_id"])
+        said = decode(_resolve, await read_body(request.receive))
+        verdict = Verdict(said.outcome, user.name, said.reason, said.charge_id)
+        row = await run_in_threadpool(self._desk.resolve, saga_id, verdict)
+        return _json(shown(row, 0))
+
+
+class WebhookApi:
+    """The provider's webhooks: verified, then a hint to ask now; nothing is done because of what they say."""
+
+    def __init__(self, secret: str, desk: Desk, settlement: Settlement, wake: Callable[[], None]) -> None:
+        self._secret = secret.encode()
+        self._desk = desk
+        self._settlement = settlement
+        self._wake = wake
+
+    async def receive(self, request: Request) -> Response:
+        body = await read_body(request.receive, webhooks.BODY_BYTES_MAX)
+        header = request.headers.get("stripe-signature", "")
+        if not webhooks.is_signed(self._secret, header, body, time.time()):
+            raise problems.Problem(BAD_SIGNATURE)
+        hint = webhooks.hint_of(body)
+        if hint is not None:
+            await run_in_threadpool(self._heed, hint)
+        return Response(status_code=204)
+
+    def _heed(self, hint: webhooks.Hint) -> None:
+        if self._desk.hint(hint.saga_id):
+            self._wake()
+        elif hint.kind in ("payment_intent.succeeded", "refund.failed"):
+            try:
+                self._settlement.look(hint.saga_id, hint.intent)
+            except ProviderSilent as error:  # the settlement comes past it again
+                log.warning("webhook_not_checked", saga_id=hint.saga_id, error=str(error))
+
+
+def app(api: PaymentApi, webhook: WebhookApi | None) -> FastAPI:
+    """Make the HTTP application; without a webhook secret there is no such door."""
+    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    problems.install(application)
+    application.add_route("/v1/payments", api.list_payments, methods=["GET"])
+    application.add_route("/v1/payments/{saga_id}/resolve", api.resolve, methods=["POST"])
+    if webhook is not None:
+        application.add_route("/webhooks/provider", webhook.receive, methods=["POST"])
+    return application
+
+
+def shown(row: PaymentRow, now_ms: int) -> dict[str, Any]:
+    """Return a payment as operators see it."""
+    payment = row.payment
+    return {
+        "saga_id": payment.saga_id,
+        "state": row.state,
+        "undo_requested": row.undo_requested,
+        "unknown": row.is_unknown(now_ms),
+        "owed": row.is_owed(),
+        "amount_minor": payment.amount_minor,
+        "currency": payment.currency,
+        "charge_id": payment.charge_id,
+        "refund_id": payment.refund_id,
+        "decline_code": payment.decline_code,
+        "last_error": payment.last_error,
+        "attempts": row.attempts,
+        "since_ms": row.since_ms,
+        "next_call_ms": row.due_ms,
+        "key": f"{payment.saga_id}:payment:{row.verb}" if row.verb else "",
+    }
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(document), media_type="application/json")
+
+
+def _saga_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise problems.Problem(problems.NOT_FOUND) from None
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX:
+        return int(text)
+    wrong = problems.FieldError("/limit", f"must be a whole number from 1 to {PAGE_MAX}")
+    raise problems.Problem(problems.INVALID_REQUEST, errors=[wrong])

@@ -1,0 +1,192 @@
+"""The settlement: the provider's list of charges against our payments, so that no money is forgotten.
+
+A charge that nobody wants is refunded, one that belongs to nobody is alarmed; how to call is handed in.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import structlog
+
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.unit_of_work import UnitOfWork
+from holdfast.services.payment_gateway.charging import ChargeLoop
+from holdfast.services.payment_gateway.domain import (
+    REFUND_FAILED,
+    REFUSED_REFUND_WAIT_MS,
+    Answer,
+    Ask,
+    Call,
+    Declined,
+    Payment,
+    Succeeded,
+)
+from holdfast.services.payment_gateway.handlers import PaymentTransaction, resolve_timer
+
+OVERLAP_MS = 3_600_000
+FIRST_BACK_MS = 24 * 3_600_000
+PAGE_PAUSE_S = 0.2
+LOOK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class ProviderSilent(Exception):
+    """The provider gave no list; the text says why."""
+
+
+class Charge(NamedTuple):
+    """A line of the provider's list. `reference` is what our `Payment.charge_id` holds."""
+
+    id: str
+    reference: str
+    saga_id: str
+    amount_minor: int
+    currency: str
+    succeeded: bool
+    refunded: bool
+    created_ms: int
+
+
+class Lister(Protocol):
+    """A provider that lists its charges."""
+
+    def call(self, calls: Sequence[Call]) -> list[Answer]:
+        """See `charging.PaymentProvider`."""
+
+    def charges(self, after: str = "", intent: str = "") -> list[Charge]:
+        """Return a page, newest first, those before `after` or of one intent. Raises ProviderSilent."""
+
+
+def judge(charge: Charge, payment: Payment | None) -> str:
+    """Say what is wrong with a charge that succeeded: orphan, unknown, second, owed, or nothing."""
+    if charge.refunded:
+        return ""
+    ours = payment is not None and (payment.amount_minor, payment.currency)
+    if payment is None or ours != (charge.amount_minor, charge.currency):
+        return "orphan"
+    if not payment.charge_id:
+        return "unknown"
+    if payment.charge_id != charge.reference:
+        return "second"
+    return "owed" if payment.refund_id else ""
+
+
+class Settlement:
+    """Walks the list back to where the last pass began, one page a round, every `every_ms`."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWork[PaymentTransaction],
+        charges: ChargeLoop,
+        lister: Lister,
+        monotonic_ms: Callable[[], int],
+        every_ms: int,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._charges = charges
+        self._lister = lister
+        self._monotonic_ms = monotonic_ms
+        self._every_ms = every_ms
+        self._next_pass_ms = 0
+        self._after = ""
+        self._newest_ms = 0
+        self._back_to_ms: int | None = None
+        self._alarmed: set[str] = set()
+
+    def round(self) -> float:
+        """Look at one page if it is time; return how long to rest."""
+        if not self._after and self._monotonic_ms() < self._next_pass_ms:
+            return LOOK_S
+        try:
+            page = self._lister.charges(self._after)
+            self._settle([charge for charge in page if charge.succeeded])
+        except (ProviderSilent, StoreUnavailable) as error:
+            log.warning("settlement_waits", error=str(error))
+            return LOOK_S
+        self._turn(page)
+        return PAGE_PAUSE_S
+
+    def look(self, saga_id: str, intent: str) -> None:
+        """Compare the charges of one intent now. Safe from any thread; raises ProviderSilent."""
+        found = self._lister.charges(intent=intent)
+        self._settle([charge for charge in found if charge.succeeded and charge.saga_id == saga_id])
+
+    def _turn(self, page: Sequence[Charge]) -> None:
+        """Go on to the next page, or end the pass."""
+        if page and not self._after:
+            self._newest_ms = page[0].created_ms
+        back_to_ms = self._newest_ms - FIRST_BACK_MS if self._back_to_ms is None else self._back_to_ms
+        if page and page[-1].created_ms >= back_to_ms:
+            self._after = page[-1].id
+            return
+        self._after = ""
+        self._back_to_ms = self._newest_ms - OVERLAP_MS
+        self._next_pass_ms = self._monotonic_ms() + self._every_ms
+
+    def _settle(self, charges: Sequence[Charge]) -> None:
+        payments = self._payments([charge.saga_id for charge in charges if _is_saga(charge.saga_id)])
+        found: list[tuple[Call, Answer]] = []
+        for charge in charges:
+            payment = payments.get(charge.saga_id)
+            match judge(charge, payment):
+                case "unknown":
+                    assert payment is not None
+                    found.append((Call(Ask.FIND_CHARGE, payment, 1), Succeeded(charge.reference)))
+                case "owed":
+                    assert payment is not None
+                    self._owe(payment)
+                case "":
+                    pass
+                case wrong:
+                    self._alarm(f"{wrong}_charge", charge)
+        if found:
+            self._charges.record(found)
+
+    def _payments(self, saga_ids: Sequence[str]) -> dict[str, Payment]:
+        payments: dict[str, Payment] = {}
+
+        def work(tx: PaymentTransaction) -> Handled:
+            payments.update(tx.load_payments(saga_ids))
+            return Handled()
+
+        if saga_ids:
+            self._unit_of_work.commit(work)
+        return payments
+
+    def _owe(self, seen: Payment) -> None:
+        """Keep in mind a refund that was answered as done and failed later: looked up until it is there.
+
+        The list may be older than our row, so the refund itself is looked at first.
+        """
+
+        def work(tx: PaymentTransaction) -> Handled:
+            tx.lock_fences("payment", [seen.saga_id])
+            payment = tx.load_payments([seen.saga_id])[seen.saga_id]
+            if payment == seen and payment.last_error != REFUND_FAILED:
+                tx.update_payments([payment._replace(last_error=REFUND_FAILED)])
+                again = resolve_timer(payment.saga_id, "undo", tx.now_ms())
+                tx.set_timers([again._replace(due_ms=tx.now_ms() + REFUSED_REFUND_WAIT_MS)])
+            return Handled()
+
+        [answer] = self._lister.call([Call(Ask.FIND_REFUND, seen, 1)])
+        if isinstance(answer, Declined) and seen.last_error != REFUND_FAILED:
+            self._unit_of_work.commit(work)
+            self._charges.alarms["refund_failed"] += 1
+            log.error("refund_failed", saga_id=seen.saga_id, refund_id=seen.refund_id)
+
+    def _alarm(self, alarm: str, charge: Charge) -> None:
+        """Tell of each charge once a process: an operator must look at it at the provider."""
+        if charge.id not in self._alarmed:
+            self._alarmed.add(charge.id)
+            self._charges.alarms[alarm] += 1
+            log.error(alarm, charge=charge.id, saga_id=charge.saga_id, amount_minor=charge.amount_minor)
+
+
+def _is_saga(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
