@@ -1,6 +1,7 @@
 """payment-gateway: commands and the charge loop on both stores, whatever the provider answers."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,13 @@ from holdfast.messaging.timers import RESOLVE
 from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop
 from holdfast.services.payment_gateway.domain import Answer, Call, Declined, Payment, Succeeded, Unknown
-from holdfast.services.payment_gateway.handlers import PaymentParticipant, PaymentTransaction
+from holdfast.services.payment_gateway.handlers import (
+    OpenMoney,
+    PaymentParticipant,
+    PaymentRow,
+    PaymentTransaction,
+    resolve_timer,
+)
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 
@@ -119,7 +126,52 @@ def _state(tx: Any) -> Any:
     tx.save_fences("payment", [], sorted(set(SAGAS) - set(fences)))
     timers = sorted(row._replace(since_ms=0, due_ms=0) for row in tx.peek_due_calls(100, -10 * HOUR_MS))
     outbox = [messages for _, messages in tx.lying_outbox(0, 1000)]
-    return fences, tx.load_payments(SAGAS), timers, outbox
+    pages = [_timeless(tx.payment_page(saga_id(1), 3, which)) for which in ("", "unknown", "owed")]
+    pages.append(_timeless(tx.payment_page(saga_id(2), 1)))
+    sums = [each._replace(since_ms=0) for each in tx.open_money()]
+    return fences, tx.load_payments(SAGAS), timers, outbox, pages, sums
+
+
+def _timeless(rows: Sequence[PaymentRow]) -> list[PaymentRow]:
+    return [row._replace(since_ms=0, due_ms=0) for row in rows]
+
+
+def _page(tx: Any, which: str) -> list[str]:
+    return [row.payment.saga_id for row in tx.payment_page(saga_id(0), 9, which)]
+
+
+def test_what_is_silent_for_a_minute_is_unknown_and_what_is_new_is_not(twins: Twins) -> None:
+    ages_ms = {1: 30_000, 2: 90_000}
+
+    def write(tx: Any) -> Any:
+        sagas = [saga_id(n) for n in ages_ms]
+        tx.insert_payments([Payment(saga, "ada", "pm_card_visa", 300, "GBP") for saga in sagas])
+        tx.lock_fences("payment", sagas)
+        tx.save_fences("payment", [Fence(s, FenceState.RUNNING, submitted=True) for s in sagas], ())
+        now_ms = tx.now_ms()
+        rows = [resolve_timer(saga_id(n), "do", now_ms - age) for n, age in ages_ms.items()]
+        tx.set_timers(rows)
+
+    twins.transact(write)
+    for which, found in (("unknown", [saga_id(2)]), ("owed", []), ("", [saga_id(1), saga_id(2)])):
+        page = twins.transact(partial(_page, which=which))
+        assert page == found
+    [open_money] = twins.transact(lambda tx: [each._replace(since_ms=0) for each in tx.open_money()])
+    assert open_money == OpenMoney("unknown", "GBP", 1, 300, 0)
+
+
+def test_a_hint_makes_a_waiting_call_due_but_not_one_under_way(twins: Twins) -> None:
+    def write(tx: Any) -> Any:
+        later = [resolve_timer(saga_id(n), "do", tx.now_ms() + HOUR_MS) for n in (1, 2, 3)]
+        later[1] = later[1]._replace(end_offset=tx.now_ms() + HOUR_MS)
+        tx.set_timers(later)
+
+    twins.transact(write)
+    assert twins.transact(lambda tx: tx.hint_calls([saga_id(1), saga_id(2), saga_id(9)])) == 1
+    assert twins.transact(lambda tx: [row.key.saga_id for row in tx.peek_due_calls(9, HORIZON_MS)]) == [
+        saga_id(1)
+    ]
+    assert twins.transact(lambda tx: tx.hint_calls([saga_id(1)])) == 0, "it is due already"
 
 
 def test_calls_are_due_by_their_time_and_beyond_the_horizon(twins: Twins) -> None:

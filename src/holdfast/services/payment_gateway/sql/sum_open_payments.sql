@@ -10,7 +10,7 @@ where
     and (
         t.verb = 'undo'
         or (
-            f.submitted
+            f.submitted_at is not null
             and (p.last_error <> '' or t.since_ms < (extract(epoch from now()) * 1000)::bigint - %(unknown_after_ms)s)
         )
     )
