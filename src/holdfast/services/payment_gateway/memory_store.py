@@ -69,8 +69,10 @@ class MemoryPaymentTransaction(MemoryTransaction):
         return len(hinted)
 
     def _row(self, payment: Payment) -> PaymentRow:
-        fence = self.table("fence")[payment.saga_id, "payment"]
-        row = PaymentRow(payment, fence.state.value, fence.submitted, fence.undo_requested)
+        fence = self.table("fence").get((payment.saga_id, "payment"))
+        row = PaymentRow(payment, "PRUNED")
+        if fence is not None:
+            row = PaymentRow(payment, fence.state.value, fence.submitted, fence.undo_requested)
         for verb in ("do", "undo"):
             timer = self.table("timers").get(TimerKey(payment.saga_id, "payment", verb))
             if timer is not None:

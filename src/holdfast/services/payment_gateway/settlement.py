@@ -142,8 +142,9 @@ class Settlement:
                     pass
                 case wrong:
                     self._alarm(f"{wrong}_charge", charge)
-        if found:
-            self._charges.record(found)
+        for call, answer in found:
+            if not self._charges.record([(call, answer)]):
+                self._check_again(call.payment.saga_id, charges)
 
     def _payments(self, saga_ids: Sequence[str]) -> dict[str, Payment]:
         payments: dict[str, Payment] = {}
@@ -155,6 +156,13 @@ class Settlement:
         if saga_ids:
             self._unit_of_work.commit(work)
         return payments
+
+    def _check_again(self, saga_id: str, charges: Sequence[Charge]) -> None:
+        """Alarm a charge that no row takes: its row was pruned, or it was resolved a moment ago."""
+        payment = self._payments([saga_id]).get(saga_id)
+        for charge in charges:
+            if charge.saga_id == saga_id and judge(charge, payment) == "unknown":
+                self._alarm("orphan_charge", charge)
 
     def _owe(self, seen: Payment) -> None:
         """Keep in mind a refund that was answered as done and failed later: looked up until it is there.

@@ -1,9 +1,10 @@
 select
     p.saga_id::text, p.user_id, p.payment_method, p.amount_minor, p.currency, p.charge_id, p.refund_id,
-    p.decline_code, p.last_error, p.same_error, f.state, f.submitted_at is not null, f.undo_requested,
-    coalesce(t.verb, ''), coalesce(t.since_ms, 0), coalesce(t.due_ms, 0), coalesce(t.fired, 0), coalesce(t.end_offset, 0)
+    p.decline_code, p.last_error, p.same_error, coalesce(f.state, 'PRUNED'), f.submitted_at is not null,
+    coalesce(f.undo_requested, false), coalesce(t.verb, ''),
+    coalesce(t.since_ms, 0), coalesce(t.due_ms, 0), coalesce(t.fired, 0), coalesce(t.end_offset, 0)
 from payment p
-join fence f on f.saga_id = p.saga_id and f.step = 'payment'
+left join fence f on f.saga_id = p.saga_id and f.step = 'payment'
 left join lateral (
     select verb, since_ms, due_ms, fired, end_offset
     from timers
