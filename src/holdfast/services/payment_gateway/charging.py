@@ -69,9 +69,9 @@ class ChargeLoop:
         calls = self.claim()
         if not calls:
             return 0
-        pass_by("before_call", calls)
+        before_calls(calls)
         answers = self._provider.call(calls)
-        pass_by("after_call", calls)
+        after_calls(calls)
         self.record(list(zip(calls, answers, strict=True)))
         return len(calls)
 
@@ -116,13 +116,22 @@ class ChargeLoop:
         return recording.counted
 
 
-def pass_by(place: str, calls: Sequence[Call]) -> None:
-    """Mark the boundary before or after charges and refunds that are made together."""
+def before_calls(calls: Sequence[Call]) -> None:
+    """Mark the boundary before charges and refunds that are made together."""
     verbs = {call.verb for call in calls}
     if "do" in verbs:
-        crashpoint(f"charge.{place}")
+        crashpoint("charge.before_call")
     if "undo" in verbs:
-        crashpoint(f"refund.{place}")
+        crashpoint("refund.before_call")
+
+
+def after_calls(calls: Sequence[Call]) -> None:
+    """Mark the boundary between answers and their record."""
+    verbs = {call.verb for call in calls}
+    if "do" in verbs:
+        crashpoint("charge.after_call")
+    if "undo" in verbs:
+        crashpoint("refund.after_call")
 
 
 def _claim(tx: PaymentTransaction, limit: int) -> list[Call]:

@@ -12,7 +12,7 @@ import structlog
 
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.store import StoreUnavailable
-from holdfast.services.payment_gateway.charging import CALLS_MAX, ChargeLoop, pass_by
+from holdfast.services.payment_gateway.charging import CALLS_MAX, ChargeLoop, after_calls, before_calls
 from holdfast.services.payment_gateway.domain import RETRY_AFTER_MAX_MS, Answer, Call, Unknown
 
 IDLE_S = 0.25
@@ -95,7 +95,7 @@ class ContinuousCharges:
         calls = self._loop.claim(room)
         self._under_way |= {call.idempotency_key: call for call in calls}
         if calls:
-            pass_by("before_call", calls)
+            before_calls(calls)
             self._caller.begin(calls, self._ended)
 
     def _ended(self, call: Call, answer: Answer) -> None:
@@ -127,7 +127,7 @@ class ContinuousCharges:
     def _record(self) -> None:
         if not self._unrecorded:
             return
-        pass_by("after_call", [call for call, _ in self._unrecorded])
+        after_calls([call for call, _ in self._unrecorded])
         self._loop.record(self._unrecorded)
         for call, _ in self._unrecorded:
             self._under_way.pop(call.idempotency_key, None)
