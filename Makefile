@@ -12,7 +12,8 @@ WORKERS ?= 2
 PG15_BIN ?= /usr/lib/postgresql/15/bin
 # Stores, buses, migrations, books, and whole platforms on both real buses.
 PG15_TESTS := tests/integration/stores tests/integration/messaging tests/integration/bus tests/integration/http \
-	tests/integration/audit tests/conformance tests/e2e/test_flows.py tests/e2e/test_audit.py
+	tests/integration/audit tests/conformance tests/e2e/test_flows.py tests/e2e/test_audit.py \
+	tests/e2e/test_postgres_down.py tests/e2e/test_failover.py
 ARGS ?=
 
 .PHONY: help env env-dev run up test test-all test-pg15 lint unit bench kafka clean

@@ -35,6 +35,7 @@ def stage(servers: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield stage
 
 
+@pytest.mark.timeout(900)
 def test_a_dead_primary_loses_nothing(stage: Stage, servers: Pair) -> None:
     with ExitStack() as started, Traffic(stage) as traffic:
         traffic.await_under_way()

@@ -156,6 +156,7 @@ SHORT = [immediate_stop, read_only_server, no_connection_left, full_disk]
 LONG = [clean_stop, killed_backend, terminated_sessions]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "fault",
     [*SHORT, *(pytest.param(fault, marks=pytest.mark.long) for fault in LONG)],

@@ -50,7 +50,7 @@ class Stage:
 
     def open_shop(self) -> None:
         """Wait until everything is ready, and put something on the shelves."""
-        self.platform.wait_ready(120)
+        self.platform.wait_ready(180)
         Operator(self.platform.info).stock(PENS)
 
     def statuses(self, path: str) -> dict[str, int]:
@@ -58,7 +58,7 @@ class Stage:
         with ThreadPoolExecutor(len(SERVICES)) as pool:
             return dict(zip(SERVICES, pool.map(lambda name: self._status(name, path), SERVICES), strict=True))
 
-    def await_all(self, path: str, status: int, what: str, timeout_s: float = 60) -> None:
+    def await_all(self, path: str, status: int, what: str, timeout_s: float = 180) -> None:
         eventually(lambda: set(self.statuses(path).values()) == {status}, what, timeout_s)
 
     def restarts(self) -> int:
@@ -81,7 +81,7 @@ class Stage:
         statement = "select count(*) from checkout where last_status not in ('COMPLETED', 'FAILED')"
         return int(self.query(GATEWAY, statement)[0][0])
 
-    def assert_sound(self, accepted: Iterable[str], timeout_s: float = 120) -> None:
+    def assert_sound(self, accepted: Iterable[str], timeout_s: float = 180) -> None:
         """Wait for every end, then look into the books: nothing lost, nothing doubled, nothing parked."""
         eventually(lambda: self.open_checkouts() == 0, "every checkout ends", timeout_s)
         report = audit.run_on(self._sources(), 90)
@@ -116,6 +116,7 @@ class Stage:
 class Traffic:
     """Shoppers who buy one thing after the other, whatever answers they get, until this is left.
 
+    Once enough is under way they take their time: what breaks next has the machine for its recovery.
     Meanwhile every `/livez` is asked; `dead` names those that were not green.
     """
 
@@ -123,6 +124,7 @@ class Traffic:
         self._stage = stage
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(SHOPPERS + 1)
+        self._pause_s = 0.0
         self.accepted: list[str] = []
         self.dead: set[tuple[str, int]] = set()
 
@@ -141,9 +143,10 @@ class Traffic:
                 future.result()
 
     def await_under_way(self, count: int = UNDER_WAY_MIN) -> None:
-        eventually(lambda: self._stage.under_way() >= count, "enough sagas are under way", 90)
+        eventually(lambda: self._stage.under_way() >= count, "enough sagas are under way", 180)
+        self._pause_s = 0.5
 
-    def await_more(self, timeout_s: float = 60) -> None:
+    def await_more(self, timeout_s: float = 180) -> None:
         """Wait until checkouts are accepted again."""
         before = len(self.accepted)
         eventually(lambda: len(self.accepted) >= before + 10, "checkouts are accepted again", timeout_s)
@@ -160,6 +163,7 @@ class Traffic:
                 response = shopper.post(cart_id, card, key=cart_id)
                 if response.status_code == 202:
                     self.accepted.append(str(response.json()["saga_id"]))
+                    self._stop.wait(self._pause_s)
                     continue
             self._stop.wait(0.05)
 

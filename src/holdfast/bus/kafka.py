@@ -19,7 +19,6 @@ from holdfast.bus.kafka_retention import RETENTION, check_retention
 from holdfast.bus.kafka_settings import TOPIC_KNOWN_S, KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicPartition
 
-REPLICAS = 3
 REPLICAS_IN_SYNC_MIN = 2
 
 _ATTEMPT_S = 2.0
@@ -34,7 +33,7 @@ class KafkaBus:
         self._client: AdminClient | None = None
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
-        """See the port. Raises BusUnavailable. Three replicas where there is more than one broker."""
+        """See the port. Raises BusUnavailable, also while too few brokers are up for a topic's copies."""
         cluster = self._describe()
         missing = [name for name in topics if name not in cluster.topics]
         if missing:
@@ -95,7 +94,7 @@ class KafkaBus:
             raise unavailable(error) from error
 
     def _new(self, name: str, partitions: int, brokers: int) -> NewTopic:
-        replicas = self._settings.replication_factor or (REPLICAS if brokers > 1 else 1)
+        replicas = self._settings.replicas(brokers)
         in_sync = min(replicas, REPLICAS_IN_SYNC_MIN)
         config = {"min.insync.replicas": str(in_sync)}
         if name in self._settings.retention_ms:

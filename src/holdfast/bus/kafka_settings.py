@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 Option = str | int | float | bool | None
 
+REPLICAS = 3
+
 TOPIC_KNOWN_S = 3
 """For so long a topic that was just made may still seem missing to one broker or another."""
 
@@ -23,7 +25,7 @@ class KafkaSettings:
 
     bootstrap: str
     replication_factor: int | None = None
-    """None: 1 where the cluster has one broker, else 3."""
+    """None: 1 where `bootstrap` names one broker and no other is up, else 3."""
     delivery_timeout_ms: int = 30_000
     """After this a message without an acknowledgement counts as not delivered; bounds `publish`."""
     session_timeout_ms: int = 10_000
@@ -37,6 +39,12 @@ class KafkaSettings:
     options: Mapping[str, Option] = field(default_factory=dict)
     producer_options: Mapping[str, Option] = field(default_factory=dict)
     consumer_options: Mapping[str, Option] = field(default_factory=dict)
+
+    def replicas(self, brokers_up: int) -> int:
+        """Return how many copies a new topic gets: a cluster that is not all up yet must not get fewer."""
+        if self.replication_factor is not None:
+            return self.replication_factor
+        return REPLICAS if brokers_up > 1 or "," in self.bootstrap else 1
 
     def client(self) -> dict[str, str | int | float | bool]:
         """Return the options of a client that neither produces nor consumes."""

@@ -71,7 +71,7 @@ class LocalKafka:
         """Return the process id of a broker that was started."""
         return self._broker(broker).process.pid
 
-    def start(self, timeout_s: float = 60.0) -> None:
+    def start(self, timeout_s: float = 180.0) -> None:
         """Return when all brokers serve; raises KafkaFailed, with Kafka's own words."""
         self._hold()
         self._libs = jars(self._libs)
@@ -111,7 +111,7 @@ class LocalKafka:
         """Undo `pause`."""
         self._broker(broker).process.send_signal(signal.SIGCONT)
 
-    def restart(self, broker: int = 1, timeout_s: float = 60.0) -> None:
+    def restart(self, broker: int = 1, timeout_s: float = 180.0) -> None:
         """Start one again on its port and data, ending it first where it runs; return when it serves."""
         chosen = self._broker(broker)
         processes.end([chosen.process], signal.SIGTERM, timeout_s, signal.SIGKILL)

@@ -11,7 +11,8 @@ def connect(settings: ServiceSettings) -> Bus:
         from holdfast.bus.kafka import KafkaBus
         from holdfast.bus.kafka_settings import KafkaSettings
 
-        return KafkaBus(KafkaSettings(settings.kafka_bootstrap, retention_ms=topic_retention_ms(settings)))
+        replicas, retention_ms = settings.kafka_replicas, topic_retention_ms(settings)
+        return KafkaBus(KafkaSettings(settings.kafka_bootstrap, replicas, retention_ms=retention_ms))
     from holdfast.bus.postgres import PostgresBus
     from holdfast.bus.postgres_consumer import LogRetention
 

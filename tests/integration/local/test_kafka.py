@@ -86,8 +86,13 @@ def test_three_brokers_replicate_and_outlive_a_leader(tmp_path: Path) -> None:
         values = {int(record.value or b"") for record in read_all(bus, "kept", 200)}
         assert values == set(range(200))
         eventually(lambda: ends(publisher, 200), "the new leader says where the partition ends")
+        eventually(lambda: bus.broker_count() == 2, "the cluster knows that one is gone")
+        with pytest.raises(BusUnavailable, match="INVALID_REPLICATION_FACTOR"):
+            bus.create_topics(["late"], 1)  # rather none than one with fewer copies
         kafka.restart(described.leader)
         assert kafka.running
+        eventually(lambda: bus.broker_count() == 3, "the cluster is whole")
+        bus.create_topics(["late"], 1)
 
 
 def test_make_kafka_says_where_it_is_and_ends_at_ctrl_c(tmp_path: Path) -> None:

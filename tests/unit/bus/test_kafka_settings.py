@@ -47,3 +47,10 @@ def test_short_bounds_stay_in_order() -> None:
     assert int(producer["topic.metadata.propagation.max.ms"]) < 1_000
     assert int(consumer["heartbeat.interval.ms"]) * 3 <= 600
     assert consumer["max.poll.interval.ms"] == 600
+
+
+def test_a_cluster_that_is_not_all_up_gets_no_topics_with_one_copy() -> None:
+    alone, three = KafkaSettings("a:1"), KafkaSettings("a:1,b:1,c:1")
+    assert (alone.replicas(1), alone.replicas(2)) == (1, 3)
+    assert (three.replicas(1), three.replicas(3)) == (3, 3)
+    assert KafkaSettings("a:1,b:1", replication_factor=2).replicas(1) == 2
