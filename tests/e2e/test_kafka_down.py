@@ -16,6 +16,8 @@ from holdfast.contracts.topics import EVENTS, ORCHESTRATOR, ORDER
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.long
+
 BROKERS = (1, 2, 3)
 PROBES = "probes"
 
