@@ -13,7 +13,7 @@ from tests.callers import Caller, authenticator, calling, keys
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.codec import encode
-from holdfast.contracts.http_api import SagaView, Snapshot
+from holdfast.contracts.http_api import Cancellation, SagaView, Snapshot
 from holdfast.contracts.messages import CheckoutCompleted, CheckoutFailed, Line, Payload
 from holdfast.contracts.topics import EVENTS, PARTITIONS_EMBEDDED, all_topics
 from holdfast.messaging.envelope import seal
@@ -39,6 +39,8 @@ class FakeNeighbours:
     told: dict[str, SagaView] = field(default_factory=dict)
     cart_is_down: bool = False
     orchestrator_is_down: bool = False
+    cancellations: dict[str, Cancellation] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
     asked: list[list[tuple[str, str]]] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
 
@@ -54,6 +56,13 @@ class FakeNeighbours:
         if self.orchestrator_is_down:
             raise unavailable("the orchestrator")
         return [self.told.get(saga_id) for saga_id in saga_ids]
+
+    async def cancel(self, saga_id: str, authorization: str) -> Cancellation:
+        if self.orchestrator_is_down:
+            raise unavailable("the orchestrator")
+        assert authorization.startswith("Bearer ")
+        self.cancelled.append(saga_id)
+        return self.cancellations[saga_id]
 
     async def forward(self, _: Request) -> Response:
         raise AssertionError("no test of these forwards anything")
