@@ -28,10 +28,12 @@ few_examples = settings(
 class Twins:
     """Both stores, emptied by `reset`."""
 
-    def __init__(self, dsn: str, package: str, postgres_type: type[Any], memory_type: type[Any]) -> None:
+    def __init__(
+        self, dsn: str, package: str, postgres_type: type[Any], memory_type: type[Any], size: int = 1
+    ) -> None:
         packages = ["holdfast.messaging", *([package] if package else [])]
         migrate(dsn, packages, time.sleep)
-        self.postgres: PostgresStore[Any] = PostgresStore(dsn, postgres_type, size=1)
+        self.postgres: PostgresStore[Any] = PostgresStore(dsn, postgres_type, size=size)
         self.memory: MemoryStore[Any] = MemoryStore(memory_type, lambda: START_MS)
         self._memory_type = memory_type
         self._connection = psycopg.connect(dsn, autocommit=True)
