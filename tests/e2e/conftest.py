@@ -1,6 +1,6 @@
 """A running platform, on each of the two real buses: all processes, as `holdfast up` starts them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,19 +32,22 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @contextmanager
-def running(folder: Path, bus: str) -> Iterator[Platform]:
-    """Start a platform with some stock, hand it out, and stop it."""
+def running(folder: Path, bus: str, **environment: str) -> Iterator[Platform]:
+    """Start a platform with some stock, hand it out, and stop it; `environment` adds to the common one."""
     if bus == "kafka":
-        with LocalKafka(folder / "kafka") as kafka, running_on(folder, kafka.bootstrap) as platform:
+        with (
+            LocalKafka(folder / "kafka") as kafka,
+            running_on(folder, kafka.bootstrap, environment) as platform,
+        ):
             yield platform
     else:
-        with running_on(folder, None) as platform:
+        with running_on(folder, None, environment) as platform:
             yield platform
 
 
 @contextmanager
-def running_on(folder: Path, bootstrap: str | None) -> Iterator[Platform]:
-    with Platform(folder / "data", kafka=bootstrap, environment=ENVIRONMENT) as platform:
+def running_on(folder: Path, bootstrap: str | None, more: Mapping[str, str]) -> Iterator[Platform]:
+    with Platform(folder / "data", kafka=bootstrap, environment=ENVIRONMENT | dict(more)) as platform:
         platform.wait_ready(90)
         Operator(platform.info).stock(PENS)
         yield platform

@@ -147,8 +147,12 @@ def _who(steps: Sequence[str]) -> str:
 
 
 def _waiting(each: Told, now_ms: int) -> str:
-    again = f"sent again {each['fired']} times" if each["fired"] else "sent once"
+    again = f"sent again {_times(each['fired'])}" if each["fired"] else "sent once"
     return f"Waits for the answer to {each['command']} ({again}); next {_when(each['due_ms'], now_ms)}."
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _when(at_ms: int, now_ms: int) -> str:
@@ -174,7 +178,7 @@ def _history(events: Sequence[Told], started_ms: int) -> Table:
 def _awaited(deadlines: Sequence[Told], now_ms: int) -> Table:
     table = _table("step", "command", "sent again", "next")
     for each in deadlines:
-        table.add_row(each["step"], each["command"], f"{each['fired']} times", _when(each["due_ms"], now_ms))
+        table.add_row(each["step"], each["command"], _times(each["fired"]), _when(each["due_ms"], now_ms))
     return table
 
 
