@@ -129,6 +129,8 @@ def test_both_stores_answer_the_same_requests_and_ends_alike(store: GatewayStore
         assert [r in ended[0] for r, _ in pairs] == [v in ended[1] for _, v in pairs]
         still_open = tx.open_checkouts(uuid7_floor(0), "f" * 8 + "-ffff-7fff-8fff-" + "f" * 12, 100)
         assert {row.saga_id for row in still_open} == {real for real, _ in pairs} - ended[0]
+        assert tx.count_open(100) == memory.count_open(100) == len(still_open)
+        assert tx.count_open(1) == memory.count_open(1) == min(1, len(still_open))
         owned = tx.find_owned([(real, user) for real, _ in pairs for user in USERS])
         assert {saga for saga, _ in owned} == {real for real, _ in pairs}
         assert all(row.user_id == user for (_, user), row in owned.items())
@@ -235,6 +237,7 @@ def test_statements_use_keys_however_large_the_table_is(store: GatewayStore, dat
         "select_versions_left": {"cart_ids": ["c"]},
         "select_owned": {"saga_ids": [uuid7_floor(1)], "user_ids": ["ada"]},
         "select_terminal": {"saga_ids": [uuid7_floor(1)]},
+        "count_open": {"limit": 10_000},
     }
     with psycopg.connect(database, options=SESSION) as connection:
         for name, arguments in values.items():

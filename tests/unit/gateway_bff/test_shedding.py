@@ -14,6 +14,12 @@ from holdfast.messaging.envelope import seal_raw
 from holdfast.services.gateway_bff.shedding import Limits, retry_after_s
 
 
+async def is_held(town: Town) -> None:
+    async with asyncio.timeout(10):
+        while not town.waiting.held:  # noqa: ASYNC110 - what is on trial tells nobody that it waits
+            await asyncio.sleep(0)
+
+
 def too_many_under_way(town: Town) -> None:
     town.parts.shedding.under_way = Limits.under_way_max
 
@@ -99,5 +105,37 @@ def test_a_probe_that_starts_nothing_leaves_the_place_to_the_next() -> None:
         answers = await asyncio.gather(town.checkout("gone", "key-1"), town.checkout("c-1", "key-2"))
         assert [answer.status_code for answer in answers] == [404, 202]
         assert town.gate.tickets == 0
+
+    visit(scenario)
+
+
+def test_when_the_gateway_stops_held_answers_are_given_and_nobody_is_held_any_more() -> None:
+    async def scenario(town: Town) -> None:
+        saga_id = await town.started()
+        path, wait = f"/v1/checkouts/{saga_id}", {"prefer": "wait=30"}
+        held = asyncio.create_task(town.ada.ask("GET", path, headers=wait))
+        await is_held(town)
+        town.waiting.leave()
+        async with asyncio.timeout(10):
+            assert (await held).json()["state"] == "CHECKOUT_INITIATED"
+            assert (await town.ada.ask("GET", path, headers=wait)).status_code == 200
+        assert town.waiting.held == 0
+
+    visit(scenario)
+
+
+def test_more_than_can_be_held_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(town: Town) -> None:
+        monkeypatch.setattr("holdfast.services.gateway_bff.waiting.WAITING_MAX", 1)
+        saga_id = await town.started()
+        path, wait = f"/v1/checkouts/{saga_id}", {"prefer": "wait=30"}
+        held = asyncio.create_task(town.ada.ask("GET", path, headers=wait))
+        await is_held(town)
+        async with asyncio.timeout(10):
+            assert (await town.ada.ask("GET", path, headers=wait)).status_code == 200
+        assert not held.done()
+        town.complete(saga_id)
+        async with asyncio.timeout(10):
+            assert (await held).json()["state"] == "COMPLETED"
 
     visit(scenario)

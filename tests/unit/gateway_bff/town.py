@@ -105,6 +105,7 @@ class Town:
         self.neighbours = FakeNeighbours()
         self.closed_for_s = 0.0
         self.gate = FakeGate(self)
+        self.waiting = Waiting(cast("Any", self.store))
         self.seconds = 0.0
         self.client: httpx2.AsyncClient
         self.ada: Caller
@@ -170,7 +171,7 @@ def visit(scenario: Callable[[Town], Awaitable[None]]) -> None:
         town = Town()
         town.put_cart()
         neighbours = cast("Neighbours", town.neighbours)
-        waiting = Waiting(cast("Any", town.store))
+        waiting = town.waiting
         town.parts.manager.after_batch.append(waiting.endings_written)
         with keys() as made:
             door = Door(
