@@ -1,10 +1,9 @@
 """A platform of whose processes each can be told where to crash, once."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen
 
 from tests.e2e.conftest import ENVIRONMENT, PENS
 from tests.e2e.shopper import Operator
@@ -16,7 +15,7 @@ from holdfast.local.supervisor import DELAY_MIN_S
 
 # Leases are short, so that what a killed process held is soon free; deadlines, so that some fire.
 QUICKLY = {"HOLDFAST_BUS_LEASE_S": "1.5", "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "500"}
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Armed:
@@ -32,26 +31,26 @@ class Armed:
         if point is not None:
             self._told[service]["HOLDFAST_CRASH_AT"] = point
 
-    def running(self, service: str) -> Popen[bytes]:
-        """Return the process that runs now."""
-        return self.platform._supervisor.programs[service].process
+    def crash(self, service: str, point: str, provoke: Callable[[], None] = lambda: None) -> None:
+        """Wait until a process of this service has crashed there; `provoke` is called once one is armed.
 
-    def next_process(
-        self, service: str, process: Popen[bytes], afterwards: str | None = None
-    ) -> Popen[bytes]:
-        """Wait for the process after this one; the one after that will be armed for `afterwards`."""
+        Only a process that starts from now on is armed. One that crashed says so in its log as it goes.
+        """
         program = self.platform._supervisor.programs[service]
-        program.delay_s = DELAY_MIN_S
-        eventually(lambda: program.process is not process, f"{service} is started again", PATIENCE_S)
-        self.arm(service, afterwards)
-        return program.process
+        told, before = f"crash point {point} reached", program.process
+        self.arm(service, point)
+        log = self.platform.folder.log(service)
 
-    def crashed_at(self, service: str, process: Popen[bytes], point: str, times: int = 1) -> None:
-        """Wait until this process has ended; fail where it was not killed there, for the n-th time."""
-        eventually(lambda: process.poll() is not None, f"{service} crashes at {point}", PATIENCE_S)
-        assert process.returncode == -signal.SIGKILL, f"{service} at {point}"
-        log = self.platform.folder.log(service).read_text("utf-8", "replace")
-        assert log.count(f"crash point {point} reached") == times
+        def crashed() -> bool:
+            program.delay_s = DELAY_MIN_S
+            return told in log.read_text("utf-8", "replace")
+
+        if before.poll() is None:
+            before.send_signal(signal.SIGTERM)
+        eventually(lambda: program.process is not before, f"{service} is started again", PATIENCE_S)
+        provoke()
+        eventually(crashed, f"{service} crashes at {point}", PATIENCE_S)
+        self.arm(service, None)
 
     def _rows(self, plan: table.Plan) -> Sequence[table.Row]:
         rows = [row._replace(env=dict(row.env)) for row in table.processes(plan)]

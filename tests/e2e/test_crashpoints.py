@@ -1,7 +1,7 @@
 """Every crash point is visited in every service that comes by, one at a time, with sagas under way."""
 
-import signal
 from collections.abc import Iterator
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -29,18 +29,17 @@ def test_a_crash_at_each_boundary_of_a_service_loses_nothing(platform: Armed, se
     load = Load(platform.platform, SHOPPERS)
     try:
         eventually(lambda: under_way(platform.platform) > 0, "sagas are under way", 60)
-        process = platform.running(service)
-        platform.arm(service, points[0])
-        process.send_signal(signal.SIGTERM)
-        for point, following in zip(points, [*points[1:], None], strict=True):
-            process = platform.next_process(service, process, following)
-            if point.startswith("park."):
-                _publish_poison(platform, service)
-            platform.crashed_at(service, process, point)
+        for point in points:
+            parks = point.startswith("park.")
+            platform.crash(service, point, partial(_publish_poison, platform, service) if parks else _nothing)
         platform.platform.wait_ready(60)
     finally:
         load.stop()
     all_ends_well(platform.platform, load.accepted, 120)
+
+
+def _nothing() -> None:
+    """Shoppers bring it about."""
 
 
 def _publish_poison(platform: Armed, service: str) -> None:
