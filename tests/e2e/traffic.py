@@ -116,7 +116,7 @@ class Stage:
 class Traffic:
     """Shoppers who buy one thing after the other, whatever answers they get, until this is left.
 
-    Once enough is under way they take their time: what breaks next has the machine for its recovery.
+    Once enough is under way each waits a while for its end before it buys on, so that no hill grows.
     Meanwhile every `/livez` is asked; `dead` names those that were not green.
     """
 
@@ -124,7 +124,7 @@ class Traffic:
         self._stage = stage
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(SHOPPERS + 1)
-        self._pause_s = 0.0
+        self._patient = threading.Event()
         self.accepted: list[str] = []
         self.dead: set[tuple[str, int]] = set()
 
@@ -144,7 +144,7 @@ class Traffic:
 
     def await_under_way(self, count: int = UNDER_WAY_MIN) -> None:
         eventually(lambda: self._stage.under_way() >= count, "enough sagas are under way", 180)
-        self._pause_s = 0.5
+        self._patient.set()
 
     def await_more(self, timeout_s: float = 180) -> None:
         """Wait until checkouts are accepted again."""
@@ -162,8 +162,10 @@ class Traffic:
                 shopper.fill(cart_id, {"pen": 1, "ink": 2})
                 response = shopper.post(cart_id, card, key=cart_id)
                 if response.status_code == 202:
-                    self.accepted.append(str(response.json()["saga_id"]))
-                    self._stop.wait(self._pause_s)
+                    saga_id = str(response.json()["saga_id"])
+                    self.accepted.append(saga_id)
+                    if self._patient.is_set():
+                        shopper.end_of(saga_id, asks_max=1)
                     continue
             self._stop.wait(0.05)
 
