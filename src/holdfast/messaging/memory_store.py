@@ -13,6 +13,9 @@ from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
 from holdfast.messaging.store import ActionTaken, OperatorAction, Page, Pruned, TimerKey, TimerRow
 
+CHANGED = "retention_changed"
+"""When rows of other tables changed last, by (table, key): read by nothing but pruning."""
+
 _GONE: Any = object()
 
 
@@ -91,11 +94,11 @@ class MemoryTransaction:
 
     def changed(self, table: str, key: Any) -> None:
         """Note that a row changes now, as the column `changed_at` does."""
-        self.table("changed")[table, key] = self._now_ms
+        self.table(CHANGED)[table, key] = self._now_ms
 
     def is_old(self, table: str, key: Any, page: Page) -> bool:
         """Tell whether a row has not changed since the page's time."""
-        return bool(self.table("changed")[table, key] <= page.unchanged_since_ms)
+        return bool(self.table(CHANGED)[table, key] <= page.unchanged_since_ms)
 
     @staticmethod
     def look(keys: Iterable[str], page: Page) -> tuple[list[str], Pruned]:
@@ -194,7 +197,7 @@ class MemoryTransaction:
             s for s in looked if fences[s, step].state in states and self.is_old("fence", (s, step), page)
         ]
         for saga_id in gone:
-            del fences[saga_id, step], self.table("changed")["fence", (saga_id, step)]
+            del fences[saga_id, step], self.table(CHANGED)["fence", (saga_id, step)]
         return pruned._replace(rows=len(gone))
 
     def prune_parked(self, page: Page) -> Pruned:

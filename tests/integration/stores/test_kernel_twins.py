@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, Work, few_examples, in_turn
+from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, Work, in_turn, sequences
 from tests.samples import saga_id
 
 from holdfast.bus.port import Message, Record
@@ -218,7 +218,7 @@ OPERATIONS = st.one_of(
 TRANSACTIONS = st.lists(st.tuples(st.lists(OPERATIONS, max_size=5), st.booleans()), max_size=6)
 
 
-@few_examples
+@sequences
 @given(transactions=TRANSACTIONS)
 def test_the_same_operations_read_the_same(twins: Twins, transactions: list[tuple[list[Work], bool]]) -> None:
     twins.reset()

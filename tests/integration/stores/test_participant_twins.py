@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Batches, Command, batches, handle
-from tests.integration.stores.twins import Twins, Work, few_examples, in_turn
+from tests.integration.stores.twins import Twins, Work, in_turn, sequences
 from tests.samples import NOT_AFTER_MS, saga_id
 
 from holdfast.contracts.messages import ClearCart, CreateOrder, Line, Nothing, ReserveInventory
@@ -70,7 +70,7 @@ def inventory(make: MakeTwins) -> Twins:
     return make("inventory_write", PostgresInventoryTransaction, MemoryInventoryTransaction)
 
 
-@few_examples
+@sequences
 @given(drawn=batches(STOCK), initial=st.dictionaries(st.sampled_from(SKUS), st.integers(0, 9)))
 def test_inventory_moves_the_same_pieces(inventory: Twins, drawn: Batches, initial: dict[str, int]) -> None:
     inventory.reset()
@@ -85,7 +85,7 @@ def test_inventory_moves_the_same_pieces(inventory: Twins, drawn: Batches, initi
     assert found == inventory.rows("stock_movement")
 
 
-@few_examples
+@sequences
 @given(
     rows=st.lists(st.dictionaries(st.sampled_from(SKUS), st.integers(0, 9), min_size=1), max_size=4),
     after=st.sampled_from(["", *SKUS]),
@@ -132,7 +132,7 @@ def orders(make: MakeTwins) -> Twins:
     return make("order_create", PostgresOrderTransaction, MemoryOrderTransaction)
 
 
-@few_examples
+@sequences
 @given(drawn=batches(_commands(ORDERS, ("CreateOrder", "CompensateOrder", "ConfirmOrder"))))
 def test_orders_are_written_the_same(orders: Twins, drawn: Batches) -> None:
     orders.reset()
@@ -165,7 +165,7 @@ def carts(make: MakeTwins) -> Twins:
     return make("cart_crud", PostgresCartTransaction, MemoryCartTransaction)
 
 
-@few_examples
+@sequences
 @given(drawn=batches(CLEAR), rows=CART_ROWS, held=st.none() | CARTS)
 def test_carts_are_cleared_the_same(carts: Twins, drawn: Batches, rows: list[Cart], held: str | None) -> None:
     carts.reset()
@@ -229,7 +229,7 @@ def _save_those_that_exist(rows: list[Cart]) -> Work:
     return work
 
 
-@few_examples
+@sequences
 @given(transactions=st.lists(st.tuples(st.lists(shopping(), max_size=4), st.booleans()), max_size=6))
 def test_carts_and_prices_read_the_same(carts: Twins, transactions: list[tuple[list[Work], bool]]) -> None:
     carts.reset()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, few_examples
+from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, sequences
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.memory import MemoryBus
@@ -98,7 +98,7 @@ ANSWERS = st.lists(
 )
 
 
-@few_examples
+@sequences
 @given(rounds=st.lists(COMMANDS | ANSWERS, max_size=12))
 def test_payments_are_resolved_the_same(twins: Twins, rounds: list[list[Any]]) -> None:
     twins.reset()

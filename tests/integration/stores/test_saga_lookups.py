@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
 from tests.integration.stores.test_saga_twins import PAYLOADS
-from tests.integration.stores.twins import Twins, few_examples
+from tests.integration.stores.twins import Twins, sequences
 from tests.samples import saga_id
 
 from holdfast.messaging.store import OperatorAction
@@ -55,7 +55,7 @@ def twins(database: str) -> Iterator[Twins]:
     twins.close()
 
 
-@few_examples
+@sequences
 @given(
     stories=STORIES,
     wishes=st.lists(WISHES, min_size=1, max_size=4),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, few_examples
+from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, sequences
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.contracts.messages import Refused
@@ -49,7 +49,7 @@ FIRINGS = st.tuples(st.booleans(), st.booleans()).map(list)
 """Whether what fires is overdue, and whether the transaction is rolled back."""
 
 
-@few_examples
+@sequences
 @given(rounds=st.lists(BATCHES | FIRINGS | PAGES, max_size=10))
 def test_sagas_and_histories_read_the_same(twins: Twins, rounds: list[list[Any]]) -> None:
     twins.reset()

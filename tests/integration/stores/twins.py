@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import psycopg
@@ -17,25 +18,45 @@ HOUR_MS = 3_600_000
 START_MS = int(time.time() * 1000)
 """The memory's clock, standing still; times in these tests are hours away from it."""
 
-few_examples = settings(
-    max_examples=100,
+SEQUENCES = 250
+"""How many drawn sequences of operations each test of twins runs."""
+
+_DRAWING = settings(
+    max_examples=SEQUENCES,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
+def sequences(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a `given` test on drawn sequences, and fail where it ran fewer than promised."""
+    drawn = _DRAWING(test)
+
+    @wraps(drawn)
+    def counted(**fixtures: Any) -> None:
+        twins = next(value for value in fixtures.values() if isinstance(value, Twins))
+        drawn(**fixtures)
+        assert twins.sequences >= SEQUENCES
+
+    return counted
+
+
 class Twins:
-    """Both stores, emptied by `reset`."""
+    """Both stores, emptied by `reset`, which begins a sequence."""
 
     def __init__(
         self, dsn: str, package: str, postgres_type: type[Any], memory_type: type[Any], size: int = 1
     ) -> None:
         packages = ["holdfast.messaging", *([package] if package else [])]
         migrate(dsn, packages, time.sleep)
+        with psycopg.connect(dsn, autocommit=True) as connection:  # no test outlives its server
+            name = connection.info.dbname
+            connection.execute(f"alter database {name} set synchronous_commit = off".encode())
         self.postgres: PostgresStore[Any] = PostgresStore(dsn, postgres_type, size=size)
         self.memory: MemoryStore[Any] = MemoryStore(memory_type, lambda: START_MS)
         self._memory_type = memory_type
+        self.sequences = 0
         self._connection = psycopg.connect(dsn, autocommit=True)
         tables = self.select(
             "select tablename from pg_tables where schemaname = 'public' and tablename <> 'migration'"
@@ -45,6 +66,7 @@ class Twins:
 
     def reset(self) -> None:
         """Empty both."""
+        self.sequences += 1
         self._connection.execute(self._reset.encode())
         self.memory = MemoryStore(self._memory_type, lambda: START_MS)
 

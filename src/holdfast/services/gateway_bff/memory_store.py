@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.messaging.memory_store import CHANGED, MemoryTransaction
 from holdfast.messaging.store import Page, Pruned
 from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout, Ending
 from holdfast.services.gateway_bff.store_port import OpenCheckout
@@ -22,7 +22,7 @@ class MemoryGatewayTransaction(MemoryTransaction):
 
     def delete_checkouts(self, saga_ids: Collection[str]) -> None:
         for saga_id in saga_ids:
-            del self.table("checkout")[saga_id], self.table("changed")["checkout", saga_id]
+            del self.table("checkout")[saga_id], self.table(CHANGED)["checkout", saga_id]
 
     def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
         left: dict[str, int] = {}
@@ -67,7 +67,7 @@ class MemoryGatewayTransaction(MemoryTransaction):
         ended = [saga_id for saga_id in looked if checkouts[saga_id][0].is_terminal]
         gone = [saga_id for saga_id in ended if self.is_old("checkout", saga_id, page)]
         for saga_id in gone:
-            del checkouts[saga_id], self.table("changed")["checkout", saga_id]
+            del checkouts[saga_id], self.table(CHANGED)["checkout", saga_id]
         return pruned._replace(rows=len(gone))
 
     def count_open(self, at_most: int) -> int:

@@ -1,0 +1,35 @@
+"""Enough sequences are drawn over all stores together, and a test that runs too few of its own fails."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.integration.stores.twins import SEQUENCES, Twins, sequences
+
+from holdfast.messaging.database import PostgresTransaction
+from holdfast.messaging.memory_store import MemoryTransaction
+
+WANTED = 2_000
+
+
+def test_at_least_two_thousand_sequences_are_drawn_over_all_stores() -> None:
+    texts = [path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*_twins.py")]
+    assert len(texts) >= 5
+    assert all("@sequences\n@given(" in text for text in texts)
+    assert sum(text.count("@sequences\n@given(") for text in texts) * SEQUENCES >= WANTED
+
+
+def test_a_test_that_runs_fewer_than_promised_fails(database: str) -> None:
+    twins = Twins(database, "", PostgresTransaction, MemoryTransaction)
+
+    @sequences
+    @given(number=st.integers(0, 2))  # exhausted after three
+    def few(twins: Any, number: int) -> None:
+        twins.reset()
+
+    with pytest.raises(AssertionError):
+        few(twins=twins)
+    assert 0 < twins.sequences < SEQUENCES
+    twins.close()
