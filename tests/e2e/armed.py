@@ -37,20 +37,25 @@ class Armed:
         Only a process that starts from now on is armed. One that crashed says so in its log as it goes.
         """
         program = self.platform._supervisor.programs[service]
-        told, before = f"crash point {point} reached", program.process
+        told, before = self._told_of(service, point), program.process
         self.arm(service, point)
-        log = self.platform.folder.log(service)
 
         def crashed() -> bool:
             program.delay_s = DELAY_MIN_S
-            return told in log.read_text("utf-8", "replace")
+            return self._told_of(service, point) > told
 
-        if before.poll() is None:
-            before.send_signal(signal.SIGTERM)
-        eventually(lambda: program.process is not before, f"{service} is started again", PATIENCE_S)
-        provoke()
-        eventually(crashed, f"{service} crashes at {point}", PATIENCE_S)
-        self.arm(service, None)
+        try:
+            if before.poll() is None:
+                before.send_signal(signal.SIGTERM)
+            eventually(lambda: program.process is not before, f"{service} is started again", PATIENCE_S)
+            provoke()
+            eventually(crashed, f"{service} crashes at {point}", PATIENCE_S)
+        finally:
+            self.arm(service, None)
+
+    def _told_of(self, service: str, point: str) -> int:
+        log = self.platform.folder.log(service).read_text("utf-8", "replace")
+        return log.count(f"crash point {point} reached")
 
     def _rows(self, plan: table.Plan) -> Sequence[table.Row]:
         rows = [row._replace(env=dict(row.env)) for row in table.processes(plan)]

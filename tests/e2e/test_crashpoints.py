@@ -23,6 +23,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Armed]:
         yield platform
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_crash_at_each_boundary_of_a_service_loses_nothing(platform: Armed, service: str) -> None:
     points = [name for name, place in CRASHPOINTS.items() if service in place.services]
