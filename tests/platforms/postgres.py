@@ -148,7 +148,7 @@ def _wiring(
         timers=KAFKA_TIMERS if kafka else TIMERS,
         ask_every_ms=400,
         resend_after_ms=600,
-        limit_ms=90_000,
+        limit_ms=200_000,
         poll_s=0.02 if kafka else 0.0,
         dsns=dsns,
     )
