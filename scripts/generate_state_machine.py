@@ -1,18 +1,22 @@
-"""Write docs/state_machine.md from the definition of the checkout."""
+"""Write docs/state_machine.md and its like from the definitions of the sagas."""
 
 from pathlib import Path
 
+from holdfast.saga.definition import Saga
 from holdfast.saga.diagram import page
 from holdfast.sagas.checkout import CHECKOUT
+from holdfast.sagas.return_order import RETURN_ORDER
 
-TARGET = Path(__file__).parent.parent / "docs" / "state_machine.md"
+DOCS = Path(__file__).parent.parent / "docs"
+TARGET = DOCS / "state_machine.md"
+PAGES: dict[Path, Saga] = {TARGET: CHECKOUT, DOCS / "state_machine_return_order.md": RETURN_ORDER}
 
 
-def render() -> str:
-    """Return the page as it should be."""
-    return page(CHECKOUT)
+def render(path: Path = TARGET) -> str:
+    """Return a page as it should be."""
+    return page(PAGES[path])
 
 
 if __name__ == "__main__":
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(render(), "utf-8")
+    for path in PAGES:
+        path.write_text(render(path), "utf-8")

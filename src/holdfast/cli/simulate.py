@@ -2,7 +2,8 @@
 
 import os
 import time
-from typing import TYPE_CHECKING, Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +20,24 @@ def simulate(
         int | None, typer.Option(min=0, help="Only this world; where it fails, shrink and tell it.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processors to use.")] = os.cpu_count() or 1,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Small worlds instead, in every order of events.")
+    ] = False,
+    saga: Annotated[
+        str,
+        typer.Option(
+            help="Prove this definition instead: MODULE:NAME, say holdfast.sagas.checkout:CHECKOUT."
+        ),
+    ] = "",
+    examples: Annotated[
+        str, typer.Option(help="Payloads of that saga's events by type: MODULE:NAME of a mapping.")
+    ] = "holdfast.sagas.examples:EXAMPLES",
+    faults: Annotated[int, typer.Option(min=0, max=4, help="Faults in one run of the saga.")] = 2,
 ) -> None:
     """Run worlds, heal each, check the books. Exit 0: all of them balance, 1: not so."""
+    if saga or exhaustive:
+        _prove(saga, examples, faults, jobs)
+        return
     if seed is not None:
         _tell(seed)
         return
@@ -36,6 +53,35 @@ def simulate(
     _report(tally, time.monotonic() - began)
     if tally.failures:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _prove(saga: str, examples: str, faults: int, processors: int) -> None:
+    """Search small worlds: of the definition that is named, or of the checkout's own services."""
+    from holdfast.simulation.proof.prove import SMALL, Job, prove, table, untried
+    from holdfast.simulation.proof.rehearsal import parts
+
+    jobs = SMALL
+    if saga:
+        jobs = tuple(Job(part, faults) for part in parts(_named(saga), _named(examples)))
+    reports = prove(jobs, processors, lambda report: note(f"{report.scope}: {report.states} states"))
+    typer.echo(table(reports))
+    found = [(report.scope, finding) for report in reports for finding in report.findings]
+    for scope, finding in found:
+        typer.echo("\n".join([f"\n{scope}: {finding.what}", *(f"    {line}" for line in finding.story)]))
+    missed = [] if saga else untried(reports)
+    if missed:
+        note(f"never happened: {', '.join(missed)}")
+    if found or missed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _named(where: str) -> Any:
+    """Return what MODULE:NAME names."""
+    module, _, name = where.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise typer.BadParameter(f"{where} names nothing: {error}") from None
 
 
 def _report(tally: "Tally", seconds: float) -> None:

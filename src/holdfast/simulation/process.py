@@ -120,6 +120,8 @@ class Process:
         return kinds
 
     def _calls_due(self) -> bool:
+        if not self._store.tables.tables.get("timers"):
+            return False
         with self._store.transaction() as tx:
             return bool(tx.peek_due_calls(1, HORIZON_MS))
 

@@ -15,7 +15,7 @@ import structlog
 from holdfast.contracts.topics import GATEWAY, INVENTORY
 from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
 from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
-from holdfast.simulation.setup import TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
+from holdfast.simulation.setup import DEEP_EVERY, TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
 from holdfast.simulation.world import Action, World
 
 HEAL_ROUNDS_MAX = 3_000
@@ -51,8 +51,9 @@ class Outcome:
 def run_seed(seed: int, *, to_the_end: bool = False) -> Outcome:
     """Run the world of one seed to its first violation, or to its end whatever is found."""
     rng = Random(seed)  # noqa: S311 - chance that repeats is the point
-    world = World(draw_setup(rng))
-    return _run(world, _drawn(world, draw_swarm(rng), rng), to_the_end=to_the_end)
+    deep = seed % DEEP_EVERY == 0
+    world = World(draw_setup(rng, deep=deep))
+    return _run(world, _drawn(world, draw_swarm(rng, deep=deep), rng), to_the_end=to_the_end)
 
 
 def replay(setup: Setup, schedule: Sequence[Action]) -> Outcome:
@@ -133,13 +134,13 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
 def _something(world: World, swarm: Swarm, rng: Random) -> tuple[str, str] | None:
     """Draw who is next of all that have something to do, and what it does."""
     names = [*world.processes, "arrive", "land", "start"]
-    rng.shuffle(names)
-    for name in names:
+    while names:
+        name = names.pop(int(rng.random() * len(names)))
         process = world.processes.get(name)
         if process is not None:
             kinds = process.ready() if not process.stalled() or rng.random() < 0.02 else []
             if kinds:
-                return rng.choice(kinds), name
+                return kinds[int(rng.random() * len(kinds))], name
         elif name == "start":
             if rng.random() < STARTS_SHARE:
                 return name, str(rng.randrange(2 * len(world.setup.wishes)))

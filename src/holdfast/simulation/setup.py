@@ -17,6 +17,9 @@ PRICES_MINOR = {"A": 700, "B": 700, "C": 20_000}
 """What a piece costs; one C alone is more than an order may cost."""
 
 TICKS_MS = (50, 500, 2_000, 6_000, 20_000, 61_000)
+DEEP_EVERY = 8
+"""Every so many seeds one world is larger and lives longer: some places are too far for a small one."""
+
 SAGA_SERVICES = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
 ONE_EACH = tuple((service, 1) for service in SAGA_SERVICES)
 
@@ -61,10 +64,10 @@ class Swarm(NamedTuple):
     steps: int
 
 
-def draw_setup(rng: Random) -> Setup:
+def draw_setup(rng: Random, *, deep: bool) -> Setup:
     """Draw a world; some of its shoppers want the same cart."""
     wishes: list[Wish] = []
-    for number in range(rng.choice((1, 1, 2, 2, 3, 4))):
+    for number in range(rng.choice((1, 1, 2, 2, 3, 4) if deep else (1, 1, 1, 2, 2, 3))):
         again = wishes and rng.random() < 0.2
         cart_id, pieces = rng.choice(wishes)[:2] if again else (f"cart-{number}", _pieces(rng))
         card = VISA if rng.random() < 0.8 else "pm_card_chargeDeclined"
@@ -85,7 +88,7 @@ def _pieces(rng: Random) -> tuple[tuple[str, int], ...]:
     return (*((sku, rng.choice((1, 1, 2))) for sku in skus), *dear)
 
 
-def draw_swarm(rng: Random) -> Swarm:
+def draw_swarm(rng: Random, *, deep: bool) -> Swarm:
     """Draw what may happen to a world."""
     kept = rng.choice((0.15, 0.3, 0.6, 1.0))
     return Swarm(
@@ -96,5 +99,5 @@ def draw_swarm(rng: Random) -> Swarm:
         world_rate=rng.choice((0.0, 0.02, 0.06)),
         tick_rate=rng.choice((0.02, 0.1, 0.3)),
         arrive_rate=rng.choice((0.005, 0.05, 0.3)),
-        steps=rng.choice((60, 120, 200)),
+        steps=rng.choice((60, 120, 200) if deep else (15, 30, 45)),
     )

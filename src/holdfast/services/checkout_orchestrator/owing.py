@@ -8,6 +8,7 @@ from typing import NamedTuple
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CheckoutInitiated
 from holdfast.saga.state import SagaState
+from holdfast.sagas.checkout import CHECKOUT
 
 
 class Owed(NamedTuple):
@@ -25,17 +26,17 @@ class Owed(NamedTuple):
 
 
 def initiated(saga: SagaState) -> CheckoutInitiated | None:
-    """Return what the checkout began with; None where it was cancelled before it was heard of."""
+    """Return what the checkout began with; None where it was cancelled unborn, and for other sagas."""
     born = not (saga.ended_ms and saga.version == 1)
-    return decode_as(CheckoutInitiated, saga.data) if born else None
+    return decode_as(CheckoutInitiated, saga.data) if born and saga.definition == CHECKOUT.name else None
 
 
 def owed_by(saga: SagaState) -> Owed:
     """Return what is owed: at most, where nobody knows whether the step was ever done."""
     checkout = initiated(saga)
-    if checkout is None or not saga.owed:
-        return Owed()
     owed = Owed(saga.owed)
+    if checkout is None:
+        return owed
     if "payment" in saga.owed:
         owed = owed._replace(amount_minor=checkout.total_minor, currency=checkout.currency)
     if "inventory" in saga.owed:

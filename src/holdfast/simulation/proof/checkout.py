@@ -4,13 +4,13 @@ from typing import Any, NamedTuple
 
 from holdfast.bus.port import Message
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, TOPICS
-from holdfast.simulation.books import settled, unfinished
+from holdfast.sagas.checkout import CHECKOUT
+from holdfast.simulation.books import LEGAL, settled, unfinished
 from holdfast.simulation.proof.cells import Cell, Node, Post
-from holdfast.simulation.proof.databases import Database, freeze, thaw
+from holdfast.simulation.proof.databases import Database, Real, freeze, thaw
 from holdfast.simulation.proof.payment import Loop, PaymentCell, charged_twice, held_for
 from holdfast.simulation.proof.search import State
 from holdfast.simulation.proof.services import (
-    FAILED,
     GatewayCell,
     OrchestratorCell,
     ParticipantCell,
@@ -31,6 +31,11 @@ class Scope(NamedTuple):
     name: str
     setup: Setup
     held: bool = False
+
+    @property
+    def sagas(self) -> int:
+        """How many there are."""
+        return len(self.setup.wishes)
 
 
 ONE = (
@@ -64,13 +69,15 @@ class Checkout:
         self._sagas = tuple(self._world.door.checkouts())
         self._places = {service: place for place, service in enumerate(ORDER_OF_CELLS)}
         post = Post(self._route)
+        setup, orchestrator = scope.setup, Real(ORCHESTRATOR, scope.setup)
+        handler = orchestrator.parts.checkout_service  # type: ignore[attr-defined]
         self.cells: tuple[Cell, ...] = (
-            GatewayCell(GATEWAY, post, scope.setup),
-            OrchestratorCell(post, scope.setup, self._sagas),
-            ParticipantCell(INVENTORY, post, scope.setup, "inventory"),
-            PaymentCell(post, scope.setup),
-            ParticipantCell(ORDER, post, scope.setup, "order"),
-            ParticipantCell(CART, post, scope.setup, "cart"),
+            GatewayCell(GATEWAY, post, Real(GATEWAY, setup)),
+            OrchestratorCell(post, orchestrator, handler, self._sagas, LEGAL),
+            ParticipantCell(INVENTORY, post, Real(INVENTORY, setup), "inventory"),
+            PaymentCell(post, setup),
+            ParticipantCell(ORDER, post, Real(ORDER, setup), "order"),
+            ParticipantCell(CART, post, Real(CART, setup), "cart"),
         )
         self._failed: dict[int, frozenset[str]] = {}
         self._standing: dict[tuple[int, int], frozenset[str]] = {}
@@ -99,17 +106,12 @@ class Checkout:
             numbers.append(cell.nodes.number(Node(freeze(tables), ((),) * lanes, memory)))
         return (*numbers, 0)
 
-    def describe(self, message: int) -> str:
-        """Name a message."""
-        message_id: bytes = dict(self.cells[0].post.message(message).headers)["ce_id"]
-        return message_id.decode()
-
     # -- what must hold
 
     def safety(self, state: State) -> str:
         failed = self._failed.get(state[1])
         if failed is None:
-            failed = self._failed[state[1]] = in_state(self._database(1, state), FAILED)
+            failed = self._failed[state[1]] = in_state(self._database(1, state), CHECKOUT.failed_state)
         for place in (2, 3, 4, 5):
             held = self._standing.get((place, state[place]))
             if held is None:

@@ -3,8 +3,8 @@
 What only counts up or only tells of the past is left out of the value: nothing reads it but people.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.bus.port import Message, Record
@@ -17,8 +17,19 @@ from holdfast.simulation.process import BUILDS, TRANSACTIONS
 from holdfast.simulation.provider import SimProvider
 from holdfast.simulation.setup import START_MS, Setup
 
-LEFT_OUT = frozenset(("outbox", "leases", "starts", "saga_event", "saga_ignored", "operator_actions"))
-"""Tables that no decision reads: the outbox is a part of the move, the histories are for people."""
+LEFT_OUT = frozenset(
+    (
+        "outbox",
+        "leases",
+        "starts",
+        "saga_event",
+        "saga_ignored",
+        "saga_ignored_seen",
+        "operator_actions",
+        "changed",
+    )
+)
+"""Tables that no decision reads: the outbox is a part of the move, the rest tells of the past or of times."""
 
 FIRED_MAX = 2
 
@@ -28,9 +39,7 @@ Database = tuple[tuple[str, tuple[tuple[Any, Any], ...]], ...]
 def freeze(tables: dict[str, dict[Any, Any]]) -> Database:
     """Return what a database holds as a value; databases that behave alike are equal."""
     return tuple(
-        (name, _rows(name, tables[name]))
-        for name in sorted(tables)
-        if tables[name] and name not in LEFT_OUT and not name.startswith("retention")
+        (name, _rows(name, tables[name])) for name in sorted(tables) if tables[name] and name not in LEFT_OUT
     )
 
 
@@ -93,18 +102,37 @@ class Real:
         ]
         return self.run(before, lambda: self.parts.unit_of_work.run(records))
 
+    def commit(self, work: Callable[[Any], Handled]) -> None:
+        self.parts.unit_of_work.commit(work)
+
+    def name_of(self, message: Message) -> str:
+        message_id: bytes = dict(message.headers)["ce_id"]
+        return message_id.decode()
+
+
+class Room(Protocol):
+    """What a cell runs: the real code of one service, on whatever database is put in place."""
+
+    def run(
+        self, before: MemoryTables, work: Callable[[], object], now_ms: int = START_MS
+    ) -> tuple[MemoryTables, tuple[Any, ...]]:
+        """Let `work` commit what it does; return the tables and what was sent."""
+
+    def consume(self, before: MemoryTables, batch: list[Any]) -> tuple[MemoryTables, tuple[Any, ...]]:
+        """Let the service handle these messages in one transaction."""
+
+    def commit(self, work: Callable[[Any], Handled]) -> None:
+        """Run one transaction, inside `run`."""
+
+    def name_of(self, message: Any) -> str:
+        """Return a message's id."""
+
 
 class Desk:
     """What a writer's chore sees of the writer: all partitions are its own, and a commit is a transaction."""
 
-    def __init__(self, real: Real) -> None:
-        self._unit_of_work = real.parts.unit_of_work
+    def __init__(self, room: Room) -> None:
+        self.commit = room.commit
 
     def partitions(self) -> frozenset[int]:
         return frozenset({0})
-
-    def commit(self, work: Callable[[Any], Handled]) -> None:
-        self._unit_of_work.commit(work)
-
-
-Frozen = Hashable

@@ -11,7 +11,7 @@ from holdfast.services.payment_gateway.charging import LEASE_MS
 from holdfast.services.payment_gateway.domain import Answer, Call
 from holdfast.simulation.faults import Switch
 from holdfast.simulation.proof.cells import Move, Node, Post, Step
-from holdfast.simulation.proof.databases import FIRED_MAX, thaw
+from holdfast.simulation.proof.databases import FIRED_MAX, Real, thaw
 from holdfast.simulation.proof.services import ParticipantCell
 from holdfast.simulation.provider import Memory, SimProvider
 from holdfast.simulation.setup import START_MS, Setup
@@ -34,8 +34,9 @@ class PaymentCell(ParticipantCell):
     """Claim, call and record are three moves: a crash or an undo may come between any two of them."""
 
     def __init__(self, post: Post, setup: Setup) -> None:
-        super().__init__(PAYMENT, post, setup, "payment")
-        self._loop: Any = self.real.parts.charge_loop  # type: ignore[attr-defined]
+        real = Real(PAYMENT, setup)
+        super().__init__(PAYMENT, post, real, "payment")
+        self._loop: Any = real.parts.charge_loop  # type: ignore[attr-defined]
 
     def tables(self, node: Node) -> MemoryTables:
         """Return the database; what is in hand is leased, all other calls are due."""
@@ -83,7 +84,7 @@ class PaymentCell(ParticipantCell):
         calls: list[Call] = []
 
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
-            return self.real.run(tables, lambda: calls.extend(self._loop.claim()))
+            return self.room.run(tables, lambda: calls.extend(self._loop.claim()))
 
         step = self.transact(node, "claims", run)
         loop: Any = node.memory
@@ -112,7 +113,7 @@ class PaymentCell(ParticipantCell):
 
     def _record(self, node: Node, hand: Hand, after: Callable[[Hand], Loop]) -> Iterator[Move]:
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
-            return self.real.run(tables, lambda: self._loop.record(hand))
+            return self.room.run(tables, lambda: self._loop.record(hand))
 
         step = self.transact(node, "records", run)
         yield from self.variants(node, step._replace(memory=after(())))

@@ -10,7 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import NamedTuple
 
 from holdfast.simulation.proof.checkout import ONE, TWO, Checkout, Scope
-from holdfast.simulation.proof.search import Report, Search
+from holdfast.simulation.proof.rehearsal import Part, Rehearsal
+from holdfast.simulation.proof.search import Report, Search, System
 from holdfast.simulation.run import quiet_logs
 
 FAULTS = (
@@ -40,16 +41,20 @@ FAULTS = (
 
 
 class Job(NamedTuple):
-    """One search."""
+    """One search: of the checkout's services, or of a definition's rehearsal."""
 
-    scope: Scope
+    scope: Scope | Part
     faults: int
 
     @property
     def name(self) -> str:
         """Name it for the table."""
-        sagas = len(self.scope.setup.wishes)
+        sagas = self.scope.sagas
         return f"{sagas} {'saga' if sagas == 1 else 'sagas'} x {self.faults}, {self.scope.name}"
+
+    def system(self) -> System:
+        """Make the small world."""
+        return Checkout(self.scope) if isinstance(self.scope, Scope) else Rehearsal(self.scope)
 
 
 SMALL = (*(Job(scope, 2) for scope in ONE), *(Job(scope, 1) for scope in TWO))
@@ -65,7 +70,7 @@ def search(job: Job, findings_max: int = 1) -> Report:
     gc.disable()  # millions of tuples that live to the end
     try:
         with quiet_logs():
-            report = Search(Checkout(job.scope), job.faults, findings_max).run()
+            report = Search(job.system(), job.faults, findings_max).run()
     finally:
         gc.enable()
     report.scope = job.name

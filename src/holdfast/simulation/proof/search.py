@@ -30,9 +30,6 @@ class System(Protocol):
     def rest(self, state: State) -> tuple[bool, str]:
         """Look at a state in which nothing moves: is it the end, and what is broken in it."""
 
-    def describe(self, message: int) -> str:
-        """Name a message."""
-
 
 class Finding(NamedTuple):
     """What is wrong, and the moves that led there, from the beginning."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Refused
-from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR
+from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import FenceState
@@ -13,22 +13,21 @@ from holdfast.messaging.handler import Handled
 from holdfast.messaging.memory_store import MemoryTables
 from holdfast.messaging.timers import FIRINGS_BEFORE_OVERDUE, FiredTimer
 from holdfast.saga.state import CANCELLATION_REQUESTED
-from holdfast.sagas.checkout import CHECKOUT
+from holdfast.services.checkout_orchestrator.handlers import CheckoutService
 from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS, Resending
-from holdfast.simulation.books import LEGAL
 from holdfast.simulation.proof.cells import Batch, Cell, Move, Node, Post, Step
-from holdfast.simulation.proof.databases import Database, Desk, Real, freeze, thaw
-from holdfast.simulation.setup import START_MS, Setup
+from holdfast.simulation.proof.databases import Database, Desk, Room, freeze, thaw
+from holdfast.simulation.setup import START_MS
 
 SETTLED_LATE_MS = START_MS + 2 * ASK_EVERY_MS
 
 
 class ServiceCell(Cell):
-    """A cell around a service's own `build`."""
+    """A cell around a service's real code."""
 
-    def __init__(self, service: str, post: Post, setup: Setup) -> None:
+    def __init__(self, service: str, post: Post, room: Room) -> None:
         super().__init__(service, post)
-        self.real = Real(service, setup)
+        self.room = room
         self._timely: dict[tuple[Any, Any, str], Step] = {}
 
     def tables(self, node: Node) -> MemoryTables:
@@ -37,8 +36,8 @@ class ServiceCell(Cell):
 
     def handle(self, node: Node, batch: Batch) -> Step:
         messages = [self.post.message(number) for number in batch]
-        what = " and ".join(dict(m.headers)["ce_id"].decode() for m in messages)
-        return self.transact(node, f"takes {what}", lambda tables: self.real.consume(tables, messages))
+        what = " and ".join(self.room.name_of(message) for message in messages)
+        return self.transact(node, f"takes {what}", lambda tables: self.room.consume(tables, messages))
 
     def transact(
         self, node: Node, what: str, run: Callable[[MemoryTables], tuple[MemoryTables, tuple[Any, ...]]]
@@ -59,7 +58,7 @@ class ServiceCell(Cell):
         key = (node.db, node.memory, what)
         step = self._timely.get(key)
         if step is None:
-            step = self.transact(node, what, lambda tables: self.real.run(tables, work, now_ms))
+            step = self.transact(node, what, lambda tables: self.room.run(tables, work, now_ms))
             self._timely[key] = step
         if not step.messages and step.db == node.db and not step.broken:
             return None
@@ -79,40 +78,53 @@ class ServiceCell(Cell):
 class ParticipantCell(ServiceCell):
     """A step's service: asks how the sagas ended whose step it holds."""
 
-    def __init__(self, service: str, post: Post, setup: Setup, step: str) -> None:
-        super().__init__(service, post, setup)
+    def __init__(self, service: str, post: Post, room: Room, step: str) -> None:
+        super().__init__(service, post, room)
         self.step = step
 
     def idle(self, node: Node) -> Iterator[Move]:
         asking = Asking(self.step, 1, lambda: 0)
-        desk: Any = Desk(self.real)
+        desk: Any = Desk(self.room)
         yield from self.in_time(node, self.by_time(node, "asks", lambda: asking.run(desk), SETTLED_LATE_MS))
 
 
-class GatewayCell(ServiceCell):
-    """Begins with what it accepted in hand (`memory`), and sends it again until it heard of the end."""
+class StarterCell(ServiceCell):
+    """Begins with what it accepted in hand (`memory`)."""
 
     is_sink = True
 
     def busy(self, node: Node) -> Iterator[Move]:
         if node.memory:
-            lying: Any = node.memory
-            step = Step(f"{GATEWAY} publishes", node.db, node.lanes, (), lying)
+            accepted: Any = node.memory
+            step = Step(f"{self.name} publishes", node.db, node.lanes, (), accepted)
             yield from self.variants(node, step)
+
+
+class GatewayCell(StarterCell):
+    """Sends again what it accepted, until it heard of the end."""
 
     def idle(self, node: Node) -> Iterator[Move]:
         resending = Resending(1)
         late_ms = START_MS + FIRST_AFTER_MS + 1_000
-        desk: Any = Desk(self.real)
+        desk: Any = Desk(self.room)
         yield from self.in_time(node, self.by_time(node, "sends again", lambda: resending.run(desk), late_ms))
 
 
 class OrchestratorCell(ServiceCell):
     """Deadlines fire by time; one that comes too early, and a shopper who cancels, count as faults."""
 
-    def __init__(self, post: Post, setup: Setup, saga_ids: tuple[str, ...]) -> None:
-        super().__init__(ORCHESTRATOR, post, setup)
+    def __init__(
+        self,
+        post: Post,
+        room: Room,
+        handler: CheckoutService,
+        saga_ids: tuple[str, ...],
+        legal: frozenset[tuple[str, str]],
+    ) -> None:
+        super().__init__(ORCHESTRATOR, post, room)
+        self._handler = handler
         self._saga_ids = saga_ids
+        self._legal = legal
 
     def idle(self, node: Node) -> Iterator[Move]:
         for row in self._timers(node):
@@ -134,26 +146,20 @@ class OrchestratorCell(ServiceCell):
         return [row for name, rows in database if name == "timers" for _, row in rows]
 
     def _fire(self, node: Node, row: Any, *, overdue: bool) -> Step | None:
-        parts: Any = self.real.parts
-
-        def work() -> None:
-            parts.unit_of_work.commit(
-                lambda tx: parts.checkout_service.fire(tx, [FiredTimer(row, overdue, 0)])
-            )
+        def fire(tx: Any) -> Handled:
+            return self._handler.fire(tx, [FiredTimer(row, overdue, 0)])
 
         what = f"{'overdue ' if overdue else ''}deadline of {':'.join(row.key)} passes"
-        return self.by_time(node, what, work, START_MS)
+        return self.by_time(node, what, lambda: self.room.commit(fire), START_MS)
 
     def _cancel(self, node: Node, saga_id: str) -> Step | None:
-        parts: Any = self.real.parts
         wish = Refused("cancelled", "by the shopper")
         envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
 
         def cancel(tx: Any) -> Handled:
-            handled: Handled = parts.checkout_service.handle(tx, [envelope])
-            return handled
+            return self._handler.handle(tx, [envelope])
 
-        return self.by_time(node, f"cancels {saga_id}", lambda: parts.unit_of_work.commit(cancel), START_MS)
+        return self.by_time(node, f"cancels {saga_id}", lambda: self.room.commit(cancel), START_MS)
 
     def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
         yield from super().check(before, after)
@@ -164,7 +170,7 @@ class OrchestratorCell(ServiceCell):
             if (row.saga_id, row.event_id) in applied:
                 yield f"I16: {row.event_id} was applied twice"
             for state in row.path:
-                if (states.get(row.saga_id, "NONE"), state) not in LEGAL:
+                if (states.get(row.saga_id, "NONE"), state) not in self._legal:
                     yield f"I17: {states.get(row.saga_id, 'NONE')} became {state}"
                 states[row.saga_id] = state
 
@@ -179,6 +185,3 @@ def standing(database: Database, step: str) -> frozenset[str]:
 def in_state(database: Database, state: str) -> frozenset[str]:
     """Return the sagas that are in `state`."""
     return frozenset(saga_id for saga_id, saga in dict(database).get("saga", ()) if saga.state == state)
-
-
-FAILED = CHECKOUT.failed_state

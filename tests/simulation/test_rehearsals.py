@@ -1,0 +1,60 @@
+"""Any definition is proven as the checkout is: every order, every fault; a wrong definition is found out."""
+
+from dataclasses import replace
+
+import pytest
+
+from holdfast.saga.definition import Reaction, Saga
+from holdfast.saga.machine import Turn
+from holdfast.saga.state import Decision
+from holdfast.sagas.checkout import CHECKOUT
+from holdfast.sagas.examples import EXAMPLES
+from holdfast.sagas.return_order import RETURN_ORDER
+from holdfast.simulation.proof.prove import Job, search
+from holdfast.simulation.proof.rehearsal import Part, parts
+
+
+@pytest.mark.parametrize(
+    ("definition", "faults"), [(RETURN_ORDER, 2), (CHECKOUT, 1)], ids=["return_order", "checkout"]
+)
+def test_every_way_of_a_saga_ends_whole(definition: Saga, faults: int) -> None:
+    reports = [search(Job(part, faults)) for part in parts(definition, EXAMPLES)]
+    assert [(r.scope, finding) for r in reports for finding in r.findings] == []
+    assert len(reports) == 1 + sum(step.failed is not None for step in definition.steps)
+    assert all(r.ends for r in reports)
+
+
+def test_two_returns_at_once_end_whole() -> None:
+    report = search(Job(Part(RETURN_ORDER, EXAMPLES, sagas=2), 1))
+    assert report.findings == []
+    assert report.states > 5_000
+
+
+def deaf(turn: Turn) -> Decision:
+    return Decision(ignored="not_awaited")
+
+
+def hasty(turn: Turn) -> Decision:
+    """Take the refund's refusal for a deed."""
+    return turn.step_done("refund")
+
+
+def forgetful(turn: Turn) -> Decision:
+    """End the way back without the undo's answer."""
+    if turn.saga is not None:
+        turn.saga = turn.saga._replace(failed=(*turn.saga.failed, "order"))
+    return turn.step_failed("refund")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reaction", "refuses", "found"),
+    [
+        ("OrderReinstated", deaf, "refund", "I11"),
+        ("RefundFailed", hasty, "refund", "exception"),
+        ("RefundFailed", forgetful, "refund", "I12"),
+    ],
+)
+def test_a_wrong_reaction_is_found(kind: str, reaction: Reaction, refuses: str, found: str) -> None:
+    wrong = replace(RETURN_ORDER, reactions={**RETURN_ORDER.reactions, kind: reaction})
+    report = search(Job(Part(wrong, EXAMPLES, refuses), 1))
+    assert [f.what[: len(found)] for f in report.findings] == [found]
