@@ -8,6 +8,8 @@ from holdfast.simulation.setup import DEEP_EVERY
 
 WORLDS_MAX = 3_000
 
+pytestmark = pytest.mark.timeout(1_800)
+
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
 def test_a_broken_rule_is_noticed(twin: Twin) -> None:

@@ -46,7 +46,8 @@ class PaymentCell(ParticipantCell):
             key = TimerKey(call.payment.saga_id, "payment", call.verb)
             timers = tables.tables.get("timers", {})
             if key in timers:
-                timers[key] = timers[key]._replace(due_ms=START_MS + LEASE_MS)
+                until = START_MS + LEASE_MS
+                timers[key] = timers[key]._replace(due_ms=until, end_offset=until)
         return tables
 
     def after_crash(self, memory: Hashable) -> Loop:
