@@ -32,6 +32,7 @@ CAUGHT = {
     "the_price_is_not_the_snapshots": ("I02", 0),
     "an_order_is_never_placed": ("I09", 0),
     "no_tombstone": ("I12", 2),
+    "a_late_reply_adds_an_obligation": ("I11", 2),
 }
 """Twin to the invariant that one saga is enough to break, and to the fewest faults that do it."""
 

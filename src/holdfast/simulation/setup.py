@@ -99,5 +99,5 @@ def draw_swarm(rng: Random, *, deep: bool) -> Swarm:
         world_rate=rng.choice((0.0, 0.02, 0.06)),
         tick_rate=rng.choice((0.02, 0.1, 0.3)),
         arrive_rate=rng.choice((0.005, 0.05, 0.3)),
-        steps=rng.choice((60, 120, 200) if deep else (15, 30, 45)),
+        steps=rng.choice((60, 120, 200) if deep else (10, 15, 30)),
     )
