@@ -12,14 +12,29 @@ from holdfast.bus import kafka_commits
 from holdfast.bus.kafka_commits import Commits, Offsets
 from holdfast.bus.port import BusUnavailable, TopicPartition
 
+TIMEOUT_S = 10.0
 ASKED: Offsets = {TopicPartition("t", 0): 5, TopicPartition("t", 1): 7}
 Answer = Callable[[Commits, list[KafkaPlace]], None]
+
+
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class Group:
     """Answers each commit with the next of its answers; to one more it says nothing."""
 
     def __init__(self, commits: Commits, *answers: Answer) -> None:
+        self.clock = cast("Clock", vars(kafka_commits)["time"])
         self.commits = commits
         self.answers = list(answers)
         self.sent: list[list[KafkaPlace]] = []
@@ -34,7 +49,8 @@ class Group:
         self.waiting.append(offsets)
 
     def serve(self) -> None:
-        if self.waiting and self.answers:
+        self.clock.sleep(1.0)
+        while self.waiting and self.answers:
             self.answers.pop(0)(self.commits, self.waiting.pop(0))
 
 
@@ -49,10 +65,16 @@ def says(name: str) -> Answer:
     return lambda commits, places: commits.answered(error, places)
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(kafka_commits, "time", clock)
+    return clock
+
+
 @pytest.fixture
-def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
-    monkeypatch.setattr(kafka_commits, "_REBALANCE_SLICE_S", 0.0)
-    return Commits(0.05, lambda: True)
+def commits() -> Commits:
+    return Commits(TIMEOUT_S, lambda: True)
 
 
 def test_taken(commits: Commits) -> None:
@@ -90,8 +112,17 @@ def test_a_new_generation_is_asked_again(commits: Commits) -> None:
     assert commits.open == 0
 
 
+def test_ever_new_generations_are_not_asked_without_end(commits: Commits, clock: Clock) -> None:
+    group = Group(commits, *[says("ILLEGAL_GENERATION")] * 10_000)
+    refusal = group.ask(ASKED)
+    assert refusal is not None
+    assert refusal.name() == "ILLEGAL_GENERATION"
+    assert TIMEOUT_S <= clock.now < TIMEOUT_S + 0.1
+    assert commits.open == 0
+
+
 def test_who_was_expelled_does_not_ask_again() -> None:
-    commits = Commits(0.05, lambda: False)
+    commits = Commits(TIMEOUT_S, lambda: False)
     group = Group(commits, says("ILLEGAL_GENERATION"), says(""))
     refusal = group.ask(ASKED)
     assert refusal is not None
@@ -107,10 +138,11 @@ def test_a_lost_assignment_ends_the_waiting(commits: Commits) -> None:
     assert commits.open == 1
 
 
-def test_no_answer_is_not_waited_for_without_end(commits: Commits) -> None:
+def test_no_answer_is_not_waited_for_without_end(commits: Commits, clock: Clock) -> None:
     group = Group(commits)
     with pytest.raises(BusUnavailable):
         group.ask(ASKED)
+    assert TIMEOUT_S <= clock.now < TIMEOUT_S + 2
     assert commits.open == 1
 
 
