@@ -5,6 +5,8 @@ Does nothing unless armed by the settings (`HOLDFAST_CRASH_AT=name[:n]`, the n-t
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import NamedTuple
 
@@ -45,32 +47,51 @@ CRASHPOINTS = {
     "record.after_commit": Place("the answers are durable, their events are not out", (PAYMENT,)),
 }
 
-_lock = Lock()
-_armed: tuple[str, int] | None = None
+Visitor = Callable[[str], None]
+
+_visitor: Visitor | None = None
 
 
 def arm(name: str, visit: int = 1) -> None:
     """Kill this process with SIGKILL at the `visit`-th call of `crashpoint(name)`. Raises ValueError."""
-    global _armed  # noqa: PLW0603 - one process, one armed place
+    global _visitor  # noqa: PLW0603 - one process, one armed place
     if name not in CRASHPOINTS:
         raise ValueError(f"no crash point named {name!r}; `holdfast crashpoints` lists them")
     if visit < 1:
         raise ValueError("the visit to crash at counts from 1")
-    _armed = (name, visit)
+    _visitor = _Countdown(name, visit)
+
+
+@contextmanager
+def attended(visitor: Visitor) -> Iterator[None]:
+    """Call `visitor` at every crash point; what it raises is how a simulated process ends there."""
+    global _visitor  # noqa: PLW0603
+    before, _visitor = _visitor, visitor
+    try:
+        yield
+    finally:
+        _visitor = before
 
 
 def crashpoint(name: str) -> None:
     """Mark a boundary between two durable effects."""
-    if _armed is not None:
-        _visit(name)
+    if _visitor is not None:
+        _visitor(name)
 
 
-def _visit(name: str) -> None:
-    global _armed  # noqa: PLW0603
-    with _lock:
-        if _armed is None or _armed[0] != name:
+class _Countdown:
+    """Counts visits of one place, from any thread, and kills at the last."""
+
+    def __init__(self, name: str, visit: int) -> None:
+        self._name = name
+        self._left = visit
+        self._lock = Lock()
+
+    def __call__(self, name: str) -> None:
+        if name != self._name:
             return
-        _armed = (name, _armed[1] - 1)
-        if _armed[1] == 0:
-            os.write(2, f"crash point {name} reached\n".encode())
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                os.write(2, f"crash point {name} reached\n".encode())
+                os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,7 @@ from holdfast.services.inventory_write.memory_store import MemoryInventoryTransa
 from holdfast.services.order_create import service as order_create
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
 from holdfast.services.payment_gateway import service as payment_gateway
-from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop
+from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop, after_calls, before_calls
 from holdfast.services.payment_gateway.domain import Answer, Call
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
 from holdfast.simulation.faults import Crash, Switch
@@ -159,7 +159,9 @@ class Process:
         calls, self.claimed = self.claimed, []
         if not calls:
             return False
+        before_calls(calls)
         self.answered = list(zip(calls, self._provider.call(calls), strict=True))
+        after_calls(calls)
         if self._faults.strikes("crash.after_call"):
             raise Crash
         return True

@@ -86,7 +86,7 @@ def _heal(world: World, broken: Callable[[], bool]) -> bool:
         world.skew_ms[service] = 0
     for _ in range(HEAL_ROUNDS_MAX):
         moved = False
-        for action in _fair_turns(world):
+        for action in fair_turns(world):
             moved |= world.act(action)
             if broken():
                 return False
@@ -98,7 +98,8 @@ def _heal(world: World, broken: Callable[[], bool]) -> bool:
     return True
 
 
-def _fair_turns(world: World) -> list[Action]:
+def fair_turns(world: World) -> list[Action]:
+    """List one turn for everybody who has something to do."""
     turns = [Action("arrive", "0") for _ in world.network.limbo]
     turns += [Action("land", "0") for _ in world.provider.late]
     for name, process in world.processes.items():

@@ -220,7 +220,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Note who would be killed, and disarm afterwards."""
     kills: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, sig: kills.append((pid, sig)))
-    monkeypatch.setattr(crashpoints, "_armed", None)
+    monkeypatch.setattr(crashpoints, "_visitor", None)
     return kills
 
 

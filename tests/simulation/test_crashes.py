@@ -1,0 +1,81 @@
+"""Every crash point singly, and every ordered pair, on the way of one saga that succeeds or is undone.
+
+Real processes are killed at the same places in tests/e2e/test_crashpoints.py.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+
+import pytest
+from tests.simulation.crashing import PLACES, Place, Visited, visit
+
+from holdfast.messaging.crashpoints import CRASHPOINTS
+
+ENDS = {False: "COMPLETED", True: "FAILED"}
+"""How every saga ends, by whether carts are held: no crash may change it."""
+
+
+def _reached(*, held: bool) -> list[Place]:
+    """List the places that these worlds come by; nothing is refunded where nothing is undone."""
+    return [place for place in PLACES if held or not place.point.startswith("refund.")]
+
+
+def _representatives() -> list[Place]:
+    """Pick one service for every crash point, so that all services have their part."""
+    chosen = []
+    for number, (name, place) in enumerate(CRASHPOINTS.items()):
+        chosen.append(Place(place.services[number % len(place.services)], name))
+    return chosen
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_one_crash_changes_nothing(held: bool) -> None:
+    for place in _reached(held=held):
+        seen = visit([place], held=held)
+        assert _broken([place], seen, held=held) == []
+        assert seen.sagas == 1, f"{place} lies on the way of one saga"
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_two_crashes_after_each_other_change_nothing(held: bool) -> None:
+    """Every ordered pair of names, each in one service that comes by."""
+    places = [place for place in _representatives() if place in _reached(held=held)]
+    assert {place.service for place in places} == {place.service for place in PLACES}
+    _visit_pairs(places, held=held)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("held", [False, True])
+def test_two_crashes_in_any_two_services_change_nothing(held: bool) -> None:
+    """Every ordered pair of places, that is of a name and a service."""
+    _visit_pairs(_reached(held=held), held=held)
+
+
+def _visit_pairs(places: Sequence[Place], *, held: bool) -> None:
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        rows = [pool.submit(_row, first, places, held) for first in places]
+        seen = [each for row in rows for each in row.result()]
+    assert [broken for broken, _ in seen if broken] == []
+    sagas = Counter(count for _, count in seen)
+    assert sagas.total() == len(places) ** 2
+    # Where the second place lies behind the first on the way, it is a later saga that comes by.
+    assert sagas[1] > sagas.total() * 0.7
+
+
+def _row(first: Place, places: Iterable[Place], held: bool) -> list[tuple[list[str], int]]:
+    """Visit `first`, and then each: what is broken, and how many sagas it took."""
+    pairs = [[first, second] for first, second in product([first], places)]
+    visits = [(pair, visit(pair, held=held)) for pair in pairs]
+    return [(_broken(pair, seen, held=held), seen.sagas) for pair, seen in visits]
+
+
+def _broken(places: Sequence[Place], seen: Visited, *, held: bool) -> list[str]:
+    found = [f"{places}: {violation}" for violation in seen.violations]
+    if seen.crashed != list(places):
+        found.append(f"{places}: crashed at {seen.crashed}")
+    if seen.ends != Counter({ENDS[held]: seen.sagas}):
+        found.append(f"{places}: ended as {dict(seen.ends)}")
+    return found
