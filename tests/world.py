@@ -117,13 +117,13 @@ class World(Databases):
         )
         return checkout.saga_id
 
-    def failed_at_order(self, lines: Sequence[Line] = LINES) -> str:
-        """An order that was refused: refunded and released."""
+    def failed_at_order(self, lines: Sequence[Line] = LINES, refund_key: str | None = None) -> str:
+        """An order that was refused: refunded (under a key of ours, if none is given) and released."""
         checkout = self._accept(lines)
         self._reserve(checkout, "UNDONE")
         self._move(checkout, "release")
         self._pay(checkout, "UNDONE")
-        self._refund(checkout)
+        self._refund(checkout, refund_key)
         self._fence(ORDER, checkout, "order", "REFUSED")
         refused = ("OrderCreationFailed", Refused("order_total_above_limit"))
         self._history(checkout, _started(checkout), RESERVED, _paid(checkout), refused, REFUNDED, RELEASED)
@@ -252,8 +252,8 @@ class World(Databases):
         )
         self._fence(PAYMENT, checkout, "payment", fence)
 
-    def _refund(self, checkout: Checkout) -> None:
-        refund = self.refund(checkout.saga_id)
+    def _refund(self, checkout: Checkout, key: str | None = None) -> None:
+        refund = self.refund(checkout.saga_id, key=key)
         self.run(PAYMENT, "update payment set refund_id = %s where saga_id = %s", refund, checkout.saga_id)
 
     def _order(self, checkout: Checkout, status: str, fence: str) -> None:

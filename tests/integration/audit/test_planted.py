@@ -204,6 +204,12 @@ CASES = {
     "a refund that we forgot": Case(
         sql(PAYMENT, f"update payment set refund_id = '' {FAILED_ENTRY}"), "I03", AT_ORDER
     ),
+    "a refund by hand that nobody has told us of": Case(
+        lambda w: w.refund(COMPLETED, key="by hand"), "I02 I01 I03", COMPLETED
+    ),
+    "a refund that we only believe in": Case(
+        sql(PAYMENT, f"update payment set refund_id = 're_none' {ENTRY}"), "I03", COMPLETED
+    ),
     "charged twice under two keys": Case(a_second_charge_given_back, "I04 I03", AT_ORDER),
     # the snapshot
     "a total that is not the sum of its lines": Case(

@@ -53,6 +53,11 @@ def test_an_answer_still_to_come_is_no_disagreement(world: World) -> None:
     assert run_on(world.sources, 0).violations == []
 
 
+def test_a_refund_that_a_person_made_by_hand_belongs_to_the_payment_that_names_it(world: World) -> None:
+    world.failed_at_order(refund_key="by hand")
+    assert run_on(world.sources, 0).violations == []
+
+
 def test_a_code_in_two_lines_is_one_piece_of_stock_and_cart(world: World) -> None:
     saga = world.completed()
     one, two = ({"sku": "85123A", "quantity": pieces, "unit_price_minor": 255} for pieces in (4, 2))

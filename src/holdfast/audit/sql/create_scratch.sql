@@ -65,7 +65,8 @@ create temporary table payment_fact (
     idem_key text not null,
     amount bigint not null,
     ccy text not null,
-    state text not null
+    state text not null,
+    refund_id text not null
 );
 
 -- `saga_id` is null where the metadata names no saga that could exist; `claimed` is what they name.

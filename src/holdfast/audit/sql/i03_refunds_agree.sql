@@ -1,13 +1,19 @@
--- The same for refunds, which are made under a key of their own.
+-- The same for refunds. They are made under a key of their own; one that a person made by hand has any key or none,
+-- and belongs to the payment that names it. Where the first attempt was refused, only the one that moved money counts.
 select
     coalesce(p.saga_id::text, r.claimed, r.idem_key, r.ref),
     format('our payment says %s, %s %s; the provider''s refund says %s, %s %s',
         coalesce(p.state, 'nothing'), p.amount, p.ccy, coalesce(r.status, 'nothing'), r.amount, r.ccy)
 from payment p
-full join (select * from prov where kind = 'refund') r on r.idem_key = p.saga_id || ':payment:undo'
+full join (
+    select prov.*, coalesce(adopted.saga_id || ':payment:undo', prov.idem_key) as key
+    from prov
+    left join payment_fact adopted on adopted.refund_id = prov.ref
+    where prov.kind = 'refund' and prov.status = 'ok'
+) r on r.key = p.saga_id || ':payment:undo'
 where not coalesce(p.open, false)
     and (
-        coalesce(p.state = 'REFUNDED', false) <> coalesce(r.status = 'ok', false)
+        coalesce(p.state = 'REFUNDED', false) <> (r.ref is not null)
         or p.amount <> r.amount
         or p.ccy <> r.ccy
     )

@@ -1,1 +1,1 @@
-select saga_id, idem_key, amount, ccy, state from payment_state
+select saga_id, idem_key, amount, ccy, state, refund_id from payment_state
