@@ -193,8 +193,11 @@ class MemoryTransaction:
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
         fences = self.table("fence")
         looked, pruned = self.look([saga_id for saga_id, of in fences if of == step], page)
+        awaited = {key.saga_id for key in self.table("timers") if key.step == step}
         gone = [
-            s for s in looked if fences[s, step].state in states and self.is_old("fence", (s, step), page)
+            s
+            for s in looked
+            if fences[s, step].state in states and s not in awaited and self.is_old("fence", (s, step), page)
         ]
         for saga_id in gone:
             del fences[saga_id, step], self.table(CHANGED)["fence", (saga_id, step)]

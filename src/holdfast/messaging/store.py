@@ -133,7 +133,7 @@ class Transaction(Protocol):
         """Return saga ids in this key range whose step is DONE, smallest first."""
 
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
-        """Delete this page's rows that are in one of these states, but for those locked by others."""
+        """Delete this page's rows in one of these states, but for those locked by others or with a timer."""
 
     def prune_parked(self, page: Page) -> Pruned:
         """Delete up to `limit` parked records that were decided on, last parked before the page's time."""

@@ -308,6 +308,21 @@ def test_a_row_locked_by_another_is_left_for_a_later_pruning(twins: Twins) -> No
         assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)
 
 
+def test_a_row_whose_step_has_a_timer_is_kept(twins: Twins) -> None:
+    rows = [Fence(saga_id(n), FenceState.REFUSED) for n in (1, 2, 3)]
+    keys = TimerKey(saga_id(1), "payment", "undo"), TimerKey(saga_id(2), "order", "undo")
+    page = Page(saga_id(0), saga_id(9), START_MS + HOUR_MS, 10)
+
+    def write(tx: Any) -> None:
+        tx.lock_fences("payment", [row.saga_id for row in rows])
+        tx.save_fences("payment", rows, ())
+        tx.set_timers([TimerRow(key, RESOLVE, 0, 0, 0) for key in keys])
+
+    twins.transact(write)
+    assert twins.transact(lambda tx: tx.prune_fences("payment", [FenceState.REFUSED], page)) == Pruned(2)
+    assert twins.select("select saga_id::text from fence") == [(saga_id(1),)]
+
+
 def test_only_what_was_decided_on_long_ago_is_pruned_of_what_is_parked(twins: Twins) -> None:
     rows = [Parked(Record(EVENTS, 0, n, None, b"", (), 0), "why", "so", None, None) for n in range(5)]
     later = Page(saga_id(0), saga_id(9), START_MS + HOUR_MS, 2)

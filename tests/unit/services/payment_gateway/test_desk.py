@@ -4,13 +4,21 @@ import pytest
 from tests.samples import saga_id
 from tests.unit.services.payment_gateway.world import SAGA, PaymentWorld
 
+from holdfast.bus.memory import MemoryBus
+from holdfast.contracts.topics import PARTITIONS_EMBEDDED
 from holdfast.messaging.fence import FenceState
+from holdfast.messaging.ports import Ports
+from holdfast.messaging.pruning import Retention
 from holdfast.runtime.problems import Problem
 from holdfast.services.payment_gateway.charging import KEY_LIFETIME_MS, LEASE_MS
 from holdfast.services.payment_gateway.desk import Desk, Verdict
 from holdfast.services.payment_gateway.domain import Answer, Ask, Declined, Succeeded, Unknown
+from holdfast.services.payment_gateway.handlers import PaymentTransaction
+from holdfast.services.payment_gateway.service import pruner
 
 NOT_FOUND = Unknown("not_found")
+LONG_MS = 2_000_000_000_000
+"""Far more than lies between any test's saga ids and its clock."""
 
 
 class Office:
@@ -34,6 +42,17 @@ class Office:
     def events(self) -> list[str]:
         batches = [batch for _, batch in self.world.rows("outbox").values()]
         return [dict(message.headers)["ce_type"].decode() for batch in batches for message in batch]
+
+    def pruned(self) -> int:
+        """Do a pass of a pruner that keeps rows for half of `LONG_MS`; return how many rows it deleted."""
+        world = self.world
+        ports: Ports[PaymentTransaction] = Ports(
+            world.store, MemoryBus(lambda: 0.0), lambda: world.now_ms, "me", PARTITIONS_EMBEDDED
+        )
+        passing = pruner(ports, Retention(LONG_MS // 2, LONG_MS // 2, LONG_MS))
+        while not passing.passes:
+            passing.step()
+        return passing.rows["fence"]
 
     def actions(self) -> list[str]:
         return [row.action for row in self.world.rows("operator_actions").values()]
@@ -106,6 +125,20 @@ def test_a_charge_that_lands_after_a_person_said_there_is_none_is_refunded_and_a
     assert office.world.payment().refund_id == "re_late"
     assert office.events() == ["PaymentFailed"], "the saga was answered before"
     assert office.world.timers() == []
+
+
+def test_nothing_is_pruned_while_money_is_owed(office: Office) -> None:
+    office.world.now_ms += KEY_LIFETIME_MS
+    [late] = office.world.loop.claim()
+    office.world.now_ms += LEASE_MS
+    assert office.says("not_charged", NOT_FOUND) == ""
+    office.world.loop.record([(late, Succeeded("pi_late"))])
+    office.world.now_ms += LONG_MS
+    assert office.pruned() == 0
+    assert office.world.charge(Succeeded("re_late")) == []
+    office.world.now_ms += LONG_MS
+    assert office.pruned() == 1
+    assert office.world.payment().refund_id == "re_late"
 
 
 def test_unknown_payments_are_listed_page_by_page(office: Office) -> None:
