@@ -4,11 +4,16 @@ What a person says is checked at the provider by payment-gateway; here it is onl
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.cli.common import DATA_DEFAULT, Data, Json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH_IN_PIPES = 240
 
 SagaId = Annotated[str, typer.Argument(metavar="SAGA", help="The saga's id.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the audit log.")]
@@ -73,16 +78,38 @@ def _show(items: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     import json
 
     from rich.console import Console
-    from rich.table import Table
 
     if as_json:
         typer.echo(json.dumps(items, indent=2))
         return
-    table = Table("saga", "state", "amount", "charge", "refund", "attempts", "last error", box=None)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_IN_PIPES)
+    console.print(table_of(items))
+
+
+def table_of(items: Sequence[dict[str, Any]]) -> "Table":
+    """Make the list; ids are never cut, since people copy them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from holdfast.cli.saga_page import amount
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("saga", "state", "amount", "charge", "refund", "attempts", "last error"):
+        table.add_column(name, no_wrap=name in ("saga", "amount"), overflow="fold")
     for item in items:
         state = item["state"] + (" (undo wanted)" if item["undo_requested"] else "")
-        amount = f"{item['amount_minor'] / 100:.2f} {item['currency']}"
+        money = amount(item["amount_minor"], item["currency"])
         error = item["last_error"] or item["decline_code"]
-        references = item["charge_id"], item["refund_id"]
-        table.add_row(item["saga_id"], state, amount, *references, str(item["attempts"]), error)
-    Console(soft_wrap=True).print(table)
+        cells = (
+            item["saga_id"],
+            state,
+            money,
+            item["charge_id"],
+            item["refund_id"],
+            str(item["attempts"]),
+            error,
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
