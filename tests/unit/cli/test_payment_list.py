@@ -10,7 +10,7 @@ from holdfast.cli.payment import table_of
 SAGA = "01980000-0000-7000-8000-000000000001"
 
 
-def shown(**more: Any) -> str:
+def shown(width: int = 80, **more: Any) -> str:
     item = {
         "saga_id": SAGA,
         "state": "RUNNING",
@@ -23,7 +23,7 @@ def shown(**more: Any) -> str:
         "last_error": "",
         "attempts": 3,
     }
-    console = Console(width=80, record=True, file=io.StringIO())
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(table_of([item | more]))
     return console.export_text()
 
@@ -39,4 +39,4 @@ def test_money_has_the_decimals_of_its_currency() -> None:
 
 
 def test_what_the_provider_says_is_no_markup() -> None:
-    assert "[red]" in "".join(shown(last_error="[red]").split())
+    assert "[red]" in shown(width=200, last_error="[red]")
