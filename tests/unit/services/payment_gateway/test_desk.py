@@ -54,9 +54,6 @@ class Office:
             passing.step()
         return passing.rows["fence"]
 
-    def actions(self) -> list[str]:
-        return [row.action for row in self.world.rows("operator_actions").values()]
-
 
 @pytest.fixture
 def office() -> Office:

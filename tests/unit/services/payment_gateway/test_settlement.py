@@ -1,0 +1,178 @@
+"""The settlement: what is wrong with a charge, what is done about it, and how far each pass goes back."""
+
+import pytest
+from tests.samples import SAMPLES, saga_id
+from tests.unit.services.payment_gateway.world import SAGA, PaymentWorld, ScriptedProvider
+
+from holdfast.contracts.messages import ProcessPayment
+from holdfast.messaging.fence import FenceState
+from holdfast.services.payment_gateway.charging import KEY_LIFETIME_MS, LEASE_MS
+from holdfast.services.payment_gateway.domain import (
+    REFUND_FAILED,
+    Declined,
+    Payment,
+    Succeeded,
+    Unknown,
+)
+from holdfast.services.payment_gateway.settlement import (
+    FIRST_BACK_MS,
+    OVERLAP_MS,
+    Charge,
+    ProviderSilent,
+    Settlement,
+    judge,
+)
+
+COMMAND = SAMPLES["ProcessPayment"]
+assert isinstance(COMMAND, ProcessPayment)
+EVERY_MS = 10_000
+CHARGE = Charge("ch_1", "pi_1", SAGA, COMMAND.amount_minor, COMMAND.currency, True, False, 0)
+PAYMENT = Payment(SAGA, "ada", "pm_card_visa", COMMAND.amount_minor, COMMAND.currency)
+
+
+class ListingProvider(ScriptedProvider):
+    """Lists `listed`, newest first, two a page; None where it is silent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: list[Charge] | None = []
+        self.asked: list[str] = []
+
+    def charges(self, after: str = "", intent: str = "") -> list[Charge]:
+        self.asked.append(after)
+        if self.listed is None:
+            raise ProviderSilent("away")
+        found = [charge for charge in self.listed if intent in ("", charge.reference)]
+        ids = [charge.id for charge in found]
+        begin = ids.index(after) + 1 if after else 0
+        return found[begin : begin + 2]
+
+
+class ListingWorld(PaymentWorld):
+    """A payment-gateway whose provider lists its charges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listing = ListingProvider()
+        self.settlement = Settlement(
+            self.parts.unit_of_work, self.loop, self.listing, lambda: self.now_ms, EVERY_MS
+        )
+
+    def settle(self, *listed: Charge) -> dict[str, int]:
+        """Make a whole pass over this list; return the alarms so far."""
+        self.listing.listed = list(listed)
+        self.now_ms += EVERY_MS
+        self.settlement.round()
+        while self.settlement.round() < 1:
+            pass
+        return dict(self.loop.alarms)
+
+
+@pytest.fixture
+def world() -> ListingWorld:
+    return ListingWorld()
+
+
+@pytest.mark.parametrize(
+    ("charge", "payment", "verdict"),
+    [
+        (CHARGE, PAYMENT._replace(charge_id="pi_1"), ""),
+        (CHARGE, PAYMENT, "unknown"),
+        (CHARGE, None, "orphan"),
+        (CHARGE._replace(amount_minor=1), PAYMENT, "orphan"),
+        (CHARGE._replace(currency="USD"), PAYMENT._replace(charge_id="pi_1"), "orphan"),
+        (CHARGE, PAYMENT._replace(charge_id="pi_other"), "second"),
+        (CHARGE, PAYMENT._replace(charge_id="pi_1", refund_id="re_1"), "owed"),
+        (CHARGE._replace(refunded=True), PAYMENT._replace(charge_id="pi_1", refund_id="re_1"), ""),
+        (CHARGE._replace(refunded=True), None, ""),
+    ],
+)
+def test_a_charge_is_judged(charge: Charge, payment: Payment | None, verdict: str) -> None:
+    assert judge(charge, payment) == verdict
+
+
+def test_a_charge_that_we_wait_for_is_adopted(world: ListingWorld) -> None:
+    world.command("do")
+    world.charge(Unknown("timeout"))
+    assert world.settle(CHARGE) == {}
+    assert (world.fence().state, world.payment().charge_id) == (FenceState.DONE, "pi_1")
+    assert world.timers() == []
+
+
+def test_a_charge_under_a_closed_row_is_refunded_and_alarmed(world: ListingWorld) -> None:
+    world.command("do")
+    world.charge(Declined("lost_card", "no"))
+    assert world.settle(CHARGE) == {"stray_charge": 1}
+    assert world.charge(Succeeded("re_1")) == []
+    assert world.payment().refund_id == "re_1"
+    assert world.fence().state is FenceState.REFUSED
+    assert world.settle(CHARGE._replace(refunded=True)) == {"stray_charge": 1}
+
+
+def test_what_belongs_to_nobody_is_alarmed_once(world: ListingWorld) -> None:
+    world.command("do")
+    world.charge(Succeeded("pi_1"))
+    listed = (
+        CHARGE,
+        CHARGE._replace(id="ch_2", reference="pi_2"),
+        CHARGE._replace(id="ch_3", reference="pi_3", saga_id=saga_id(9)),
+        CHARGE._replace(id="ch_4", reference="pi_4", saga_id="not a saga"),
+        CHARGE._replace(id="ch_5", reference="pi_5", saga_id="", succeeded=False),
+    )
+    for _ in range(2):
+        assert world.settle(*listed) == {"second_charge": 1, "orphan_charge": 2}
+    assert world.payment().charge_id == "pi_1"
+
+
+def test_a_refund_that_failed_after_all_is_owed_again(world: ListingWorld) -> None:
+    world.command("do")
+    world.charge(Succeeded("pi_1"))
+    world.command("undo")
+    world.charge(Succeeded("re_1"))
+    world.listing.answers = [Succeeded("re_1")]
+    assert world.settle(CHARGE) == {}, "the list was older than the refund"
+    world.listing.answers = [Declined("refund_failed", "")]
+    assert world.settle(CHARGE) == {"refund_failed": 1}
+    assert world.payment().last_error == REFUND_FAILED
+    assert [timer.key.verb for timer in world.timers()] == ["undo"]
+    assert world.fence().state is FenceState.UNDONE
+
+
+def test_each_pass_goes_back_to_where_the_last_one_began(world: ListingWorld) -> None:
+    now = 10 * FIRST_BACK_MS
+    refunded = CHARGE._replace(refunded=True)
+    ages = [
+        0,
+        OVERLAP_MS // 2,
+        2 * OVERLAP_MS,
+        3 * OVERLAP_MS,
+        FIRST_BACK_MS + 1,
+        FIRST_BACK_MS + 2,
+        2 * FIRST_BACK_MS,
+    ]
+    listed = [refunded._replace(id=f"ch_{n}", created_ms=now - age) for n, age in enumerate(ages)]
+    world.settle(*listed)
+    assert world.listing.asked == ["", "ch_1", "ch_3"]
+    world.listing.asked.clear()
+    world.settle(*listed)
+    assert world.listing.asked == ["", "ch_1"], "only an hour is looked at again"
+
+
+def test_a_silent_provider_is_asked_again_where_it_fell_silent(world: ListingWorld) -> None:
+    world.listing.listed = [CHARGE._replace(id=f"ch_{n}", refunded=True) for n in range(3)]
+    world.settlement.round()
+    listed, world.listing.listed = world.listing.listed, None
+    world.settlement.round()
+    world.listing.listed = listed
+    world.settlement.round()
+    assert world.listing.asked == ["", "ch_1", "ch_1"]
+
+
+def test_a_call_still_under_way_that_lands_later_changes_nothing_more(world: ListingWorld) -> None:
+    world.command("do")
+    world.now_ms += KEY_LIFETIME_MS
+    [late] = world.loop.claim()
+    assert world.settle(CHARGE) == {}
+    world.now_ms += LEASE_MS
+    world.loop.record([(late, Succeeded("pi_1"))])
+    assert (world.fence().state, world.loop.alarms) == (FenceState.DONE, {})
