@@ -14,7 +14,12 @@ from holdfast.local.platform import Platform
 from holdfast.local.supervisor import DELAY_MIN_S
 
 # Leases are short, so that what a killed process held is soon free; deadlines, so that some fire.
-QUICKLY = {"HOLDFAST_BUS_LEASE_S": "1.5", "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "500"}
+QUICKLY = {
+    "HOLDFAST_BUS_LEASE_S": "1.5",
+    "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "500",
+    "HOLDFAST_PROVIDER_TIMEOUT_S": "3",
+    "HOLDFAST_CLAIM_LEASE_MS": "5000",
+}
 PATIENCE_S = 120.0
 
 

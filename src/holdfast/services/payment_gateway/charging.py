@@ -56,11 +56,16 @@ class ChargeLoop:
     """Resolves intents. Any number of instances may run; a claim is a lease on the timer row."""
 
     def __init__(
-        self, unit_of_work: UnitOfWork[PaymentTransaction], relay: Relay, provider: PaymentProvider
+        self,
+        unit_of_work: UnitOfWork[PaymentTransaction],
+        relay: Relay,
+        provider: PaymentProvider,
+        lease_ms: int = LEASE_MS,
     ) -> None:
         self._unit_of_work = unit_of_work
         self._relay = relay
         self._provider = provider
+        self._lease_ms = lease_ms
         self.alarms: Counter[str] = Counter()
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
@@ -81,7 +86,7 @@ class ChargeLoop:
 
         def work(tx: PaymentTransaction) -> Handled:
             calls.clear()
-            calls.extend(_claim(tx, limit))
+            calls.extend(_claim(tx, limit, self._lease_ms))
             if calls:
                 crashpoint("claim.before_commit")
             return Handled()
@@ -134,7 +139,7 @@ def after_calls(calls: Sequence[Call]) -> None:
         crashpoint("refund.after_call")
 
 
-def _claim(tx: PaymentTransaction, limit: int) -> list[Call]:
+def _claim(tx: PaymentTransaction, limit: int, lease_ms: int) -> list[Call]:
     # Fences are locked before timers, as the writer does it, so that the two never deadlock.
     peeked = tx.peek_due_calls(limit, HORIZON_MS)
     ids = sorted({row.key.saga_id for row in peeked})
@@ -154,7 +159,7 @@ def _claim(tx: PaymentTransaction, limit: int) -> list[Call]:
         since_ms = row.since_ms if row.fired else now_ms  # a key has no age before it is first sent
         ask = next_ask(payment, row.key.verb, now_ms - since_ms, KEY_LIFETIME_MS)
         calls.append(Call(ask, payment, row.fired + 1, since_ms))
-        until = now_ms + LEASE_MS
+        until = now_ms + lease_ms
         leased.append(row._replace(since_ms=since_ms, due_ms=until, fired=row.fired + 1, end_offset=until))
         if not fence.submitted:
             submitted.append(fence._replace(submitted=True))

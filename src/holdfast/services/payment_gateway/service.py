@@ -14,7 +14,7 @@ from holdfast.runtime.settings import load
 from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
 from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, app
-from holdfast.services.payment_gateway.charging import ChargeLoop, PaymentProvider
+from holdfast.services.payment_gateway.charging import LEASE_MS, ChargeLoop, PaymentProvider
 from holdfast.services.payment_gateway.continuous import ContinuousCharges
 from holdfast.services.payment_gateway.desk import Desk
 from holdfast.services.payment_gateway.handlers import PaymentParticipant, PaymentTransaction
@@ -33,12 +33,15 @@ class PaymentParts(Parts[PaymentTransaction]):
 
 
 def build(
-    ports: Ports[PaymentTransaction], provider: PaymentProvider, ask_every_ms: int = ASK_EVERY_MS
+    ports: Ports[PaymentTransaction],
+    provider: PaymentProvider,
+    ask_every_ms: int = ASK_EVERY_MS,
+    claim_lease_ms: int = LEASE_MS,
 ) -> PaymentParts:
     """Put the service together."""
     asking = Asking("payment", ports.partitions, ports.monotonic_ms, ask_every_ms)
     parts = assemble(ports, PAYMENT, ParticipantHandler(PaymentParticipant()), chores=[asking.chore()])
-    loop = ChargeLoop(parts.unit_of_work, parts.relay, provider)
+    loop = ChargeLoop(parts.unit_of_work, parts.relay, provider, claim_lease_ms)
     return PaymentParts(parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, loop)
 
 
@@ -53,7 +56,7 @@ def main() -> int:
     ports = production_ports(settings, PAYMENT, PostgresPaymentTransaction)
     key = _secret(settings.provider_key_file)
     provider = StripeProvider(settings.provider_url, key, settings.provider_timeout_s)
-    parts = build(ports, provider, settings.ask_every_ms)
+    parts = build(ports, provider, settings.ask_every_ms, settings.claim_lease_ms)
     charges = ContinuousCharges(parts.charge_loop, provider)
     parts.manager.after_batch.append(charges.wake)
     settlement = Settlement(

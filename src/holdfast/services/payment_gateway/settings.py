@@ -2,18 +2,33 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from holdfast.messaging.asking import ASK_EVERY_MS
-from holdfast.runtime.settings import ServiceSettings
+from holdfast.runtime.settings import PREFIX, ServiceSettings
+from holdfast.services.payment_gateway.charging import LEASE_MS
 
 
 class PaymentSettings(ServiceSettings):
-    """Where the provider is, how long one call to it may take, and what its webhooks are signed with."""
+    """Where the provider is, how long one call to it may take, and what its webhooks are signed with.
+
+    A claim must outlive its call, or two instances would make the same one side by side.
+    """
 
     provider_url: str
     provider_key_file: Path
     provider_timeout_s: float = Field(default=10.0, gt=0, le=50)
+    claim_lease_ms: int = Field(default=LEASE_MS, ge=1, validate_default=True)
     provider_webhook_secret_file: Path | None = None
     settle_every_ms: int = Field(default=600_000, ge=100)
     ask_every_ms: int = Field(default=ASK_EVERY_MS, ge=100)
+
+    @field_validator("claim_lease_ms")
+    @classmethod
+    def _claims_outlive_calls(cls, claim_lease_ms: int, info: ValidationInfo) -> int:
+        timeout_ms = info.data.get("provider_timeout_s", 0) * 1000
+        if claim_lease_ms <= timeout_ms:
+            raise ValueError(
+                f"{claim_lease_ms} is not above {PREFIX}PROVIDER_TIMEOUT_S = {timeout_ms:.0f} ms"
+            )
+        return claim_lease_ms

@@ -47,6 +47,16 @@ def test_line_16_the_intent_is_marked_submitted_and_leased_before_the_call(world
     assert seen == [(True, START_MS + LEASE_MS)]
 
 
+def test_a_claim_ends_by_itself_after_the_time_that_was_set() -> None:
+    world = PaymentWorld(claim_lease_ms=7_000)
+    world.command("do")
+    assert len(world.loop.claim()) == 1, "claimed, and its process gone"
+    world.now_ms += 6_999
+    assert world.loop.claim() == []
+    world.now_ms += 1
+    assert len(world.loop.claim()) == 1
+
+
 def test_a_charge_is_recorded_with_its_event_and_nothing_is_left_to_do(world: PaymentWorld) -> None:
     world.command("do")
     assert world.charge(PAID) == ["PaymentProcessed"]

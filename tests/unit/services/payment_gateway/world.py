@@ -13,6 +13,7 @@ from holdfast.messaging.fence import Fence
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.ports import Ports
 from holdfast.messaging.store import TimerRow
+from holdfast.services.payment_gateway.charging import LEASE_MS
 from holdfast.services.payment_gateway.domain import Answer, Call, Payment, Unknown
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
 from holdfast.services.payment_gateway.service import build
@@ -42,14 +43,14 @@ class ScriptedProvider:
 class PaymentWorld:
     """One payment-gateway; `command` hands it one command as one batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, claim_lease_ms: int = LEASE_MS) -> None:
         self.now_ms = START_MS
         bus = MemoryBus(lambda: self.now_ms / 1000)
         bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
         self.store = MemoryStore(MemoryPaymentTransaction, lambda: self.now_ms)
         self.provider = ScriptedProvider()
         ports: Ports[Any] = Ports(self.store, bus, lambda: self.now_ms, "me", PARTITIONS_EMBEDDED)
-        self.parts = build(ports, self.provider)
+        self.parts = build(ports, self.provider, claim_lease_ms=claim_lease_ms)
         self.loop = self.parts.charge_loop
         self._offset = 0
 
