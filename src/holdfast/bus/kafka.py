@@ -33,7 +33,7 @@ class KafkaBus:
         self._client: AdminClient | None = None
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
-        """See the port. Raises BusUnavailable, also while too few brokers are up for a topic's copies."""
+        """See the port. Raises BusUnavailable, also in a cluster too small for a topic's copies."""
         cluster = self._describe()
         missing = [name for name in topics if name not in cluster.topics]
         if missing:

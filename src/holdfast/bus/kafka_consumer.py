@@ -23,6 +23,7 @@ WAKE_SLICE_S = 0.05
 """How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
 
 _ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
+_PROOF_S = 1.0  # a broker that lives says so much sooner
 _BACKLOG_MAX = 2_000  # as many are looked at to deal them fairly, while they are small
 _BACKLOG_BYTES_MAX = 4_000_000
 _LOG = client_log("consumer")
@@ -57,6 +58,7 @@ class KafkaConsumer:
         self._seen_alive = time.monotonic()
         self._woken = threading.Event()
         self._trouble: KafkaError | None = None
+        self._cut_off = False
         self._closed = False
         callbacks = {"error_cb": self._on_error, "on_commit": self._commits.answered}
         self._client = Consumer({**settings.consumer(group), **callbacks}, logger=_LOG)
@@ -76,6 +78,8 @@ class KafkaConsumer:
         if not records and self._trouble is not None:
             trouble, self._trouble = self._trouble, None
             raise BusUnavailable(text(trouble))
+        if not records and self._cut_off:
+            self._prove_connection()
         return records
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -165,6 +169,14 @@ class KafkaConsumer:
                 return
             self._seen_alive = time.monotonic()
 
+    def _prove_connection(self) -> None:
+        """Have a broker answer: librdkafka reports an outage now and then, and its silence ends none."""
+        try:
+            self._client.list_topics(self._topics[0], timeout=_PROOF_S)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        self._cut_off = False
+
     def _poll(self, timeout_s: float) -> bool:
         message = self._client.poll(timeout_s)
         if message is not None:
@@ -231,8 +243,10 @@ class KafkaConsumer:
         """Keep for the next poll what keeps records from coming; a single connection's loss mends itself."""
         if error.fatal():
             raise KafkaException(error)
-        if error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"} or error.code() > 0:
+        cut_off = error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"}
+        if cut_off or error.code() > 0:
             self._trouble = error
+        self._cut_off |= cut_off
         _LOG.warning("%s", text(error))
 
     def _on_assign(self, client: Consumer, partitions: list[KafkaPlace]) -> None:

@@ -166,6 +166,7 @@ def test_a_consumer_says_when_no_broker_is_there_and_goes_on_when_one_is(
         return False
 
     eventually(refused, "a poll says that there is no broker")
+    assert all(refused() for _ in range(10)), "and so does every further one"
     consumer.rewind(place)
     own_kafka.restart()
     assert [int(record.value or b"") for record in read(consumer, 6)][:6] == [4, 5, 6, 7, 8, 9]
