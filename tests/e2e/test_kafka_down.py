@@ -99,16 +99,14 @@ def two_dead(stage: Stage, kafka: LocalKafka, traffic: Traffic) -> None:
     eventually(lambda: not is_acknowledged(kafka), "nothing is acknowledged", 180)
     assert not is_acknowledged(kafka)
     eventually(lambda: outboxes(stage) > 0, "outboxes keep what cannot leave", 180)
-    for broker in (2, 3):
-        kafka.restart(broker)
+    kafka.restart(2, 3)
 
 
 def all_dead(stage: Stage, kafka: LocalKafka, traffic: Traffic) -> None:
     for broker in BROKERS:
         kafka.kill(broker)
     stage.await_all("/readyz", 503, "none is ready without Kafka", 180)
-    for broker in BROKERS:
-        kafka.restart(broker)
+    kafka.restart(*BROKERS)
 
 
 def rolling_restart(stage: Stage, kafka: LocalKafka, traffic: Traffic) -> None:
@@ -157,8 +155,7 @@ def test_a_service_that_starts_without_kafka_waits_for_it(stage: Stage, kafka: L
     eventually(lambda: stage.restarts() == before + 1, "it is started again")
     eventually(lambda: stage.statuses("/livez")[ORDER] == 200, "it lives", 180)
     assert stage.statuses("/readyz")[ORDER] == 503
-    for broker in BROKERS:
-        kafka.restart(broker)
+    kafka.restart(*BROKERS)
     stage.await_all("/readyz", 200, "all are ready")
     with Traffic(stage) as traffic:
         traffic.await_more()

@@ -111,12 +111,18 @@ class LocalKafka:
         """Undo `pause`."""
         self._broker(broker).process.send_signal(signal.SIGCONT)
 
-    def restart(self, broker: int = 1, timeout_s: float = 180.0) -> None:
-        """Start one again on its port and data, ending it first where it runs; return when it serves."""
-        chosen = self._broker(broker)
-        processes.end([chosen.process], signal.SIGTERM, timeout_s, signal.SIGKILL)
-        chosen.launch(self._libs, self._heap_mb)
-        chosen.await_service(1, time.monotonic() + timeout_s)
+    def restart(self, *brokers: int, timeout_s: float = 180.0) -> None:
+        """Start these, or the first, again on their ports and data, ending them where they run.
+
+        Returns when they serve. Where all are down, name all: one alone has no quorum and gives up.
+        """
+        chosen = [self._broker(number) for number in brokers or (1,)]
+        processes.end([each.process for each in chosen], signal.SIGTERM, timeout_s, signal.SIGKILL)
+        for each in chosen:
+            each.launch(self._libs, self._heap_mb)
+        deadline = time.monotonic() + timeout_s
+        for each in chosen:
+            each.await_service(1, deadline)
 
     def __enter__(self) -> Self:
         self.start()
