@@ -253,7 +253,7 @@ def an_undo_is_sent_once() -> Broken:
 def the_outbox_refuses_a_repeated_message_id() -> Broken:
     real = UnitOfWork.commit
 
-    def commit(self: Any, work: Any, *args: Any) -> Any:
+    def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
         def unique(tx: Any) -> Handled:
             handled: Handled = work(tx)
             sent = tx.table("sent")
@@ -261,7 +261,7 @@ def the_outbox_refuses_a_repeated_message_id() -> Broken:
             sent.update({reply.message_id: True for reply in handled.replies})
             return handled
 
-        return real(self, unique, *args)
+        return real(self, unique, *args, **named)
 
     return patch.object(UnitOfWork, "commit", commit)
 
