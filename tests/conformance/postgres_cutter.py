@@ -22,6 +22,7 @@ class CommitCutter(TcpProxy):
         self._arrives: bool | None = None
         self._skip = 0
         self._guard = threading.Lock()
+        self._muted: set[socket.socket] = set()
         self.cuts = 0
 
     def cut_next(self, *, arrives: bool, skip: int = 0) -> None:
@@ -36,7 +37,7 @@ class CommitCutter(TcpProxy):
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         if source.getpeername()[1] == self._target:
-            super()._pump(source, sink)
+            self._pump_answers(source, sink)
             return
         with suppress(OSError):
             while data := source.recv(1 << 16):
@@ -44,11 +45,20 @@ class CommitCutter(TcpProxy):
                 if cut is None:
                     sink.sendall(data)
                     continue
-                source.shutdown(socket.SHUT_RDWR)  # from here on the client hears nothing
-                if cut:
+                if cut:  # the client hears the end of its connection once the server has committed
+                    self._muted.add(source)
                     sink.sendall(data)
+                else:
+                    source.shutdown(socket.SHUT_RDWR)
                 sink.shutdown(socket.SHUT_WR)
                 return
+        super()._pump(source, sink)
+
+    def _pump_answers(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if sink not in self._muted:
+                    sink.sendall(data)
         super()._pump(source, sink)
 
     def _to_cut(self, data: bytes) -> bool | None:

@@ -20,7 +20,7 @@ class Slow:
         self.came += 1
         if self.came == 2:
             self.full.set()
-        if scope["path"] == "/work":
+        if scope["path"] == "/slow":
             await self.let.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
@@ -34,15 +34,15 @@ def test_one_more_than_there_is_room_for_is_refused_and_then_there_is_room_again
     async def scenario() -> None:
         slow = Slow()
         async with client_of(InFlight(slow, requests_max=2)) as client:
-            working = [asyncio.create_task(client.get("/work")) for _ in range(2)]
+            working = [asyncio.create_task(client.get("/slow")) for _ in range(2)]
             await slow.full.wait()
-            refused = await client.get("/work")
+            refused = await client.get("/slow")
             assert problem(refused) == (503, "overloaded", [])
             assert refused.headers["retry-after"] == "2"
             assert (await client.get("/livez")).status_code == 204
             assert slow.came == 3, "the refused one never came in"
             slow.let.set()
             assert [answer.status_code for answer in await asyncio.gather(*working)] == [204, 204]
-            assert (await client.get("/work")).status_code == 204
+            assert (await client.get("/slow")).status_code == 204
 
     asyncio.run(scenario())
