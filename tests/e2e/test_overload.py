@@ -96,15 +96,15 @@ def test_a_retry_storm_passes(platform: Platform) -> None:
     assert len(storm.accepted) == CARTS
     shopper = Shopper(platform.info)
     over = time.monotonic()
-    assert shopper.end_of(shopper.buy({"pen": 1}))["state"] == "COMPLETED"
+    saga_id = _let_in(shopper, "the door opens by itself when the storm is over")
+    assert shopper.end_of(saga_id)["state"] == "COMPLETED"
     assert time.monotonic() - over < BACK_WITHIN_S
     all_ends_well(platform, list(storm.accepted.values()))
 
 
 def test_while_the_database_is_down_the_door_says_so_at_once(platform: Platform) -> None:
     shopper = Shopper(platform.info)
-    saga_id = shopper.buy({"pen": 1})
-    shopper.end_of(saga_id)
+    shopper.end_of(_let_in(shopper, "the door is open"))
     cart_id = f"cart-{uuid4().hex[:12]}"
     shopper.fill(cart_id, {"pen": 1})
     with psycopg.connect(platform.postgres.dsn("postgres"), autocommit=True) as connection:
@@ -121,6 +121,24 @@ def test_while_the_database_is_down_the_door_says_so_at_once(platform: Platform)
     eventually(lambda: shopper.post(cart_id, key="after").status_code == 202, "it is back", 30)
     saga_id = str(shopper.post(cart_id, key="after").json()["saga_id"])
     assert shopper.end_of(saga_id)["state"] == "COMPLETED"
+
+
+def _let_in(shopper: Shopper, what: str) -> str:
+    """Buy a pen as one who comes back when he is turned away; return the saga id.
+
+    What the storm left may still fill the platform, and the door counts only once a second.
+    """
+    cart_id = f"cart-{uuid4().hex[:12]}"
+    shopper.fill(cart_id, {"pen": 1})
+    answers: list[httpx2.Response] = []
+
+    def let_in() -> bool:
+        answers.append(shopper.post(cart_id, key=cart_id))
+        assert answers[-1].status_code in {202, 503}, answers[-1].text
+        return answers[-1].status_code == 202
+
+    eventually(let_in, what, BACK_WITHIN_S)
+    return str(answers[-1].json()["saga_id"])
 
 
 def _mean_s(platform: Platform, status: str) -> float:
