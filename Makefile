@@ -34,7 +34,8 @@ up: env  ## Start a platform and keep it up until Ctrl-C
 	@exec $(BIN)/holdfast up $(ARGS)
 
 test: lint  ## Lint, types, import rules and every test but the long ones
-	$(PYTEST) tests -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PYTEST) tests/simulation -m "every_core and not long" $(ARGS)
+	$(PYTEST) tests -m "not every_core and not long" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-all: test  ## The same, the tests that take minutes each, and test-pg15
 	$(PYTEST) tests -m long --timeout 3600 $(ARGS)

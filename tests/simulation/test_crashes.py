@@ -39,6 +39,7 @@ def test_one_crash_changes_nothing(held: bool) -> None:
         assert seen.sagas == 1, f"{place} lies on the way of one saga"
 
 
+@pytest.mark.every_core
 @pytest.mark.parametrize("held", [False, True])
 def test_two_crashes_after_each_other_change_nothing(held: bool) -> None:
     """Every ordered pair of names, each in one service that comes by."""

@@ -23,6 +23,7 @@ with quiet_logs():
 """
 
 
+@pytest.mark.every_core
 @pytest.mark.timeout(1_800)
 def test_the_books_balance_after_every_storm(capsys: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
