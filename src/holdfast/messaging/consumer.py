@@ -79,7 +79,9 @@ class KafkaConsumerManager(Generic[T]):
         self._starts = Starts(unit_of_work)
         self._troubles = 0
         self.counters = Counters()
-        self.assigned_once = False
+        self._owned: set[TopicPartition] = set()
+        self.joined = False
+        """Whether the group gave us partitions, and we did not lose all of them since without being asked."""
         self.after_batch: list[Callable[[], None]] = []
 
     @property
@@ -288,7 +290,8 @@ class KafkaConsumerManager(Generic[T]):
     # -- membership and trouble
 
     def _on_assigned(self, places: frozenset[TopicPartition]) -> None:
-        self.assigned_once = True
+        self._owned |= places
+        self.joined = True
         self._starts.assigned(places)
         log.info("partitions_assigned", partitions=sorted(places))
 
@@ -298,10 +301,12 @@ class KafkaConsumerManager(Generic[T]):
 
     def _on_lost(self, places: frozenset[TopicPartition]) -> None:
         self._forget(places)
+        self.joined = bool(self._owned)
         log.warning("partitions_lost", partitions=sorted(places))
 
     def _forget(self, places: frozenset[TopicPartition]) -> None:
         self._gone.update(places)
+        self._owned -= places
         self._starts.given_up(places)
         for place in places:
             self._uncommitted.pop(place, None)

@@ -98,6 +98,11 @@ class Relay:
         with self._ready:
             return len(self._waiting) + len(self._under_way)
 
+    @property
+    def failures_in_a_row(self) -> int:
+        """Return how many attempts have failed since one succeeded."""
+        return self._failures
+
     def retry_after_ms(self) -> int:
         """Return how long to rest before the next attempt: growing and jittered, 0 after a success.
 

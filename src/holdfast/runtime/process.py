@@ -31,6 +31,7 @@ from holdfast.runtime.in_flight import CONNECTIONS_MAX, InFlight
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.ops_api import Health, router
+from holdfast.runtime.readiness import hindrances
 from holdfast.runtime.readings import breaker_readings, kernel_readings, pruner_readings
 from holdfast.runtime.settings import ServiceSettings
 from holdfast.runtime.stopping import Server, Stopping
@@ -40,7 +41,6 @@ POLL_S = 0.5
 ANSWER_S = 5
 DRAIN_S = 12.0
 FLUSH_S = 5.0
-READY_AFTER_TROUBLES = 3
 
 log = structlog.get_logger(__name__)
 
@@ -253,8 +253,6 @@ class _Process:
             reasons.append("stopping")
         if not self._started.is_set():
             reasons.append("waiting for database and bus")
-        elif not self._parts.manager.assigned_once:
-            reasons.append("no partitions assigned yet")
-        if self._parts.manager.troubles_in_a_row >= READY_AFTER_TROUBLES:
-            reasons.append("database or bus in trouble")
+        else:
+            reasons += hindrances(self._parts.manager)
         return reasons

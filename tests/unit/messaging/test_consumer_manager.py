@@ -257,7 +257,7 @@ def test_leaving_an_unreachable_group_is_no_crash(world: World) -> None:
 def test_a_closed_manager_leaves_its_partitions_to_others(world: World) -> None:
     world.manager.step(0)
     assert world.manager.partitions() == frozenset(range(PARTITIONS_EMBEDDED))
-    assert world.manager.assigned_once
+    assert world.manager.joined
     world.manager.close()
     other = world.new_manager()
     other.step(0)
