@@ -97,8 +97,9 @@ class WebhookApi:
         elif hint.kind in ("payment_intent.succeeded", "refund.failed"):
             try:
                 self._settlement.look(hint.saga_id, hint.intent)
-            except ProviderSilent as error:  # the settlement comes past it again
+            except ProviderSilent as error:  # a webhook that is not taken comes again
                 log.warning("webhook_not_checked", saga_id=hint.saga_id, error=str(error))
+                raise problems.unavailable("the payment provider") from None
 
 
 def app(api: PaymentApi, webhook: WebhookApi | None) -> FastAPI:

@@ -18,6 +18,7 @@ from holdfast.services.payment_gateway.domain import (
     NotSent,
     Succeeded,
     Unknown,
+    is_silence,
 )
 from holdfast.services.payment_gateway.handlers import PaymentRow, PaymentTransaction
 
@@ -100,11 +101,9 @@ def check(row: PaymentRow, outcome: str, now_ms: int) -> None:
 
 def judge(outcome: str, found: Answer) -> Answer:
     """Return the answer to record for what the provider shows, or raise Problem where it says otherwise."""
+    if is_silence(found):
+        raise unavailable("the payment provider")
     match found:
-        case NotSent():
-            raise unavailable("the payment provider")
-        case Unknown(error) if error.startswith(("http_5", "http_429", "connection_lost")):
-            raise unavailable("the payment provider")
         case Unknown("not_found") if outcome == "not_charged":
             return Declined("not_charged", "an operator found no charge at the provider")
         case Declined() if outcome == "not_charged":
@@ -117,6 +116,8 @@ def judge(outcome: str, found: Answer) -> Answer:
             raise Problem(PROVIDER_DISAGREES, f"the provider says: {error}")
         case Declined(code):
             raise Problem(PROVIDER_DISAGREES, f"the provider says: {code}")
+        case NotSent():
+            raise unavailable("the payment provider")
 
 
 def _ask(verdict: Verdict) -> Ask:

@@ -103,6 +103,12 @@ class NotSent(NamedTuple):
 Answer = Succeeded | Declined | Unknown | NotSent
 
 
+def is_silence(answer: Answer) -> bool:
+    """Tell whether the provider said nothing of the matter: it may when it is asked again."""
+    silent = ("http_5", "http_429", "connection_lost")
+    return isinstance(answer, NotSent) or (isinstance(answer, Unknown) and answer.error.startswith(silent))
+
+
 class Resolution(NamedTuple):
     """What an answer leads to. `processed`, `failed`, `compensated`: events to append.
 

@@ -22,11 +22,13 @@ from holdfast.services.payment_gateway.domain import (
     Declined,
     Payment,
     Succeeded,
+    is_silence,
 )
 from holdfast.services.payment_gateway.handlers import PaymentTransaction, resolve_timer
 
 OVERLAP_MS = 3_600_000
-FIRST_BACK_MS = 24 * 3_600_000
+DEEP_BACK_MS = 31 * 24 * 3_600_000  # a bank may send a refund back for about a month
+DEEP_EVERY_MS = 24 * 3_600_000
 PAGE_PAUSE_S = 0.2
 LOOK_S = 1.0
 
@@ -74,8 +76,44 @@ def judge(charge: Charge, payment: Payment | None) -> str:
     return "owed" if payment.refund_id else ""
 
 
+class Walk:
+    """Where one walk over the list stands: newest first, page by page, every `every_ms`.
+
+    It goes back to `back_ms` before the newest charge, or, where it `resumes`, before the one that was the
+    newest when its last pass began.
+    """
+
+    def __init__(self, every_ms: int, back_ms: int, *, resumes: bool) -> None:
+        self._every_ms = every_ms
+        self._back_ms = back_ms
+        self._resumes = resumes
+        self._next_pass_ms = 0
+        self._newest_ms = 0
+        self._back_to_ms: int | None = None
+        self.after = ""
+
+    def is_due(self, now_ms: int) -> bool:
+        """Say whether a page is to be looked at now."""
+        return self.after != "" or now_ms >= self._next_pass_ms
+
+    def turn(self, page: Sequence[Charge], now_ms: int) -> None:
+        """Go on to the page after this one, or end the pass."""
+        if page and not self.after:
+            self._newest_ms = page[0].created_ms
+        back_to_ms = self._newest_ms - self._back_ms if self._back_to_ms is None else self._back_to_ms
+        if page and page[-1].created_ms >= back_to_ms:
+            self.after = page[-1].id
+            return
+        self.after = ""
+        self._back_to_ms = self._newest_ms - self._back_ms if self._resumes else None
+        self._next_pass_ms = now_ms + self._every_ms
+
+
 class Settlement:
-    """Walks the list back to where the last pass began, one page a round, every `every_ms`."""
+    """Walks the list, one page a round: what is new every `every_ms`, and once a day a month of it.
+
+    Only the long walk meets a refund again that failed days after it was answered as done.
+    """
 
     def __init__(
         self,
@@ -89,42 +127,31 @@ class Settlement:
         self._charges = charges
         self._lister = lister
         self._monotonic_ms = monotonic_ms
-        self._every_ms = every_ms
-        self._next_pass_ms = 0
-        self._after = ""
-        self._newest_ms = 0
-        self._back_to_ms: int | None = None
+        self._walks = (
+            Walk(every_ms, OVERLAP_MS, resumes=True),
+            Walk(DEEP_EVERY_MS, DEEP_BACK_MS, resumes=False),
+        )
         self._alarmed: set[str] = set()
 
     def round(self) -> float:
         """Look at one page if it is time; return how long to rest."""
-        if not self._after and self._monotonic_ms() < self._next_pass_ms:
+        now_ms = self._monotonic_ms()
+        walk = next((walk for walk in self._walks if walk.is_due(now_ms)), None)
+        if walk is None:
             return LOOK_S
         try:
-            page = self._lister.charges(self._after)
+            page = self._lister.charges(walk.after)
             self._settle([charge for charge in page if charge.succeeded])
         except (ProviderSilent, StoreUnavailable) as error:
             log.warning("settlement_waits", error=str(error))
             return LOOK_S
-        self._turn(page)
+        walk.turn(page, now_ms)
         return PAGE_PAUSE_S
 
     def look(self, saga_id: str, intent: str) -> None:
         """Compare the charges of one intent now. Safe from any thread; raises ProviderSilent."""
         found = self._lister.charges(intent=intent)
         self._settle([charge for charge in found if charge.succeeded and charge.saga_id == saga_id])
-
-    def _turn(self, page: Sequence[Charge]) -> None:
-        """Go on to the next page, or end the pass."""
-        if page and not self._after:
-            self._newest_ms = page[0].created_ms
-        back_to_ms = self._newest_ms - FIRST_BACK_MS if self._back_to_ms is None else self._back_to_ms
-        if page and page[-1].created_ms >= back_to_ms:
-            self._after = page[-1].id
-            return
-        self._after = ""
-        self._back_to_ms = self._newest_ms - OVERLAP_MS
-        self._next_pass_ms = self._monotonic_ms() + self._every_ms
 
     def _settle(self, charges: Sequence[Charge]) -> None:
         payments = self._payments([charge.saga_id for charge in charges if _is_saga(charge.saga_id)])
@@ -180,6 +207,8 @@ class Settlement:
             return Handled()
 
         [answer] = self._lister.call([Call(Ask.FIND_REFUND, seen, 1)])
+        if is_silence(answer):
+            raise ProviderSilent("nothing is known of a refund")
         if isinstance(answer, Declined) and seen.last_error != REFUND_FAILED:
             self._unit_of_work.commit(work)
             self._charges.alarms["refund_failed"] += 1

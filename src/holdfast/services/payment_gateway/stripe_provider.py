@@ -175,10 +175,10 @@ class StripeProvider:
         return intent_answer(intent) if theirs == ours else Unknown("another_payment")
 
     async def _find_refund(self, payment: Payment) -> Answer:
-        response = await self._get("/v1/refunds", {"payment_intent": payment.charge_id})
+        response = await self._get("/v1/refunds", {"payment_intent": payment.charge_id, "limit": "100"})
         if response.status != 200:
             return _refusal(response) if response.status >= 500 else Unknown(f"http_{response.status}")
-        return _best([refund_answer(refund) for refund in _found(response)])
+        return refunds_answer(_found(response), payment.amount_minor)
 
     async def _charges(self, after: str, intent: str) -> list[Charge]:
         query = {"limit": "100", "starting_after": after, "payment_intent": intent}
@@ -235,6 +235,18 @@ def refund_answer(refund: Mapping[str, Any]) -> Answer:
             return Declined(f"refund_{status}", str(refund.get("failure_reason", "")))
         case status:
             return Unknown(f"status_{_plain(status)}")
+
+
+def refunds_answer(refunds: Sequence[Mapping[str, Any]], owed_minor: int) -> Answer:
+    """Read all refunds of one charge: it is refunded only where they bring back all that is owed."""
+    answers = [refund_answer(refund) for refund in refunds]
+    done = [refund for refund, answer in zip(refunds, answers, strict=True) if isinstance(answer, Succeeded)]
+    back_minor = sum(amount for refund in done if isinstance(amount := refund.get("amount"), int))
+    if done and back_minor < owed_minor:
+        answers = [each for each in answers if not isinstance(each, Succeeded)]
+        partial = Declined("refund_partial", f"{back_minor} of {owed_minor} minor units were refunded")
+        return next((each for each in answers if isinstance(each, Unknown)), partial)
+    return _best(answers)
 
 
 def _succeeded(document: Mapping[str, Any]) -> Answer:

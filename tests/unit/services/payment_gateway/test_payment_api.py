@@ -10,14 +10,14 @@ from hashlib import sha256
 import httpx2
 from tests.callers import Caller, authenticator, calling, keys, problem
 from tests.samples import saga_id
-from tests.unit.services.payment_gateway.test_settlement import ListingWorld
+from tests.unit.services.payment_gateway.test_settlement import CHARGE, ListingWorld
 from tests.unit.services.payment_gateway.world import SAGA
 
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.store import OperatorAction
 from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, app
 from holdfast.services.payment_gateway.desk import Desk
-from holdfast.services.payment_gateway.domain import Declined, Succeeded, Unknown
+from holdfast.services.payment_gateway.domain import REFUND_FAILED, Declined, Succeeded, Unknown
 
 PATH = "/v1/payments"
 RESOLVE = f"{PATH}/{SAGA}/resolve"
@@ -167,5 +167,21 @@ def test_a_webhook_needs_its_signature_and_is_only_a_hint() -> None:
         assert door.woken == woken, "nothing is asked any more"
         assert door.world.fence().state is FenceState.DONE, "and nothing moves back"
         assert (await door.webhook("payment_intent.succeeded", saga=saga_id(9))).status_code == 204
+
+    visit(scenario)
+
+
+def test_a_webhook_that_cannot_be_checked_now_is_not_taken_and_comes_again() -> None:
+    async def scenario(door: Door) -> None:
+        door.world.command("do")
+        door.world.charge(Succeeded("pi_1"))
+        door.world.command("undo")
+        door.world.charge(Succeeded("re_1"))
+        listed, door.world.listing.listed = [CHARGE], None
+        assert problem(await door.webhook("refund.failed"))[:2] == (503, "dependency_unavailable")
+        door.world.listing.listed = listed
+        door.world.listing.answers = [Declined("refund_failed", "")]
+        assert (await door.webhook("refund.failed")).status_code == 204
+        assert door.world.payment().last_error == REFUND_FAILED
 
     visit(scenario)

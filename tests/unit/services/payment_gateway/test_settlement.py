@@ -10,12 +10,14 @@ from holdfast.services.payment_gateway.charging import KEY_LIFETIME_MS, LEASE_MS
 from holdfast.services.payment_gateway.domain import (
     REFUND_FAILED,
     Declined,
+    NotSent,
     Payment,
     Succeeded,
     Unknown,
 )
 from holdfast.services.payment_gateway.settlement import (
-    FIRST_BACK_MS,
+    DEEP_BACK_MS,
+    DEEP_EVERY_MS,
     OVERLAP_MS,
     Charge,
     ProviderSilent,
@@ -138,24 +140,44 @@ def test_a_refund_that_failed_after_all_is_owed_again(world: ListingWorld) -> No
     assert world.fence().state is FenceState.UNDONE
 
 
-def test_each_pass_goes_back_to_where_the_last_one_began(world: ListingWorld) -> None:
-    now = 10 * FIRST_BACK_MS
+def test_a_refund_of_which_a_silent_provider_tells_nothing_is_asked_about_again(world: ListingWorld) -> None:
+    world.command("do")
+    world.charge(Succeeded("pi_1"))
+    world.command("undo")
+    world.charge(Succeeded("re_1"))
+    world.listing.answers = [Unknown("http_503"), NotSent(1_000), Declined("refund_partial", "")]
+    world.listing.listed = [CHARGE]
+    for _ in range(2):
+        with pytest.raises(ProviderSilent):
+            world.settlement.look(SAGA, "pi_1")
+    assert world.settle(CHARGE) == {"refund_failed": 1}
+
+
+def test_a_short_walk_goes_back_to_where_its_last_pass_began_and_a_long_one_a_month_once_a_day(
+    world: ListingWorld,
+) -> None:
+    now = 10 * DEEP_BACK_MS
     refunded = CHARGE._replace(refunded=True)
     ages = [
         0,
         OVERLAP_MS // 2,
         2 * OVERLAP_MS,
         3 * OVERLAP_MS,
-        FIRST_BACK_MS + 1,
-        FIRST_BACK_MS + 2,
-        2 * FIRST_BACK_MS,
+        DEEP_BACK_MS,
+        DEEP_BACK_MS + 2,
+        2 * DEEP_BACK_MS,
     ]
     listed = [refunded._replace(id=f"ch_{n}", created_ms=now - age) for n, age in enumerate(ages)]
     world.settle(*listed)
-    assert world.listing.asked == ["", "ch_1", "ch_3"]
+    assert world.listing.asked == ["", "ch_1", "", "ch_1", "ch_3"]
+    world.listing.asked.clear()
+    newer = [refunded._replace(id="ch_new", created_ms=now + 3 * OVERLAP_MS), *listed]
+    world.settle(*newer)
+    assert world.listing.asked == ["", "ch_0"], "an hour before the newest of the last pass"
+    world.now_ms += DEEP_EVERY_MS
     world.listing.asked.clear()
     world.settle(*listed)
-    assert world.listing.asked == ["", "ch_1"], "only an hour is looked at again"
+    assert world.listing.asked[-3:] == ["", "ch_1", "ch_3"]
 
 
 def test_a_silent_provider_is_asked_again_where_it_fell_silent(world: ListingWorld) -> None:

@@ -230,17 +230,26 @@ def test_line_17_a_charge_is_looked_up_by_the_saga_and_money_that_moved_wins(
     assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_404"), "a look-up refuses no charge"
 
 
+BACK = {"id": "re_1", "status": "succeeded", "amount": PAYMENT.amount_minor}
+PARTIAL = Declined("refund_partial", "100 of 3564 minor units were refunded")
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         ([], Unknown("not_found")),
         ([{"id": "re_1", "status": "failed"}], Declined("refund_failed", "")),
         ([{"id": "re_1", "status": "pending"}], Unknown("status_pending")),
-        ([{"id": "re_1", "status": "failed"}, {"id": "re_2", "status": "succeeded"}], Succeeded("re_2")),
+        ([{"id": "re_1", "status": "failed"}, {**BACK, "id": "re_2"}], Succeeded("re_2")),
+        ([{**BACK, "amount": 100}], PARTIAL),
+        ([{**BACK, "amount": 100}, {"id": "re_2", "status": "failed", "amount": 3464}], PARTIAL),
+        ([{**BACK, "amount": 100}, {"id": "re_2", "status": "pending"}], Unknown("status_pending")),
+        ([{**BACK, "amount": 100}, {**BACK, "id": "re_2", "amount": 3464}], Succeeded("re_1")),
+        ([{**BACK, "amount": "3564"}], Declined("refund_partial", "0 of 3564 minor units were refunded")),
     ],
     ids=str,
 )
-def test_a_refund_is_looked_up_by_its_charge_and_one_that_succeeded_counts_most(
+def test_refunds_are_looked_up_by_their_charge_and_must_bring_back_all_that_is_owed(
     provider: StripeProvider, stub: Stub, data: Any, expected: Answer
 ) -> None:
     stub.answers(200, {"data": data})
@@ -252,7 +261,7 @@ def test_a_charge_that_is_refunded_already_is_looked_up_for_its_refund(
     provider: StripeProvider, stub: Stub
 ) -> None:
     already = {"error": {"type": "invalid_request_error", "code": "charge_already_refunded"}}
-    found = {"data": [{"id": "re_1", "status": "succeeded"}]}
+    found = {"data": [BACK]}
     stub.respond = lambda request: (
         httpx2.Response(400, json=already) if request.method == "POST" else httpx2.Response(200, json=found)
     )
