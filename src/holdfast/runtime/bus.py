@@ -11,8 +11,14 @@ def connect(settings: ServiceSettings) -> Bus:
         from holdfast.bus.kafka import KafkaBus
         from holdfast.bus.kafka_settings import KafkaSettings
 
-        replicas, retention_ms = settings.kafka_replicas, topic_retention_ms(settings)
-        return KafkaBus(KafkaSettings(settings.kafka_bootstrap, replicas, retention_ms=retention_ms))
+        return KafkaBus(
+            KafkaSettings(
+                settings.kafka_bootstrap,
+                settings.kafka_replicas,
+                delivery_timeout_ms=settings.kafka_delivery_timeout_ms,
+                retention_ms=topic_retention_ms(settings),
+            )
+        )
     from holdfast.bus.postgres import PostgresBus
     from holdfast.bus.postgres_consumer import LogRetention
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from tests.callers import problem
 from tests.samples import SAMPLES
-from tests.unit.gateway_bff.town import Town, visit
+from tests.unit.gateway_bff.town import WAITED_S_MAX, Town, visit
 
 from holdfast.bus.port import Message
 from holdfast.contracts.codec import encode
@@ -25,7 +25,7 @@ def too_many_under_way(town: Town) -> None:
 
 
 def waited_too_long(town: Town) -> None:
-    town.seconds = 1.5
+    town.seconds = WAITED_S_MAX + 0.5
 
 
 def outbox_too_long(town: Town) -> None:
@@ -95,6 +95,56 @@ def test_while_the_breaker_is_not_closed_exactly_one_checkout_is_let_in_as_the_p
         assert len(town.published()) == 1
 
     visit(scenario)
+
+
+async def let_the_bus_fail(town: Town) -> None:
+    """Accept checkouts that cannot leave, until the breaker opens; another instance publishes their rows."""
+    town.bus.state.reachable = False
+    for n in range(5):
+        town.put_cart(f"lost-{n}")
+        assert (await town.checkout(f"lost-{n}", f"lost-{n}")).status_code == 202
+        town.parts.relay.step(0)
+    town.parts.relay._waiting.clear()
+    assert (town.parts.breaker.state, town.parts.relay.is_idle()) == ("open", True)
+
+
+def test_an_open_breaker_closes_by_a_checkout_although_nothing_lies_in_the_outbox() -> None:
+    async def scenario(town: Town) -> None:
+        await let_the_bus_fail(town)
+        breaker, rows = town.parts.breaker, town.store.tables.tables["checkout"]
+        for n in range(10):
+            town.put_cart(f"c-{n}")
+        for n in range(10):
+            assert problem(await town.checkout(f"c-{n}", "early")) == (503, "dependency_unavailable", [])
+        assert len(rows) == 5, "nothing is recorded"
+        town.now_ms += 7_000  # past the longest opening; the bus is still away
+        answers = [await town.checkout(f"c-{n}", f"key-{n}") for n in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 503, 503]
+        assert not town.parts.relay.step(0)
+        assert (breaker.state, breaker.transitions["open"]) == ("open", 2)
+        town.now_ms += 7_000
+        town.bus.state.reachable = True
+        assert (await town.checkout("c-1", "key-1")).status_code == 202
+        assert breaker.state == "open"
+        assert town.parts.relay.step(0), "the probe's message leaves"
+        assert breaker.state == "closed"
+        assert (await town.checkout("c-2", "key-2")).status_code == 202
+
+    visit(scenario, real_breaker=True)
+
+
+def test_while_the_bus_is_away_that_is_told_although_the_outbox_is_full_for_it() -> None:
+    async def scenario(town: Town) -> None:
+        await let_the_bus_fail(town)
+        outbox_too_old(town)
+        town.put_cart("c-2")
+        assert problem(await town.checkout("c-2", "key-2")) == (503, "dependency_unavailable", [])
+        assert town.parts.shedding.counts == {}
+        town.now_ms += 7_000  # a probe is due: what lies in the outbox will be it, and nobody else is let in
+        assert problem(await town.checkout("c-2", "key-2")) == (503, "overloaded", [])
+        assert town.parts.breaker.take_ticket(), "the ticket was given back"
+
+    visit(scenario, real_breaker=True)
 
 
 def test_a_probe_that_starts_nothing_leaves_the_place_to_the_next() -> None:

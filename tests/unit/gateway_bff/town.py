@@ -25,10 +25,13 @@ from holdfast.services.gateway_bff.door import Door
 from holdfast.services.gateway_bff.memory_store import MemoryGatewayTransaction
 from holdfast.services.gateway_bff.neighbours import Neighbours
 from holdfast.services.gateway_bff.service import GatewayParts, build
+from holdfast.services.gateway_bff.shedding import Limits
 from holdfast.services.gateway_bff.waiting import Waiting
 
 NOW_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
+WAITED_S_MAX = 300.0
+"""How long one may wait in line here: longer than on any busy machine."""
 
 
 @dataclass
@@ -101,7 +104,8 @@ class Town:
             MemoryGatewayTransaction, lambda: self.now_ms
         )
         ports = Ports(self.store, self.bus, lambda: self.now_ms, "test", PARTITIONS_EMBEDDED)
-        self.parts: GatewayParts = build(cast("Any", ports), lambda: next(self.random) << 62)
+        limits = Limits(waited_s_max=WAITED_S_MAX)
+        self.parts: GatewayParts = build(cast("Any", ports), lambda: next(self.random) << 62, limits=limits)
         self.neighbours = FakeNeighbours()
         self.closed_for_s = 0.0
         self.gate = FakeGate(self)
@@ -164,8 +168,8 @@ class Town:
         return str(answer.json()["saga_id"])
 
 
-def visit(scenario: Callable[[Town], Awaitable[None]]) -> None:
-    """Run a scenario at the door of a town in which ada has a cart c-1."""
+def visit(scenario: Callable[[Town], Awaitable[None]], *, real_breaker: bool = False) -> None:
+    """Run a scenario at the door of a town in which ada has a cart c-1; the gate is a fake unless asked."""
 
     async def main() -> None:
         town = Town()
@@ -178,7 +182,7 @@ def visit(scenario: Callable[[Town], Awaitable[None]]) -> None:
                 cast("Any", town.store),
                 town.parts.acceptor,
                 neighbours.snapshots,
-                town.gate,
+                town.parts.breaker if real_breaker else town.gate,
                 town.parts.shedding,
                 lambda: time.monotonic() + town.seconds,
             )

@@ -1,4 +1,4 @@
-"""The way of a group through the door: seen before? too much? breaker? snapshot? then accepted together.
+"""The way of a group through the door: seen before? breaker? too much? snapshot? then accepted together.
 
 Answers are values, so that one request's refusal is not its neighbour's.
 """
@@ -106,12 +106,13 @@ class Door:
         """Answer each request. Raises StoreUnavailable, for the whole group."""
         group = [asked.wanted for asked in line]
         answers: dict[int, Answer] = dict(await self._known(dict(enumerate(group))))
-        answers |= self._shed({place: each for place, each in enumerate(line) if place not in answers})
         left = [place for place in range(len(group)) if place not in answers]
+        # First, because a bus that is away fills the outbox, and that is not the cause to be told.
         if left and (closed_for_s := self._gate.closed_for_s()) > 0:
-            answers |= await self._probe(group, left, closed_for_s)
+            answers |= await self._probe(line, left, closed_for_s)
         else:
-            answers |= await self._start(group, left)
+            answers |= self._shed({place: line[place] for place in left})
+            answers |= await self._start(group, [place for place in left if place not in answers])
         return [answers[place] for place in range(len(group))]
 
     def _shed(self, asked: Mapping[int, Asked]) -> dict[int, Answer]:
@@ -119,13 +120,16 @@ class Door:
         reasons = {place: self._shedding.reason(now - each.since_s) for place, each in asked.items()}
         return {place: Shed(reason) for place, reason in reasons.items() if reason}
 
-    async def _probe(self, group: Sequence[Wanted], left: Sequence[int], for_s: float) -> dict[int, Answer]:
+    async def _probe(self, line: Sequence[Asked], left: Sequence[int], for_s: float) -> dict[int, Answer]:
         """Turn all away, but for one where the bus may be back: its message will be the breaker's probe."""
         answers: dict[int, Answer] = {place: Closed(for_s) for place in left}
         if not self._gate.take_ticket():
             return answers
         for place in left:
-            answers |= await self._start(group, [place])
+            if shed := self._shed({place: line[place]}):
+                answers |= shed
+                continue
+            answers |= await self._start([each.wanted for each in line], [place])
             if isinstance(answers[place], Started):
                 return answers
         self._gate.give_ticket_back()
