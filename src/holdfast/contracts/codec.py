@@ -58,7 +58,7 @@ def decode(kind: str, value: bytes | None) -> Payload:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable("malformed_json", str(error)[:200]) from None
     if _encoder.encode(payload) != value:  # our own writers are canonical; only others pay for the scan
-        _refuse_ambiguity(value)
+        refuse_ambiguity(value)
     return payload
 
 
@@ -67,8 +67,8 @@ def decode_as(struct: type[T], value: bytes) -> T:
     return msgspec.json.decode(value, type=struct)
 
 
-def _refuse_ambiguity(value: bytes) -> None:
-    """Refuse equal keys, NaN, 1e400 and deep nesting, which the typed decoder lets pass in ignored fields."""
+def refuse_ambiguity(value: bytes) -> None:
+    """Refuse equal keys, NaN, 1e400 and deep nesting, which a typed decoder lets pass. Raises Undecodable."""
     try:
         document = json.loads(
             value, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite

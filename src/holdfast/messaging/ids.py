@@ -16,5 +16,5 @@ def uuid7_floor(at_ms: int) -> str:
 
 
 def uuid7_after(key: str) -> str:
-    """Return the next possible key."""
-    return str(UUID(int=UUID(key).int + 1))
+    """Return the next possible key; the last of all has none, and is returned itself."""
+    return str(UUID(int=min(UUID(key).int + 1, (1 << 128) - 1)))

@@ -130,7 +130,8 @@ class Authenticator:
                 warnings.simplefilter("ignore", SecurityWarning)
                 read = jwt.decode(token, self._key_of, algorithms=["EdDSA"])
             return msgspec.convert(read.claims, _Claims)
-        except (JoseError, ValueError):
+        except (JoseError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            # The library trips over headers of odd types: whatever it was, it is not a token of ours.
             raise _Refused("the token is not signed by a key of this platform") from None
         except msgspec.ValidationError:
             raise _Refused("the token's claims are not complete") from None

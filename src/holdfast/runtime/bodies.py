@@ -3,17 +3,20 @@
 What the fields mean is the services'; here is only how a body may look.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeVar
 
 import msgspec
 
+from holdfast.contracts.codec import Undecodable, refuse_ambiguity
 from holdfast.runtime.problems import (
     BODY_TOO_LARGE,
     CARD_NUMBER_REFUSED,
     INVALID_REQUEST,
     MALFORMED_JSON,
+    REQUEST_TIMEOUT,
     FieldError,
     Problem,
 )
@@ -21,12 +24,15 @@ from holdfast.runtime.problems import (
 BODY_BYTES_MAX = 64 * 1024
 """More than 200 lines of the longest codes, written with spaces and line feeds, need."""
 
+BODY_WITHIN_S = 10.0
+
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _DIGITS = re.compile(
     rb"(?<![0-9A-Za-z])(?:[2-9][0-9]{12,18}"  # 0 and 1 begin no card: clocks, not cards, look like that
-    rb"|[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|3[0-9]{3}([ -])[0-9]{6}\2[0-9]{5})(?![0-9A-Za-z])"
+    rb"|[2-9][0-9]{3}([ ._-])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}"
+    rb"|3[0-9]{3}([ ._-])[0-9]{6}\2[0-9]{5})(?![0-9A-Za-z])"
 )
 _PLACE = re.compile(r"(?s)(.*) - at `\$(.*)`")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
@@ -34,8 +40,22 @@ _SAFE_NAME = re.compile(r"[A-Za-z_]{1,40}")
 _MONEY = re.compile(r"price|total|amount|currency|cost|discount")
 
 
-async def read_body(receive: Receive, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """Return the whole body; counts what arrives, because a chunked body has no length. Raises Problem."""
+async def read_body(
+    receive: Receive, bytes_max: int = BODY_BYTES_MAX, within_s: float = BODY_WITHIN_S
+) -> bytes:
+    """Return the whole body; counts what arrives, because a chunked body has no length. Raises Problem.
+
+    Who sends too slowly is given up: he would hold one of a bounded number of places.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            return await _whole(receive, bytes_max)
+    except TimeoutError:
+        headers = {"Connection": "close"}
+        raise Problem(REQUEST_TIMEOUT, f"send the body within {within_s:g} s", headers=headers) from None
+
+
+async def _whole(receive: Receive, bytes_max: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -53,9 +73,21 @@ async def read_body(receive: Receive, bytes_max: int = BODY_BYTES_MAX) -> bytes:
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """Decode a client's body strictly. Raises Problem: 400 for what is not JSON, 422 naming the field."""
+    """Decode a client's body strictly. Raises Problem: 400 for what is not JSON, 422 naming the field.
+
+    JSON with a key twice is refused: which one counts is not for us to choose (RFC 8259, 4).
+    """
     refuse_card_numbers(body)
-    return decode_own(decoder, body)
+    decoded = decode_own(decoder, body)
+    plain = msgspec.json.encode(decoded)
+    if plain != body:
+        if b"\\" in body:  # escapes may spell what nobody may send
+            refuse_card_numbers(plain)
+        try:
+            refuse_ambiguity(body)
+        except Undecodable as error:
+            raise Problem(MALFORMED_JSON, error.detail) from None
+    return decoded
 
 
 def decode_own(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
@@ -71,7 +103,7 @@ def decode_own(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 def refuse_card_numbers(body: bytes) -> None:
     """Refuse a body that holds what may be a card number: 13 to 19 digits with a right check digit (Luhn)."""
     for match in _DIGITS.finditer(body):
-        if luhn(match[0].replace(b" ", b"").replace(b"-", b"")):
+        if luhn(match[0].translate(None, b" ._-")):
             raise Problem(
                 CARD_NUMBER_REFUSED,
                 "the body holds what looks like a card number; send the provider's token instead",

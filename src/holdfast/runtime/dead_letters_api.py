@@ -17,6 +17,7 @@ from holdfast.messaging.dead_letters import Acted, Because, DeadLetters
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, mask_card_numbers, read_body
+from holdfast.runtime.parameters import page_size
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
 
 PAGE_MAX = 100
@@ -55,7 +56,7 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     async def page(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
         query = request.query_params
-        wanted, limit = _wanted(query), _limit(query.get("limit", str(PAGE_MAX)))
+        wanted, limit = _wanted(query), page_size(request, PAGE_MAX, PAGE_MAX)
         after = _place(query["after"], "/after") if query.get("after") else None
         rows = await run_in_threadpool(dead_letters.find, wanted, after, limit)
         following = str(rows[-1].place) if len(rows) == limit else None
@@ -162,14 +163,6 @@ def _place(text: str, pointer: str) -> Place:
     if place is None:
         raise Problem(INVALID_REQUEST, errors=[FieldError(pointer, "must be topic/partition/offset")])
     return place
-
-
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX:
-        return int(text)
-    raise Problem(
-        INVALID_REQUEST, errors=[FieldError("/limit", f"must be a whole number from 1 to {PAGE_MAX}")]
-    )
 
 
 def _json(document: object) -> Response:

@@ -27,8 +27,12 @@ def page_in_query(request: Request) -> tuple[str, int]:
     after = request.query_params.get("after", "")
     if after and not _NAME.match(after):
         raise Problem(INVALID_REQUEST, errors=[FieldError("/after", "must be the `next` of the page before")])
-    limit = request.query_params.get("limit", str(PAGE_DEFAULT))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= PAGE_MAX):
-        detail = f"must be a whole number from 1 to {PAGE_MAX}"
-        raise Problem(INVALID_REQUEST, errors=[FieldError("/limit", detail)])
-    return after, int(limit)
+    return after, page_size(request)
+
+
+def page_size(request: Request, default: int = PAGE_DEFAULT, most: int = PAGE_MAX) -> int:
+    """Return how many rows are wanted on a page. Raises Problem."""
+    text = request.query_params.get("limit", str(default))
+    if len(text) <= 9 and text.isascii() and text.isdigit() and 1 <= int(text) <= most:
+        return int(text)
+    raise Problem(INVALID_REQUEST, errors=[FieldError("/limit", f"must be a whole number from 1 to {most}")])

@@ -51,6 +51,7 @@ UNAUTHENTICATED = Kind("unauthenticated", 401, "A valid token is needed")
 FORBIDDEN = Kind("forbidden", 403, "The token does not allow this")
 NOT_FOUND = Kind("not_found", 404, "There is no such thing")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "This method does not exist here")
+REQUEST_TIMEOUT = Kind("request_timeout", 408, "The request took too long to arrive")
 BODY_TOO_LARGE = Kind("body_too_large", 413, "The body is too large")
 INVALID_REQUEST = Kind("invalid_request", 422, "The request says something impossible")
 CARD_NUMBER_REFUSED = Kind("card_number_refused", 422, "Card numbers are not accepted")
@@ -64,6 +65,7 @@ GENERAL = (
     FORBIDDEN,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
+    REQUEST_TIMEOUT,
     BODY_TOO_LARGE,
     INVALID_REQUEST,
     CARD_NUMBER_REFUSED,

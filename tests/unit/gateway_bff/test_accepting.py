@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.callers import problem
+from tests.callers import Caller, problem
 from tests.unit.gateway_bff.town import NOW_MS, Town, visit
 
 from holdfast.contracts.codec import decode
@@ -244,6 +244,8 @@ def test_what_cannot_be_bought_starts_nothing(snapshot: Snapshot, status: int, c
             ["/expected_total_minor"],
         ),
         (b'{"cart_id": "c-1", "payment_method": "4111111111111111"}', 422, "card_number_refused", []),
+        (b'{"cart_id": "c-1", "payment_method": "card4111111111111111x"}', 422, "card_number_refused", []),
+        (b'{"cart_id": "c-9", "payment_method": "pm", "cart_id": "c-1"}', 400, "malformed_json", []),
         (
             b'{"cart_id": "c-1", "payment_method": "pm", "x": "4111 1111 1111 1111"}',
             422,
@@ -358,5 +360,17 @@ def test_an_open_breaker_is_a_503_with_the_time_to_come_back_and_nothing_is_reco
         assert answer.headers["retry-after"] == "4"
         assert not town.store.tables.tables.get("checkout")
         assert not town.neighbours.asked
+
+    visit(scenario)
+
+
+def test_nothing_is_handed_on_for_somebody_without_a_token() -> None:
+    async def scenario(town: Town) -> None:
+        stranger = Caller(town.client, "x")
+        for method, path in (("GET", "/v1/products"), ("PUT", "/v1/carts/c-1"), ("GET", "/v1/carts/c-1")):
+            assert problem(await stranger.ask(method, path))[:2] == (401, "unauthenticated")
+        assert town.neighbours.forwarded == []
+        assert (await town.ada.ask("GET", "/v1/carts/c-1")).status_code == 200
+        assert town.neighbours.forwarded == ["/v1/carts/c-1"]
 
     visit(scenario)

@@ -45,6 +45,7 @@ class FakeNeighbours:
     cancellations: dict[str, Cancellation] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     asked: list[list[tuple[str, str]]] = field(default_factory=list)
+    forwarded: list[str] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
 
     async def snapshots(self, carts: Sequence[tuple[str, str]]) -> list[Snapshot]:
@@ -67,8 +68,9 @@ class FakeNeighbours:
         self.cancelled.append(saga_id)
         return self.cancellations[saga_id]
 
-    async def forward(self, _: Request) -> Response:
-        raise AssertionError("no test of these forwards anything")
+    async def forward(self, request: Request) -> Response:
+        self.forwarded.append(request.url.path)
+        return Response(status_code=200)
 
     async def close(self) -> None:
         pass

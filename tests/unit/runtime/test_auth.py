@@ -161,6 +161,21 @@ def test_whatever_is_sent_is_refused_and_never_a_bug(token: str) -> None:
         assert Gate(made).refusal(f"Bearer {token}")[0] == 401
 
 
+HEADERS: list[object] = ["alg", 5, None, [], {}, {"alg": 5}, {"alg": "EdDSA"}, ["EdDSA"], True]
+ODD: list[object] = [5, "x", [], [5], {}, None, True]
+
+
+@pytest.mark.parametrize("name", ["crit", "alg", "typ", "kid", "b64", "enc", "jwk", "x5c"])
+@pytest.mark.parametrize("value", ODD, ids=str)
+def test_a_header_of_odd_types_is_refused_and_never_a_bug(gate: Gate, name: str, value: object) -> None:
+    header = {"alg": "EdDSA", "kid": gate.key.kid, name: value}
+    for each in (header, *HEADERS):
+        _, claims, signature = gate.token().split(".")
+        first = base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=")
+        token = f"{first}.{claims}.{signature}"
+        assert gate.refusal(f"Bearer {token}")[0] == 401
+
+
 def test_a_token_that_is_too_long_is_not_even_looked_at(gate: Gate) -> None:
     assert gate.refusal(f"Bearer {gate.token(padding='x' * 5000)}")[0] == 401
 

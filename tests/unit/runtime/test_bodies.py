@@ -140,11 +140,50 @@ def test_one_wrong_digit_makes_it_no_card_number(card: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "card", ["4111 1111 1111 1111", "4111-1111-1111-1111", "3782 822463 10005", "6011-1111-1111-1117"]
+    "card",
+    [
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "4111.1111.1111.1111",
+        "4111_1111_1111_1111",
+        "3782 822463 10005",
+        "6011-1111-1111-1117",
+    ],
 )
 def test_card_numbers_are_known_in_groups_too(card: str) -> None:
     with pytest.raises(Problem):
         refuse_card_numbers(f'"{card}"'.encode())
+
+
+@pytest.mark.parametrize("first", [r"\u0034", "4"])
+def test_a_card_number_is_known_however_it_is_spelt(first: str) -> None:
+    with pytest.raises(Problem) as caught:
+        decode(_decoder, f'{{"lines": [{{"sku": "{first}111111111111111", "quantity": 1}}]}}'.encode())
+    assert code(caught) == "card_number_refused"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"lines": [], "lines": [{"sku": "mug", "quantity": 1}]}',
+        b'{"lines": [{"sku": "mug", "quantity": 1, "quantity": 7}]}',
+        b'{"lines": [{"sku": "mug", "quantity": 1, "\\u0071uantity": 7}]}',
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(body: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        decode(_decoder, body)
+    assert (code(caught), caught.value.detail) == ("malformed_json", "an object holds the same key twice")
+
+
+def test_who_sends_too_slowly_is_given_up() -> None:
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(Problem) as caught:
+        asyncio.run(read_body(receive, within_s=0.01))
+    assert (code(caught), caught.value.kind.status) == ("request_timeout", 408)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class _Query:
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         text = self._query.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and least <= int(text[:10]) <= most):
+        if not (len(text) <= 10 and text.isascii() and text.isdigit() and least <= int(text) <= most):
             self.wrong.append(FieldError(f"/{name}", f"must be a whole number from {least} to {most}"))
             return default
         return int(text)

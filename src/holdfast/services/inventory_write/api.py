@@ -12,15 +12,15 @@ from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 
 from holdfast.contracts.messages import Sku
-from holdfast.messaging.store import Store
+from holdfast.messaging.store import OperatorAction, Store
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
+from holdfast.runtime.parameters import page_size
 from holdfast.services.inventory_write.domain import Stock
 from holdfast.services.inventory_write.handlers import StockTransaction
 
 ROWS_MAX = 5_000
-PAGE_MAX = 1_000
 BODY_BYTES_MAX = 1_000_000
 
 STOCK_IS_GONE = problems.Kind("stock_is_gone", 409, "More pieces are gone than that")
@@ -47,10 +47,10 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
 
     @api.put("/v1/stock", status_code=204)
     async def put_stock(request: Request) -> Response:
-        authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
+        user = authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
         rows = decode(_set_stock, await read_body(request.receive, BODY_BYTES_MAX)).stock
         _refuse_repeats(rows)
-        refused = await run_in_threadpool(_set, store, rows)
+        refused = await run_in_threadpool(_set, store, user.name, rows)
         if refused:
             gone = [problems.FieldError(f"/stock/{n}/on_hand", f"{pieces} are gone") for n, pieces in refused]
             raise problems.Problem(STOCK_IS_GONE, "reserved and sold pieces cannot be unmade", errors=gone)
@@ -59,7 +59,7 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
     @api.get("/v1/stock")
     async def get_stock(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        limit = _limit(request.query_params.get("limit", "100"))
+        limit = page_size(request)
         after = request.query_params.get("after", "").replace("\x00", "")[:64]
         rows = await run_in_threadpool(_page, store, after, limit)
         page = {"items": [_shown(row) for row in rows], "next": rows[-1].sku if len(rows) == limit else None}
@@ -68,14 +68,15 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
     return api
 
 
-def _set(store: Store[StockTransaction], rows: list[StockRow]) -> list[tuple[int, int]]:
-    """Set the rows, or none of them; return those, by place in the list, of which more pieces are gone."""
+def _set(store: Store[StockTransaction], operator: str, rows: list[StockRow]) -> list[tuple[int, int]]:
+    """Set the rows and log who did, or none; return those, by place, of which more pieces are gone."""
     with store.transaction() as tx:
         before = tx.lock_stock([row.sku for row in rows])
         gone = [before[row.sku].reserved + before[row.sku].sold if row.sku in before else 0 for row in rows]
         refused = [(n, gone[n]) for n, row in enumerate(rows) if row.on_hand < gone[n]]
         if not refused:
             tx.set_initial_stock([(row.sku, row.on_hand) for row in rows])
+            tx.record_actions([OperatorAction(operator, "set_stock", "stock", f"{len(rows)} codes")])
         return refused
 
 
@@ -96,13 +97,6 @@ def _refuse_repeats(rows: list[StockRow]) -> None:
     ]
     if nul:
         raise problems.Problem(problems.INVALID_REQUEST, errors=nul)
-
-
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX:
-        return int(text)
-    wrong = problems.FieldError("/limit", f"must be a whole number from 1 to {PAGE_MAX}")
-    raise problems.Problem(problems.INVALID_REQUEST, errors=[wrong])
 
 
 def _shown(row: Stock) -> dict[str, Any]:

@@ -17,12 +17,11 @@ from starlette.concurrency import run_in_threadpool
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
+from holdfast.runtime.parameters import page_size
 from holdfast.services.payment_gateway import webhooks
 from holdfast.services.payment_gateway.desk import Desk, Verdict
 from holdfast.services.payment_gateway.handlers import PaymentRow
 from holdfast.services.payment_gateway.settlement import ProviderSilent, Settlement
-
-PAGE_MAX = 1_000
 
 BAD_SIGNATURE = problems.Kind("bad_signature", 400, "The webhook is not signed by the provider")
 
@@ -56,7 +55,7 @@ class PaymentApi:
         if saga_id := query.get("saga_id"):
             row, now_ms = await run_in_threadpool(self._desk.show, _saga_id(saga_id))
             return _json({"items": [shown(row, now_ms)], "next": None})
-        limit = _limit(query.get("limit", "100"))
+        limit = page_size(request)
         which = next((w for w in ("unknown", "owed") if query.get(w) == "true"), "")
         after = _saga_id(query["after"]) if query.get("after") else ""
         rows, now_ms = await run_in_threadpool(self._desk.page, after, limit, which)
@@ -144,10 +143,3 @@ def _saga_id(text: str) -> str:
         return str(UUID(text))
     except ValueError:
         raise problems.Problem(problems.NOT_FOUND) from None
-
-
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX:
-        return int(text)
-    wrong = problems.FieldError("/limit", f"must be a whole number from 1 to {PAGE_MAX}")
-    raise problems.Problem(problems.INVALID_REQUEST, errors=[wrong])
