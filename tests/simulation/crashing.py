@@ -8,16 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from holdfast.bus.port import Message
-from holdfast.contracts.topics import GATEWAY, INVENTORY, ORCHESTRATOR, READS, SERVICES, TOPICS
+from holdfast.contracts.topics import GATEWAY, INVENTORY, ORCHESTRATOR
 from holdfast.messaging.crashpoints import CRASHPOINTS, attended
-from holdfast.messaging.ids import uuid7
-from holdfast.messaging.parked import Parked
 from holdfast.sagas.checkout import CHECKOUT
-from holdfast.simulation.books import Violation, Watch, is_quiet, parked, settled
+from holdfast.simulation.books import Violation, Watch, is_quiet, settled
 from holdfast.simulation.faults import Crash
 from holdfast.simulation.run import fair_turns, quiet_logs
-from holdfast.simulation.setup import START_MS, Setup, Wish
+from holdfast.simulation.setup import Setup, Wish
 from holdfast.simulation.world import Action, World
 
 ROUNDS_MAX = 400
@@ -63,7 +60,6 @@ class _Visit:
         self._armed: Place | None = None
         self._acting = ""
         self._shoppers = 0
-        self._poisons: set[str] = set()
 
     def run(self, places: list[Place]) -> Visited:
         with attended(self._pass):
@@ -71,8 +67,7 @@ class _Visit:
                 self._crash_at(place)
             self._until(lambda: is_quiet(self._world), "everything ends")
         seen, world = self._seen, self._world
-        seen.violations += [each for each in settled(world) if each not in set(parked(world))]
-        assert {row.saga_id for row in self._parked()} == self._poisons, "poison alone was parked"
+        seen.violations += settled(world)
         seen.sagas = self._shoppers
         seen.ends = Counter(saga.state for saga in world.table(ORCHESTRATOR, "saga").values())
         return seen
@@ -87,7 +82,7 @@ class _Visit:
     def _crash_at(self, place: Place) -> None:
         self._armed = place
         if place.point.startswith("park."):
-            self._publish_poison(place.service)
+            self._world.act(Action("poison", f"{place.service}+json"))
         if not self._shoppers:
             self._begin()
         self._until(lambda: self._armed is None, f"{place} is reached")
@@ -135,15 +130,3 @@ class _Visit:
             self._world.act(Action("start", str(number)))
         if self._held:
             self._world.act(Action("hold", str(number)))
-
-    def _publish_poison(self, service: str) -> None:
-        """Give the service a message of a type that it reads, whose value is no JSON."""
-        topic = READS[service][0]
-        kind = next(kind for kind, readers in TOPICS[topic].types.items() if service in readers)
-        key = str(uuid7(START_MS, len(self._poisons)))
-        self._poisons.add(key)
-        headers = (("ce_type", kind.encode()), ("ce_id", f"{key}:poison".encode()))
-        self._world.bus.publisher().publish([Message(topic, key.encode(), b"{", headers)])
-
-    def _parked(self) -> list[Parked]:
-        return [row for service in SERVICES for row in self._world.table(service, "parked").values()]

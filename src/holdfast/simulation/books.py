@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, TOPICS
+from holdfast.contracts.topics import dead_letters as letters_of
 from holdfast.saga.definition import Saga, StepClass
 from holdfast.saga.state import SagaState
 from holdfast.sagas.checkout import CHECKOUT
@@ -41,6 +42,7 @@ def legal_edges(definition: Saga) -> frozenset[tuple[str, str]]:
 
 
 LEGAL = legal_edges(CHECKOUT)
+DEAD_LETTERS = frozenset(letters_of(topic) for topic in TOPICS)
 STANDING = frozenset(("RUNNING", "DONE", "UNDOING", "CONFIRMED"))
 """States of a fence in which a step is done, or may yet be."""
 
@@ -180,10 +182,32 @@ def unfinished(world: World) -> Iterator[Violation]:
 
 
 def parked(world: World) -> Iterator[Violation]:
-    """Nothing in these worlds is poison, so whatever was parked is a bug."""
+    """I15: parked is what cannot be processed and nothing else, with a copy among the dead letters."""
     for service, store in world.stores.items():
-        for row in store.tables.tables.get("parked", {}).values():
-            yield Violation("parked", f"{service}: {row.message_id}: {row.reason}: {row.detail}")
+        for place, row in store.tables.tables.get("parked", {}).items():
+            doom = world.doomed.get(place)
+            if doom is None or (doom.service, doom.reason) != (service, row.reason):
+                detail = f"{service} parked {row.message_id}: {row.reason}: {row.detail}"
+                yield Violation("I15", detail)
+    if not world.doomed:
+        return
+    copied = {place for place, _ in dead_letters(world)}
+    lost = {told.what for told in world.told if told.fate == "lose"}
+    for place, doom in world.doomed.items():
+        if place not in world.table(doom.service, "parked"):
+            yield Violation("I15", f"{doom.service} never parked {doom.message_id} at {place}")
+        elif str(place) not in copied and doom.message_id not in lost:
+            yield Violation("I15", f"{doom.service} parked {doom.message_id} without a dead letter")
+
+
+def dead_letters(world: World) -> Iterator[tuple[str, int]]:
+    """Return of each dead letter where the message lay, and how often it had been tried."""
+    for lane, records in world.bus.state.log.items():
+        if lane.topic in DEAD_LETTERS:
+            for record in records:
+                said = {name: value.decode() for name, value in record.headers if name.startswith("x-")}
+                place = "/".join(said[f"x-original-{part}"] for part in ("topic", "partition", "offset"))
+                yield place, int(said["x-attempts"])
 
 
 def money(world: World) -> Iterator[Violation]:

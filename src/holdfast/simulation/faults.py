@@ -56,7 +56,17 @@ OF_ACTION: dict[str, tuple[str, ...]] = {
 }
 """Kind of action to the faults that its ports know."""
 
-IN_WORLD = ("crash", "freeze", "rewind", "clock", "hold", "cancel", "add")
+IN_WORLD = (
+    "crash",
+    "freeze",
+    "rewind",
+    "clock",
+    "hold",
+    "cancel",
+    "add",
+    "poison",  # a record that cannot be read
+    "bug",  # a message at which a handler raises
+)
 """What happens beside the ports, as actions of their own."""
 
 ALL = tuple(dict.fromkeys(name for names in OF_ACTION.values() for name in names)) + IN_WORLD

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.simulation.books import dead_letters
 from holdfast.simulation.world import PARTICIPANTS, World
 
 MARKERS = (
@@ -30,6 +31,11 @@ MARKERS = (
     "provider: adopted by a look-up",
     "provider: refunded",
     "process: a zombie's offsets refused",
+    "parked: malformed_json",
+    "parked: unknown_type",
+    "parked: invalid_key",
+    "parked: handler_failed",
+    "parked: found by halves",
 )
 
 
@@ -52,4 +58,14 @@ def reached(world: World) -> frozenset[str]:
         *("provider: refunded" for entry in world.provider.ledger if entry.kind == "refund"),
         *("process: a zombie's offsets refused" for each in world.processes.values() if each.zombies),
     }
+    if world.doomed:
+        parked = [row for each in world.stores for row in world.table(each, "parked").values()]
+        found.update(f"parked: {row.reason}" for row in parked)
+        found.update("parked: found by halves" for _ in found_by_halves(world))
     return frozenset(found & set(MARKERS))
+
+
+def found_by_halves(world: World) -> set[str]:
+    """Return where messages lay of which no letter says that the first attempt was the last."""
+    at_once = {place for place, attempts in dead_letters(world) if attempts == 1}
+    return {place for place, _ in dead_letters(world)} - at_once

@@ -15,6 +15,7 @@ import structlog
 from holdfast.contracts.topics import GATEWAY, INVENTORY
 from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
 from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
+from holdfast.simulation.poison import POISONS, STEPS
 from holdfast.simulation.setup import DEEP_EVERY, TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
 from holdfast.simulation.world import Action, World
 
@@ -172,6 +173,8 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
     kind = rng.choice(kinds)
     if kind in ("crash", "freeze"):
         return Action(kind, rng.choice(list(world.processes)))
+    if kind in ("poison", "bug"):
+        return Action(kind, rng.choice(POISONS if kind == "poison" else list(STEPS)))
     if kind == "rewind":
         return Action(kind, rng.choice(list(world.stores)))
     if kind == "clock":

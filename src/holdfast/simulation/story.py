@@ -52,7 +52,7 @@ def _line(told: Told, names: dict[str, str]) -> list[str]:
         return [f"    {sender}{arrow}{_service(told.to) or sender}: {_plain(told.what, names)}{fate}"]
     if told.fate:
         return [f"    Note over {who or SERVICES[-1]}: {told.what}, {told.fate}"]
-    if told.what in ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash"):
+    if told.what in ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug"):
         return [f"    Note over {who or SERVICES[-1]}: {told.what} {told.who}"]
     return []
 

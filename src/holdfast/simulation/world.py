@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from holdfast.bus.memory import LeaseRow, MemoryBus
+from holdfast.bus.partitioner import partition_of
 from holdfast.bus.port import Message, TopicPartition
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Refused
@@ -22,13 +23,17 @@ from holdfast.contracts.topics import (
     all_topics,
 )
 from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.fence import Fence
 from holdfast.messaging.handler import Handled
+from holdfast.messaging.ids import uuid7
 from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.parked import Place
 from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.services.cart_crud.editing import Price
 from holdfast.simulation.door import USER, Door
 from holdfast.simulation.faults import Crash, Switch
+from holdfast.simulation.poison import NO_STATE, STEPS, Doom, cursed, poison
 from holdfast.simulation.ports import Network
 from holdfast.simulation.process import TRANSACTIONS, Process
 from holdfast.simulation.provider import SimProvider
@@ -92,6 +97,7 @@ class World:
             for n in range(1, count + 1)
         }
         self.added: dict[tuple[str, str], int] = {}
+        self.doomed: dict[Place, Doom] = {}
         self._fill()
 
     def _store(self, service: str) -> MemoryStore[Any]:
@@ -203,6 +209,31 @@ class World:
         self.skew_ms[service] = int(ms)
         self.faults.fired["clock"] += 1
         return True
+
+    def _poison(self, what: str) -> bool:
+        """Let somebody publish what nobody can read, on the lane of a saga under way or of none."""
+        service, _, shape = what.partition("+")
+        sagas = [*self.door.told.values(), self._new_id()]
+        self._publish_doomed("poison", *poison(service, shape, sagas[len(self.doomed) % len(sagas)]))
+        return True
+
+    def _bug(self, service: str) -> bool:
+        """Let a command meet a row for which there is no rule, so that the handler raises."""
+        saga_id = self._new_id()
+        with self.stores[service].transaction() as tx:
+            tx.save_fences(STEPS[service].step, [Fence(saga_id, NO_STATE)], ())
+        self._publish_doomed("bug", *cursed(service, saga_id))
+        return True
+
+    def _new_id(self) -> str:
+        return str(uuid7(self.now_ms, self.door.chance()))
+
+    def _publish_doomed(self, kind: str, message: Message, doom: Doom) -> None:
+        partition = partition_of(message.key, self.setup.partitions)
+        place = TopicPartition(message.topic, partition)
+        self.doomed[Place(*place, len(self.bus.state.log[place]))] = doom
+        self.bus.publisher().publish([message])
+        self.faults.fired[kind] += 1
 
     # -- what is left to do
 
