@@ -3,7 +3,7 @@
 Single-threaded, so that a script can strike between any two steps; time is the wiring's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -144,10 +144,10 @@ class OneProcess:
 
     # -- time
 
-    def round(self) -> int:
-        """Let every service do one step; return how much was done."""
+    def round(self, silent: Collection[str] = ()) -> int:
+        """Let every service do one step, but for those `silent`; return how much was done."""
         moved = 0
-        for parts in self.parts.values():
+        for parts in [parts for name, parts in self.parts.items() if name not in silent]:
             moved += parts.manager.step(self.wiring.poll_s)
             if isinstance(parts, payment_gateway.PaymentParts):
                 moved += parts.charge_loop.step()
@@ -156,12 +156,14 @@ class OneProcess:
                 watch()
         return moved
 
-    def until(self, condition: Callable[[], bool], what: Callable[[], str]) -> None:
+    def until(
+        self, condition: Callable[[], bool], what: Callable[[], str], silent: Collection[str] = ()
+    ) -> None:
         """Go round until `condition` holds; fail with `what` once the wiring's limit has passed."""
         end_ms = self.wiring.monotonic_ms() + self.wiring.limit_ms
         while not condition():
             assert self.wiring.monotonic_ms() < end_ms, what()
-            if not self.round():
+            if not self.round(silent):
                 self.wiring.rest()
 
     def settle(self) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from tests.platforms.fates import FaultyBus
 from tests.platforms.one_process import OneProcess, Wiring
+from tests.platforms.skewed import SkewedClock
 
 from holdfast import audit
 from holdfast.audit import KafkaSource, PostgresSource, Sources
@@ -97,9 +98,12 @@ class LedgerProvider:
 
 @contextmanager
 def postgres_platform(
-    server: EmbeddedPostgres, folder: Path, kafka: str | None = None
+    server: EmbeddedPostgres, folder: Path, kafka: str | None = None, clock: SkewedClock | None = None
 ) -> Iterator[OneProcess]:
-    """Make a platform on fresh databases of `server`, on its own bus or on a Kafka of this platform alone."""
+    """Make a platform on fresh databases of `server`, on its own bus or on a Kafka of this platform alone.
+
+    With a `clock` its databases go by it, and silence is believed as late as in production.
+    """
     names = {name: f"one_{os.getpid()}_{uuid.uuid4().hex[:8]}" for name in (*SERVICES, "bus")}
     dsns = {}
     for name, database in names.items():
@@ -107,6 +111,8 @@ def postgres_platform(
         dsns[name] = server.dsn(database)
         with psycopg.connect(dsns[name], autocommit=True) as connection:
             connection.execute(f"alter database {database} set synchronous_commit = off".encode())
+        if clock:
+            clock.install(dsns[name])
     for service in SERVICES:
         package = f"holdfast.services.{service.replace('-', '_')}"
         migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
@@ -114,7 +120,10 @@ def postgres_platform(
     ledger = folder / "ledger.sqlite"
     provider = LedgerProvider(ledger)
     sources = _sources(dsns, ledger, kafka)
-    platform = OneProcess(_wiring(dsns, bus, provider, sources, kafka))
+    wiring = _wiring(dsns, bus, provider, sources, kafka)
+    if clock:
+        wiring.monotonic_ms, wiring.timers = clock.monotonic_ms, TimerSettings()
+    platform = OneProcess(wiring)
     try:
         yield platform
     finally:
