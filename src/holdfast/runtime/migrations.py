@@ -4,7 +4,8 @@ The lock is tried in a loop, never waited for: a waiting runner can deadlock wit
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -23,6 +24,10 @@ SQL = statements("holdfast.runtime")
 
 class MigrationChanged(Exception):
     """A file that was applied before has other content now; the text names it."""
+
+
+class PartitionsChanged(Exception):
+    """This database was made for another number of partitions; the text says which."""
 
 
 class Migration(NamedTuple):
@@ -50,13 +55,33 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
     Raises StoreUnavailable (try again) and MigrationChanged (never again).
     """
     migrations = load_migrations(packages)
+    with _session(dsn) as connection:
+        _lock(connection, pause)
+        applied = _apply(connection, migrations)
+        # A session's end frees the lock as well, but only some time after the client has gone on.
+        connection.execute(SQL["release_lock"], {"key": LOCK_KEY})
+        return applied
+
+
+def agree_partitions(dsn: str, partitions: int) -> None:
+    """Keep the number of partitions at the first start, and hold every later one to it.
+
+    Raises StoreUnavailable (try again) and PartitionsChanged (never again).
+    """
+    with _session(dsn) as connection:
+        row = connection.execute(SQL["agree_partitions"], {"partitions": partitions}).fetchone()
+        assert row is not None
+        if row[0] != partitions:
+            raise PartitionsChanged(
+                f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}"
+            )
+
+
+@contextmanager
+def _session(dsn: str) -> Iterator[psycopg.Connection]:
     try:
         with connect(dsn, autocommit=True) as connection:
-            _lock(connection, pause)
-            applied = _apply(connection, migrations)
-            # A session's end frees the lock as well, but only some time after the client has gone on.
-            connection.execute(SQL["release_lock"], {"key": LOCK_KEY})
-            return applied
+            yield connection
     except psycopg.Error as error:
         if is_trouble(error):
             raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error

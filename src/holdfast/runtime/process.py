@@ -29,7 +29,7 @@ from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.http_metrics import HttpMetrics
 from holdfast.runtime.in_flight import CONNECTIONS_MAX, InFlight
 from holdfast.runtime.loops import Loop
-from holdfast.runtime.migrations import migrate
+from holdfast.runtime.migrations import agree_partitions, migrate
 from holdfast.runtime.ops_api import Health, router
 from holdfast.runtime.readiness import hindrances
 from holdfast.runtime.readings import breaker_readings, kernel_readings, pruner_readings
@@ -132,6 +132,7 @@ class _Process:
         while not self._stopping.begun.is_set():
             try:
                 migrate(settings.dsn, self._service.packages, self._stopping.begun.wait)
+                agree_partitions(settings.dsn, settings.partitions)
                 self._service.bus.create_topics(all_topics(), settings.partitions)
             except (StoreUnavailable, BusUnavailable) as error:
                 attempt += 1

@@ -8,7 +8,15 @@ import pytest
 
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import migrations
-from holdfast.runtime.migrations import LOCK_KEY, Migration, MigrationChanged, load_migrations, migrate
+from holdfast.runtime.migrations import (
+    LOCK_KEY,
+    Migration,
+    MigrationChanged,
+    PartitionsChanged,
+    agree_partitions,
+    load_migrations,
+    migrate,
+)
 
 PACKAGES = ["holdfast.messaging", "holdfast.services.inventory_write"]
 
@@ -79,3 +87,17 @@ def test_a_lock_that_is_never_given_back_is_trouble(database: str, monkeypatch: 
 def test_a_database_that_is_away_is_trouble(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         migrate(f"host={tmp_path} dbname=nobody", PACKAGES, never)
+
+
+def test_line_1_a_database_is_held_to_the_number_of_partitions_that_it_was_made_for(database: str) -> None:
+    migrate(database, PACKAGES, never)
+    for _ in range(2):
+        agree_partitions(database, 12)
+    with pytest.raises(PartitionsChanged, match=r"HOLDFAST_PARTITIONS is 4, but .* made for 12"):
+        agree_partitions(database, 4)
+    assert rows(database, "select partitions from partitioning") == [(12,)]
+
+
+def test_a_server_that_is_away_is_trouble_for_the_number_of_partitions_too() -> None:
+    with pytest.raises(StoreUnavailable):
+        agree_partitions("postgresql://postgres@127.0.0.1:9/none?connect_timeout=2", 12)
