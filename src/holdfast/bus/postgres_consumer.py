@@ -20,6 +20,7 @@ from holdfast.bus.postgres_session import Session
 
 _LOOK_EVERY_S = 0.5  # behind the hints
 _PRUNE_EVERY_S = 30.0
+_PRUNE_AGAIN_S = 1.0  # where more was left than one call may delete
 _PRUNE_ROWS_MAX = 2_000
 _FETCH_BYTES_MAX = 1_000_000  # a partition; one row is fetched whatever its size
 
@@ -48,6 +49,7 @@ class PostgresConsumer:
         self._membership = Membership(me, store, assignment, lease_s=lease_s, clock=time.monotonic)
         self._topics = topics
         self._retention = retention
+        self._prune_every_s = _PRUNE_EVERY_S
         self._next_prune = time.monotonic() + _PRUNE_EVERY_S
         self._closed = False
         self._ahead: dict[TopicPartition, _Ahead] = {}
@@ -113,8 +115,11 @@ class PostgresConsumer:
 
     def _prune_if_due(self) -> None:
         if time.monotonic() >= self._next_prune:
+            every_s, self._prune_every_s = self._prune_every_s, _PRUNE_EVERY_S
             self._next_prune = time.monotonic() + _PRUNE_EVERY_S
-            prune(self._session, self._retention, rest_s=_PRUNE_EVERY_S / 2)
+            if not prune(self._session, self._retention, rest_s=every_s / 2):
+                self._prune_every_s = _PRUNE_AGAIN_S
+                self._next_prune = time.monotonic() + _PRUNE_AGAIN_S
 
     def _read(self, records_max: int) -> list[Record]:
         """Hand out what was fetched ahead, after fetching more where that is less than a batch."""
@@ -277,9 +282,12 @@ class LogRetention:
     kept_topics: tuple[str, ...] = ()
 
 
-def prune(session: Session, retention: LogRetention, *, rest_s: float) -> None:
-    """Delete messages past their retention, unless that was done `rest_s` ago or less."""
-    session.run(
+def prune(session: Session, retention: LogRetention, *, rest_s: float) -> bool:
+    """Delete messages past their retention, unless that was done `rest_s` ago or less.
+
+    False where a partition may hold more of them than one call deletes.
+    """
+    [(most,)] = session.run(
         "prune_log",
         retention_s=retention.consumed_s,
         kept_retention_s=retention.kept_s,
@@ -287,6 +295,7 @@ def prune(session: Session, retention: LogRetention, *, rest_s: float) -> None:
         rest_s=rest_s,
         rows_max=_PRUNE_ROWS_MAX,
     )
+    return int(most) < _PRUNE_ROWS_MAX
 
 
 def _ear(session: Session, hints: Path | None, topics: Sequence[str]) -> tuple[Ear, SocketCrier | None]:

@@ -1,6 +1,7 @@
 """The log on real PostgreSQL: concurrent publishers, what psql shows, plans, and what is deleted when."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -275,3 +276,66 @@ def test_hot_statements_use_their_index_whether_the_tables_are_empty_or_large(
     scans = [line.strip(" ->") for line in lines if "Scan" in line and "CTE Scan" not in line]
     assert any("log_pkey" in s or "leases_pkey" in s or "partitions_pkey" in s for s in scans)
     assert not [s for s in scans if s.startswith("Seq Scan")]
+
+
+PRUNE_PARAMETERS = ["rest_s", "retention_s", "kept_topics", "kept_retention_s", "rows_max"]
+
+
+def loops_max(node: dict[str, Any]) -> int:
+    """Return how often the most repeated node of an executed plan ran."""
+    return max([int(node["Actual Loops"]), *(loops_max(each) for each in node.get("Plans", []))])
+
+
+@pytest.mark.parametrize(
+    "analyzed", ["", "log, leases, partitions, topics, members"], ids=["new", "analyzed"]
+)
+def test_pruning_looks_once_at_each_partition_however_long_the_log_is(
+    bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow], analyzed: str
+) -> None:
+    """With a bound for every row of the log it took longer than a statement may, and so never ended."""
+    rows, lanes = 12_000, len(TOPICS) * PARTITIONS
+    sql.execute(
+        "insert into log select topic, p, i, i + 1, now() - interval '1 hour', 'x' "
+        "from topics, generate_series(0, %s) as p, generate_series(0, %s) as i",
+        [PARTITIONS - 1, rows // lanes - 1],
+    )
+    sql.execute(
+        "insert into leases (group_name, topic, partition, committed) "
+        "select 'g', topic, partition, 1000000 from partitions"
+    )
+    if analyzed:
+        sql.execute(f"analyze {analyzed}".encode())
+    session = connect(database)  # with the settings of a consumer
+    wanted = statement("prune_log")
+    session.execute(
+        f"prepare prune (float8, float8, text[], float8, int8) as {wanted.text.decode()}".encode()
+    )
+    assert [name for name, _ in wanted.parameters] == PRUNE_PARAMETERS
+    values = "0, 0, '{}', 0, 2000"
+    [(plan,)] = session.execute(
+        f"explain (analyze, costs off, format json) execute prune ({values})".encode()
+    ).fetchall()
+    session.close()
+    assert loops_max(plan[0]["Plan"]) <= lanes
+    assert sql.execute("select count(*) from log").fetchone() == (0,)
+
+
+def test_a_backlog_is_pruned_without_a_long_rest_between(
+    database: str, bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    consumer = PostgresBus(database, retention=AT_ONCE).consumer("g", ["a"])
+    drain(consumer)
+    sql.execute(
+        "insert into log select 'a', 0, i, i + 1, now() - interval '1 hour', 'x' "
+        "from generate_series(0, 2499) as i"
+    )
+    sql.execute("update leases set committed = 1000000")
+    consumer._next_prune = 0.0
+    consumer.poll(500, 0.0)
+    assert sql.execute("select count(*) from log").fetchone() == (500,)
+    assert consumer._next_prune < time.monotonic() + 2, "there is more to do"
+    sql.execute("update upkeep set pruned_at = now() - interval '1 second'")
+    consumer._next_prune = 0.0
+    consumer.poll(500, 0.0)
+    assert sql.execute("select count(*) from log").fetchone() == (0,)
+    assert consumer._next_prune > time.monotonic() + 20

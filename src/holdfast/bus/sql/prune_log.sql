@@ -1,6 +1,8 @@
 -- Delete what every group has consumed and what is older than the retention, oldest first, a bounded number of
--- rows a partition. Topics that are kept for people have a retention of their own and wait for no group. Nothing
--- else where no group ever joined, and nothing where another one is pruning or has just done so.
+-- rows a partition; return the most rows that went from one. Topics that are kept for people have a retention of
+-- their own and wait for no group. Nothing else where no group ever joined, and nothing where another one is
+-- pruning or has just done so. Each step is read once (`materialized`): with no statistics of the small tables the
+-- planner would ask for the bound of a partition once for every row of the log.
 with turn as (
     select only_row
     from upkeep
@@ -14,7 +16,7 @@ taken as (
     where upkeep.only_row = turn.only_row
     returning upkeep.only_row
 ),
-slowest as (
+slowest as materialized (
     select topic, partition, min(committed) as consumed, %(retention_s)b::float8 as retention_s
     from leases, taken
     where topic <> all(%(kept_topics)b::text[])
@@ -24,7 +26,7 @@ slowest as (
     from partitions, taken
     where topic = any(%(kept_topics)b::text[])
 ),
-old as (
+old as materialized (
     select s.topic, s.partition, bound.end_offset
     from slowest as s
     cross join lateral (
@@ -45,7 +47,22 @@ forgotten as (
     delete from members
     using taken
     where members.expires_at < now() - interval '1 day'
+),
+gone as (
+    delete from log
+    where ctid = any(
+        array(
+            select below.ctid
+            from old
+            cross join lateral (
+                select log.ctid
+                from log
+                where log.topic = old.topic and log.partition = old.partition and log.end_offset <= old.end_offset
+                offset 0
+            ) as below
+        )
+    )
+    returning topic, partition
 )
-delete from log
-using old
-where log.topic = old.topic and log.partition = old.partition and log.end_offset <= old.end_offset
+select coalesce(max(rows), 0)
+from (select count(*) as rows from gone group by topic, partition) as lanes

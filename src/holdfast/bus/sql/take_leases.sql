@@ -1,4 +1,5 @@
--- Compare and swap. A row that somebody else is changing now is left to him: nobody who takes ever waits.
+-- Compare and swap. A row that somebody else is changing now is left to him: nobody who takes ever waits. A lease
+-- that ends further ahead than it is long is from before the clock jumped back: its owner has died.
 with free as (
     select l.topic, l.partition
     from leases as l
@@ -7,7 +8,12 @@ with free as (
         on seen.topic = l.topic and seen.partition = l.partition
     where l.group_name = %(group)b::text
         and l.epoch = seen.epoch
-        and (l.owner is null or l.owner = %(me)b::text or l.expires_at <= now())
+        and (
+            l.owner is null
+            or l.owner = %(me)b::text
+            or l.expires_at <= now()
+            or l.expires_at > now() + 2 * %(lease_s)b::float8 * interval '1 second'
+        )
     for update of l skip locked
 )
 update leases as l
