@@ -114,6 +114,16 @@ def test_whoever_takes_leases_never_waits_for_another(
         first.commit({PLACE: 0})
 
 
+def test_who_died_before_the_clock_jumped_back_holds_nothing(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    joined(bus)
+    sql.execute("update leases set expires_at = expires_at + interval '1 day'")
+    sql.execute("update members set expires_at = expires_at + interval '1 day'")
+    other = joined(bus)
+    assert other.assignment() == {PLACE}
+
+
 def test_members_that_died_long_ago_are_forgotten(
     bus: PostgresBus, sql: psycopg.Connection[TupleRow]
 ) -> None:
