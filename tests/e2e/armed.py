@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.conftest import ENVIRONMENT, PENS
+from tests.e2e.conftest import ENVIRONMENT, PENS, replay_histories
 from tests.e2e.shopper import Operator
 from tests.eventually import eventually
 
@@ -76,3 +76,4 @@ def armed(folder: Path) -> Iterator[Armed]:
         platform.wait_ready(90)
         Operator(platform.info).stock(PENS)
         yield it
+        replay_histories(platform)

@@ -56,7 +56,12 @@ def running_on(folder: Path, bootstrap: str | None, more: Mapping[str, str]) -> 
 
 def replay_histories(platform: Platform) -> None:
     """Replay what happened on this platform: today's rules lead every saga to where it is (I27)."""
-    recorded = list(histories(platform.info.services[ORCHESTRATOR].dsn or ""))
+    replay_histories_of(platform.info.services[ORCHESTRATOR].dsn or "")
+
+
+def replay_histories_of(dsn: str) -> None:
+    """Replay what stands in this orchestrator's database."""
+    recorded = list(histories(dsn))
     assert recorded, "a platform on which nothing happened proves nothing"
     assert [found for history in recorded if (found := differences(history, VERSIONS))] == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.e2e.conftest import ENVIRONMENT
+from tests.e2e.conftest import ENVIRONMENT, replay_histories
 from tests.e2e.shopper import Operator, Shopper
 from tests.eventually import eventually
 from tests.poisons import POISONS, sound
@@ -49,6 +49,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, cures: Path) -> Iterator[
         platform.wait_ready(120)
         Operator(platform.info).stock(STOCK)
         yield platform
+        replay_histories(platform)
 
 
 class Command:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.e2e.conftest import ENVIRONMENT, PENS, running
+from tests.e2e.conftest import ENVIRONMENT, PENS, replay_histories, running
 from tests.e2e.load import UNDER_WAY_MIN, Load, all_ends_well, under_way
 from tests.e2e.shopper import Operator, Shopper
 from tests.eventually import eventually
@@ -117,6 +117,7 @@ def test_a_platform_goes_down_under_load_and_comes_back_with_all(tmp_path: Path)
     with Platform(data, environment=ENVIRONMENT) as platform:
         platform.wait_ready(90)
         all_ends_well(platform, load.accepted)
+        replay_histories(platform)
 
 
 def _process(platform: Platform, name: str) -> Popen[bytes]:

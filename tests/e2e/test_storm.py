@@ -15,6 +15,7 @@ from random import Random
 
 import psycopg
 import pytest
+from tests.e2e.conftest import replay_histories
 from tests.eventually import eventually
 
 from holdfast import audit
@@ -104,6 +105,7 @@ def test_nothing_is_lost_in_a_storm(platform: Platform, kafka: LocalKafka) -> No
     assert set(replays.states) == {"COMPLETED"}, (replays.states, replays.reasons)
     report = audit.run(Path(platform.info.data), 90)
     assert report.exit_code == 0, (report.quiet, [str(violation) for violation in report.violations])
+    replay_histories(platform)
 
 
 def _under_way(platform: Platform) -> int:

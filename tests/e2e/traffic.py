@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx2
 import psycopg
-from tests.e2e.conftest import ENVIRONMENT, PENS
+from tests.e2e.conftest import ENVIRONMENT, PENS, replay_histories_of
 from tests.e2e.shopper import Operator, Shopper
 from tests.eventually import eventually
 
@@ -46,7 +46,11 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.platform.stop()
+        try:
+            if kind is None:
+                replay_histories_of(self.dsn(table.database(ORCHESTRATOR)))
+        finally:
+            self.platform.stop()
 
     def open_shop(self) -> None:
         """Wait until everything is ready, and put something on the shelves."""
