@@ -14,6 +14,8 @@ PG15_BIN ?= /usr/lib/postgresql/15/bin
 PG15_TESTS := tests/integration/stores tests/integration/messaging tests/integration/bus tests/integration/http \
 	tests/integration/audit tests/conformance tests/e2e/test_flows.py tests/e2e/test_audit.py \
 	tests/e2e/test_postgres_down.py tests/e2e/test_failover.py
+# Which of them; test-all takes all, also those that take minutes.
+PG15_WHICH ?= -m "not long"
 ARGS ?=
 
 .PHONY: help env env-dev run up test test-all test-pg15 lint unit bench kafka clean
@@ -37,15 +39,15 @@ test: lint  ## Lint, types, import rules and every test but the long ones
 	$(PYTEST) tests/simulation -m "every_core and not long" $(ARGS)
 	$(PYTEST) tests -m "not every_core and not long" -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-all: test  ## The same, the tests that take minutes each, and test-pg15
+test-all: test  ## The same, the tests that take minutes each, and all of test-pg15
 	$(PYTEST) tests -m long --timeout 3600 $(ARGS)
-	@$(MAKE) --no-print-directory test-pg15
+	@$(MAKE) --no-print-directory test-pg15 PG15_WHICH="--timeout 3600"
 
 test-pg15: env-dev  ## The tests of the database on Debian's PostgreSQL 15
 	@test -x $(PG15_BIN)/postgres || { \
 		echo "PostgreSQL 15 is needed: apt-get install postgresql-15, or name its programs: make test-pg15 PG15_BIN=..."; \
 		exit 1; } >&2
-	HOLDFAST_POSTGRES_BIN=$(PG15_BIN) $(PYTEST) $(PG15_TESTS) -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
+	HOLDFAST_POSTGRES_BIN=$(PG15_BIN) $(PYTEST) $(PG15_TESTS) $(PG15_WHICH) -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: env-dev  ## Lint, formatting, types and import rules
 	$(BIN)/ruff check
