@@ -15,6 +15,7 @@ from holdfast.messaging.producer import BreakerOpen, ProducerManager
 from holdfast.messaging.unit_of_work import Committed
 
 PUBLISH_MESSAGES_MAX = 2000
+PUBLISH_MESSAGES_MIN = 20
 RETRY_BASE_MS = 100
 RETRY_CAP_MS = 5_000
 
@@ -31,6 +32,7 @@ class Relay:
         self._waiting: deque[tuple[int, list[Message]]] = deque()
         self._under_way: tuple[tuple[int, list[Message]], ...] = ()
         self._published: list[int] = []
+        self._room = PUBLISH_MESSAGES_MAX
         self._failures = 0
         self._closed_for_s = 0.0
         self._stopped = False
@@ -50,7 +52,8 @@ class Relay:
     def step(self, timeout_s: float) -> bool:
         """Publish what is queued, at most `PUBLISH_MESSAGES_MAX` and one batch; False if nothing could be.
 
-        After a failure the batches stay first in the queue; the caller rests for `retry_after_ms`.
+        After a failure the batches stay first in the queue; the caller rests for `retry_after_ms`. Then fewer
+        are tried: a slow bus may acknowledge a few in the time that a delivery has, but never so many.
         """
         batches = self._take(timeout_s)
         if not batches:
@@ -64,12 +67,14 @@ class Relay:
             return False
         except (BusUnavailable, PublishFailed) as error:
             self._failures += 1
+            self._room = max(PUBLISH_MESSAGES_MIN, sum(len(batch) for _, batch in batches) // 2)
             log.warning("publish_failed", error=str(error), failures=self._failures, batches=len(batches))
             self._give_back(batches)
             return False
         except MessageRefused:
             return self._publish_singly(batches)
         self._failures = 0
+        self._room = min(PUBLISH_MESSAGES_MAX, self._room + self._room // 4)
         self._done(batches)
         return True
 
@@ -129,7 +134,7 @@ class Relay:
             if not self._waiting and timeout_s > 0 and not self._stopped:
                 self._ready.wait(timeout_s)
             taken, count = [], 0
-            while self._waiting and count < PUBLISH_MESSAGES_MAX:
+            while self._waiting and count < self._room:
                 taken.append(self._waiting.popleft())
                 count += len(taken[-1][1])
             self._under_way = tuple(taken)

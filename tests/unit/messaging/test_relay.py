@@ -153,6 +153,31 @@ def test_one_step_publishes_no_more_than_its_limit_and_one_batch(world: World) -
     assert world.relay.take_published() == [1, 2, 3]
 
 
+def test_a_bus_too_slow_for_all_that_waits_gets_ever_less_until_it_manages_and_then_more(
+    world: World,
+) -> None:
+    """What waits grows meanwhile: tried as a whole it would never be done in the time of a delivery."""
+    manages = 60
+
+    def slow() -> None:
+        if len(world.publisher.batches[-1]) > manages:
+            raise UNDELIVERED
+
+    world.publisher.during = slow
+    world.relay.submit_rows([row(number, *range(4)) for number in range(1, 201)])
+    for _ in range(200):
+        world.relay.step(0)
+    assert world.relay.is_idle()
+    tried = [len(batch) for batch in world.publisher.batches]
+    assert tried[:5] == [800, 400, 200, 100, 52]
+    assert sum(count > manages for count in tried[5:]) <= len(tried[5:]) / 2, "most of what is tried arrives"
+    world.publisher.during = lambda: None
+    world.relay.submit_rows([row(1000 + number, *range(4)) for number in range(1000)])
+    while not world.relay.is_idle():
+        world.relay.step(0)
+    assert max(map(len, world.publisher.batches[len(tried) :])) > 5 * manages
+
+
 def test_stop_ends_the_wait_of_a_step(world: World) -> None:
     ended: list[bool] = []
     waiting = Thread(target=lambda: ended.append(world.relay.step(60)))
