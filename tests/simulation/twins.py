@@ -1,29 +1,22 @@
-"""Buggy twins: the protocol with one rule broken each, and the invariant that must notice, named beforehand.
+"""Buggy twins that an invariant notices: of fence, engine, money and goods; and those of delivery."""
 
-A twin lives only inside `broken()`; production has no switch for any of them.
-"""
-
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
+
+import tests.simulation.twins_in_delivery  # noqa: F401 - they register themselves
+from tests.simulation.twinning import TWINS, Broken, Twin, both, twin
 
 from holdfast.contracts.messages import ClearCart, InventoryReserved, Line, Refused
 from holdfast.messaging import fence as fences
 from holdfast.messaging import participant
-from holdfast.messaging.asking import Asking
-from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.fence import Act, Fence, FenceState, Verb
 from holdfast.messaging.handler import Handled
-from holdfast.messaging.outbox import LyingRows
-from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.saga.definition import StepClass
 from holdfast.saga.machine import Turn
 from holdfast.saga.state import Decision, SagaState, Timer
 from holdfast.saga.state import Verb as SagaVerb
 from holdfast.services.cart_crud.domain import Carts
-from holdfast.services.gateway_bff.resending import Resending
 from holdfast.services.inventory_write.domain import Shelves
 from holdfast.services.inventory_write.handlers import InventoryParticipant
 from holdfast.services.order_create.domain import OrderBook
@@ -33,27 +26,7 @@ from holdfast.services.payment_gateway import domain as payments
 from holdfast.services.payment_gateway.domain import Call, Declined, Unknown
 from holdfast.services.payment_gateway.handlers import Intents, PaymentParticipant
 
-Broken = AbstractContextManager[Any]
-
-
-@dataclass(frozen=True)
-class Twin:
-    """`caught_by`: the invariant that speaks of it."""
-
-    name: str
-    caught_by: str
-    broken: Callable[[], Broken]
-
-
-TWINS: list[Twin] = []
-
-
-def twin(caught_by: str) -> Callable[[Callable[[], Broken]], Callable[[], Broken]]:
-    def register(broken: Callable[[], Broken]) -> Callable[[], Broken]:
-        TWINS.append(Twin(broken.__name__, caught_by, broken))
-        return broken
-
-    return register
+__all__ = ["TWINS", "Twin"]
 
 
 def _act(state: FenceState, verb: Verb, does: Act) -> Broken:
@@ -86,7 +59,7 @@ def a_step_undone_is_done_again() -> Broken:
         self.table("orders").update({row.saga_id: row for row in rows})
 
     overwriting = patch.object(MemoryOrderTransaction, "insert_orders", insert_orders)
-    return _both(_act(FenceState.UNDONE, Verb.DO, Act.RUN), overwriting)
+    return both(_act(FenceState.UNDONE, Verb.DO, Act.RUN), overwriting)
 
 
 @twin("I06")
@@ -97,7 +70,7 @@ def an_undo_is_made_again() -> Broken:
         known = tx.table("stock_movement")
         tx.insert_movements([row for row in rows.movements if (row.saga_id, row.direction) not in known])
 
-    return _both(
+    return both(
         _act(FenceState.UNDONE, Verb.UNDO, Act.INVERT),
         patch.object(InventoryParticipant, "save", without_a_check),
     )
@@ -246,54 +219,6 @@ def an_undo_is_sent_once() -> Broken:
     return patch.object(Turn, "_leave", leave)
 
 
-# -- outbox, relay, asking, offsets
-
-
-@twin("I11")
-def the_outbox_refuses_a_repeated_message_id() -> Broken:
-    real = UnitOfWork.commit
-
-    def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
-        def unique(tx: Any) -> Handled:
-            handled: Handled = work(tx)
-            sent = tx.table("sent")
-            handled.replies = [reply for reply in handled.replies if reply.message_id not in sent]
-            sent.update({reply.message_id: True for reply in handled.replies})
-            return handled
-
-        return real(self, unique, *args, **named)
-
-    return patch.object(UnitOfWork, "commit", commit)
-
-
-@twin("I11")
-def nobody_reads_back_what_a_dead_instance_left() -> Broken:
-    return patch.object(LyingRows, "run", lambda *_: None)
-
-
-@twin("I11")
-def nobody_asks() -> Broken:
-    return patch.object(Asking, "run", lambda *_: None)
-
-
-@twin("I11")
-def the_gateway_sends_once() -> Broken:
-    return patch.object(Resending, "run", lambda *_: None)
-
-
-@twin("I11")
-def offsets_are_committed_before_the_transaction() -> Broken:
-    """Without asking, too: what this loses, re-sends and questions heal: alone it harms nobody."""
-    real = KafkaConsumerManager._process
-
-    def process(self: Any, records: list[Any]) -> int:
-        self._uncommitted.update((record.place, record.offset + 1) for record in records)
-        self._commit_offsets()
-        return real(self, records)
-
-    return _both(patch.object(KafkaConsumerManager, "_process", process), nobody_asks())
-
-
 # -- money, stock, orders, carts
 
 
@@ -371,9 +296,3 @@ def clearing_empties_the_cart() -> Broken:
         return answer
 
     return patch.object(Carts, "clear", clear)
-
-
-@contextmanager
-def _both(one: Broken, other: Broken) -> Any:
-    with one, other:
-        yield

@@ -131,6 +131,9 @@ def _net(world: World) -> Counter[str]:
 
 def settled(world: World) -> list[Violation]:
     """Return what is broken in a world that has come to rest; an unfinished one is broken by that alone."""
+    unaccepted = list(begun_by_nobody(world))
+    if unaccepted:
+        return unaccepted
     checks = (
         parked,
         unfinished,
@@ -154,6 +157,12 @@ def is_quiet(world: World) -> bool:
 
 def sagas(world: World) -> dict[str, SagaState]:
     return world.table(ORCHESTRATOR, "saga")
+
+
+def begun_by_nobody(world: World) -> Iterator[Violation]:
+    """I29, at its worst: a saga of which the gateway has no row; without it, nothing says what was wanted."""
+    for saga_id in sorted(sagas(world).keys() - world.door.checkouts().keys()):
+        yield Violation("I29", f"{saga_id} was begun, {GATEWAY} never accepted it")
 
 
 def unfinished(world: World) -> Iterator[Violation]:

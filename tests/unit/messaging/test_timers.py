@@ -13,6 +13,7 @@ from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.contracts.topics import INVENTORY_COMMANDS, PARTITIONS_EMBEDDED
 from holdfast.messaging.backoff import backoff_ms
+from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.producer import ProducerManager
@@ -90,6 +91,23 @@ def world() -> DeadlineWorld:
 def test_line_14_two_firings_and_patience_make_a_timer_overdue(world: DeadlineWorld) -> None:
     world.set(world.overdue())
     assert [timer.overdue for timer in world.run()] == [True]
+
+
+def test_line_13_only_the_databases_clock_makes_a_timer_overdue(world: DeadlineWorld) -> None:
+    """That of the process is five seconds ahead."""
+    world.manager.close()
+    clock = world.clock
+    ahead = KafkaConsumerManager(
+        world.bus, [INVENTORY_COMMANDS], world.unit_of_work, world.relay, lambda: clock.now_ms + 5_000
+    )
+    ahead.step(0)
+    world.set(world.overdue(since_ms=clock.now_ms - SETTINGS.patience_ms + 1))
+    world.deadlines.run(ahead)
+    assert [timer.overdue for timer in world.fired] == [False]
+    clock.now_ms += 1
+    world.set(world.overdue())
+    world.deadlines.run(ahead)
+    assert [timer.overdue for timer in world.fired] == [False, True]
 
 
 @pytest.mark.parametrize("fired", [0, 1])

@@ -1,0 +1,147 @@
+"""Buggy twins of what carries messages: outbox, relay, asking, offsets, parking, the door's keys."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from unittest.mock import patch
+
+from tests.simulation.twinning import Broken, both, twin
+
+from holdfast.messaging.asking import Asking
+from holdfast.messaging.consumer import KafkaConsumerManager
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.ids import uuid7
+from holdfast.messaging.outbox import LyingRows
+from holdfast.messaging.relay import Relay
+from holdfast.messaging.unit_of_work import Committed, UnitOfWork
+from holdfast.services.gateway_bff.accepting import Acceptor
+from holdfast.services.gateway_bff.domain import Admission, Started, Wanted, checkout_of
+from holdfast.services.gateway_bff.resending import Resending
+
+
+@twin("I11")
+def the_outbox_refuses_a_repeated_message_id() -> Broken:
+    real = UnitOfWork.commit
+
+    def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
+        def unique(tx: Any) -> Handled:
+            handled: Handled = work(tx)
+            sent = tx.table("sent")
+            handled.replies = [reply for reply in handled.replies if reply.message_id not in sent]
+            sent.update({reply.message_id: True for reply in handled.replies})
+            return handled
+
+        return real(self, unique, *args, **named)
+
+    return patch.object(UnitOfWork, "commit", commit)
+
+
+@twin("I11")
+def nobody_reads_back_what_a_dead_instance_left() -> Broken:
+    return patch.object(LyingRows, "run", lambda *_: None)
+
+
+@twin("I11")
+def nobody_asks() -> Broken:
+    return patch.object(Asking, "run", lambda *_: None)
+
+
+@twin("I11")
+def the_gateway_sends_once() -> Broken:
+    return patch.object(Resending, "run", lambda *_: None)
+
+
+@twin("I29")
+def messages_are_published_before_the_commit() -> Broken:
+    real_init, real_commit = KafkaConsumerManager.__init__, UnitOfWork.commit
+
+    def init(self: Any, bus: Any, topics: Any, unit_of_work: Any, relay: Any, *args: Any) -> None:
+        unit_of_work.relay = relay
+        real_init(self, bus, topics, unit_of_work, relay, *args)
+
+    def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
+        def at_once(tx: Any) -> Handled:
+            handled: Handled = work(tx)
+            self.relay.producer.publish([*map(self._seal, handled.replies), *handled.messages])
+            return handled
+
+        return real_commit(self, at_once, *args, **named)
+
+    return both(
+        patch.object(KafkaConsumerManager, "__init__", init), patch.object(UnitOfWork, "commit", commit)
+    )
+
+
+@twin("I11")
+def the_relay_reads_behind_a_cursor() -> Broken:
+    """An instance takes what it has published for all that there was; another may have died with more."""
+    real_done, real_run = Relay._done, LyingRows.run
+
+    def done(self: Any, batches: Any) -> None:
+        self.cursor = max([getattr(self, "cursor", 0), *(row_id for row_id, _ in batches)])
+        real_done(self, batches)
+
+    def run(self: Any, manager: Any) -> None:
+        relay, submit = manager.relay, manager.relay.submit_rows
+
+        def beyond(rows: Iterable[Any]) -> None:
+            submit([row for row in rows if row[0] > getattr(relay, "cursor", 0)])
+
+        with patch.object(relay, "submit_rows", beyond):
+            real_run(self, manager)
+
+    return both(patch.object(Relay, "_done", done), patch.object(LyingRows, "run", run))
+
+
+@twin("I15")
+def offsets_are_committed_before_the_transaction() -> Broken:
+    """Lost commands and events heal, by re-sends and questions; what should have been parked does not."""
+    real = KafkaConsumerManager._process
+
+    def process(self: Any, records: list[Any]) -> int:
+        self._uncommitted.update((record.place, record.offset + 1) for record in records)
+        self._commit_offsets()
+        return real(self, records)
+
+    return patch.object(KafkaConsumerManager, "_process", process)
+
+
+@twin("I11")
+def parking_moves_no_offset() -> Broken:
+    real = KafkaConsumerManager._settle
+
+    def settle(self: Any, records: Sequence[Any], committed: Committed) -> None:
+        real(self, [] if committed.parked else records, committed)
+
+    return patch.object(KafkaConsumerManager, "_settle", settle)
+
+
+@twin("I21")
+def a_key_is_kept_outside_the_transaction() -> Broken:
+    real = Acceptor._accept
+
+    def accept(self: Any, group: Sequence[Wanted]) -> list[Admission]:
+        (wanted,) = group
+        key, bits, known = (wanted.user_id, wanted.idempotency_key), self._random_80_bits(), []
+
+        def keep(tx: Any) -> Handled:
+            keys, now_ms = tx.table("idempotency_key"), tx.now_ms()
+            known.extend([Started(keys[key])] if key in keys else [])
+            keys.setdefault(key, checkout_of(wanted, str(uuid7(now_ms, bits)), now_ms))
+            return Handled()
+
+        self._unit_of_work.commit(keep, at="accept")
+        if known:
+            return [known[0]]
+        answers: list[Admission] = []
+
+        def begin(tx: Any) -> Handled:
+            with patch.object(self, "_random_80_bits", lambda: bits):
+                answers[:], handled = real(self, tx, group)
+            if not isinstance(answers[0], Started):
+                del tx.table("idempotency_key")[key]
+            return handled
+
+        self._relay.submit(self._unit_of_work.commit(begin, at="accept"))
+        return answers
+
+    return patch.object(Acceptor, "accept", accept)
