@@ -206,6 +206,7 @@ class KafkaConsumerManager(Generic[T]):
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
+            saga_id=(record.key or b"").decode("ascii", "backslashreplace")[:64],
             exc_info=not lot.deaths,
         )
         return self.unit_of_work.park(record, reason, detail, lot.deaths or lot.failed + 1)

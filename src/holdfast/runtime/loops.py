@@ -72,4 +72,3 @@ class Loop:
             self.dead = True
             log.exception("loop_died", loop=self.name)
             self._on_death()
-            raise

@@ -1,18 +1,22 @@
 """Logs as JSON lines through a queue that never blocks, and the metrics that every service has.
 
-A stopped reader of stdout costs log lines (counted), never a checkout.
+A stopped reader of stdout costs log lines (counted), never a checkout. Nothing gets past `redaction`.
 """
 
 import logging
 import queue
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from types import TracebackType
 from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from holdfast.runtime.redaction import redact, redact_text
 
 LINES_MAX = 10_000
 
@@ -61,7 +65,7 @@ class _StdlibHandler(logging.Handler):
 
 
 def configure_logs(service: str, instance: str, version: str, level: str) -> None:
-    """Send all logs of this process to stdout, one JSON object a line."""
+    """Send all logs of this process to stdout, one JSON object a line, and have nothing else speak for it."""
     lines = _Lines()
     structlog.contextvars.bind_contextvars(service=service)
 
@@ -74,6 +78,7 @@ def configure_logs(service: str, instance: str, version: str, level: str) -> Non
             stamp,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,
+            lambda _logger, _method, event: redact(event),
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -83,6 +88,20 @@ def configure_logs(service: str, instance: str, version: str, level: str) -> Non
     root = logging.getLogger()
     root.handlers = [_StdlibHandler()]
     root.setLevel(logging.WARNING)
+    sys.excepthook = _process_died
+    threading.excepthook = _thread_died
+
+
+def _process_died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say it at once: nobody will write what is in the queue."""
+    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _thread_died(died: threading.ExceptHookArgs) -> None:
+    if died.exc_type is not SystemExit:
+        error = died.exc_value or died.exc_type()
+        name = died.thread.name if died.thread else ""
+        structlog.get_logger(__name__).error("thread_died", thread=name, exc_info=error)
 
 
 class Readings:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.samples import saga_id
 from tests.unit.messaging.world import UNREACHABLE, World
 
@@ -98,7 +99,9 @@ def test_rows_that_were_about_to_be_deleted_are_kept_through_trouble(world: Worl
 def test_line_27_a_bug_parks_only_the_culprit(world: World) -> None:
     world.handler.bugs = {saga_id(2)}
     world.send(1, 2, 3, 4)
-    assert world.manager.step(0) == 4
+    with capture_logs() as logs:
+        assert world.manager.step(0) == 4
+    assert [line["saga_id"] for line in logs if line["event"] == "message_parked"] == [saga_id(2)]
     assert world.rows("seen") == {saga_id(n): 1 for n in (1, 3, 4)}
     [parked] = world.rows("parked").values()
     assert isinstance(parked, Parked)

@@ -1,0 +1,123 @@
+"""A process that is sick says so to whoever asks, and ends; one whose dependencies are away waits."""
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+from tests.callers import calling
+from tests.unit.messaging.world import World
+
+from holdfast.messaging.outbox import LyingRows
+from holdfast.messaging.ports import Parts
+from holdfast.runtime import process
+from holdfast.runtime.process import ExtraLoop, Service
+from holdfast.runtime.settings import ServiceSettings
+
+OK = {"ok": True, "reasons": []}
+
+
+def service(*extra_loops: ExtraLoop, port: int = 1) -> Service:
+    """A service in memory, that nobody can reach from outside until it is run."""
+    world = World()
+    parts: Parts[Any] = Parts(world.unit_of_work, world.relay, world.manager, LyingRows("me"))
+    settings = ServiceSettings(dsn="", bus_dsn="none", http_port=port, jwks=Path("none"), instance="me")
+    return Service("inventory-write", settings, cast("Any", world.bus), parts, (), extra_loops=extra_loops)
+
+
+def ask(made: process._Process, *paths: str) -> list[httpx2.Response]:
+    async def main() -> list[httpx2.Response]:
+        async with calling(made._service.app) as client:
+            return [await client.get(path) for path in paths]
+
+    return asyncio.run(main())
+
+
+def told(responses: Sequence[httpx2.Response]) -> list[tuple[int, list[str]]]:
+    return [(response.status_code, response.json()["reasons"]) for response in responses]
+
+
+def sick() -> float:
+    raise ZeroDivisionError("a bug")
+
+
+def test_while_its_dependencies_are_away_it_lives_and_is_not_ready() -> None:
+    waiting = ["waiting for database and bus"]
+    made = process._Process(service())
+    assert told(ask(made, "/livez", "/readyz", "/health")) == [(200, []), (503, waiting), (200, waiting)]
+
+
+def test_a_process_that_is_well_says_so_and_what_it_does() -> None:
+    made = process._Process(service(ExtraLoop("extra", lambda: 0.0)))
+    made._started.set()
+    made._parts.manager.step(0)
+    live, ready, health, metrics = ask(made, "/livez", "/readyz", "/health", "/metrics")
+    assert [(each.status_code, each.json()) for each in (live, ready)] == [(200, OK), (200, OK)]
+    said = health.json()
+    assert (health.status_code, said["ok"], said["service"]) == (200, True, "inventory-write")
+    assert said["loops"] == {"writer": "well", "extra": "well", "relay": "well"}
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert 'messages_total{result="handled"} 0.0' in metrics.text
+
+
+def test_a_dead_loop_makes_it_neither_alive_nor_ready_and_ends_it() -> None:
+    made = process._Process(service(ExtraLoop("extra", sick)))
+    made._started.set()
+    made._parts.manager.step(0)
+    extra = made._loops[1]
+    extra.start()
+    assert extra.join(30)
+    reasons = ["loop extra is dead or stuck"]
+    assert told(ask(made, "/livez", "/readyz", "/health")) == [(503, reasons), (503, reasons), (200, reasons)]
+    assert ask(made, "/health")[0].json()["loops"]["extra"] == "dead"
+    assert (made._failed, made._server.should_exit) == (True, True)
+
+
+def test_who_stops_is_alive_and_not_ready() -> None:
+    made = process._Process(service())
+    made._started.set()
+    made._parts.manager.step(0)
+    made._stopping.begun.set()
+    assert told(ask(made, "/livez", "/readyz")) == [(200, []), (503, ["stopping"])]
+
+
+def ends(program: str) -> int:
+    """Run a program that runs a service; return its exit code."""
+    head = """
+        from tests.unit.runtime.test_process import service, sick
+        from holdfast.local.processes import free_ports
+        from holdfast.runtime import process
+        from holdfast.runtime.process import ExtraLoop, run
+        process._Process._await_dependencies = lambda _: None
+        (port,) = free_ports(1)
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(program)
+    root = Path(__file__).parents[3]
+    return subprocess.run([sys.executable, "-c", text], check=False, cwd=root, timeout=120).returncode
+
+
+def test_a_process_ends_with_1_when_a_loop_dies() -> None:
+    assert ends("raise SystemExit(run(service(ExtraLoop('extra', sick), port=port)))") == 1
+
+
+def test_a_process_ends_with_1_when_it_cannot_be_started() -> None:
+    program = """
+        process._Process._await_dependencies = lambda _: sick()
+        raise SystemExit(run(service(port=port)))
+    """
+    assert ends(program) == 1
+
+
+def test_a_process_that_is_told_to_stop_ends_with_0() -> None:
+    program = """
+        import os, signal
+        def stop() -> float:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 3600.0
+        raise SystemExit(run(service(ExtraLoop('extra', stop), port=port)))
+    """
+    assert ends(program) == 0
