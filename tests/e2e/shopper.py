@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import httpx2
 
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY
+from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR
 from holdfast.local.info import PlatformInfo
 from holdfast.local.keys import Keys
 
@@ -57,7 +57,7 @@ class Shopper:
 
 
 class Operator:
-    """Sets prices and stock, holds carts."""
+    """Sets prices and stock, resumes sagas."""
 
     def __init__(self, info: PlatformInfo) -> None:
         token = Keys(info.folder.keys).token("olga", operator=True)
@@ -74,6 +74,10 @@ class Operator:
         url = f"{self._info.services[INVENTORY].url}/v1/stock?limit=1000"
         items = _json(httpx2.get(url, headers=self._headers, trust_env=False))["items"]
         return next(item for item in items if item["sku"] == sku)
+
+    def resume(self, saga_id: str, reason: str) -> httpx2.Response:
+        url = f"{self._info.services[ORCHESTRATOR].url}/v1/sagas/{saga_id}/resume"
+        return httpx2.post(url, json={"reason": reason}, headers=self._headers, trust_env=False, timeout=60)
 
     def _put(self, service: str, path: str, body: dict[str, Any]) -> None:
         url = self._info.services[service].url + path

@@ -1,33 +1,56 @@
-"""The bus goes away and comes back under a running gateway: refused at once, and nothing is recorded."""
+"""The bus goes away and comes back under a running platform: refused at once, nothing recorded or undone."""
 
+import signal
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 from uuid import uuid4
 
 import httpx2
 import psycopg
 import pytest
-from tests.e2e.conftest import running
+from tests.e2e.conftest import running, running_on
 from tests.e2e.load import all_ends_well, query
-from tests.e2e.shopper import Shopper
+from tests.e2e.shopper import Operator, Shopper
 from tests.eventually import eventually
+from tests.kafka import LIBS
 
-from holdfast.contracts.topics import GATEWAY
+from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, ORDER
+from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import BUS_DATABASE, Platform
 
 REFUSED_WITHIN_S = 0.05
+REFUSED = 50
+OPENS_WITHIN_S = 120
+SOON = {"HOLDFAST_KAFKA_DELIVERY_TIMEOUT_MS": "2000"}
+"""How soon a delivery to Kafka counts as failed; PostgreSQL says so at once."""
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(tmp_path_factory.mktemp("platform"), "postgres") as platform:
-        yield platform
+class Stage(NamedTuple):
+    """A platform, and how to take its bus away for a while."""
+
+    platform: Platform
+    bus_off: Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module", params=["postgres", "kafka"])
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("platform")
+    if request.param == "postgres":
+        with running(folder, "postgres") as platform:
+            yield Stage(platform, lambda: no_database(platform))
+    else:
+        with (
+            LocalKafka(folder / "kafka", libs=LIBS) as kafka,
+            running_on(folder, kafka.bootstrap, SOON) as platform,
+        ):
+            yield Stage(platform, lambda: no_broker(kafka))
 
 
 @contextmanager
-def bus_off(platform: Platform) -> Iterator[None]:
+def no_database(platform: Platform) -> Iterator[None]:
     """Let nobody connect to the bus's database, and end whoever has."""
     with psycopg.connect(platform.postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"alter database {BUS_DATABASE} allow_connections false")
@@ -40,63 +63,119 @@ def bus_off(platform: Platform) -> Iterator[None]:
             connection.execute(f"alter database {BUS_DATABASE} allow_connections true")
 
 
-def test_without_a_bus_the_door_is_closed_and_opens_again_by_itself(platform: Platform) -> None:
+@contextmanager
+def no_broker(kafka: LocalKafka) -> Iterator[None]:
+    kafka.kill()
+    try:
+        yield
+    finally:
+        kafka.restart()
+
+
+@pytest.mark.timeout(600)
+def test_without_a_bus_the_door_is_closed_and_opens_again_by_itself(stage: Stage) -> None:
+    platform = stage.platform
     shopper = Shopper(platform.info)
-    accepted: list[str] = []
-    carts = [f"cart-{uuid4().hex[:12]}" for _ in range(60)]
-    for cart_id in carts:
+    busy, *carts = [f"cart-{uuid4().hex[:12]}" for _ in range(REFUSED + 20)]
+    for cart_id in (busy, *carts):
         shopper.fill(cart_id, {"pen": 1})
-    opened = _transitions(platform, "open")
-    with bus_off(platform):
-        refused: list[float] = []
-
-        def is_refused() -> bool:
-            began = time.perf_counter()
-            response = shopper.post(carts[0], key=uuid4().hex)
-            if response.status_code == 202:
-                accepted.append(str(response.json()["saga_id"]))
-                carts.pop(0)
-                return False
-            if response.json()["code"] != "dependency_unavailable":
-                return False
-            assert response.status_code == 503
-            assert int(response.headers["retry-after"]) >= 1
-            refused.append(time.perf_counter() - began)
-            return True
-
-        eventually(is_refused, "the breaker opens", 60)
-        rows = _checkouts(platform)
-        for _ in range(20):
-            is_refused()
-        assert _checkouts(platform) - rows <= 1, "nothing is recorded but for a probe"
-        assert statistics.median(refused) < REFUSED_WITHIN_S
-        assert _transitions(platform, "open") > opened
-        assert _metric(platform, 'breaker_state{breaker="kafka-publish",state="closed"}') == 0
-    eventually(lambda: _posted(shopper, carts, accepted), "checkouts are taken again", 60)
-    eventually(
-        lambda: _metric(platform, 'breaker_state{breaker="kafka-publish",state="closed"}') == 1,
-        "the breaker is closed",
-    )
+    platform.kill(ORDER, signal.SIGSTOP)
+    try:
+        held = shopper.buy({"pen": 1})
+        eventually(lambda: shopper.look(held)["state"] == "ORDER_CREATION_PENDING", "order-create is asked")
+        with stage.bus_off():
+            accepted = [held, *open_the_doors_breaker(platform, shopper, busy)]
+            accepted += refuse_at_once(platform, shopper, carts)
+            open_the_orchestrators_breaker(platform, held)
+    finally:
+        platform.kill(ORDER, signal.SIGCONT)
+    cart_id = carts.pop()
+    eventually(lambda: shopper.post(cart_id, key=cart_id).status_code == 202, "checkouts are taken again", 90)
+    accepted.append(str(shopper.post(cart_id, key=cart_id).json()["saga_id"]))
+    for service in (GATEWAY, ORCHESTRATOR):
+        eventually(lambda service=service: is_in(platform, service, "closed"), f"{service}'s closes", 90)  # type: ignore[misc]
     all_ends_well(platform, accepted)
     reasons = query(platform, "select distinct reason from saga where state = 'FAILED'")
     assert reasons == [], "no healthy saga was undone because we had no bus"
 
 
-def _posted(shopper: Shopper, carts: list[str], accepted: list[str]) -> bool:
-    response = shopper.post(carts[0], key=carts[0])
-    if response.status_code == 202:
-        accepted.append(str(response.json()["saga_id"]))
-    return response.status_code == 202
+def open_the_doors_breaker(platform: Platform, shopper: Shopper, cart_id: str) -> list[str]:
+    """Return the one checkout whose message cannot leave; while it is open nobody else gets its cart."""
+    response = shopper.post(cart_id)
+    assert response.status_code == 202, response.text
+    assert transitions(platform, GATEWAY, "open") == 0
+
+    def is_refused() -> bool:
+        again = shopper.post(cart_id)
+        assert again.json()["code"] in {"cart_in_checkout", "overloaded", "dependency_unavailable"}
+        return bool(again.json()["code"] == "dependency_unavailable")
+
+    eventually(is_refused, "the door's breaker opens", OPENS_WITHIN_S)
+    assert transitions(platform, GATEWAY, "open") >= 1
+    eventually(lambda: rejections(platform, GATEWAY) > 0, "the relay's calls are refused", 30)
+    return [str(response.json()["saga_id"])]
 
 
-def _checkouts(platform: Platform) -> int:
+def refuse_at_once(platform: Platform, shopper: Shopper, carts: list[str]) -> list[str]:
+    """Post many that are all refused, soon, and leave no trace, but for a probe: return what was accepted."""
+    rows, (seconds, count) = checkouts(platform), refused_s(platform)
+    took, accepted = [], []
+    for _ in range(REFUSED):
+        cart_id = carts.pop()
+        began = time.perf_counter()
+        response = shopper.post(cart_id, key=cart_id)
+        if response.status_code == 202:
+            accepted.append(str(response.json()["saga_id"]))
+            continue
+        took.append(time.perf_counter() - began)
+        assert (response.status_code, response.json()["code"]) == (503, "dependency_unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+    assert checkouts(platform) - rows == len(accepted) <= 1, "nothing is recorded but for a probe"
+    assert statistics.median(took) < REFUSED_WITHIN_S
+    seconds_after, count_after = refused_s(platform)
+    assert count_after - count == len(took)
+    assert (seconds_after - seconds) / len(took) < REFUSED_WITHIN_S
+    assert not is_in(platform, GATEWAY, "closed")
+    return accepted
+
+
+def open_the_orchestrators_breaker(platform: Platform, saga_id: str) -> None:
+    """Have the orchestrator send a command once more, which cannot leave: its row waits."""
+    operator = Operator(platform.info)
+    eventually(lambda: operator.resume(saga_id, "look again").status_code == 202, "it is resumed", 90)
+    eventually(lambda: transitions(platform, ORCHESTRATOR, "open") >= 1, "its breaker opens", OPENS_WITHIN_S)
+    eventually(lambda: rejections(platform, ORCHESTRATOR) > 0, "its relay's calls are refused", 30)
+    assert not is_in(platform, ORCHESTRATOR, "closed")
+    assert query(platform, "select count(*) from outbox") != [(0,)]
+
+
+def checkouts(platform: Platform) -> int:
     return int(str(query(platform, "select count(*) from checkout", GATEWAY)[0][0]))
 
 
-def _transitions(platform: Platform, state: str) -> float:
-    return _metric(platform, f'breaker_transitions_total{{breaker="kafka-publish",state="{state}"}}')
+def is_in(platform: Platform, service: str, state: str) -> bool:
+    return metric(platform, service, f'breaker_state{{breaker="kafka-publish",state="{state}"}}') == 1
 
 
-def _metric(platform: Platform, series: str, service: str = GATEWAY) -> float:
-    text = httpx2.get(f"{platform.info.services[service].url}/metrics", trust_env=False).text
+def transitions(platform: Platform, service: str, state: str) -> float:
+    series = f'breaker_transitions_total{{breaker="kafka-publish",state="{state}"}}'
+    return metric(platform, service, series)
+
+
+def rejections(platform: Platform, service: str) -> float:
+    return metric(platform, service, 'breaker_rejections_total{breaker="kafka-publish"}')
+
+
+def refused_s(platform: Platform) -> tuple[float, float]:
+    """Return how long the gateway has worked on refused checkouts by its own measure, and how many."""
+    labels = '{method="POST",route="/v1/checkouts",status="503"}'
+    name = "http_server_request_duration_seconds"
+    return metric(platform, GATEWAY, f"{name}_sum{labels}"), metric(
+        platform, GATEWAY, f"{name}_count{labels}"
+    )
+
+
+def metric(platform: Platform, service: str, series: str) -> float:
+    url = f"{platform.info.services[service].url}/metrics"
+    text = httpx2.get(url, trust_env=False, timeout=60).text
     return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series))
