@@ -7,7 +7,7 @@ from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, OR
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.simulation.books import LEGAL, settled, unfinished
 from holdfast.simulation.proof.cells import Cell, Node, Post
-from holdfast.simulation.proof.databases import Database, Real, freeze, thaw
+from holdfast.simulation.proof.databases import Database, Real, freeze, plain, thaw
 from holdfast.simulation.proof.payment import Loop, PaymentCell, charged_twice, held_for
 from holdfast.simulation.proof.search import State
 from holdfast.simulation.proof.services import (
@@ -101,7 +101,7 @@ class Checkout:
             tables = self._world.stores[service].tables.tables
             memory: Any = Loop() if service == PAYMENT else ()
             if service == GATEWAY:
-                memory = tuple(m for _, batch in tables["outbox"].values() for m in batch)
+                memory = tuple(plain(m) for _, batch in tables["outbox"].values() for m in batch)
             lanes = len(self._sagas) * (len(ORDER_OF_CELLS) if service == ORCHESTRATOR else 1)
             numbers.append(cell.nodes.number(Node(freeze(tables), ((),) * lanes, memory)))
         return (*numbers, 0)

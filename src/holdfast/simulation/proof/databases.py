@@ -12,6 +12,9 @@ from holdfast.contracts.topics import all_topics
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.memory_store import MemoryStore, MemoryTables
 from holdfast.messaging.ports import Parts, Ports
+from holdfast.messaging.store import TimerRow
+from holdfast.messaging.timers import RESOLVE
+from holdfast.saga.state import Verb
 from holdfast.simulation.faults import Switch
 from holdfast.simulation.process import BUILDS, TRANSACTIONS
 from holdfast.simulation.provider import SimProvider
@@ -30,6 +33,9 @@ LEFT_OUT = frozenset(
     )
 )
 """Tables that no decision reads: the outbox is a part of the move, the rest tells of the past or of times."""
+
+HEADERS_LEFT_OUT = frozenset(("ce_causationid", "ce_attempt"))
+"""Headers that no service reads: who caused a message and how often it was sent are for people."""
 
 FIRED_MAX = 2
 
@@ -51,7 +57,7 @@ def thaw(database: Database) -> MemoryTables:
 
 
 def _rows(name: str, rows: dict[Any, Any]) -> tuple[tuple[Any, Any], ...]:
-    """Leave out times (a search asks what happens in any order, not when) and counts (versions, attempts)."""
+    """Leave out times (a search asks what happens in any order, not when) and counts (versions, firings)."""
     if name == "timers":
         return tuple(
             (
@@ -59,7 +65,7 @@ def _rows(name: str, rows: dict[Any, Any]) -> tuple[tuple[Any, Any], ...]:
                 row._replace(
                     since_ms=START_MS,
                     due_ms=START_MS,
-                    fired=min(row.fired, FIRED_MAX),
+                    fired=_fired(row),
                     outbox_id=0,
                     end_offset=0,
                 ),
@@ -67,10 +73,27 @@ def _rows(name: str, rows: dict[Any, Any]) -> tuple[tuple[Any, Any], ...]:
             for key, row in sorted(rows.items())
         )
     if name == "saga":
-        return tuple((key, row._replace(version=1)) for key, row in sorted(rows.items()))
+        return tuple((key, row._replace(version=1, stalled_ms=0)) for key, row in sorted(rows.items()))
     if name == "saga_event_id":  # the firings of a deadline are numbered without end
         return tuple((key, 0) for key in sorted(rows) if ":deadline:" not in key[1])
     return tuple(sorted(rows.items(), key=lambda item: item[0]))
+
+
+def _fired(row: TimerRow) -> int:
+    """Count firings as far as something reads the count.
+
+    An undo that is overdue is sent again like any other, and an alarm is raised (`stalled_ms`): it may always
+    be overdue. A call asks whether it is the first.
+    """
+    if row.kind == RESOLVE:
+        return min(row.fired, 1)
+    return FIRED_MAX if row.key.verb == Verb.UNDO else min(row.fired, FIRED_MAX)
+
+
+def plain(message: Message) -> Message:
+    """Return the message without what no service reads, so that equal ones have one number."""
+    kept = tuple(header for header in message.headers if header[0] not in HEADERS_LEFT_OUT)
+    return message._replace(headers=kept)
 
 
 class Real:
@@ -93,7 +116,7 @@ class Real:
         self._now_ms = now_ms
         work()
         batches = before.tables.get("outbox", {})
-        return before, tuple(message for _, batch in batches.values() for message in batch)
+        return before, tuple(plain(message) for _, batch in batches.values() for message in batch)
 
     def consume(self, before: MemoryTables, batch: list[Message]) -> tuple[MemoryTables, tuple[Message, ...]]:
         """Run the unit of work on these messages, as records."""

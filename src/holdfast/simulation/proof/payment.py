@@ -90,7 +90,7 @@ class PaymentCell(ParticipantCell):
         step = self.transact(node, "claims", run)
         loop: Any = node.memory
         if calls:
-            hand = tuple((call._replace(attempt=min(call.attempt, FIRED_MAX)), None) for call in calls)
+            hand = tuple((_as_it_is_read(call), None) for call in calls)
             yield from self.variants(node, step._replace(memory=loop._replace(hand=hand)))
 
     def _go_on(self, node: Node, hand: Hand, after: Callable[[Hand], Loop]) -> Iterator[Move]:
@@ -128,6 +128,12 @@ class PaymentCell(ParticipantCell):
             payment = after.get("payment", {}).get(saga_id)
             if fence.state == FenceState.DONE and not (payment and payment.charge_id):
                 yield f"I03: the charge of {saga_id} is done without a reference"
+
+
+def _as_it_is_read(call: Call) -> Call:
+    """Leave out what nobody reads of a call in hand: which attempt it is after the first, and past errors."""
+    payment = call.payment._replace(last_error="", same_error=0)
+    return call._replace(payment=payment, attempt=min(call.attempt, FIRED_MAX))
 
 
 def held_for(memory: Any) -> frozenset[str]:

@@ -69,7 +69,7 @@ class RehearsalStarter(StarterCell):
                 yield from self.in_time(node, self._again(node, letter))
 
     def _again(self, node: Node, letter: Letter) -> Any:
-        reply = Reply(letter.message_id, letter.kind, letter.saga_id, letter.value, attempt=2)
+        reply = Reply(letter.message_id, letter.kind, letter.saga_id, letter.value)
         what = f"sends {letter.message_id} again"
         return self.by_time(node, what, lambda: self.room.commit(lambda _: Handled([reply])), START_MS)
 
@@ -100,7 +100,7 @@ class Rehearsal:
     def _begin(self, saga_id: str) -> Letter:
         kind = self._definition.begins_with
         value = encode(self._part.examples.get(kind, Nothing()))
-        return Letter(f"{saga_id}:initiated", kind, saga_id, value, STARTER, 1)
+        return Letter(f"{saga_id}:initiated", kind, saga_id, value, STARTER)
 
     def _stand_in(self, post: Post, place: int) -> Cell:
         step, examples = self._definition.steps[place], self._part.examples

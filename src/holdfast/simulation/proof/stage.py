@@ -18,14 +18,13 @@ from holdfast.simulation.setup import START_MS
 
 
 class Letter(NamedTuple):
-    """A message without the bus: nothing here is ever written to a topic."""
+    """A message without the bus: nothing here is ever written to a topic, and nobody reads the attempt."""
 
     message_id: str
     kind: str
     saga_id: str
     value: bytes
     sender: str
-    attempt: int
 
 
 class Kept(NamedTuple):
@@ -72,17 +71,15 @@ class Stage:
             message_id = parked.envelope.message_id
             tx.table("parked")[message_id] = Kept(message_id, parked.reason)
         tx.commit()
-        self._sent += [
-            Letter(r.message_id, r.kind, r.saga_id, r.value, self._name, r.attempt) for r in handled.replies
-        ]
+        self._sent += [Letter(r.message_id, r.kind, r.saga_id, r.value, self._name) for r in handled.replies]
 
     def name_of(self, message: Letter) -> str:
         return message.message_id
 
     def _open(self, letter: Letter) -> Envelope:
         payload: Any = decode_as(self._types.get(letter.kind, Nothing), letter.value)
-        message_id, kind, saga_id, value, _, attempt = letter
-        return Envelope(message_id, kind, saga_id, payload, value, attempt, None)
+        message_id, kind, saga_id, value, _ = letter
+        return Envelope(message_id, kind, saga_id, payload, value, 1, None)
 
 
 @dataclass
