@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from tests.simulation.twins import TWINS
 
-from holdfast.contracts.messages import Line
 from holdfast.simulation.run import Outcome, quiet_logs, replay, run_seed
-from holdfast.simulation.setup import Setup, Wish
 from holdfast.simulation.shrink import shrink
 from holdfast.simulation.story import command, diagram, parse, regression_test, schedule_text
 from holdfast.simulation.world import Action
@@ -52,7 +50,7 @@ def test_the_story_shows_the_lost_message_and_what_broke(smallest: Outcome) -> N
 def test_the_regression_test_fails_with_the_bug_and_passes_without(
     smallest: Outcome, *, broken: bool
 ) -> None:
-    names: dict[str, Any] = {"parse": parse, "replay": replay, "Setup": Setup, "Wish": Wish, "Line": Line}
+    names: dict[str, Any] = {}
     exec(regression_test(smallest, "found"), names)
     with quiet_logs(), TWIN.broken() if broken else nullcontext():
         if broken:

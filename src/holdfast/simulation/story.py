@@ -68,9 +68,14 @@ def _plain(text: str, names: dict[str, str]) -> str:
 
 
 def regression_test(outcome: Outcome, name: str) -> str:
-    """Write a test that replays a shrunk run and expects sound books."""
+    """Write a module with a test that replays a shrunk run and expects sound books."""
     schedule = schedule_text(outcome.schedule).replace("\n", "\n        ")
-    return f'''def test_{name}() -> None:
+    return f'''from holdfast.simulation.run import replay
+from holdfast.simulation.setup import Setup, Wish
+from holdfast.simulation.story import parse
+
+
+def test_{name}() -> None:
     setup = {outcome.setup!r}
     schedule = parse("""
         {schedule}
