@@ -51,7 +51,7 @@ def simulate(
         bar = progress.add_task("simulating", total=seeds)
         tally = campaign.run(first, seeds, jobs, lambda so_far: progress.update(bar, completed=so_far.runs))
     _report(tally, time.monotonic() - began)
-    if tally.failures:
+    if tally.failures or tally.is_blind():
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -85,15 +85,14 @@ def _named(where: str) -> Any:
 
 
 def _report(tally: "Tally", seconds: float) -> None:
-    from holdfast.simulation.markers import MARKERS
     from holdfast.simulation.story import command
 
     faults = f"{tally.fired.total()} faults of {len(tally.fired)} kinds"
     pace = f"{seconds:.1f} s, {tally.runs / seconds:.0f} runs/s"
     typer.echo(f"{tally.runs} runs, {tally.sagas} sagas, {tally.actions} actions, {faults} in {pace}")
-    missed = [marker for marker in MARKERS if not tally.reached[marker]]
+    missed = tally.missed()
     if missed:
-        note(f"never reached: {', '.join(missed)}")
+        note(f"never met: {', '.join(missed)}")
     for seed, violation in tally.failures:
         typer.echo(f"{violation}\n    {command(seed)}")
 

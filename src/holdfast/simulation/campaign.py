@@ -8,11 +8,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from holdfast.contracts.topics import ORCHESTRATOR
-from holdfast.simulation.markers import reached
+from holdfast.simulation.faults import ALL
+from holdfast.simulation.markers import MARKERS, reached
 from holdfast.simulation.run import quiet_logs, run_seed
 
 CHUNK = 50
 FAILURES_KEPT = 20
+SEES_ALL = 20_000
+"""A campaign of so many worlds must have met every fault and have been everywhere; a smaller one may not."""
 
 
 @dataclass
@@ -34,6 +37,15 @@ class Tally:
         self.fired += other.fired
         self.reached += other.reached
         self.failures = sorted(self.failures + other.failures)[:FAILURES_KEPT]
+
+    def missed(self) -> list[str]:
+        """Name the faults that never struck and the places that were never reached: there it was blind."""
+        faults = [f"the fault {name}" for name in ALL if not self.fired[name]]
+        return faults + [marker for marker in MARKERS if not self.reached[marker]]
+
+    def is_blind(self) -> bool:
+        """Tell whether something was missed by so many worlds that it was no chance."""
+        return self.runs >= SEES_ALL and bool(self.missed())
 
 
 def run_range(first: int, count: int) -> Tally:
