@@ -5,19 +5,19 @@ The orchestrator answers with a confirm, an undo, or nothing while the saga is u
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import OutcomeRequested
 from holdfast.messaging.consumer import Chore, KafkaConsumerManager
 from holdfast.messaging.handler import Handled, Reply
-from holdfast.messaging.ids import uuid7_floor
+from holdfast.messaging.ids import uuid7_after, uuid7_floor
 from holdfast.messaging.store import Transaction
 
 ASK_EVERY_MS = 600_000
 LOOK_EVERY_MS = 2_000
 ROWS_MAX = 500
+KEYS_MAX = 20_000
 LATE_MS = 3_600_000
 PASSES_TO_A_FULL_ONE = 144
 
@@ -62,11 +62,11 @@ class Asking:
         before = uuid7_floor(now_ms - self._every_ms)
         if not self._cursor:
             self._cursor, self._oldest_held = self._begin(now_ms), ""
-        held = tx.held_fences(self._step, self._cursor, before, ROWS_MAX)
+        held, looked_to = tx.held_fences(self._step, self._cursor, before, KEYS_MAX, ROWS_MAX)
         if held and not self._oldest_held:
             self._oldest_held = held[0]
-        if len(held) == ROWS_MAX:
-            self._cursor = _after(held[-1])
+        if looked_to:
+            self._cursor = uuid7_after(looked_to)
         else:
             self._cursor = ""
             self._passes += 1
@@ -87,8 +87,3 @@ class Asking:
             return uuid7_floor(0)
         late = uuid7_floor(now_ms - self._every_ms - LATE_MS)
         return min(self._oldest_held or late, late)
-
-
-def _after(saga_id: str) -> str:
-    """Return the next possible key."""
-    return str(UUID(int=UUID(saga_id).int + 1))

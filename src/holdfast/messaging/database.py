@@ -32,6 +32,7 @@ from holdfast.messaging.parked import Parked, Place, Summary, Wanted
 from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
 from holdfast.messaging.store import (
     ActionTaken,
+    Held,
     OperatorAction,
     Page,
     Pruned,
@@ -189,11 +190,12 @@ class PostgresTransaction:
         if unused:
             self.run(self._kernel["delete_new_fences"], step=step, saga_ids=list(unused))
 
-    def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
-        rows = self.run(
-            self._kernel["select_held_fences"], step=step, from_id=from_id, before_id=before_id, limit=limit
-        )
-        return [row[0] for row in rows.fetchall()]
+    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> Held:
+        values = {"step": step, "from_id": from_id, "before_id": before_id, "keys": keys, "limit": limit}
+        [(held, last, looked)] = self.run(self._kernel["select_held_fences"], **values).fetchall()
+        if len(held) == limit:
+            return Held(held, held[-1])
+        return Held(held, last if looked == keys else "")
 
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
         return self.prune(self._kernel["prune_fences"], page, step=step, states=[s.value for s in states])

@@ -11,7 +11,7 @@ from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
-from holdfast.messaging.store import ActionTaken, OperatorAction, Page, Pruned, TimerKey, TimerRow
+from holdfast.messaging.store import ActionTaken, Held, OperatorAction, Page, Pruned, TimerKey, TimerRow
 
 CHANGED = "retention_changed"
 """When rows of other tables changed last, by (table, key): read by nothing but pruning."""
@@ -182,13 +182,14 @@ class MemoryTransaction:
             self.table("fence")[row.saga_id, step] = row
             self.changed("fence", (row.saga_id, step))
 
-    def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
-        held = [
-            saga_id
-            for (saga_id, of), row in self.table("fence").items()
-            if of == step and row.state is FenceState.DONE and from_id <= saga_id < before_id
-        ]
-        return sorted(held)[:limit]
+    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> Held:
+        fences = self.table("fence")
+        ids = sorted(saga_id for saga_id, of in fences if of == step and from_id <= saga_id < before_id)
+        looked = ids[:keys]
+        held = [saga_id for saga_id in looked if fences[saga_id, step].state is FenceState.DONE][:limit]
+        if len(held) == limit:
+            return Held(held, held[-1])
+        return Held(held, looked[-1] if len(looked) == keys else "")
 
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
         fences = self.table("fence")

@@ -75,6 +75,13 @@ class Pruned(NamedTuple):
     next_id: str = ""
 
 
+class Held(NamedTuple):
+    """Sagas whose step is DONE, smallest first, and the last key looked at: "" where the range has ended."""
+
+    saga_ids: list[str]
+    looked_to: str
+
+
 class Transaction(Protocol):
     """One open transaction. Nothing here commits; leaving `Store.transaction()` does."""
 
@@ -129,8 +136,8 @@ class Transaction(Protocol):
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
         """Write each row once; `unused` are locked keys that got none."""
 
-    def held_fences(self, step: str, from_id: str, before_id: str, limit: int) -> list[str]:
-        """Return saga ids in this key range whose step is DONE, smallest first."""
+    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> Held:
+        """Look at the first so many keys of this range, for at most `limit` sagas whose step is DONE."""
 
     def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
         """Delete this page's rows in one of these states, but for those locked by others or with a timer."""

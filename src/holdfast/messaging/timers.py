@@ -5,20 +5,27 @@ A timer fires by the database's clock, on the process that owns its partition; n
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
-from holdfast.bus.port import Consumer, TopicPartition
+import structlog
+
+from holdfast.bus.port import BusUnavailable, Consumer, TopicPartition
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.producer import ProducerManager
-from holdfast.messaging.store import TimerRow, Transaction
+from holdfast.messaging.store import StoreUnavailable, TimerKey, TimerRow, Transaction
 
 DEADLINE = "deadline"
 RESOLVE = "resolve"
 FIRINGS_BEFORE_OVERDUE = 2
+FIRINGS_IN_A_ROW_MAX = 5
+"""Batches of one look: firings must keep up with what is due, and leave the writer to messages, too."""
 LATE_AFTER_MS_MIN = 2_000
 """A writer looks for due timers twice a second, and between two looks handles one batch."""
+
+log = structlog.get_logger(__name__)
 
 
 class FiredTimer(NamedTuple):
@@ -74,6 +81,7 @@ class Deadlines:
     is closed, and the firing is in time. A late one tells that we were away or that the clock has jumped; it
     only sends again, like every firing that is not sound, and patience begins anew with the next. Nor is
     anything undone for one wait after the writer or the relay had trouble: answers may still be on their way.
+    A bug that meets one saga holds up no other: its firing is put off, and `failed` counts it, for an alarm.
     """
 
     def __init__(
@@ -89,12 +97,19 @@ class Deadlines:
         self._producer = producer
         self._troubles = 0
         self._trouble_ms = 0
+        self.failed = 0
 
     def run(self, manager: "KafkaConsumerManager[Any]") -> None:
-        """Fire what is due now."""
+        """Fire what is due now, for a bounded time."""
+        for _ in range(FIRINGS_IN_A_ROW_MAX):
+            if self._fire_some(manager) < self._settings.fire_at_once_max:
+                return
+
+    def _fire_some(self, manager: "KafkaConsumerManager[Any]") -> int:
+        """Fire one batch and return how many were due."""
         owned = manager.partitions()
         if not owned:
-            return
+            return 0
         found: list[TimerRow] = []
 
         def look(tx: Transaction) -> Handled:
@@ -103,11 +118,11 @@ class Deadlines:
 
         manager.commit(look)
         if not found:
-            return
+            return 0
         ends, positions = self._offsets(manager.consumer, {row.partition for row in found})
 
-        def fire(tx: Transaction) -> Handled:
-            due = self._due(tx, owned)
+        def fire(tx: Transaction, only: TimerKey | None = None) -> Handled:
+            due = [row for row in self._due(tx, owned) if only in (None, row.key)]
             unsent = tx.outbox_holds({row.outbox_id for row in due if row.outbox_id})
             now_ms = tx.now_ms()
             quiet = self._is_quiet(manager, now_ms)
@@ -121,7 +136,33 @@ class Deadlines:
                 timers.append(FiredTimer(row, overdue, ends[row.partition], sound))
             return self._fire(tx, timers) if timers else Handled()
 
-        manager.commit(fire, at="timers")
+        try:
+            manager.commit(fire, at="timers")
+        except (StoreUnavailable, BusUnavailable):
+            raise
+        except Exception:
+            log.exception("deadlines_failed", due=len(found))
+            self._fire_singly(manager, found, fire)
+        return len(found)
+
+    def _fire_singly(
+        self, manager: "KafkaConsumerManager[Any]", due: list[TimerRow], fire: Callable[..., Handled]
+    ) -> None:
+        """Fire these one by one, and put off those that fail."""
+        for row in due:
+            try:
+                manager.commit(partial(fire, only=row.key), at="timers")
+            except (StoreUnavailable, BusUnavailable):
+                raise
+            except Exception:
+                log.exception("deadline_failed", saga_id=row.key.saga_id, step=row.key.step)
+                self.failed += 1
+                manager.commit(partial(self._put_off, key=row.key))
+
+    def _put_off(self, tx: Transaction, key: TimerKey) -> Handled:
+        rows = [row for row in tx.lock_timers(key.saga_id) if row.key == key]
+        tx.set_timers([row._replace(due_ms=tx.now_ms() + self._settings.backoff_cap_ms) for row in rows])
+        return Handled()
 
     def _due(self, tx: Transaction, owned: frozenset[int]) -> list[TimerRow]:
         return tx.due_timers(DEADLINE, owned, self._settings.horizon_ms, self._settings.fire_at_once_max)

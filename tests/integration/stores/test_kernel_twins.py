@@ -141,10 +141,13 @@ def _read_fences(tx: Any, step: str) -> Any:
 
 def held() -> st.SearchStrategy[Work]:
     return st.builds(
-        lambda step, low, high, n: lambda tx: tx.held_fences(step, saga_id(low), saga_id(high), n),
+        lambda step, low, high, keys, n: (
+            lambda tx: tx.held_fences(step, saga_id(low), saga_id(high), keys, n)
+        ),
         STEPS,
         st.integers(0, 3),
         st.integers(2, 5),
+        st.integers(1, 4),
         st.integers(1, 3),
     )
 

@@ -85,6 +85,17 @@ def test_many_held_rows_are_asked_for_page_by_page(monkeypatch: pytest.MonkeyPat
     assert [world.asked() for _ in range(4)] == [held[:2], held[2:4], held[4:], []]
 
 
+def test_where_little_is_held_a_page_ends_by_the_keys_that_were_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "KEYS_MAX", 2)
+    world = AskingWorld()
+    for age in (60, 50, 40):
+        world.hold(ASK_EVERY_MS + age, FenceState.CONFIRMED)
+    held = [world.hold(ASK_EVERY_MS + age) for age in (30, 20)]
+    assert [world.asked() for _ in range(4)] == [[], held[:1], held[1:], []]
+
+
 def test_a_pass_begins_at_the_oldest_row_that_is_still_held() -> None:
     world = AskingWorld()
     oldest, young = world.hold(3 * ASK_EVERY_MS), world.hold(ASK_EVERY_MS + 5)

@@ -209,13 +209,6 @@ def test_an_unreachable_bus_fires_nothing(world: DeadlineWorld) -> None:
     assert world.rows("timers") == {world.overdue().key: world.overdue()}
 
 
-def test_not_all_that_is_due_fires_at_once(world: DeadlineWorld) -> None:
-    rows = [world.overdue()._replace(key=TimerKey(saga_id(n), "inventory", "do")) for n in range(1, 251)]
-    world.set(*rows)
-    assert len(world.run()) == SETTINGS.fire_at_once_max
-    assert len(world.run()) == 50
-
-
 @given(fired=st.integers(0, 200), now_ms=st.integers(0, 2**42), saga=st.integers(1, 10_000))
 def test_line_14_each_wait_grows_to_its_cap_with_jitter(fired: int, now_ms: int, saga: int) -> None:
     row = TimerRow(TimerKey(saga_id(saga), "payment", "do"), DEADLINE, 0, 0, 0, fired=fired)

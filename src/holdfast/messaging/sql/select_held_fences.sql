@@ -1,9 +1,13 @@
-select saga_id::text
-from fence
-where
-    step = %(step)s
-    and state = 'DONE'
-    and saga_id >= %(from_id)s::uuid
-    and saga_id < %(before_id)s::uuid
-order by saga_id
-limit %(limit)s
+-- One page of keys, and of them the rows that are held. Bounded by what is looked at, not by what is found: where
+-- little is held, a bound of that alone would read the whole table.
+with looked as materialized (
+    select saga_id, state
+    from fence
+    where step = %(step)s and saga_id >= %(from_id)s::uuid and saga_id < %(before_id)s::uuid
+    order by saga_id
+    limit %(keys)s
+)
+select
+    array(select saga_id::text from looked where state = 'DONE' order by saga_id limit %(limit)s),
+    (select saga_id::text from looked order by saga_id desc limit 1),
+    (select count(*) from looked)

@@ -28,6 +28,9 @@ from holdfast.services.checkout_orchestrator.watching import Watch
 SAGAS = "saga"
 """What the table of sagas is called where it is noted up to where it was pruned."""
 
+_ODD = "it cannot belong to"
+_WHY = {"unknown_definition": "began under rules that only a newer program knows"}
+
 
 class CheckoutService:
     """The orchestrator's handler. `definitions` holds every version that a saga under way may carry."""
@@ -46,7 +49,7 @@ class CheckoutService:
         for envelope, event in zip(envelopes, events, strict=True):
             parked = turn.apply(event)
             if parked:
-                turn.handled.park(envelope, parked, f"{event.kind} met a saga that it cannot belong to")
+                turn.handled.park(envelope, parked, f"{event.kind} met a saga that {_WHY.get(parked, _ODD)}")
         turn.save()
         return turn.handled
 
@@ -55,13 +58,21 @@ class CheckoutService:
         events = [_deadline_event(timer) for timer in fired]
         turn = _Batch(self, tx, events)
         for timer, event in zip(fired, events, strict=True):
-            turn.apply(event, timer)
+            if turn.apply(event, timer):
+                turn.put_off(timer, self._timers.backoff_cap_ms)
         turn.save()
         return turn.handled
 
     def definition_of(self, saga: SagaState | None) -> Saga:
-        """Return the rules that this saga began under; a new one begins under the newest."""
+        """Return the rules that this saga began under; a new one begins under the newest.
+
+        Raises KeyError where only a newer program knows them.
+        """
         return self._definitions[saga.definition_version] if saga else self._newest
+
+    def knows(self, saga: SagaState | None) -> bool:
+        """Tell whether this program knows the rules of the saga; an older one beside a newer may not."""
+        return saga is None or saga.definition_version in self._definitions
 
     def timer_row(
         self, saga_id: str, step: str, verb: str, now_ms: int, fired: FiredTimer | None
@@ -99,6 +110,8 @@ class _Batch:
     def apply(self, event: Event, fired: FiredTimer | None = None) -> str:
         """Let one event change its saga; return the reason to park it, or nothing."""
         saga = self._sagas.get(event.saga_id)
+        if not self._service.knows(saga):
+            return "unknown_definition"
         definition = self._service.definition_of(saga)
         processed = (event.saga_id, event.event_id) in self._processed_event_ids
         if processed and event.kind != definition.begins_with:
@@ -160,6 +173,10 @@ class _Batch:
             else:
                 self._set[row.key] = row
                 self._clear.discard(row.key)
+
+    def put_off(self, fired: FiredTimer, wait_ms: int) -> None:
+        """Leave a deadline to whoever can judge it."""
+        self._set[fired.row.key] = fired.row._replace(due_ms=self._now_ms + wait_ms)
 
     def save(self) -> None:
         """Write each saga once, the history, the timers."""

@@ -77,7 +77,7 @@ class Looking:
                 return None
             found = Found(
                 saga,
-                tx.read_paths([saga_id])[saga_id],
+                tx.read_history(saga_id),
                 tx.read_ignored(saga_id),
                 tx.read_timers(saga_id),
                 tx.read_actions(saga_id),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.store import Page, Pruned, StoreUnavailable
-from holdfast.saga.state import SagaState
+from holdfast.saga.state import DEADLINE_PASSED, SagaState
 from holdfast.services.checkout_orchestrator.store_port import (
     HistoryRow,
     IgnoredEvent,
@@ -67,12 +67,15 @@ class MemorySagaTransaction(MemoryTransaction):
         return {saga_id: sagas[saga_id] for saga_id in saga_ids if saga_id in sagas}
 
     def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
-        histories = {saga_id: self.read_history(saga_id) for saga_id in saga_ids}
-        return {
-            saga_id: [row._replace(payload=b"") for row in rows]
-            for saga_id, rows in histories.items()
-            if rows
+        found = {
+            saga_id: [
+                row._replace(payload=b"")
+                for row in self.read_history(saga_id)
+                if row.path or row.kind != DEADLINE_PASSED
+            ]
+            for saga_id in saga_ids
         }
+        return {saga_id: rows for saga_id, rows in found.items() if rows}
 
     def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
         ids = self._open_ids() if wanted.only_open else set(self.table("saga"))

@@ -80,7 +80,7 @@ class Operations:
             return Handled(), Outcome(Did.UNKNOWN)
         if saga.state in self._service.definition_of(saga).terminal:
             return Handled(), Outcome(Did.ENDED, saga)
-        rows = [timers.get(row.key, row) for row in self._awaited(saga, tx.now_ms())]
+        rows = [timers.get(row.key) or _anew(tx, row) for row in self._awaited(saga, tx.now_ms())]
         fired = [FiredTimer(row, overdue=False, end_offset=row.end_offset, sound=False) for row in rows]
         handled = self._service.fire(tx, fired)
         tx.record_actions([OperatorAction(operator, "resume_saga", saga_id, reason)])
@@ -108,3 +108,11 @@ class Operations:
         if index >= 0:
             steps.append((definition.steps[index].name, Verb.DO))
         return [self._service.timer_row(saga.saga_id, name, verb, now_ms, None) for name, verb in steps]
+
+
+def _anew(tx: SagaTransaction, row: TimerRow) -> TimerRow:
+    """Let a lost deadline count on from where the history says that it was: a number is used once."""
+    prefix = f"{':'.join(row.key)}:deadline:"
+    ids = [event.event_id for event in tx.read_history(row.key.saga_id)]
+    numbers = [int(event_id.removeprefix(prefix)) for event_id in ids if event_id.startswith(prefix)]
+    return row._replace(fired=max(numbers, default=0))

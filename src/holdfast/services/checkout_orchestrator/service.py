@@ -15,7 +15,7 @@ from holdfast.messaging.timers import Deadlines, TimerSettings
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import DeadlineSettings, ServiceSettings, load
-from holdfast.runtime.telemetry import Readings
+from holdfast.runtime.telemetry import Readings, counter
 from holdfast.runtime.wiring import production_ports
 from holdfast.sagas.checkout import CHECKOUT, VERSIONS
 from holdfast.services.checkout_orchestrator.api import app
@@ -29,9 +29,10 @@ DEADLINES_EVERY_MS = 500
 
 @dataclass(frozen=True)
 class OrchestratorParts(Parts[SagaTransaction]):
-    """The service, its handler, the census of open sagas, and what guards publishing."""
+    """The service, its handler, its deadlines, the census of open sagas, and what guards publishing."""
 
     checkout_service: CheckoutService
+    deadlines: Deadlines
     breaker: Breaker
     census: Census
 
@@ -52,6 +53,7 @@ def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorP
         parts.manager,
         parts.lying_rows,
         checkout_service,
+        deadlines,
         breaker,
         census,
     )
@@ -88,3 +90,5 @@ def main() -> int:
 def _readings(parts: OrchestratorParts) -> Iterable[Metric]:
     yield from parts.checkout_service.watch.readings()
     yield from parts.census.readings()
+    failed: dict[tuple[str, ...], float] = {(): parts.deadlines.failed}
+    yield counter("deadlines_failed", "Deadlines put off because a bug met their saga.", failed)

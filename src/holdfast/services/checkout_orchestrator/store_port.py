@@ -87,7 +87,10 @@ class SagaTransaction(Transaction, Protocol):
         """Return those of these sagas that exist, without locking them."""
 
     def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
-        """Return the histories of these sagas, oldest first, their payloads left empty."""
+        """Return the histories of these sagas, oldest first, their payloads left empty.
+
+        Without the deadlines that passed and led to no other state.
+        """
 
     def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
         """Return the first keys of the range, of open sagas alone where wanted; heeds no other wish.

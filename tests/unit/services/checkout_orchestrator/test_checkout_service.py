@@ -296,3 +296,20 @@ def _cancel(office: Office, sagas: Sequence[str]) -> list[str]:
     refused = Refused("canceled", "by the shopper")
     handled = office.hear(*(event(CANCELLATION_REQUESTED, saga, refused, "cancel") for saga in sagas))
     return [reply.kind for reply in handled.replies]
+
+
+def test_a_saga_under_rules_that_only_a_newer_program_knows_is_left_to_it(office: Office) -> None:
+    """As on an instance of yesterday beside one of today: its message is parked, its deadline put off."""
+    office.sent("CheckoutInitiated")
+    office.sent("CheckoutInitiated", saga=B)
+    sagas = office.rows("saga")
+    sagas[A] = sagas[A]._replace(definition_version=2)
+    handled = office.hear(event("InventoryReserved"), event("InventoryReserved", B))
+    assert [(p.envelope.saga_id, p.reason) for p in handled.parked] == [(A, "unknown_definition")]
+    assert [reply.kind for reply in handled.replies] == ["ProcessPayment"], "the other goes on"
+    [row] = [row for row in office.rows("timers").values() if row.key.saga_id == A]
+    handled = office.fire(FiredTimer(row, overdue=True, end_offset=0))
+    assert handled.replies == []
+    assert office.rows("timers")[row.key] == row._replace(due_ms=office.now_ms + SETTINGS.backoff_cap_ms)
+    sagas[A] = sagas[A]._replace(definition_version=1)
+    assert office.sent("InventoryReserved") == ["ProcessPayment"], "who knows them, takes it"

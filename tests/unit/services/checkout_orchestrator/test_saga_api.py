@@ -3,7 +3,7 @@
 import pytest
 from tests.callers import Caller, problem
 from tests.samples import saga_id
-from tests.unit.services.checkout_orchestrator.office import PIECES, Office, visit
+from tests.unit.services.checkout_orchestrator.office import MINUTE_MS, PIECES, Office, visit
 
 from holdfast.messaging.store import StoreUnavailable
 
@@ -184,6 +184,38 @@ def test_a_stalled_saga_is_resumed_undo_by_undo_and_a_lost_deadline_is_made_anew
         )
         office.platform.settle()
         assert office.platform.state(SAGA) == "FAILED"
+
+    visit(scenario)
+
+
+def test_a_lost_deadline_that_has_fired_before_is_made_anew_as_often_as_needed() -> None:
+    async def scenario(office: Office) -> None:
+        office.buy(SAGA)
+        office.forward(0)
+        for _ in range(2):
+            office.platform.now_ms += MINUTE_MS
+            office.platform.orchestrator.manager.step(0)  # it fires
+        for _ in range(3):
+            office.platform.sagas.tables.tables["timers"].clear()
+            assert (await office.act(SAGA, "resume")).json()["sent"] == ["ReserveInventory"]
+            [awaited] = (await office.shown(SAGA))["awaited"]
+            assert awaited["command"] == "ReserveInventory"
+        office.platform.settle()
+        assert office.platform.state(SAGA) == "COMPLETED"
+
+    visit(scenario)
+
+
+def test_what_the_gateway_is_told_leaves_out_deadlines_that_only_sent_something_again() -> None:
+    async def scenario(office: Office) -> None:
+        office.buy(SAGA)
+        office.forward(0)
+        office.platform.now_ms += MINUTE_MS
+        office.platform.orchestrator.manager.step(0)
+        told = await office.ask(office.ada, "POST", "/internal/v1/sagas", {"saga_ids": [SAGA]})
+        assert [each["kind"] for each in told.json()["sagas"][0]["history"]] == ["CheckoutInitiated"]
+        kinds = [each["kind"] for each in (await office.shown(SAGA))["history"]]
+        assert kinds == ["CheckoutInitiated", "DeadlinePassed"], "operators see them"
 
     visit(scenario)
 

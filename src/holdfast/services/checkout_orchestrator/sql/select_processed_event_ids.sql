@@ -1,4 +1,10 @@
-select e.saga_id::text, e.event_id
+-- One look into the index for each pair (`limit 1`): a saga that waited for days has thousands of events, and a join
+-- would read them all.
+select u.saga_id, u.event_id
 from unnest(%(saga_ids)b::text[], %(event_ids)b::text[]) as u (saga_id, event_id)
-join saga_event e on e.saga_id = u.saga_id::uuid and e.event_id = u.event_id
-where e.saga_id = any(%(saga_ids)b::text[]::uuid[])
+cross join lateral (
+    select 1
+    from saga_event e
+    where e.saga_id = u.saga_id::uuid and e.event_id = u.event_id
+    limit 1
+) as found
