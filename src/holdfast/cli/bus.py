@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note, operator_name
 
 if TYPE_CHECKING:
     from holdfast.bus.postgres import Group, PostgresBus
@@ -48,15 +48,13 @@ def forget(
     data: Data = DATA_DEFAULT,
 ) -> None:
     """Forget a group that nobody lives in, so that it holds no messages back. A service's own is refused."""
-    import getpass
-
     from holdfast.contracts.topics import SERVICES
 
     if group in SERVICES:
         fail(ExitCode.CONFLICT, f"{group} is a service's own group: what it has not read must stay")
     if not yes and not typer.confirm(f"Forget {group}? Messages that only it has not read will be deleted."):
         fail(ExitCode.FAILED, "nothing was done")
-    forgotten = _ask(data, lambda bus: bus.forget_group(group, getpass.getuser(), reason))
+    forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason))
     if forgotten is None:
         fail(ExitCode.NOT_FOUND, f"there is no group {group}")
     if not forgotten:

@@ -1,5 +1,7 @@
 """What all commands share: how they find a platform, how they fail, and their exit codes."""
 
+import getpass
+import os
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -20,6 +22,14 @@ class ExitCode(IntEnum):
     CONFLICT = 4
     UNAVAILABLE = 5
     INTERRUPTED = 130
+
+
+def operator_name() -> str:
+    """Return who is acting; a container may run as a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def note(line: str) -> None:

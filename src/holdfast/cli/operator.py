@@ -3,12 +3,11 @@
 Problems become one line and an exit code; what a command asks for, and how it is shown, is the command's.
 """
 
-import getpass
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from holdfast.cli.common import ExitCode, fail
+from holdfast.cli.common import ExitCode, fail, operator_name
 
 TIMEOUT_S = 30.0
 _EXIT_OF_STATUS = {
@@ -57,7 +56,7 @@ class Operator:
 
         from holdfast.local.keys import Keys
 
-        token = Keys(self._info.folder.keys).token(getpass.getuser(), operator=True, ttl_s=60)
+        token = Keys(self._info.folder.keys).token(operator_name(), operator=True, ttl_s=60)
         url = f"{self._info.services[service].url}{path}"
         headers = {"Authorization": f"Bearer {token}"}
         try:
@@ -70,8 +69,11 @@ class Operator:
             return response.json() if response.content else None
         if missing_ok and response.status_code == 404:
             return None
-        problem = response.json()
+        code = _EXIT_OF_STATUS.get(response.status_code, ExitCode.FAILED)
+        try:
+            problem = response.json()
+        except ValueError:  # not the service's own word: its server's, say, which takes no more connections
+            fail(code, f"{service} answers {response.status_code} {response.reason_phrase}")
         errors = "; ".join(f"{e['pointer']}: {e['detail']}" for e in problem.get("errors", []))
         line = errors or str(problem.get("detail") or problem.get("title"))
-        fail(_EXIT_OF_STATUS.get(response.status_code, ExitCode.FAILED), f"{service}: {line}")
-        return None
+        return fail(code, f"{service}: {line}")

@@ -100,10 +100,13 @@ def down(data: Data = DATA_DEFAULT) -> None:
     """Stop the platform on this data folder, and wait until nothing of it is left."""
     import os
 
-    from holdfast.local.layout import DataFolder, holder
+    from holdfast.local.layout import DataFolder, NotOurs, holder
 
     folder = DataFolder(data)
-    pid = holder(folder)
+    try:
+        pid = holder(folder)
+    except NotOurs as error:
+        fail(ExitCode.NOT_FOUND, str(error))
     if pid is None:
         fail(ExitCode.NOT_FOUND, f"no platform is running on {folder.root}")
     os.kill(pid, signal.SIGTERM)

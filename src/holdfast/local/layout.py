@@ -14,6 +14,10 @@ class NotRunning(Exception):
     """No platform is running on this data folder."""
 
 
+class NotOurs(NotRunning):
+    """Somebody else's platform may be running there; we may not look."""
+
+
 class FolderInUse(Exception):
     """Another platform is running on this data folder."""
 
@@ -68,11 +72,13 @@ class FolderLock:
 
 
 def holder(folder: DataFolder) -> int | None:
-    """Return the pid of the supervisor that runs on this folder, or None."""
+    """Return the pid of the supervisor that runs on this folder, or None; raises NotOurs."""
     try:
         descriptor = os.open(folder.lock, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise NotOurs(f"{folder.root} belongs to another user: ask as that user") from None
     try:
         if _try_lock(descriptor, fcntl.LOCK_SH):
             return None

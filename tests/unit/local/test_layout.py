@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.local.layout import DataFolder, FolderInUse, FolderLock, holder
+from holdfast.local.layout import DataFolder, FolderInUse, FolderLock, NotRunning, holder
 
 
 @pytest.fixture
@@ -36,3 +36,12 @@ def test_what_a_killed_holder_wrote_means_nothing(folder: DataFolder) -> None:
 def test_nobody_else_may_look_into_the_folder(folder: DataFolder) -> None:
     assert folder.root.stat().st_mode & 0o777 == 0o700
     assert folder.keys.stat().st_mode & 0o777 == 0o700
+
+
+def test_somebody_elses_folder_is_named_as_such(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(NotRunning, match="belongs to another user"):
+        holder(folder)
