@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 from tests.eventually import eventually
-from tests.poisons import POISONS, Poison, sound
+from tests.poisons import POISONS, sound
 from tests.samples import saga_id
 
 from holdfast.bus.kafka import KafkaBus
@@ -27,9 +27,6 @@ from holdfast.runtime.migrations import migrate
 from holdfast.runtime.wiring import monotonic_ms
 from holdfast.services.inventory_write import service as inventory_write
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
-
-SOME = (0, 2, 4, 7, 10, 12, 13, 23, 30, 33)
-"""On Kafka, kinds whose bytes, headers or lack of them could travel differently."""
 
 
 class Service:
@@ -115,25 +112,20 @@ def service(request: pytest.FixtureRequest, postgres: EmbeddedPostgres, database
     postgres.drop_database(name)
 
 
-def kinds(service: Service) -> list[Poison]:
-    return [POISONS[n] for n in SOME] if isinstance(service.bus, KafkaBus) else list(POISONS)
-
-
 def test_every_kind_is_parked_for_its_reason_between_neighbours_that_flow(service: Service) -> None:
-    poisons = kinds(service)
-    good = [saga_id(1_000 + n) for n in range(len(poisons) + 1)]
-    spoiled = [poison.spoil(sound(saga_id(n))) for n, poison in enumerate(poisons)]
+    good = [saga_id(1_000 + n) for n in range(len(POISONS) + 1)]
+    spoiled = [poison.spoil(sound(saga_id(n))) for n, poison in enumerate(POISONS)]
     service.send(sound(good[0]))
     for message, following in zip(spoiled, good[1:], strict=True):
         service.send(message)
         service.send(sound(following))
     service.work(lambda: service.handled(good) == len(good), "everything sound is handled")
     rows = service.parked()
-    assert [row.reason for row in rows] == [poison.reason for poison in poisons]
+    assert [row.reason for row in rows] == [poison.reason for poison in POISONS]
     assert [(row.record.value, row.record.headers) for row in rows] == [m[2:] for m in spoiled]
     assert [row.record.key or b"" for row in rows] == [message.key for message in spoiled]
     service.work(service.parts.relay.is_idle, "the dead letters have left")
-    letters = service.letters(len(poisons))
+    letters = service.letters(len(POISONS))
     assert [letter.value for letter in letters] == [message.value for message in spoiled]
     for letter, row in zip(letters, rows, strict=True):
         headers = dict(letter.headers)
