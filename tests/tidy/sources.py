@@ -1,6 +1,7 @@
 """The project's files, as its own rules look at them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,16 @@ def python_files(folder: Path) -> tuple[Path, ...]:
 def tree_of(path: Path) -> ast.Module:
     """Parse a file."""
     return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def all_tests() -> frozenset[str]:
+    """Return the names of all tests."""
+    return frozenset(
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    )
 
 
 def name_of(path: Path) -> str:
