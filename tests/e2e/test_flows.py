@@ -13,7 +13,7 @@ from tests.eventually import eventually
 
 from holdfast import audit
 from holdfast.contracts.messages import PAYLOADS
-from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, TOPICS
+from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, SERVICES, TOPICS
 from holdfast.local.platform import Platform
 from holdfast.sagas.checkout import CHECKOUT
 
@@ -25,6 +25,24 @@ def test_a_cart_becomes_a_paid_order(shopper: Shopper, operator: Operator) -> No
     assert ended["order_id"]
     assert [step["name"] for step in ended["steps"]] == ["inventory", "payment", "order", "cart"]
     eventually(lambda: operator.on_hand("pen")["sold"] == before["sold"] + 2, "the reservation is sold")
+
+
+def test_every_service_says_how_it_is_on_its_own_port(platform: Platform) -> None:
+    for name in SERVICES:
+        url = platform.info.services[name].url
+        asked = [
+            httpx2.get(f"{url}/{path}", trust_env=False, timeout=60)
+            for path in ("livez", "readyz", "health", "metrics")
+        ]
+        live, ready, health, metrics = asked
+        assert [each.status_code for each in asked] == [200] * 4, name
+        assert live.json() == ready.json() == {"ok": True, "reasons": []}
+        said = health.json()
+        assert (said["ok"], said["service"]) == (True, name)
+        assert {"writer", "relay"} <= set(said["loops"])
+        assert set(said["loops"].values()) == {"well"}
+        assert 'messages_total{result="handled"}' in metrics.text
+        assert 'http_server_request_duration_seconds_count{method="GET",route="/livez"' in metrics.text
 
 
 def test_out_of_stock(shopper: Shopper, operator: Operator) -> None:
