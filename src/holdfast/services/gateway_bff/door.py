@@ -126,8 +126,7 @@ class Door:
         if not self._gate.take_ticket():
             return answers
         for place in left:
-            if shed := self._shed({place: line[place]}):
-                answers |= shed
+            if self._shed({place: line[place]}):
                 continue
             answers |= await self._start([each.wanted for each in line], [place])
             if isinstance(answers[place], Started):
