@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.e2e.conftest import ENVIRONMENT, replay_histories
 from tests.e2e.shopper import Operator, Shopper
 from tests.eventually import eventually
+from tests.kafka import LIBS
 from tests.poisons import POISONS, sound
 from tests.samples import saga_id
 
@@ -20,6 +22,7 @@ from holdfast import audit
 from holdfast.bus.port import Message
 from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS
+from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
 
 HOLDFAST = Path(sys.executable).parent / "holdfast"
@@ -34,18 +37,25 @@ def cures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, cures: Path) -> Iterator[Platform]:
+    with spoilt(tmp_path_factory.mktemp("platform"), cures) as platform:
+        yield platform
+
+
+@contextmanager
+def spoilt(folder: Path, cures: Path, kafka: str | None = None) -> Iterator[Platform]:
     """A platform whose inventory-write is spoilt; nothing is re-sent, so that only operators heal it."""
     environment = {
         **ENVIRONMENT,
         "PYTHONPATH": str(Path(__file__).with_name("killing")),
         "HOLDFAST_TEST_CURES": str(cures),
+        "HOLDFAST_KAFKA_SESSION_TIMEOUT_MS": "3000",
         "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "900000",
         "HOLDFAST_DEADLINE_BACKOFF_CAP_MS": "900000",
         "HOLDFAST_DEADLINE_PATIENCE_MS": "900000",
         "HOLDFAST_DEADLINE_PAYMENT_PATIENCE_MS": "900000",
         "HOLDFAST_DEADLINE_HORIZON_MS": "3600000",
     }
-    with Platform(tmp_path_factory.mktemp("platform") / "data", environment=environment) as platform:
+    with Platform(folder / "data", kafka=kafka, environment=environment) as platform:
         platform.wait_ready(120)
         Operator(platform.info).stock(STOCK)
         yield platform
@@ -105,6 +115,20 @@ def assert_all_flows(platform: Platform) -> None:
 def test_a_message_that_kills_the_process_is_parked_and_redriven_once_the_cause_is_mended(
     platform: Platform, dlq: Command, cures: Path
 ) -> None:
+    park_and_redrive_a_killer(platform, dlq, cures)
+
+
+@pytest.mark.timeout(600)
+def test_on_kafka_too_the_message_that_kills_the_process_is_parked_and_redriven(tmp_path: Path) -> None:
+    with (
+        LocalKafka(tmp_path / "kafka", libs=LIBS) as kafka,
+        spoilt(tmp_path, tmp_path, kafka.bootstrap) as platform,
+    ):
+        park_and_redrive_a_killer(platform, Command(platform), tmp_path)
+
+
+def park_and_redrive_a_killer(platform: Platform, dlq: Command, cures: Path) -> None:
+    """Buy what kills inventory-write, see the process die until its message is parked, mend it, redrive."""
     shopper = Shopper(platform.info)
     saga = shopper.buy({"killer": 1})
     eventually(lambda: parked(platform, "reason = 'kills_the_process'") == 1, "the killer is parked", 120)

@@ -16,6 +16,7 @@ def connect(settings: ServiceSettings) -> Bus:
                 settings.kafka_bootstrap,
                 settings.kafka_replicas,
                 delivery_timeout_ms=settings.kafka_delivery_timeout_ms,
+                session_timeout_ms=settings.kafka_session_timeout_ms,
                 retention_ms=topic_retention_ms(settings),
             )
         )

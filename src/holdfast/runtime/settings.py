@@ -64,6 +64,7 @@ class ServiceSettings(RetentionSettings):
     kafka_bootstrap: str = ""
     kafka_replicas: int | None = Field(default=None, ge=1)
     kafka_delivery_timeout_ms: int = Field(default=5_000, ge=1_000)
+    kafka_session_timeout_ms: int = Field(default=10_000, ge=500)
     partitions: int = Field(default=12, ge=1, le=1000)
     http_host: str = "127.0.0.1"
     http_port: int = Field(ge=1, le=65535)

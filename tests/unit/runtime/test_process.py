@@ -25,7 +25,7 @@ def service(*extra_loops: ExtraLoop, port: int = 1) -> Service:
     """A service in memory, that nobody can reach from outside until it is run."""
     world = World()
     parts: Parts[Any] = Parts(world.unit_of_work, world.relay, world.manager, LyingRows("me"))
-    settings = ServiceSettings(dsn="", bus_dsn="none", http_port=port, jwks=Path("none"), instance="me")
+    settings = ServiceSettings(dsn="", bus_dsn="host=none", http_port=port, jwks=Path("none"), instance="me")
     return Service("inventory-write", settings, cast("Any", world.bus), parts, (), extra_loops=extra_loops)
 
 
