@@ -55,6 +55,16 @@ def connect(dsn: str, options: str = "", **more: Any) -> Connection:
     return psycopg.connect(make_conninfo(dsn, **ours, options=asked), **more)
 
 
+def check_dsn(dsn: str) -> None:
+    """Raise ValueError where this is no connection string; its text repeats nothing of what may be secret."""
+    try:
+        host = str(conninfo_to_dict(dsn).get("host") or "")
+    except psycopg.Error:
+        raise ValueError("it is no connection string of PostgreSQL") from None
+    if "@" in host:
+        raise ValueError("its password holds an @, which is written %40 there")
+
+
 def is_trouble(error: psycopg.Error) -> bool:
     """Tell whether the error says nothing about the statement's content."""
     if error.sqlstate is None:

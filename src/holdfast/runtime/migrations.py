@@ -30,6 +30,10 @@ class PartitionsChanged(Exception):
     """This database was made for another number of partitions; the text says which."""
 
 
+class NotDurable(Exception):
+    """A commit would not survive a crash of this server; the text names the setting."""
+
+
 class Migration(NamedTuple):
     name: str
     text: str
@@ -75,6 +79,14 @@ def agree_partitions(dsn: str, partitions: int) -> None:
             raise PartitionsChanged(
                 f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}"
             )
+
+
+def require_durable(dsn: str) -> None:
+    """Refuse a server, database or role that may lose commits. Raises StoreUnavailable and NotDurable."""
+    with _session(dsn) as connection:
+        names = [row[0] for row in connection.execute(SQL["select_not_durable"]).fetchall()]
+    if names:
+        raise NotDurable(f"{' and '.join(names)} of PostgreSQL is off: what was committed could be lost")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.http_metrics import HttpMetrics
 from holdfast.runtime.in_flight import CONNECTIONS_MAX, InFlight
 from holdfast.runtime.loops import Loop
-from holdfast.runtime.migrations import agree_partitions, migrate
+from holdfast.runtime.migrations import agree_partitions, migrate, require_durable
 from holdfast.runtime.ops_api import Health, router
 from holdfast.runtime.readiness import hindrances
 from holdfast.runtime.readings import breaker_readings, kernel_readings, pruner_readings
@@ -131,6 +131,7 @@ class _Process:
         settings, attempt = self._service.settings, 0
         while not self._stopping.begun.is_set():
             try:
+                require_durable(settings.dsn)
                 migrate(settings.dsn, self._service.packages, self._stopping.begun.wait)
                 agree_partitions(settings.dsn, settings.partitions)
                 self._service.bus.create_topics(all_topics(), settings.partitions)

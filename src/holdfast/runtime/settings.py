@@ -7,17 +7,20 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdfast.messaging import crashpoints
+from holdfast.messaging.database_session import check_dsn
 from holdfast.messaging.pruning import Retention
 from holdfast.messaging.timers import LATE_AFTER_MS_MIN, TimerSettings
 
 PREFIX = "HOLDFAST_"
 DAY_S = 86_400
+URL_PATTERN = r"^https?://[^/?#\s]+/?$"
+"""Of a service that we call: its address alone, without a path."""
 
 
 class RetentionSettings(BaseSettings):
@@ -58,10 +61,10 @@ class ServiceSettings(RetentionSettings):
 
     dsn: str
     bus: Literal["postgres", "kafka"] = "postgres"
-    bus_dsn: str = ""
+    bus_dsn: str = Field(default="", validate_default=True)
     bus_hints: Path | None = None
     bus_lease_s: float = Field(default=10.0, gt=0)
-    kafka_bootstrap: str = ""
+    kafka_bootstrap: str = Field(default="", validate_default=True)
     kafka_replicas: int | None = Field(default=None, ge=1)
     kafka_delivery_timeout_ms: int = Field(default=5_000, ge=1_000)
     kafka_session_timeout_ms: int = Field(default=10_000, ge=500)
@@ -74,13 +77,19 @@ class ServiceSettings(RetentionSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     crash_at: str = ""
 
-    @model_validator(mode="after")
-    def _bus_is_reachable(self) -> Self:
-        if self.bus == "postgres" and not self.bus_dsn:
-            raise ValueError("HOLDFAST_BUS=postgres needs HOLDFAST_BUS_DSN")
-        if self.bus == "kafka" and not self.kafka_bootstrap:
-            raise ValueError("HOLDFAST_BUS=kafka needs HOLDFAST_KAFKA_BOOTSTRAP")
-        return self
+    @field_validator("dsn", "bus_dsn")
+    @classmethod
+    def _is_a_dsn(cls, value: str) -> str:
+        check_dsn(value)
+        return value
+
+    @field_validator("bus_dsn", "kafka_bootstrap")
+    @classmethod
+    def _bus_is_named(cls, value: str, info: ValidationInfo) -> str:
+        bus = {"bus_dsn": "postgres", "kafka_bootstrap": "kafka"}[info.field_name or ""]
+        if info.data.get("bus") == bus and not value:
+            raise ValueError(f"{PREFIX}BUS={bus} needs it")
+        return value
 
     @field_validator("crash_at")
     @classmethod
@@ -100,13 +109,28 @@ class DeadlineSettings(BaseSettings):
 
     resend_after_ms: int = Field(default=5_000, ge=10)
     backoff_cap_ms: int = Field(default=30_000, ge=10)
-    patience_ms: int = Field(default=30_000, ge=10)
-    payment_patience_ms: int = Field(default=300_000, ge=10)
-    horizon_ms: int = Field(default=120_000, ge=20)
+    patience_ms: int = Field(default=30_000, ge=10, validate_default=True)
+    payment_patience_ms: int = Field(default=300_000, ge=10, validate_default=True)
+    horizon_ms: int = Field(default=120_000, ge=20, validate_default=True)
     late_after_ms: int = Field(default=10_000, ge=LATE_AFTER_MS_MIN)
 
+    @field_validator("patience_ms", "payment_patience_ms")
+    @classmethod
+    def _patience_outlasts_a_firing(cls, patience_ms: int, info: ValidationInfo) -> int:
+        if patience_ms < info.data.get("resend_after_ms", 0):
+            raise ValueError(f"it is below {PREFIX}DEADLINE_RESEND_AFTER_MS = {info.data['resend_after_ms']}")
+        return patience_ms
+
+    @field_validator("horizon_ms")
+    @classmethod
+    def _horizon_is_above_every_wait(cls, horizon_ms: int, info: ValidationInfo) -> int:
+        for name in ("resend_after_ms", "backoff_cap_ms"):
+            if horizon_ms <= info.data.get(name, 0):
+                raise ValueError(f"it is not above {PREFIX}DEADLINE_{name.upper()} = {info.data[name]}")
+        return horizon_ms
+
     def timers(self) -> TimerSettings:
-        """Return these as the kernel wants them; raises ValueError where their order is wrong."""
+        """Return these as the kernel wants them."""
         return TimerSettings(
             resend_after_ms=self.resend_after_ms,
             backoff_cap_ms=self.backoff_cap_ms,
@@ -115,6 +139,17 @@ class DeadlineSettings(BaseSettings):
             horizon_ms=self.horizon_ms,
             late_after_ms=self.late_after_ms,
         )
+
+
+def check_secret_file(path: Path | None) -> Path | None:
+    """Return the path of a file that holds a secret. Raises ValueError."""
+    if path is not None:
+        try:
+            if not path.read_text("utf-8").strip():
+                raise ValueError("the file that it names is empty")
+        except OSError as error:
+            raise ValueError(f"the file that it names cannot be read: {error.strerror}") from None
+    return path
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -128,5 +163,6 @@ def load(settings_type: type[S]) -> S:
         prefix = str(settings_type.model_config.get("env_prefix", ""))
         for problem in error.errors(include_input=False, include_url=False):
             name = f"{prefix}{'_'.join(str(part) for part in problem['loc'])}".upper().rstrip("_")
-            sys.stderr.write(f"configuration error: {name}: {problem['msg']}\n")
+            said = problem["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"configuration error: {name}: {said}\n")
         raise SystemExit(2) from None

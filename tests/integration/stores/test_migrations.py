@@ -12,10 +12,12 @@ from holdfast.runtime.migrations import (
     LOCK_KEY,
     Migration,
     MigrationChanged,
+    NotDurable,
     PartitionsChanged,
     agree_partitions,
     load_migrations,
     migrate,
+    require_durable,
 )
 
 PACKAGES = ["holdfast.messaging", "holdfast.services.inventory_write"]
@@ -101,3 +103,12 @@ def test_line_1_a_database_is_held_to_the_number_of_partitions_that_it_was_made_
 def test_a_server_that_is_away_is_trouble_for_the_number_of_partitions_too() -> None:
     with pytest.raises(StoreUnavailable):
         agree_partitions("postgresql://postgres@127.0.0.1:9/none?connect_timeout=2", 12)
+
+
+def test_a_database_that_may_lose_commits_is_refused(database: str) -> None:
+    require_durable(database)
+    name = database.rsplit("/", 1)[1]
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"alter database {name} set synchronous_commit = off".encode())
+    with pytest.raises(NotDurable, match="synchronous_commit of PostgreSQL is off"):
+        require_durable(database)

@@ -10,7 +10,7 @@ from holdfast.runtime.settings import ServiceSettings, load
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crashpoints, "_visitor", None)
     for name in ("DSN", "BUS_DSN", "JWKS"):
-        monkeypatch.setenv(f"HOLDFAST_{name}", "x")
+        monkeypatch.setenv(f"HOLDFAST_{name}", "host=x")
     monkeypatch.setenv("HOLDFAST_HTTP_PORT", "8080")
 
 

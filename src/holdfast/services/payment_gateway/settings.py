@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 
 from holdfast.messaging.asking import ASK_EVERY_MS
-from holdfast.runtime.settings import PREFIX, ServiceSettings
+from holdfast.runtime.settings import PREFIX, URL_PATTERN, ServiceSettings, check_secret_file
 from holdfast.services.payment_gateway.charging import LEASE_MS
 
 
@@ -15,13 +15,18 @@ class PaymentSettings(ServiceSettings):
     A claim must outlive its call, or two instances would make the same one side by side.
     """
 
-    provider_url: str
+    provider_url: str = Field(pattern=URL_PATTERN)
     provider_key_file: Path
     provider_timeout_s: float = Field(default=10.0, gt=0, le=50)
     claim_lease_ms: int = Field(default=LEASE_MS, ge=1, validate_default=True)
     provider_webhook_secret_file: Path | None = None
     settle_every_ms: int = Field(default=600_000, ge=100)
     ask_every_ms: int = Field(default=ASK_EVERY_MS, ge=100)
+
+    @field_validator("provider_key_file", "provider_webhook_secret_file")
+    @classmethod
+    def _holds_a_secret(cls, path: Path | None) -> Path | None:
+        return check_secret_file(path)
 
     @field_validator("claim_lease_ms")
     @classmethod

@@ -1,0 +1,61 @@
+"""What a service is told: a wrong word stops the start, names its variable, and shows no secret."""
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from holdfast.runtime.settings import DeadlineSettings, ServiceSettings, load
+from holdfast.services.gateway_bff.settings import GatewaySettings
+
+GOOD = {
+    "DSN": "postgresql://svc:s3cret@h1:5432,h2:5432/db",
+    "BUS_DSN": "host=h1 dbname=bus",
+    "HTTP_PORT": "8080",
+    "JWKS": "keys",
+    "CART_URL": "http://127.0.0.1:8081",
+    "ORCHESTRATOR_URL": "http://127.0.0.1:8082/",
+}
+CASES: list[tuple[type[BaseSettings], str, str]] = [
+    (ServiceSettings, "DSN", "postgresql://svc:s3cret%zz@h/db"),
+    (ServiceSettings, "DSN", "postgresql://svc:pa@s3cret@h/db"),
+    (ServiceSettings, "DSN", "password=a s3cret"),
+    (ServiceSettings, "BUS_DSN", "no dsn s3cret"),
+    (ServiceSettings, "BUS_DSN", ""),
+    (ServiceSettings, "KAFKA_BOOTSTRAP", ""),
+    (ServiceSettings, "HTTP_PORT", "99999"),
+    (GatewaySettings, "CART_URL", "http://"),
+    (GatewaySettings, "ORCHESTRATOR_URL", "somewhere"),
+    (DeadlineSettings, "DEADLINE_PATIENCE_MS", "4999"),
+    (DeadlineSettings, "DEADLINE_PAYMENT_PATIENCE_MS", "10"),
+    (DeadlineSettings, "DEADLINE_HORIZON_MS", "20000"),
+]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(f"HOLDFAST_{name}", value)
+
+
+@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, DeadlineSettings])
+def test_a_right_one_starts(settings: type[BaseSettings]) -> None:
+    assert load(settings)
+
+
+@pytest.mark.parametrize(("settings", "name", "value"), CASES)
+def test_a_wrong_one_stops_the_start_and_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[BaseSettings],
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(f"HOLDFAST_{name}", value)
+    if name == "KAFKA_BOOTSTRAP":
+        monkeypatch.setenv("HOLDFAST_BUS", "kafka")
+    with pytest.raises(SystemExit) as ended:
+        load(settings)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"configuration error: HOLDFAST_{name}: ")
+    assert said.count("\n") == 1
+    assert "s3cret" not in said
