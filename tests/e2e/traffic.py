@@ -1,7 +1,7 @@
 """Shoppers under way while something breaks, what processes say of themselves, and the books afterwards."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +23,8 @@ from holdfast.local.platform import BUS_DATABASE, Platform
 
 SHOPPERS = 24
 UNDER_WAY_MIN = 20
+# Who asks and sends again every second lets a slow machine do nothing else once there is a backlog.
+SELDOM = {"HOLDFAST_ASK_EVERY_MS": "20000", "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "5000"}
 DATABASES = (BUS_DATABASE, *map(table.database, SERVICES))
 
 
@@ -37,7 +39,7 @@ class Stage:
             bus = plan.bus if kafka else BusInfo("postgres", dsn=dsn(BUS_DATABASE))
             return table.processes(plan._replace(dsn=dsn, bus=bus))
 
-        self.platform = Platform(folder / "data", kafka=kafka, environment=ENVIRONMENT, rows=rows)
+        self.platform = Platform(folder / "data", kafka=kafka, environment=ENVIRONMENT | SELDOM, rows=rows)
 
     def __enter__(self) -> Self:
         self.platform.start()
@@ -68,9 +70,11 @@ class Stage:
     def restarts(self) -> int:
         return sum(service.restarts for service in self.platform.info.services.values())
 
-    def query(self, service: str, statement: str) -> list[tuple[Any, ...]]:
+    def query(
+        self, service: str, statement: str, parameters: Sequence[Any] | None = None
+    ) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn(table.database(service)), connect_timeout=5) as connection:
-            return connection.execute(statement.encode()).fetchall()
+            return connection.execute(statement.encode(), parameters).fetchall()
 
     def under_way(self) -> int:
         """Return how many sagas have not ended; 0 while the database does not say."""
@@ -84,6 +88,13 @@ class Stage:
         """Return how many checkouts the gateway has not seen the end of; raises while it cannot be read."""
         statement = "select count(*) from checkout where last_status not in ('COMPLETED', 'FAILED')"
         return int(self.query(GATEWAY, statement)[0][0])
+
+    def ended(self, sagas: Sequence[str]) -> int:
+        """Return of how many of these the gateway has seen the end."""
+        statement = """
+            select count(*) from checkout
+             where saga_id = any(%s::uuid[]) and last_status in ('COMPLETED', 'FAILED')"""
+        return int(self.query(GATEWAY, statement, [list(sagas)])[0][0])
 
     def assert_sound(self, accepted: Iterable[str], timeout_s: float = 180) -> None:
         """Wait for every end, then look into the books: nothing lost, nothing doubled, nothing parked."""
@@ -121,7 +132,8 @@ class Traffic:
     """Shoppers who buy one thing after the other, whatever answers they get, until this is left.
 
     Once enough is under way each waits a while for its end before it buys on, so that no hill grows.
-    Meanwhile every `/livez` is asked; `dead` names those that were not green.
+    Meanwhile every `/livez` is asked; `dead` names those that were not green. `refused` counts the answers
+    503 since a checkout was last accepted.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -130,6 +142,7 @@ class Traffic:
         self._pool = ThreadPoolExecutor(SHOPPERS + 1)
         self._patient = threading.Event()
         self.accepted: list[str] = []
+        self.refused = 0
         self.dead: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Self:
@@ -155,6 +168,18 @@ class Traffic:
         before = len(self.accepted)
         eventually(lambda: len(self.accepted) >= before + 10, "checkouts are accepted again", timeout_s)
 
+    def await_ends(self, timeout_s: float = 180) -> None:
+        """Wait until checkouts that are accepted from now on have come to their end: all of the way works."""
+        before = len(self.accepted)
+        self.await_more(timeout_s)
+        eventually(
+            lambda: self._stage.ended(self.accepted[before:]) >= 10, "new checkouts come to an end", timeout_s
+        )
+
+    def await_refusal(self, timeout_s: float = 180) -> None:
+        """Wait until the door is closed to all: but for a probe none is accepted."""
+        eventually(lambda: self.refused >= 2 * SHOPPERS, "new checkouts are refused", timeout_s)
+
     def _shop(self, number: int) -> None:
         shopper = Shopper(self._stage.platform.info, f"shopper-{number}")
         turn = 0
@@ -168,9 +193,11 @@ class Traffic:
                 if response.status_code == 202:
                     saga_id = str(response.json()["saga_id"])
                     self.accepted.append(saga_id)
+                    self.refused = 0
                     if self._patient.is_set():
                         shopper.end_of(saga_id, asks_max=1)
                     continue
+                self.refused += response.status_code == 503
             self._stop.wait(0.05)
 
     def _watch(self) -> None:
