@@ -141,7 +141,8 @@ class KafkaConsumerManager(Generic[T]):
         """Return how long to wait before the next round, 0 when all is well."""
         if not self._troubles:
             return 0
-        return backoff_ms(self._troubles, TROUBLE_BASE_MS, TROUBLE_CAP_MS, self._group)
+        seed = f"{self._group}:{self.relay.instance}"  # instances in the same trouble come back one by one
+        return backoff_ms(self._troubles, TROUBLE_BASE_MS, TROUBLE_CAP_MS, seed)
 
     def close(self) -> None:
         """Leave the group; what was not committed is read again by the next owner."""

@@ -27,7 +27,7 @@ class Relay:
 
     def __init__(self, producer: ProducerManager, instance: str) -> None:
         self.producer = producer
-        self._instance = instance
+        self.instance = instance
         self._ready = Condition()
         self._waiting: deque[tuple[int, list[Message]]] = deque()
         self._under_way: tuple[tuple[int, list[Message]], ...] = ()
@@ -117,7 +117,7 @@ class Relay:
             return int(self._closed_for_s * 1000)
         if not self._failures:
             return 0
-        return backoff_ms(self._failures, RETRY_BASE_MS, RETRY_CAP_MS, self._instance)
+        return backoff_ms(self._failures, RETRY_BASE_MS, RETRY_CAP_MS, self.instance)
 
     def stop(self) -> None:
         """Wake a waiting `step`."""

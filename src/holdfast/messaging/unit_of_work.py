@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from holdfast import __version__
 from holdfast.bus.port import RECORD_BYTES_MAX, Message, Record
 from holdfast.contracts.topics import dead_letters
 from holdfast.messaging.crashpoints import crashpoint
@@ -140,6 +141,7 @@ class UnitOfWork(Generic[T]):
             ("x-first-at", str(parked.first_ms)),
             ("x-last-at", str(parked.last_ms)),
             ("x-consumer-group", self.service),
+            ("x-build", __version__),
         )
         extra = tuple((name, text.encode()) for name, text in place)
         topic, key = dead_letters(record.topic), record.key or b""

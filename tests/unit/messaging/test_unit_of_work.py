@@ -6,6 +6,7 @@ import pytest
 from tests.samples import SAMPLES, saga_id
 from tests.unit.messaging.world import START_MS, World, command, record
 
+from holdfast import __version__
 from holdfast.bus.port import RECORD_BYTES_MAX, Record
 from holdfast.contracts.codec import encode
 from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS, ORCHESTRATOR
@@ -94,6 +95,7 @@ def test_line_30_a_bad_record_is_parked_in_the_batchs_transaction_and_copied_to_
         "x-first-at": str(START_MS).encode(),
         "x-last-at": str(START_MS).encode(),
         "x-consumer-group": b"inventory-write",
+        "x-build": __version__.encode(),
     }
 
 

@@ -9,6 +9,7 @@ from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import EVENTS, ORCHESTRATOR
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.consumer import Chore
+from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.pruning import Pruner, Pruning, Retention
 from holdfast.messaging.timers import Deadlines, TimerSettings
@@ -25,6 +26,7 @@ from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
 from holdfast.services.checkout_orchestrator.watching import Census
 
 DEADLINES_EVERY_MS = 500
+READERS = 4
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,18 @@ def main() -> int:
     settings = load(ServiceSettings)
     ports = production_ports(settings, ORCHESTRATOR, PostgresSagaTransaction)
     parts = build(ports, load(DeadlineSettings).timers())
+    # Whoever asks how a saga stands has connections of its own: no number of them can take the writer's.
+    reads = PostgresStore(settings.dsn, PostgresSagaTransaction, size=READERS, name=f"{ORCHESTRATOR}-reads")
     service = Service(
         ORCHESTRATOR,
         settings,
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
-        app=app(ports.store, Authenticator(settings.jwks), parts, parts.checkout_service),
+        app=app(reads, Authenticator(settings.jwks), parts, parts.checkout_service),
         breakers=[parts.breaker],
         pruner=pruner(ports, settings.retention()),
-        closers=[ports.store.close],
+        closers=[reads.close, ports.store.close],
     )
     service.registry.register(Readings(lambda: _readings(parts)))
     return run(service)
