@@ -13,8 +13,10 @@ from holdfast.local import table
 from holdfast.local.platform import Platform
 from holdfast.local.supervisor import DELAY_MIN_S
 
-# Leases are short, so that what a killed process held is soon free; deadlines, so that some fire.
+# Leases are short, so that what a killed process held is soon free; deadlines, so that some fire. Asking is
+# seldom: a slow machine would do nothing else.
 QUICKLY = {
+    "HOLDFAST_ASK_EVERY_MS": "10000",
     "HOLDFAST_BUS_LEASE_S": "1.5",
     "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "500",
     "HOLDFAST_PROVIDER_TIMEOUT_S": "3",

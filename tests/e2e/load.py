@@ -12,20 +12,35 @@ from tests.eventually import eventually
 from holdfast import audit
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.platform import Platform
+from holdfast.runtime.process import POLL_S
 
 UNDER_WAY_MIN = 20
 SHOPPERS = 24
+LULL_S = 2 * POLL_S
 
 
 class Load:
-    """Shoppers who buy one thing after the other until told to stop, whatever answers they get."""
+    """Shoppers who buy one thing after the other until told to stop, whatever answers they get.
 
-    def __init__(self, platform: Platform, shoppers: int = SHOPPERS) -> None:
+    `patient` ones wait a while for the end before they buy on: then no hill grows, however slow the machine.
+    """
+
+    def __init__(self, platform: Platform, shoppers: int = SHOPPERS, *, patient: bool = False) -> None:
         self._info = platform.info
+        self._patient = patient
         self._stop = threading.Event()
+        self._lull = threading.Event()
         self._pool = ThreadPoolExecutor(shoppers)
         self.accepted: list[str] = []
         self._futures = [self._pool.submit(self._shop, number) for number in range(shoppers)]
+
+    def lull(self) -> None:
+        """Let one shopper alone buy until `go_on`, slowly, so that services fall idle after what they did."""
+        self._lull.set()
+
+    def go_on(self) -> None:
+        """Undo `lull`."""
+        self._lull.clear()
 
     def stop(self) -> None:
         self._stop.set()
@@ -37,19 +52,24 @@ class Load:
         shopper = Shopper(self._info, f"shopper-{number}")
         turn = 0
         while not self._stop.is_set():
+            lull = self._lull.is_set()
+            if lull and (self._stop.wait(LULL_S) or number > 0):
+                continue
             turn += 1
             cart_id = f"cart-{number}-{turn}-{id(self)}"
-            card = "pm_card_chargeDeclined" if turn % 7 == 0 else "pm_card_visa"
+            card = "pm_card_chargeDeclined" if turn % (3 if lull else 7) == 0 else "pm_card_visa"
             # What the limit of an order's total refuses is refunded.
-            pieces = {"pen": 4001} if turn % 11 == 0 else {"pen": 1, "ink": 2}
+            pieces = {"pen": 4001} if turn % (2 if lull else 11) == 0 else {"pen": 1, "ink": 2}
             try:
                 shopper.fill(cart_id, pieces)
                 response = shopper.post(cart_id, card, key=cart_id)
+                if response.status_code == 202:
+                    saga_id = str(response.json()["saga_id"])
+                    self.accepted.append(saga_id)
+                    if self._patient:
+                        shopper.end_of(saga_id, asks_max=1)
             except (httpx2.HTTPError, AssertionError):
                 self._stop.wait(0.05)  # the killed process is the one we talk to
-                continue
-            if response.status_code == 202:
-                self.accepted.append(str(response.json()["saga_id"]))
 
 
 def query(platform: Platform, statement: str, service: str = ORCHESTRATOR) -> list[tuple[object, ...]]:
