@@ -1,8 +1,10 @@
 """PostgreSQL goes, in every way it can, under load: the services wait, and go on without hands."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ SETTINGS = {
     "superuser_reserved_connections": "0",  # ours is a superuser, and shall not be better off
 }
 TERMINATIONS = 60
+MEGABYTE = 1024**2
 
 
 @pytest.fixture(scope="module")
@@ -123,17 +126,13 @@ def no_connection_left(stage: Stage, server: EmbeddedPostgres) -> None:
         stage.await_all("/readyz", 503, "none is ready without a connection")
 
 
-def full_disk(stage: Stage, server: EmbeddedPostgres) -> None:
+def full_disk(stage: Stage, server: EmbeddedPostgres) -> str:
     """The disk of the sagas' history is full (53100); where no disk can be mounted, a trigger says it is."""
     with small_disk(server) as disk, superuser(server, table.database(ORCHESTRATOR)) as connection:
         if disk is not None:
             connection.execute(f"create tablespace small location '{disk}'".encode())
             connection.execute("alter table saga_event set tablespace small")
-            ballast = disk / "ballast"
-            with suppress(OSError), ballast.open("wb") as file:
-                while True:
-                    file.write(bytes(4096))
-                    file.flush()
+            ballast = fill(disk)
         else:
             connection.execute(FULL_DISK)
         eventually(
@@ -145,6 +144,58 @@ def full_disk(stage: Stage, server: EmbeddedPostgres) -> None:
             connection.execute("drop tablespace small")
         else:
             connection.execute("drop function full_disk cascade")
+    return "a real disk was full" if disk else "no disk can be mounted here: a trigger said that it was full"
+
+
+def full_log_disk(stage: Stage, server: EmbeddedPostgres) -> str:
+    """The disk of the server's log is full: the server exits; somebody makes room and starts it again."""
+    log = server.data_dir / "pg_wal"
+    size = sum(path.stat().st_size for path in log.rglob("*") if path.is_file())
+    with small_disk(server, size // MEGABYTE + 48) as disk:
+        if disk is None:
+            return "no disk can be mounted here: not tried"
+        move_log(server, log, disk / "pg_wal")
+        log.symlink_to(disk / "pg_wal")
+        server.start()
+        stage.await_all("/readyz", 200, "all are ready on the small disk")
+        ballast = fill(disk)
+        eventually(lambda: not is_writing_log(server), "the server has exited", 180)
+        stage.await_all("/readyz", 503, "none is ready without its server")
+        ballast.unlink()
+        server.start()
+        stage.await_all("/readyz", 200, "all are ready again")
+        log.unlink()
+        move_log(server, disk / "pg_wal", log)
+        server.start()
+    return "a real disk was full"
+
+
+def move_log(server: EmbeddedPostgres, old: Path, new: Path) -> None:
+    """Stop the server and put its log elsewhere."""
+    server.stop()
+    shutil.copytree(old, new, copy_function=shutil.copy2)
+    owner = server.data_dir.stat()
+    for path in (new, *new.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    new.chmod(0o700)
+    shutil.rmtree(old)
+
+
+def is_writing_log(server: EmbeddedPostgres) -> bool:
+    """Write some more of the log, if the server still runs."""
+    with suppress(psycopg.OperationalError), superuser(server) as connection:
+        connection.execute("select pg_logical_emit_message(false, 'ballast', 'x'), pg_switch_wal()")
+    return server.running
+
+
+def fill(disk: Path) -> Path:
+    """Fill a disk with one file, and return it."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb") as file:
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    return ballast
 
 
 FULL_DISK = """
@@ -153,7 +204,7 @@ FULL_DISK = """
     create trigger full_disk before insert on saga_event execute function full_disk()"""
 
 SHORT = [immediate_stop, read_only_server, no_connection_left, full_disk]
-LONG = [clean_stop, killed_backend, terminated_sessions]
+LONG = [clean_stop, killed_backend, terminated_sessions, full_log_disk]
 
 
 @pytest.mark.timeout(900)
@@ -163,11 +214,17 @@ LONG = [clean_stop, killed_backend, terminated_sessions]
     ids=[fault.__name__ for fault in (*SHORT, *LONG)],
 )
 def test_the_services_wait_and_resume(
-    stage: Stage, server: EmbeddedPostgres, fault: Callable[[Stage, EmbeddedPostgres], None]
+    stage: Stage,
+    server: EmbeddedPostgres,
+    fault: Callable[[Stage, EmbeddedPostgres], str | None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Traffic(stage) as traffic:
         traffic.await_under_way()
-        fault(stage, server)
+        variant = fault(stage, server)
+        if variant:
+            with capsys.disabled():
+                print(f"\n{fault.__name__}: {variant}", file=sys.stderr)  # noqa: T201
         stage.await_all("/readyz", 200, "all are ready again")
         traffic.await_more()
     assert traffic.dead == set(), "livez stayed green"
@@ -176,10 +233,10 @@ def test_the_services_wait_and_resume(
 
 
 @contextmanager
-def small_disk(server: EmbeddedPostgres) -> Iterator[Path | None]:
-    """Mount a disk of four megabytes that belongs to the server; None where that is not allowed."""
+def small_disk(server: EmbeddedPostgres, megabytes: int = 4) -> Iterator[Path | None]:
+    """Mount a small disk that belongs to the server; None where that is not allowed."""
     folder, owner = Path(tempfile.mkdtemp(prefix="holdfast-disk-")), server.data_dir.stat()
-    options = f"size=4m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
+    options = f"size={megabytes}m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
     mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
     mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
     try:
