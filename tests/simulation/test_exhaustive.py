@@ -2,12 +2,19 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from tests.simulation.twins import TWINS, Twin
 
-from holdfast.simulation.proof.checkout import ONE
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.participant import ParticipantHandler
+from holdfast.simulation.proof import databases
+from holdfast.simulation.proof.checkout import ONE, Checkout, Scope
 from holdfast.simulation.proof.prove import LARGE, SMALL, Job, prove, search, table, untried
+from holdfast.simulation.proof.search import Search
+from holdfast.simulation.run import quiet_logs
 
 pytestmark = pytest.mark.timeout(1_800)
 
@@ -47,12 +54,56 @@ def test_nothing_breaks_a_small_world(jobs: tuple[Job, ...], capsys: pytest.Capt
     assert all(r.states and r.ends for r in reports)
 
 
+@pytest.mark.parametrize("reduced", [True, False], ids=["reduced", "whole"])
 @pytest.mark.parametrize("twin", [t for t in TWINS if t.name in CAUGHT], ids=lambda t: t.name)
-def test_the_search_finds_a_broken_rule(twin: Twin) -> None:
+def test_the_search_finds_a_broken_rule(twin: Twin, *, reduced: bool) -> None:
     invariant, faults = CAUGHT[twin.name]
-    with twin.broken():
-        found = next(f for scope in ONE for f in search(Job(scope, faults)).findings)
+    with twin.broken(), quiet_logs():
+        searches = (Search(Checkout(scope), faults, reduced=reduced) for scope in ONE)
+        found = next(finding for each in searches for finding in each.run().findings)
     assert found.what.startswith(invariant), found
+
+
+def ends(scope: Scope, faults: int, *, reduced: bool) -> tuple[int, set[tuple[Any, ...]]]:
+    """Return how many states there are, and all databases as they are at each end."""
+    search = Search(Checkout(scope), faults, reduced=reduced)
+    with quiet_logs():
+        states = search.run().states
+    cells = search.space.cells
+    return states, {
+        tuple(cell.nodes.values[node].db for cell, node in zip(cells, end, strict=False))
+        for end in search.ends()
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "faults"),
+    [
+        *((scope, 1) for scope in ONE),
+        *((scope, 2) for scope in ONE if scope.name in ("card declined", "out of stock")),
+    ],
+    ids=lambda value: value.name if isinstance(value, Scope) else str(value),
+)
+def test_what_is_left_out_leads_to_no_other_end(
+    scope: Scope, faults: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, reached = ends(scope, faults, reduced=True)
+    monkeypatch.setattr(databases, "HEADERS_LEFT_OUT", frozenset())
+    monkeypatch.setattr(databases, "_fired", lambda row: min(row.fired, databases.FIRED_MAX))
+    many, reached_by_all = ends(scope, faults, reduced=False)
+    assert reached == reached_by_all
+    assert few < many
+
+
+def test_a_batch_that_does_otherwise_than_its_messages_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ParticipantHandler.handle
+
+    def handle(self: Any, tx: Any, envelopes: Sequence[Any]) -> Handled:
+        return real(self, tx, envelopes[:1])
+
+    monkeypatch.setattr(ParticipantHandler, "handle", handle)
+    (found,) = search(Job(ONE[0], 0)).findings
+    assert found.what.startswith("batches: ")
 
 
 def test_a_finding_tells_how_it_came_to_be() -> None:

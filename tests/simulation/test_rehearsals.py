@@ -46,6 +46,13 @@ def forgetful(turn: Turn) -> Decision:
     return turn.step_failed("refund")
 
 
+def wrong(kind: str, reaction: Reaction) -> Saga:
+    return replace(RETURN_ORDER, reactions={**RETURN_ORDER.reactions, kind: reaction})
+
+
+WRONG = wrong("RefundFailed", forgetful)
+
+
 @pytest.mark.parametrize(
     ("kind", "reaction", "refuses", "found"),
     [
@@ -55,6 +62,5 @@ def forgetful(turn: Turn) -> Decision:
     ],
 )
 def test_a_wrong_reaction_is_found(kind: str, reaction: Reaction, refuses: str, found: str) -> None:
-    wrong = replace(RETURN_ORDER, reactions={**RETURN_ORDER.reactions, kind: reaction})
-    report = search(Job(Part(wrong, EXAMPLES, refuses), 1))
+    report = search(Job(Part(wrong(kind, reaction), EXAMPLES, refuses), 1))
     assert [f.what[: len(found)] for f in report.findings] == [found]

@@ -32,11 +32,15 @@ def simulate(
     examples: Annotated[
         str, typer.Option(help="Payloads of that saga's events by type: MODULE:NAME of a mapping.")
     ] = "holdfast.sagas.examples:EXAMPLES",
-    faults: Annotated[int, typer.Option(min=0, max=4, help="Faults in one run of the saga.")] = 2,
+    faults: Annotated[
+        int | None,
+        typer.Option(min=0, max=4, help="Faults in one run of a small world, instead of 2 (two sagas: 1)."),
+    ] = None,
+    only: Annotated[str, typer.Option(help="Only the small world of this name.")] = "",
 ) -> None:
     """Run worlds, heal each, check the books. Exit 0: all of them balance, 1: not so."""
     if saga or exhaustive:
-        _prove(saga, examples, faults, jobs)
+        _prove(saga, examples, only, faults, jobs)
         return
     if seed is not None:
         _tell(seed)
@@ -55,20 +59,29 @@ def simulate(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _prove(saga: str, examples: str, faults: int, processors: int) -> None:
+def _prove(saga: str, examples: str, only: str, faults: int | None, processors: int) -> None:
     """Search small worlds: of the definition that is named, or of the checkout's own services."""
     from holdfast.simulation.proof.prove import SMALL, Job, prove, table, untried
     from holdfast.simulation.proof.rehearsal import parts
+    from holdfast.simulation.proof.replaying import Source
 
     jobs = SMALL
     if saga:
-        jobs = tuple(Job(part, faults) for part in parts(_named(saga), _named(examples)))
+        jobs = tuple(Job(part, 2) for part in parts(_named(saga), _named(examples)))
+    names = [job.scope.name for job in jobs]
+    if only and only not in names:
+        raise typer.BadParameter(f"there is no {only!r}, but: {', '.join(map(repr, names))}")
+    jobs = tuple(job for job in jobs if only in ("", job.scope.name))
+    if faults is not None:
+        jobs = tuple(job._replace(faults=faults) for job in jobs)
     reports = prove(jobs, processors, lambda report: note(f"{report.scope}: {report.states} states"))
     typer.echo(table(reports))
-    found = [(report.scope, finding) for report in reports for finding in report.findings]
-    for scope, finding in found:
-        typer.echo("\n".join([f"\n{scope}: {finding.what}", *(f"    {line}" for line in finding.story)]))
-    missed = [] if saga else untried(reports)
+    source = Source(saga, examples)
+    found = [(job, finding) for job, report in zip(jobs, reports, strict=True) for finding in report.findings]
+    for job, finding in found:
+        typer.echo(f"\n{job.name}: {finding.what}\n    {source.command(job, finding)}")
+        typer.echo(f"\n```mermaid\n{finding.diagram}\n```\n\n{source.regression_test(job, finding)}")
+    missed = [] if saga or only else untried(reports)
     if missed:
         note(f"never happened: {', '.join(missed)}")
     if found or missed:

@@ -1,10 +1,17 @@
 """A failing run told to people: the command that repeats it, a sequence diagram, a test ready to be kept."""
 
+from collections.abc import Mapping, Sequence
+
 from holdfast.contracts.topics import SERVICES
 from holdfast.simulation.run import Outcome
 from holdfast.simulation.world import Action, Told
 
 ARROWS_MAX = 120
+ARROWS = {"lose": "--x", "delay": "-)"}
+"""By what became of a message."""
+
+NOTED = ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug")
+"""Actions that are no service's own."""
 
 
 def command(seed: int) -> str:
@@ -33,38 +40,54 @@ def diagram(outcome: Outcome) -> str:
     """Draw a run as a Mermaid sequence diagram: messages as arrows, faults as notes."""
     accepted = outcome.world.door.checkouts()
     names = {saga_id: f"saga {number}" for number, saga_id in enumerate(accepted, start=1)}
-    lines = ["sequenceDiagram"]
-    lines += [f"    participant {service}" for service in SERVICES]
-    arrows = [line for told in outcome.world.told for line in _line(told, names)]
-    lines += arrows[:ARROWS_MAX]
-    if len(arrows) > ARROWS_MAX:
-        lines.append(f"    Note over {SERVICES[-1]}: and {len(arrows) - ARROWS_MAX} more")
-    lines += [f"    Note over {SERVICES[-1]}: {_plain(str(v), names)}" for v in outcome.violations[:3]]
-    return "\n".join(lines)
+    lines = [line for told in outcome.world.told for line in _line(told, names)]
+    broken = [note(SERVICES[-1], plain(str(v), names)) for v in outcome.violations[:3]]
+    return sequence_diagram(SERVICES, lines, broken)
+
+
+def sequence_diagram(participants: Sequence[str], lines: list[str], broken: list[str]) -> str:
+    """Write a Mermaid sequence diagram of what happened, cut where it grows too long, and what broke."""
+    drawn = [f"participant {name}" for name in participants] + lines[:ARROWS_MAX]
+    if len(lines) > ARROWS_MAX:
+        drawn.append(note(participants[-1], f"and {len(lines) - ARROWS_MAX} more"))
+    return "\n    ".join(["sequenceDiagram", *drawn, *broken])
+
+
+def arrow(sender: str, reader: str, what: str, fate: str = "") -> str:
+    """Draw a message, and by its arrow what became of it."""
+    return f"{sender}{ARROWS.get(fate, '->>')}{reader}: {what}{f' ({fate})' if fate else ''}"
+
+
+def note(who: str, what: str) -> str:
+    """Draw what is no message."""
+    return f"Note over {who}: {what}"
+
+
+def by_name(text: str, names: Mapping[str, str]) -> str:
+    """Write sagas by their names."""
+    for saga_id, name in names.items():
+        text = text.replace(saga_id, name)
+    return text
+
+
+def plain(text: str, names: Mapping[str, str]) -> str:
+    """Write sagas by their names, without what a diagram would misread."""
+    return by_name(text, names).replace(":", " ").replace(";", ",").replace("\n", " ")
 
 
 def _line(told: Told, names: dict[str, str]) -> list[str]:
-    who = _service(told.who)
+    who = _service(told.who) or SERVICES[-1]
     if told.to:
-        arrow = {"lose": "--x", "delay": "-)"}.get(told.fate, "->>")
-        fate = f" ({told.fate})" if told.fate else ""
-        sender = who or SERVICES[-1]
-        return [f"    {sender}{arrow}{_service(told.to) or sender}: {_plain(told.what, names)}{fate}"]
+        return [arrow(who, _service(told.to) or who, plain(told.what, names), told.fate)]
     if told.fate:
-        return [f"    Note over {who or SERVICES[-1]}: {told.what}, {told.fate}"]
-    if told.what in ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug"):
-        return [f"    Note over {who or SERVICES[-1]}: {told.what} {told.who}"]
+        return [note(who, f"{told.what}, {told.fate}")]
+    if told.what in NOTED:
+        return [note(who, f"{told.what} {told.who}")]
     return []
 
 
 def _service(name: str) -> str:
     return next((service for service in SERVICES if name.startswith(service)), "")
-
-
-def _plain(text: str, names: dict[str, str]) -> str:
-    for saga_id, name in names.items():
-        text = text.replace(saga_id, name)
-    return text.replace(":", " ").replace(";", ",").replace("\n", " ")
 
 
 def regression_test(outcome: Outcome, name: str) -> str:

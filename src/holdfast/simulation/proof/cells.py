@@ -22,7 +22,8 @@ class Node(NamedTuple):
 class Move(NamedTuple):
     """One thing that can happen to a cell: `fault` is its kind, empty for what needs no fault.
 
-    `sends`: (reader, messages in order); `late`: batches that arrive some time; `broken`: what it violates.
+    `sends`: (reader, messages in order); `late`: batches that arrive some time; `lost`: what never arrives;
+    `broken`: what it violates.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Move(NamedTuple):
     sends: tuple[tuple[int, Batch], ...] = ()
     late: tuple[Batch, ...] = ()
     broken: tuple[str, ...] = ()
+    lost: Batch = ()
 
 
 class Moves(NamedTuple):
@@ -80,11 +82,12 @@ class Numbers:
 
 
 class Post:
-    """Every message that was ever sent, by number; `route` names its reader and its saga."""
+    """Every message that was ever sent, by number; `route` gives its reader and lane, `called` its id."""
 
-    def __init__(self, route: Callable[[Any], tuple[int, int]]) -> None:
+    def __init__(self, route: Callable[[Any], tuple[int, int]], called: Callable[[Any], str]) -> None:
         self._numbers = Numbers()
         self._route = route
+        self._called = called
         self.routes: list[tuple[int, int]] = []
 
     def number(self, message: Hashable) -> int:
@@ -97,6 +100,10 @@ class Post:
     def message(self, number: int) -> Any:
         """Return a message by its number."""
         return self._numbers.values[number]
+
+    def name_of(self, number: int) -> str:
+        """Return a message's id."""
+        return self._called(self.message(number))
 
     def sends(self, batch: Iterable[int]) -> tuple[tuple[int, Batch], ...]:
         """Sort a batch by reader; each reader's messages stay in their order."""
@@ -188,25 +195,49 @@ class Cell(ABC):
             known = self._with[number, batch] = self.nodes.number(node._replace(lanes=tuple(lanes)))
         return known
 
+    def folds(self, db: Hashable, memory: Hashable, batch: Batch) -> bool:
+        """Tell whether a batch from the only lane does what its messages do one by one, if that is sound."""
+        node = Node(db, (batch,), memory)
+        one_by_one = self._one_by_one(node, (0,))
+        return bool(one_by_one.broken) or one_by_one == _outcome(self._take(node, 0, batch, ()))
+
     # -- moves
 
     def _deliveries(self, node: Node) -> Iterator[Move]:
         """One record, all of a saga's, or everything that waits: a poll returns what is there by then."""
-        waiting = [lane for lane in node.lanes if lane]
+        waiting = [place for place, lane in enumerate(node.lanes) if lane]
         for place, lane in enumerate(node.lanes):
             if lane:
                 yield from self.variants(node, self._take(node, place, lane[:1], lane[1:]))
             if len(lane) > 1:
-                yield from self.variants(node, self._take(node, place, lane, ()), fates=False)
+                yield from self._at_once(node, self._take(node, place, lane, ()), (place,))
                 if self._faulty:
                     swapped = self._take(node, place, lane[1:2], (lane[0], *lane[2:]))
                     yield self._move(swapped, "reordered")
         if len(waiting) > 1:
-            everything = tuple(message for lane in waiting for message in lane)
+            everything = tuple(message for place in waiting for message in node.lanes[place])
             step = self._handled(node, everything)._replace(
                 lanes=tuple(() for _ in node.lanes), taken=everything
             )
+            yield from self._at_once(node, step, waiting)
+
+    def _at_once(self, node: Node, step: Step, places: Iterable[int]) -> Iterator[Move]:
+        """Several records in one transaction; without a fault that is no move of its own.
+
+        It leads where taking one after the other leads, which is compared here.
+        """
+        if self._faulty or self._one_by_one(node, places) != _outcome(step):
             yield from self.variants(node, step, fates=False)
+
+    def _one_by_one(self, node: Node, places: Iterable[int]) -> Step:
+        """Empty these lanes in transactions of one record each; return what came of it, as one step."""
+        whole = Step("", node.db, node.lanes, node.memory, ())
+        for place in places:
+            while lane := whole.lanes[place]:
+                step = self._take(Node(whole.db, whole.lanes, whole.memory), place, lane[:1], lane[1:])
+                messages, broken = whole.messages + step.messages, whole.broken + step.broken
+                whole = _outcome(step)._replace(messages=messages, broken=broken)
+        return whole
 
     def _take(self, node: Node, place: int, batch: Batch, rest: Batch) -> Step:
         lanes = (*node.lanes[:place], rest, *node.lanes[place + 1 :])
@@ -247,7 +278,7 @@ class Cell(ABC):
         number = self.nodes.number(Node(step.db, step.lanes, step.memory))
         for place, message in enumerate(sent):
             rest = self.post.sends(sent[:place] + sent[place + 1 :])
-            yield Move(step.label, "message lost", number, rest, (), step.broken)
+            yield Move(step.label, "message lost", number, rest, (), step.broken, (message,))
             yield Move(step.label, "message delayed", number, rest, ((message,),), step.broken)
             whole = self.post.sends(sent)
             yield Move(step.label, "message repeated", number, whole, ((message,),), step.broken)
@@ -256,6 +287,11 @@ class Cell(ABC):
         number = self.nodes.number(Node(step.db, step.lanes, step.memory))
         sent = self.post.sends(self.post.number(message) for message in step.messages)
         return Move(step.label, fault, number, sent, late, step.broken)
+
+
+def _outcome(step: Step) -> Step:
+    """Leave out how it came to be."""
+    return step._replace(label="", taken=())
 
 
 def _at_will(moves: Iterable[Move]) -> tuple[Move, ...]:

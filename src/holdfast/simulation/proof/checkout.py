@@ -9,7 +9,6 @@ from holdfast.simulation.books import LEGAL, settled, unfinished
 from holdfast.simulation.proof.cells import Cell, Node, Post
 from holdfast.simulation.proof.databases import Database, Real, freeze, plain, thaw
 from holdfast.simulation.proof.payment import Loop, PaymentCell, charged_twice, held_for
-from holdfast.simulation.proof.search import State
 from holdfast.simulation.proof.services import (
     GatewayCell,
     OrchestratorCell,
@@ -17,6 +16,7 @@ from holdfast.simulation.proof.services import (
     in_state,
     standing,
 )
+from holdfast.simulation.proof.space import State
 from holdfast.simulation.setup import Setup, Wish
 from holdfast.simulation.world import Action, World
 
@@ -57,6 +57,11 @@ TWO = (
 """Two sagas that want the same piece."""
 
 
+def scope_named(name: str) -> Scope:
+    """Return the scope of this name."""
+    return next(scope for scope in (*ONE, *TWO) if scope.name == name)
+
+
 class Checkout:
     """The system that is searched: one cell a service, one lane a saga."""
 
@@ -66,14 +71,14 @@ class Checkout:
             self._world.act(Action("start", str(number)))
             if scope.held:
                 self._world.act(Action("hold", str(number)))
-        self._sagas = tuple(self._world.door.checkouts())
+        self.sagas = tuple(self._world.door.checkouts())
         self._places = {service: place for place, service in enumerate(ORDER_OF_CELLS)}
-        post = Post(self._route)
+        post = Post(self._route, lambda message: dict(message.headers)["ce_id"].decode())
         setup, orchestrator = scope.setup, Real(ORCHESTRATOR, scope.setup)
         handler = orchestrator.parts.checkout_service  # type: ignore[attr-defined]
         self.cells: tuple[Cell, ...] = (
             GatewayCell(GATEWAY, post, Real(GATEWAY, setup)),
-            OrchestratorCell(post, orchestrator, handler, self._sagas, LEGAL),
+            OrchestratorCell(post, orchestrator, handler, self.sagas, LEGAL),
             ParticipantCell(INVENTORY, post, Real(INVENTORY, setup), "inventory"),
             PaymentCell(post, setup),
             ParticipantCell(ORDER, post, Real(ORDER, setup), "order"),
@@ -90,7 +95,7 @@ class Checkout:
         """
         headers = dict(message.headers)
         (reader,) = TOPICS[message.topic].types[headers["ce_type"].decode()]
-        saga = self._sagas.index(message.key.decode())
+        saga = self.sagas.index(message.key.decode())
         if reader != ORCHESTRATOR:  # only the orchestrator is written to by several
             return self._places[reader], saga
         return self._places[reader], saga * len(ORDER_OF_CELLS) + self._places[headers["ce_source"].decode()]
@@ -102,7 +107,7 @@ class Checkout:
             memory: Any = Loop() if service == PAYMENT else ()
             if service == GATEWAY:
                 memory = tuple(plain(m) for _, batch in tables["outbox"].values() for m in batch)
-            lanes = len(self._sagas) * (len(ORDER_OF_CELLS) if service == ORCHESTRATOR else 1)
+            lanes = len(self.sagas) * (len(ORDER_OF_CELLS) if service == ORCHESTRATOR else 1)
             numbers.append(cell.nodes.number(Node(freeze(tables), ((),) * lanes, memory)))
         return (*numbers, 0)
 
@@ -113,17 +118,20 @@ class Checkout:
         if failed is None:
             failed = self._failed[state[1]] = in_state(self._database(1, state), CHECKOUT.failed_state)
         for place in (2, 3, 4, 5):
-            held = self._standing.get((place, state[place]))
-            if held is None:
-                held = self._look(place, state)
+            held = self.held(place, state[place])
             if failed and not failed.isdisjoint(held):
                 return f"I12: {sorted(failed & held)} FAILED, but stands at {ORDER_OF_CELLS[place]}"
         return self._wrong.get((2, state[2]), "") or self._wrong.get((3, state[3]), "")
 
-    def _look(self, place: int, state: State) -> frozenset[str]:
+    def held(self, place: int, node: int) -> frozenset[str]:
+        """Return the sagas whose step stands at this participant, or for which money is held."""
+        known = self._standing.get((place, node))
+        return self._look(place, node) if known is None else known
+
+    def _look(self, place: int, node: int) -> frozenset[str]:
         """Look at a participant's node for the first time."""
-        service, node = ORDER_OF_CELLS[place], state[place]
-        database = self._database(place, state)
+        service = ORDER_OF_CELLS[place]
+        database: Database = self.cells[place].nodes.values[node].db
         held = standing(database, STEPS[service])
         wrong = ""
         if service == PAYMENT:

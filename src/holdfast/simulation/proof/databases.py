@@ -128,10 +128,6 @@ class Real:
     def commit(self, work: Callable[[Any], Handled]) -> None:
         self.parts.unit_of_work.commit(work)
 
-    def name_of(self, message: Message) -> str:
-        message_id: bytes = dict(message.headers)["ce_id"]
-        return message_id.decode()
-
 
 class Room(Protocol):
     """What a cell runs: the real code of one service, on whatever database is put in place."""
@@ -146,9 +142,6 @@ class Room(Protocol):
 
     def commit(self, work: Callable[[Any], Handled]) -> None:
         """Run one transaction, inside `run`."""
-
-    def name_of(self, message: Any) -> str:
-        """Return a message's id."""
 
 
 class Desk:

@@ -18,7 +18,6 @@ from holdfast.services.checkout_orchestrator.handlers import CheckoutService
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
 from holdfast.simulation.books import legal_edges
 from holdfast.simulation.proof.cells import Cell, Move, Node, Post
-from holdfast.simulation.proof.search import State
 from holdfast.simulation.proof.services import (
     OrchestratorCell,
     ParticipantCell,
@@ -27,6 +26,7 @@ from holdfast.simulation.proof.services import (
     in_state,
     standing,
 )
+from holdfast.simulation.proof.space import State
 from holdfast.simulation.proof.stage import Counting, Endings, Letter, Stage
 from holdfast.simulation.setup import START_MS
 
@@ -80,20 +80,20 @@ class Rehearsal:
     def __init__(self, part: Part) -> None:
         self._part = part
         d = self._definition = part.definition
-        self._sagas = tuple(str(UUID(int=n)) for n in range(1, part.sagas + 1))
+        self.sagas = tuple(str(UUID(int=n)) for n in range(1, part.sagas + 1))
         self._senders = (STARTER, ORCHESTRATOR, *(step.name for step in d.steps))
         self._readers = dict.fromkeys((d.completed_event, d.failed_event), 0)
         for place, step in enumerate(d.steps, start=2):
             self._readers |= {kind: place for kind in (step.do, step.undo, step.confirm) if kind}
         types: dict[str, type] = {kind: type(payload) for kind, payload in part.examples.items()}
         types |= {step.failed: types.get(step.failed, Refused) for step in d.steps if step.failed}
-        post = Post(self._route)
+        post = Post(self._route, lambda letter: letter.message_id)
         handler = CheckoutService({d.version: d}, 1, TimerSettings())
         stage = Stage(ORCHESTRATOR, handler, MemorySagaTransaction, types)
-        first = self._first = tuple(self._begin(saga_id) for saga_id in self._sagas)
+        first = self._first = tuple(self._begin(saga_id) for saga_id in self.sagas)
         self.cells: tuple[Cell, ...] = (
             RehearsalStarter(post, Stage(STARTER, Endings(), MemoryTransaction, {}), first),
-            OrchestratorCell(post, stage, handler, self._sagas, legal_edges(d)),
+            OrchestratorCell(post, stage, handler, self.sagas, legal_edges(d)),
             *(self._stand_in(post, place) for place in range(len(d.steps))),
         )
 
@@ -113,14 +113,14 @@ class Rehearsal:
         return ServiceCell(step.name, post, stage)
 
     def _route(self, letter: Letter) -> tuple[int, int]:
-        saga = self._sagas.index(letter.saga_id)
+        saga = self.sagas.index(letter.saga_id)
         reader = self._readers.get(letter.kind, 1)
         return reader, saga * len(self._senders) + self._senders.index(letter.sender) if reader == 1 else saga
 
     def start(self) -> State:
-        numbers = [self.cells[0].nodes.number(Node((), ((),) * len(self._sagas), self._first))]
+        numbers = [self.cells[0].nodes.number(Node((), ((),) * len(self.sagas), self._first))]
         for place, cell in enumerate(self.cells[1:]):
-            lanes = len(self._sagas) * (1 if place else len(self._senders))
+            lanes = len(self.sagas) * (1 if place else len(self._senders))
             numbers.append(cell.nodes.number(Node((), ((),) * lanes)))
         return (*numbers, 0)
 
@@ -129,20 +129,25 @@ class Rehearsal:
     def safety(self, state: State) -> str:
         failed = in_state(self._database(1, state), self._definition.failed_state)
         for place, step in enumerate(self._definition.steps, start=2):
-            database = self._database(place, state)
-            if failed and failed & standing(database, step.name):
+            if failed and failed & self.held(place, state[place]):
                 return f"I12: failed, but {step.name} stands"
-            for (_, verb), times in dict(database).get("times", ()):
+            for (_, verb), times in dict(self._database(place, state)).get("times", ()):
                 if times > 1:
                     return f"I16: {step.name} was {verb} {times} times"
         return ""
+
+    def held(self, place: int, node: int) -> frozenset[str]:
+        """Return the sagas whose step stands here."""
+        if place < 2:
+            return frozenset()
+        return standing(self.cells[place].nodes.values[node].db, self._definition.steps[place - 2].name)
 
     def rest(self, state: State) -> tuple[bool, str]:
         """Tell whether all have ended; then each step was done and kept whole, or undone, or never done."""
         d = self._definition
         ended = dict(dict(self._database(0, state)).get("ended", ()))
         orchestrated = dict(dict(self._database(1, state)).get("saga", ()))
-        for saga_id in self._sagas:
+        for saga_id in self.sagas:
             saga = orchestrated.get(saga_id)
             if saga is None or saga.state not in d.terminal or saga_id not in ended:
                 return False, ""

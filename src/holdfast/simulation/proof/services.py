@@ -36,7 +36,7 @@ class ServiceCell(Cell):
 
     def handle(self, node: Node, batch: Batch) -> Step:
         messages = [self.post.message(number) for number in batch]
-        what = " and ".join(self.room.name_of(message) for message in messages)
+        what = " and ".join(map(self.post.name_of, batch))
         return self.transact(node, f"takes {what}", lambda tables: self.room.consume(tables, messages))
 
     def transact(

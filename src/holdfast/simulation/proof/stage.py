@@ -73,9 +73,6 @@ class Stage:
         tx.commit()
         self._sent += [Letter(r.message_id, r.kind, r.saga_id, r.value, self._name) for r in handled.replies]
 
-    def name_of(self, message: Letter) -> str:
-        return message.message_id
-
     def _open(self, letter: Letter) -> Envelope:
         payload: Any = decode_as(self._types.get(letter.kind, Nothing), letter.value)
         message_id, kind, saga_id, value, _ = letter

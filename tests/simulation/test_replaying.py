@@ -1,0 +1,95 @@
+"""A finding of the search can be kept: drawn, found again by one command, and walked again by a test."""
+
+import shlex
+from typing import Any
+
+import pytest
+from tests.simulation.test_rehearsals import WRONG
+from tests.simulation.twins import TWINS, Twin
+from typer.testing import CliRunner
+
+from holdfast.cli.main import app
+from holdfast.sagas.examples import EXAMPLES
+from holdfast.simulation.proof.checkout import ONE, Checkout
+from holdfast.simulation.proof.prove import Job, search
+from holdfast.simulation.proof.rehearsal import Part
+from holdfast.simulation.proof.replaying import Source
+from holdfast.simulation.proof.space import Space
+from holdfast.simulation.proof.telling import Finding, named
+
+LOST = "the_gateway_sends_once"
+KEPT = (LOST, "the_first_undo_answered_ends_the_saga", "a_new_key_for_every_attempt_to_charge", "nobody_asks")
+
+
+def found_by(twin: Twin) -> tuple[Job, Finding]:
+    with twin.broken():
+        return next((job, f) for job in (Job(scope, 1) for scope in ONE) for f in search(job).findings)
+
+
+def run(module: str) -> None:
+    names: dict[str, Any] = {}
+    exec(module, names)
+    next(value for name, value in names.items() if name.startswith("test_"))()
+
+
+@pytest.mark.parametrize("twin", [twin for twin in TWINS if twin.name in KEPT], ids=lambda twin: twin.name)
+def test_the_regression_test_fails_with_the_bug_and_passes_without(twin: Twin) -> None:
+    job, found = found_by(twin)
+    test = Source().regression_test(job, found)
+    run(test)
+    with twin.broken(), pytest.raises(AssertionError):
+        run(test)
+
+
+def test_the_diagram_shows_what_was_sent_and_what_was_lost() -> None:
+    _, found = found_by(next(twin for twin in TWINS if twin.name == LOST))
+    assert found.diagram.splitlines() == [
+        "sequenceDiagram",
+        *(f"    participant {name}" for name in ("gateway-bff", "checkout-orchestrator", "inventory-write")),
+        *(f"    participant {name}" for name in ("payment-gateway", "order-create", "cart-crud")),
+        "    Note over gateway-bff: publishes, message lost",
+        "    gateway-bff--xcheckout-orchestrator: saga 1 initiated (lose)",
+        "    Note over cart-crud: I11  from here nothing leads to an end",
+    ]
+
+
+def test_moves_of_one_name_are_told_apart() -> None:
+    """Of messages that leave together any can be lost."""
+    system = Checkout(ONE[0])
+    space, state = Space(system), system.start()
+    for words in (
+        "gateway-bff publishes",
+        "checkout-orchestrator takes saga 1:initiated",
+        "inventory-write takes saga 1:inventory:do",
+        "checkout-orchestrator takes saga 1:inventory:done",
+        "payment-gateway takes saga 1:payment:do",
+        "payment-gateway claims",
+        "payment-gateway calls the provider",
+        "payment-gateway records",
+        "checkout-orchestrator takes saga 1:payment:done",
+        "order-create takes saga 1:order:do",
+        "checkout-orchestrator takes saga 1:order:done",
+        "cart-crud takes saga 1:cart:do",
+    ):
+        state = space.after(state, *dict(named(space, state))[words])
+    lost = [words for words, turn in named(space, state) if turn.move.lost]
+    move = "checkout-orchestrator takes saga 1:cart:done [message lost]"
+    assert lost == [move, f"{move} #2", f"{move} #3", f"{move} #4"]
+
+
+def test_the_command_finds_it_again_and_prints_a_test_to_keep() -> None:
+    (found,) = search(Job(Part(WRONG, EXAMPLES, "refund"), 2)).findings
+    source = Source("tests.simulation.test_rehearsals:WRONG", "holdfast.sagas.examples:EXAMPLES")
+    program, *words = shlex.split(source.command(Job(Part(WRONG, EXAMPLES, "refund"), 2), found))
+    result = CliRunner().invoke(app, [*words, "--jobs", "1"])
+    assert (program, result.exit_code) == ("holdfast", 1)
+    assert found.what in result.output
+    assert found.diagram in result.output
+    with pytest.raises(AssertionError):
+        run(result.output.partition("```\n\n")[2])
+
+
+def test_only_a_world_that_exists_is_searched() -> None:
+    result = CliRunner().invoke(app, ["simulate", "--exhaustive", "--only", "out of money"])
+    assert result.exit_code == 2
+    assert "'out of stock'" in result.output
