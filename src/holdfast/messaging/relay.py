@@ -15,7 +15,9 @@ from holdfast.messaging.producer import BreakerOpen, ProducerManager
 from holdfast.messaging.unit_of_work import Committed
 
 PUBLISH_MESSAGES_MAX = 2000
-PUBLISH_MESSAGES_MIN = 20
+PUBLISH_MESSAGES_MIN = 5
+"""As many requests may be under way to one broker of Kafka, and each partition needs one of its own."""
+
 RETRY_BASE_MS = 100
 RETRY_CAP_MS = 5_000
 
