@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NamedTuple
+from uuid import uuid4
 
 import psycopg
 import pytest
 from tests.e2e.conftest import running_on
-from tests.e2e.load import all_ends_well, query, under_way
+from tests.e2e.load import all_ends_well, query
 from tests.e2e.shopper import Shopper
 from tests.eventually import eventually
 
@@ -21,8 +22,6 @@ from holdfast.local.platform import BUS_DATABASE, Platform
 PATIENCE_S = 5
 AWAY_S = 3 * PATIENCE_S
 SHOPPERS = 6
-CARTS_EACH = 6
-UNDER_WAY_MIN = 6
 WAIT_S = 120.0
 IMPATIENT = {
     "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "500",
@@ -52,38 +51,52 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @contextmanager
-def orchestrator_frozen(site: Site) -> Iterator[None]:
-    site.platform.kill(ORCHESTRATOR, signal.SIGSTOP)
+def asked_in_vain(site: Site) -> Iterator[None]:
+    """Have somebody silent until he was asked twice; only after this is left come his answers."""
+    site.platform.kill(INVENTORY, signal.SIGSTOP)
     try:
+        asked = "select saga_id from timers where step = 'inventory' and fired >= 2 limit 1"
+        eventually(lambda: query(site.platform, asked) != [], "some were asked twice", WAIT_S)
         yield
     finally:
-        site.platform.kill(ORCHESTRATOR, signal.SIGCONT)
+        site.platform.kill(INVENTORY, signal.SIGCONT)
 
 
 @contextmanager
-def orchestrator_dead(site: Site) -> Iterator[None]:
-    """It never wakes: another one is started in its place."""
-    site.platform.kill(ORCHESTRATOR, signal.SIGSTOP)
+def orchestrator_away(site: Site, ends: signal.Signals) -> Iterator[None]:
+    with asked_in_vain(site):
+        site.platform.kill(ORCHESTRATOR, signal.SIGSTOP)
     try:
         yield
     finally:
-        site.platform.kill(ORCHESTRATOR, signal.SIGKILL)
+        site.platform.kill(ORCHESTRATOR, ends)
+
+
+def orchestrator_frozen(site: Site) -> AbstractContextManager[None]:
+    return orchestrator_away(site, signal.SIGCONT)
+
+
+def orchestrator_dead(site: Site) -> AbstractContextManager[None]:
+    """It never wakes: another one is started in its place."""
+    return orchestrator_away(site, signal.SIGKILL)
 
 
 @contextmanager
 def bus_off(site: Site) -> Iterator[None]:
     """Kafka is killed, or nobody may connect to the bus's database."""
     if site.kafka is not None:
-        site.kafka.kill()
+        with asked_in_vain(site):
+            site.kafka.kill()
         try:
             yield
         finally:
             site.kafka.restart()
         return
     with psycopg.connect(site.platform.postgres.dsn("postgres"), autocommit=True) as connection:
-        connection.execute(f"alter database {BUS_DATABASE} allow_connections false")
-        ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
-        connection.execute(ended, [BUS_DATABASE])
+        with asked_in_vain(site):
+            connection.execute(f"alter database {BUS_DATABASE} allow_connections false")
+            ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+            connection.execute(ended, [BUS_DATABASE])
         try:
             yield
         finally:
@@ -97,18 +110,18 @@ def bus_off(site: Site) -> Iterator[None]:
 def test_no_healthy_saga_is_undone_because_we_were_away(
     site: Site, outage: Callable[[Site], AbstractContextManager[None]]
 ) -> None:
-    platform, accepted = site.platform, list[str]()
+    platform, accepted, enough = site.platform, list[str](), threading.Event()
     with ThreadPoolExecutor(SHOPPERS) as pool:
-        shopping = [pool.submit(_shop, platform, number, accepted) for number in range(SHOPPERS)]
-        eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", WAIT_S)
+        shopping = [pool.submit(_shop, platform, number, accepted, enough) for number in range(SHOPPERS)]
         with outage(site):
-            waiting = query(platform, "select count(*) from timers")
+            enough.set()
+            waiting, undone = query(platform, "select count(*) from timers"), _undone(platform)
             threading.Event().wait(AWAY_S)
         for each in shopping:
             each.result(WAIT_S)
     assert waiting != [(0,)], "some were waiting for an answer"
     all_ends_well(platform, accepted, WAIT_S)
-    assert _undone(platform) == []
+    assert _undone(platform) == undone, "nothing but what a slow machine undid before"
 
 
 def test_another_ones_silence_is_believed(site: Site) -> None:
@@ -118,17 +131,17 @@ def test_another_ones_silence_is_believed(site: Site) -> None:
     platform.kill(INVENTORY, signal.SIGSTOP)
     try:
         saga_id = shopper.buy({"pen": 1})
-        eventually(lambda: _undone(platform) == [(saga_id, "deadline")], "it is undone", WAIT_S)
+        eventually(lambda: saga_id in _undone(platform), "it is undone", WAIT_S)
     finally:
         platform.kill(INVENTORY, signal.SIGCONT)
     assert shopper.end_of(saga_id)["state"] == "FAILED"
 
 
-def _shop(platform: Platform, number: int, accepted: list[str]) -> None:
+def _shop(platform: Platform, number: int, accepted: list[str], enough: threading.Event) -> None:
     """Buy one thing after the other; who is turned away comes back."""
     shopper = Shopper(platform.info, f"shopper-{number}")
-    for turn in range(CARTS_EACH):
-        cart_id = f"cart-{number}-{turn}-{id(accepted)}"
+    while not enough.wait(0.25):
+        cart_id = f"cart-{uuid4().hex[:12]}"
         shopper.fill(cart_id, {"pen": 1, "ink": 2})
 
         def is_accepted(cart_id: str = cart_id) -> bool:
@@ -140,5 +153,6 @@ def _shop(platform: Platform, number: int, accepted: list[str]) -> None:
         eventually(is_accepted, "the door is open", WAIT_S)
 
 
-def _undone(platform: Platform) -> list[tuple[object, ...]]:
-    return query(platform, "select saga_id::text, reason from saga where state in ('COMPENSATING', 'FAILED')")
+def _undone(platform: Platform) -> set[str]:
+    found = query(platform, "select saga_id::text from saga where state in ('COMPENSATING', 'FAILED')")
+    return {str(saga_id) for (saga_id,) in found}
