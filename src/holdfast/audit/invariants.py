@@ -47,7 +47,7 @@ INVARIANTS = (
 def find_violations(scratch: Scratch, invariants: Sequence[Invariant]) -> list[Violation]:
     """Ask each of these and return what is wrong, in their order."""
     return [
-        Violation(invariant.name, str(key), text)
+        Violation(invariant.name, str(key), text, invariant.query)
         for invariant in invariants
         for key, text in scratch.rows(invariant.query)
     ]

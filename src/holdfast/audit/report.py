@@ -18,11 +18,12 @@ class Outcome(IntEnum):
 
 
 class Violation(Struct, frozen=True):
-    """One row of one invariant's query; `key` is a saga id, or what the invariant is about."""
+    """One row of one invariant's `query`; `key` is a saga id, or what the invariant is about."""
 
     invariant: str
     key: str
     text: str
+    query: str
 
     def __str__(self) -> str:
         return f"{self.invariant} {self.key}: {self.text}"

@@ -67,9 +67,9 @@ def test_json_is_one_object_with_every_violation(world: World, sources: Path) ->
     assert (result.exit_code, found["exit_code"]) == (1, 1)
     assert found["counts"] == {"COMPLETED": 1}
     assert found["money"] == {"GBP": {"charged": 3564, "refunded": 0, "completed": 3564}}
-    assert {(each["invariant"], each["key"]) for each in found["violations"]} == {
-        ("I09", saga),
-        ("I10", saga),
+    assert {(each["invariant"], each["query"], each["key"]) for each in found["violations"]} == {
+        ("I09", "i09_orders_counted", saga),
+        ("I10", "i10_order_is_snapshot", saga),
     }
 
 

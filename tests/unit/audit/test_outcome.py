@@ -4,7 +4,7 @@ import pytest
 
 from holdfast.audit.report import Violation, outcome
 
-VIOLATION = Violation("I02", "saga-1", "worth 5 GBP, but the provider holds 0")
+VIOLATION = Violation("I02", "saga-1", "worth 5 GBP, but the provider holds 0", "i02_money_per_saga")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_the_table_ends_with_the_books(world: World) -> None:
     ("books", "said", "told"),
     [
         (
-            AuditReport(1, [Violation("I04", "saga-x", "two charges")]),
+            AuditReport(1, [Violation("I04", "saga-x", "two charges", "i04_charged_twice")]),
             "violations: 1",
             "I04 saga-x: two charges",
         ),
