@@ -136,7 +136,7 @@ SHORT = [dead_leader, two_dead]
 LONG = [dead_controller, frozen_leader, all_dead, rolling_restart]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "fault",
     [*SHORT, *(pytest.param(fault, marks=pytest.mark.long) for fault in LONG)],
@@ -157,7 +157,7 @@ def test_nothing_acknowledged_is_lost(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_service_that_starts_without_kafka_waits_for_it(stage: Stage, kafka: LocalKafka) -> None:
     for broker in BROKERS:
         kafka.kill(broker)

@@ -168,7 +168,7 @@ class Traffic:
         before = len(self.accepted)
         eventually(lambda: len(self.accepted) >= before + 10, "checkouts are accepted again", timeout_s)
 
-    def await_ends(self, timeout_s: float = 180) -> None:
+    def await_ends(self, timeout_s: float = 300) -> None:
         """Wait until checkouts that are accepted from now on have come to their end: all of the way works."""
         before = len(self.accepted)
         self.await_more(timeout_s)
