@@ -66,7 +66,7 @@ class ServiceSettings(RetentionSettings):
     bus_lease_s: float = Field(default=10.0, gt=0)
     kafka_bootstrap: str = Field(default="", validate_default=True)
     kafka_replicas: int | None = Field(default=None, ge=1)
-    kafka_delivery_timeout_ms: int = Field(default=5_000, ge=1_000)
+    kafka_delivery_timeout_ms: int = Field(default=10_000, ge=1_000)
     kafka_session_timeout_ms: int = Field(default=10_000, ge=500)
     partitions: int = Field(default=12, ge=1, le=1000)
     http_host: str = "127.0.0.1"

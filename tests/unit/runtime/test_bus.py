@@ -19,9 +19,9 @@ def settings(**more: object) -> ServiceSettings:
     return ServiceSettings.model_validate(common | more)
 
 
-def test_a_kafka_that_takes_nothing_opens_the_breaker_within_half_a_minute() -> None:
+def test_a_kafka_that_takes_nothing_opens_the_breaker_within_a_minute() -> None:
     """A publish ends when its time is up: so many of them open the breaker."""
-    assert settings().kafka_delivery_timeout_ms * BreakerSettings().failures_max < 30_000
+    assert settings().kafka_delivery_timeout_ms * BreakerSettings().failures_max < 60_000
 
 
 def test_kafka_is_told_how_long_a_delivery_may_take_and_a_member_be_silent() -> None:
