@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import Popen
@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient
 from tests.e2e.conftest import ENVIRONMENT, PENS, replay_histories, running
 from tests.e2e.load import UNDER_WAY_MIN, Load, all_ends_well, under_way
 from tests.e2e.shopper import Operator, Shopper
@@ -20,6 +21,9 @@ from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, SERVICES
 from holdfast.local.platform import Platform
 
 STOPPED_WITHIN_S = 20
+PLATFORM_STOPPED_WITHIN_S = 15
+PATIENT_MIN = 10
+"""So many sagas of patient shoppers are under way when somebody is stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +32,40 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
+@pytest.mark.timeout(900)
 def test_every_process_that_is_told_to_stop_drains(platform: Platform) -> None:
-    load = Load(platform)
+    all_drain(platform, _members)
+
+
+@pytest.mark.timeout(900)
+def test_every_process_on_kafka_that_is_told_to_stop_drains(tmp_path: Path) -> None:
+    with running(tmp_path, "kafka") as platform:
+        all_drain(platform, _members_on_kafka)
+
+
+def all_drain(platform: Platform, members_of: Callable[[Platform, str], set[str]]) -> None:
+    """Stop one service after the other under load: each ends with 0, and its group is without it at once."""
+    load = Load(platform, patient=True)
     try:
         for name in SERVICES:
-            eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", 60)
-            members = _members(platform, name)
+            eventually(lambda: under_way(platform) >= PATIENT_MIN, "enough sagas are under way", 120)
+            members = members_of(platform, name)
             process = _process(platform, name)
             process.send_signal(signal.SIGTERM)
             assert process.wait(STOPPED_WITHIN_S) == 0, name
             assert members
-            assert not members & _members(platform, name), f"{name} has left its group"
-            platform.wait_ready(60)
+            assert not members & members_of(platform, name), f"{name} has left its group"
+            platform.wait_ready(120)
     finally:
         load.stop()
-    all_ends_well(platform, load.accepted)
+    all_ends_well(platform, load.accepted, 300)
 
 
 def test_a_process_that_is_killed_while_it_drains_loses_nothing(platform: Platform) -> None:
-    load = Load(platform)
+    load = Load(platform, patient=True)
     try:
         for name in SERVICES:
-            eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", 60)
+            eventually(lambda: under_way(platform) >= PATIENT_MIN, "enough sagas are under way", 120)
             process = _process(platform, name)
             process.send_signal(signal.SIGTERM)
             try:
@@ -57,7 +73,7 @@ def test_a_process_that_is_killed_while_it_drains_loses_nothing(platform: Platfo
             except subprocess.TimeoutExpired:
                 process.kill()
             assert process.wait(10) in (0, -signal.SIGKILL)
-            platform.wait_ready(60)
+            platform.wait_ready(120)
     finally:
         load.stop()
     all_ends_well(platform, load.accepted)
@@ -111,7 +127,9 @@ def test_a_platform_goes_down_under_load_and_comes_back_with_all(tmp_path: Path)
         load = Load(platform)
         eventually(lambda: under_way(platform) >= UNDER_WAY_MIN, "enough sagas are under way", 60)
         processes = [_process(platform, name) for name in SERVICES]
+        begun = time.monotonic()
         platform.stop()
+        assert time.monotonic() - begun < PLATFORM_STOPPED_WITHIN_S
         load.stop()
         assert {process.wait(1) for process in processes} == {0}, "each drained in time"
     with Platform(data, environment=ENVIRONMENT) as platform:
@@ -128,6 +146,12 @@ def _members(platform: Platform, group: str) -> set[str]:
     with psycopg.connect(platform.info.bus.dsn or "") as connection:
         rows = connection.execute("select member from members where group_name = %s", [group])
         return {row[0] for row in rows}
+
+
+def _members_on_kafka(platform: Platform, group: str) -> set[str]:
+    admin = AdminClient({"bootstrap.servers": platform.info.bus.bootstrap or ""})
+    described = admin.describe_consumer_groups([group], request_timeout=30)[group].result(30)
+    return {member.member_id for member in described.members}
 
 
 def _waits_for_a_lock(platform: Platform) -> bool:
