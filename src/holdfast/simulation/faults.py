@@ -39,6 +39,7 @@ IN_PROVIDER = (
     "stored_500",  # effect, and this error is what the key answers from now on
     "in_flight",
     "busy",
+    "slow",  # its answer comes in a later action, others' come now
 )
 COUNTED = frozenset((*IN_STORE, "lose", "delay", "repeat", *IN_PROVIDER))
 """Those whose `n` matters: a round has several transactions, a batch several messages or calls."""
@@ -49,9 +50,8 @@ AFTER_CALL = ("crash.after_call",)
 OF_ACTION: dict[str, tuple[str, ...]] = {
     "write": IN_STORE + IN_CONSUMER,
     "relay": IN_PUBLISHER,
-    "claim": IN_STORE,
+    "charge": IN_STORE,
     "call": IN_PROVIDER + AFTER_CALL,
-    "record": IN_STORE,
     "start": IN_STORE + IN_DOOR,
 }
 """Kind of action to the faults that its ports know."""

@@ -7,7 +7,6 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
 from holdfast.messaging.ports import Parts, Ports
-from holdfast.messaging.store import StoreUnavailable
 from holdfast.services.cart_crud import service as cart_crud
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
 from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
@@ -19,12 +18,12 @@ from holdfast.services.inventory_write.memory_store import MemoryInventoryTransa
 from holdfast.services.order_create import service as order_create
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
 from holdfast.services.payment_gateway import service as payment_gateway
-from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop, after_calls, before_calls
-from holdfast.services.payment_gateway.domain import Answer, Call
+from holdfast.services.payment_gateway.charging import HORIZON_MS
+from holdfast.services.payment_gateway.continuous import ContinuousCharges
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
 from holdfast.simulation.faults import Crash, Switch
 from holdfast.simulation.ports import Network, SimBus, SimStore
-from holdfast.simulation.provider import SimProvider
+from holdfast.simulation.provider import SimCaller, SimProvider
 from holdfast.simulation.setup import ORDER_TOTAL_MAX_MINOR, Setup
 
 TRANSACTIONS: dict[str, type[MemoryTransaction]] = {
@@ -83,9 +82,15 @@ class Process:
             SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
         )
         self.parts = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
-        self.charge_loop: ChargeLoop | None = getattr(self.parts, "charge_loop", None)
-        self.claimed: list[Call] = []
-        self.answered: list[tuple[Call, Answer]] = []
+        self.caller = SimCaller(self._provider, self._seconds)
+        self._charges: ContinuousCharges | None = None
+        if isinstance(self.parts, payment_gateway.PaymentParts):
+            self._charges = payment_gateway.keep_charging(
+                self.parts, self.caller, self._seconds, idle_s=0, linger_s=0
+            )
+
+    def _seconds(self) -> float:
+        return self._clock() / 1000
 
     # -- what it could do now
 
@@ -101,12 +106,11 @@ class Process:
         kinds = []
         if not self.parts.relay.is_idle():
             kinds.append("relay")
-        if self.answered:
-            kinds.append("record")
-        elif self.claimed:
-            kinds.append("call")
-        elif self.charge_loop is not None and self._calls_due():
-            kinds.append("claim")
+        if self._charges is not None:
+            if not self.caller.is_idle():
+                kinds.append("call")
+            if self._charges.has_answers() or self._calls_due():
+                kinds.append("charge")
         consumers = self._bus.consumers
         now = self._clock()
         if (
@@ -146,32 +150,17 @@ class Process:
     def relay(self) -> bool:
         return self.parts.relay.step(0)
 
-    def claim(self) -> bool:
-        if self.charge_loop is None or self.claimed or self.answered:
+    def charge(self) -> bool:
+        """Do one round of the charges; where that finds answers, the next one, which records them."""
+        if self._charges is None:
             return False
-        try:
-            self.claimed = self.charge_loop.claim()
-        except StoreUnavailable:
-            return False
-        return bool(self.claimed)
+        answered, under_way = self._charges.has_answers(), self._charges.under_way()
+        if not self._charges.round() and answered:
+            self._charges.round()
+        return answered or self._charges.under_way() != under_way
 
     def call(self) -> bool:
-        calls, self.claimed = self.claimed, []
-        if not calls:
-            return False
-        before_calls(calls)
-        self.answered = list(zip(calls, self._provider.call(calls), strict=True))
-        after_calls(calls)
-        if self._faults.strikes("crash.after_call"):
+        answered = self.caller.answer()
+        if answered and self._faults.strikes("crash.after_call"):
             raise Crash
-        return True
-
-    def record(self) -> bool:
-        answered, self.answered = self.answered, []
-        if not answered or self.charge_loop is None:
-            return False
-        try:
-            self.charge_loop.record(answered)
-        except StoreUnavailable:
-            return False
-        return True
+        return answered

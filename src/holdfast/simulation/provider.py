@@ -3,10 +3,14 @@
 Knows nothing of the services but the shape of a call; it is the arbiter for money.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, Succeeded, Unknown
+from holdfast.messaging.producer import BreakerOpen
+from holdfast.runtime.http_client import ConnectionFailed
+from holdfast.services.payment_gateway.continuous import Ended
+from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, NotSent, Succeeded, Unknown
+from holdfast.services.payment_gateway.stripe_provider import provider_breaker
 from holdfast.simulation.faults import IN_PROVIDER, Switch
 
 VISA = "pm_card_visa"
@@ -49,8 +53,12 @@ class SimProvider:
         return Memory(tuple(sorted(self.ledger)), tuple(sorted(self.late, key=repr)), tuple(answers))
 
     def call(self, calls: Sequence[Call]) -> list[Answer]:
-        fault, which = self._faults.strikes_one_of(IN_PROVIDER, len(calls))
-        return [self._ask(call, fault if place == which else "") for place, call in enumerate(calls)]
+        return [self.ask(call, mood) for call, mood in zip(calls, self.moods(len(calls)), strict=True)]
+
+    def moods(self, size: int) -> list[str]:
+        """Say which of so many calls the fault meets that is armed, by its name; all others meet nothing."""
+        fault, which = self._faults.strikes_one_of(IN_PROVIDER, size)
+        return [fault if place == which else "" for place in range(size)]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -62,7 +70,8 @@ class SimProvider:
         self._effect(self.late.pop(position % len(self.late)))
         return True
 
-    def _ask(self, call: Call, fault: str) -> Answer:
+    def ask(self, call: Call, fault: str) -> Answer:
+        """Answer one call, under this fault where one is named."""
         if fault == "late":
             self.late.append(call)
         if fault in ("late", "timeout_before"):
@@ -122,3 +131,53 @@ class SimProvider:
             self.adopted += 1
             return Succeeded(entry.reference) if entry.ok else Declined("generic_decline", "the bank said no")
         return Unknown("not_found")
+
+
+class SimCaller:
+    """One process's calls under way: they are made when told to, behind the breaker of the real provider."""
+
+    def __init__(self, provider: SimProvider, monotonic: Callable[[], float]) -> None:
+        self.breaker = provider_breaker(monotonic)
+        self._provider = provider
+        self._under_way: list[tuple[Call, Ended]] = []
+
+    def begin(self, calls: Sequence[Call], ended: Ended) -> None:
+        self._under_way += [(call, ended) for call in calls]
+
+    def is_idle(self) -> bool:
+        """Tell whether no call is under way."""
+        return not self._under_way
+
+    def answer(self) -> bool:
+        """Let all calls that are under way be answered, but for a slow one; tell whether there were any."""
+        begun, self._under_way = self._under_way, []
+        for (call, ended), mood in zip(begun, self._provider.moods(len(begun)), strict=True):
+            if mood == "slow":
+                self._under_way.append((call, ended))
+            else:
+                ended(call, self._guarded(call, mood))
+        return bool(begun)
+
+    def _guarded(self, call: Call, mood: str) -> Answer:
+        """Ask, unless the breaker is open; the same answers count against it as for the real provider."""
+        try:
+            with self.breaker.guard():
+                return self._asked(call, mood)
+        except BreakerOpen as error:
+            return NotSent(int(error.retry_after_s * 1000))
+        except _Failed as error:
+            return error.answer
+
+    def _asked(self, call: Call, mood: str) -> Answer:
+        answer = self._provider.ask(call, mood)
+        if isinstance(answer, Unknown) and answer.error in ("timeout", "http_500"):
+            raise _Failed(answer)
+        return answer
+
+
+class _Failed(ConnectionFailed):
+    """What the breaker counts."""
+
+    def __init__(self, answer: Unknown) -> None:
+        super().__init__(answer.error)
+        self.answer = answer

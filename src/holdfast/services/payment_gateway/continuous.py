@@ -35,7 +35,10 @@ class Caller(Protocol):
 
 
 class ContinuousCharges:
-    """One thread's work. An open breaker claims nothing, so that rows wait and no attempt is spent."""
+    """One thread's work. An open breaker claims nothing, so that rows wait and no attempt is spent.
+
+    A round waits `idle_s` for an answer at most, and `linger_s` for more of them; 0 is not at all.
+    """
 
     def __init__(
         self,
@@ -43,11 +46,16 @@ class ContinuousCharges:
         caller: Caller,
         calls_max: int = CALLS_MAX,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        idle_s: float = IDLE_S,
+        linger_s: float = LINGER_S,
     ) -> None:
         self._loop = loop
         self._caller = caller
         self._calls_max = calls_max
         self._monotonic = monotonic
+        self._idle_s = idle_s
+        self._linger_s = linger_s
         self._answers: SimpleQueue[tuple[Call, Answer] | None] = SimpleQueue()
         self._under_way: dict[str, Call] = {}
         self._unrecorded: list[tuple[Call, Answer]] = []
@@ -61,12 +69,16 @@ class ContinuousCharges:
         """Return how many calls are begun and not recorded."""
         return len(self._under_way)
 
+    def has_answers(self) -> bool:
+        """Tell whether there is something to record, or somebody has called `wake`."""
+        return bool(self._unrecorded) or not self._answers.empty()
+
     def round(self) -> float:
         """Record what has ended, fill up, wait for an answer or a wake; return how long to rest."""
         try:
             self._record()
             self._refill()
-            self._collect(IDLE_S)
+            self._collect(self._idle_s)
         except StoreUnavailable as error:
             log.warning("charges_failed", error=str(error), unrecorded=len(self._unrecorded))
             return TROUBLE_S
@@ -115,7 +127,7 @@ class ContinuousCharges:
                 self._heed(ended[1])
             if len(self._unrecorded) >= len(self._under_way):
                 return
-            until = until or self._monotonic() + LINGER_S
+            until = until or self._monotonic() + self._linger_s
             waiting_s = until - self._monotonic()
 
     def _heed(self, answer: Answer) -> None:

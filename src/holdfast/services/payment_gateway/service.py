@@ -1,5 +1,7 @@
 """payment-gateway put together from its ports; the same for production and simulation."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
 from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, app
 from holdfast.services.payment_gateway.charging import LEASE_MS, ChargeLoop, PaymentProvider
-from holdfast.services.payment_gateway.continuous import ContinuousCharges
+from holdfast.services.payment_gateway.continuous import IDLE_S, LINGER_S, Caller, ContinuousCharges
 from holdfast.services.payment_gateway.desk import Desk
 from holdfast.services.payment_gateway.handlers import PaymentParticipant, PaymentTransaction
 from holdfast.services.payment_gateway.overview import Overview
@@ -45,6 +47,22 @@ def build(
     return PaymentParts(parts.unit_of_work, parts.relay, parts.manager, parts.lying_rows, loop)
 
 
+def keep_charging(
+    parts: PaymentParts,
+    caller: Caller,
+    monotonic: Callable[[], float] = time.monotonic,
+    *,
+    idle_s: float = IDLE_S,
+    linger_s: float = LINGER_S,
+) -> ContinuousCharges:
+    """Put together what drives the charge loop; every batch of the writer wakes it."""
+    charges = ContinuousCharges(
+        parts.charge_loop, caller, monotonic=monotonic, idle_s=idle_s, linger_s=linger_s
+    )
+    parts.manager.after_batch.append(charges.wake)
+    return charges
+
+
 def pruner(ports: Ports[PaymentTransaction], retention: Retention) -> Pruner[PaymentTransaction]:
     """Prune fence rows that have come to rest."""
     return Pruner(ports, retention, [fences("payment", retention.rows_ms)])
@@ -57,8 +75,7 @@ def main() -> int:
     key = _secret(settings.provider_key_file)
     provider = StripeProvider(settings.provider_url, key, settings.provider_timeout_s)
     parts = build(ports, provider, settings.ask_every_ms, settings.claim_lease_ms)
-    charges = ContinuousCharges(parts.charge_loop, provider)
-    parts.manager.after_batch.append(charges.wake)
+    charges = keep_charging(parts, provider)
     settlement = Settlement(
         parts.unit_of_work, parts.charge_loop, provider, ports.monotonic_ms, settings.settle_every_ms
     )

@@ -44,13 +44,13 @@ class Bench:
     """A charge loop with room for two calls, on memory."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(continuous, "IDLE_S", 0.0)
-        monkeypatch.setattr(continuous, "LINGER_S", 0.0)
         monkeypatch.setattr(continuous, "DRAIN_S", 0.0)
         self.world = PaymentWorld()
         self.now_s = 1000.0
         self.caller = HeldCaller(lambda: self.now_s)
-        self.charges = ContinuousCharges(self.world.loop, self.caller, 2, lambda: self.now_s)
+        self.charges = ContinuousCharges(
+            self.world.loop, self.caller, 2, lambda: self.now_s, idle_s=0.0, linger_s=0.0
+        )
 
     def rounds(self, count: int = 2) -> None:
         for _ in range(count):
