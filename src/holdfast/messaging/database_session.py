@@ -68,7 +68,9 @@ def check_dsn(dsn: str) -> None:
 def is_trouble(error: psycopg.Error) -> bool:
     """Tell whether the error says nothing about the statement's content."""
     if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        # What libpq itself says of a server that went in the middle of an answer belongs to no class.
+        in_mid_answer = type(error) is psycopg.DatabaseError
+        return in_mid_answer or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return error.sqlstate.startswith(TROUBLE)
 
 
@@ -108,14 +110,17 @@ def rolled_back(connection: Connection) -> bool:
 def _exchange(pgconn: pq.abc.PGconn, query: bytes, deadline: float) -> None:
     pgconn.send_query(query)
     socket = select.poll()
-    while (unsent := pgconn.flush()) or pgconn.is_busy():
-        socket.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-        left_s = deadline - time.monotonic()
-        if left_s <= 0 or not socket.poll(left_s * 1000):
-            raise CommitUncertain("no answer to a commit in time")
-        pgconn.consume_input()
     results = []
-    while (result := pgconn.get_result()) is not None:
+    while True:  # both answers are waited for in bounds: a server that dies may send the first one alone
+        while (unsent := pgconn.flush()) or pgconn.is_busy():
+            socket.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not socket.poll(left_s * 1000):
+                raise CommitUncertain("no answer to a commit in time")
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            break
         results.append(result)
     for result in results:
         if result.status != pq.ExecStatus.COMMAND_OK:

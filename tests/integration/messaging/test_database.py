@@ -73,6 +73,7 @@ def test_line_27_all_other_errors_are_searched_for_the_message_to_blame(sqlstate
 def test_line_27_an_error_without_a_state_is_trouble_where_the_connection_is_to_blame() -> None:
     assert is_trouble(psycopg.OperationalError("the connection is closed"))
     assert is_trouble(psycopg.InterfaceError("the connection is closed"))
+    assert is_trouble(psycopg.DatabaseError("server closed the connection unexpectedly"))
     assert not is_trouble(psycopg.DataError("a NUL in a text"))
     assert not is_trouble(psycopg.ProgrammingError("the wrong parameters"))
 
