@@ -11,5 +11,8 @@ where
             %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[]
         ) as u (topic, partition, position)
     )
+    and topic = any(%(topics)b::text[])
+    and partition = any(%(partitions)b::integer[])
+    and position = any(%(positions)b::bigint[])
 order by topic, partition, position
 for update

@@ -7,4 +7,7 @@ where
     parked.topic = u.topic
     and parked.partition = u.partition
     and parked.position = u.position
+    and parked.topic = any(%(topics)b::text[])
+    and parked.partition = any(%(partitions)b::integer[])
+    and parked.position = any(%(positions)b::bigint[])
     and parked.status = 'redriven'

@@ -16,7 +16,14 @@ free as (
         and saga_id = any(array(select saga_id from looked))
         and state = any(%(states)b::text[])
         and changed_at <= to_timestamp(%(unchanged_since_ms)s::bigint / 1000.0)
-        and not exists (select 1 from timers t where t.saga_id = fence.saga_id and t.step = fence.step)
+        and not exists (
+            select 1
+            from timers t
+            where
+                t.saga_id = fence.saga_id
+                and t.step = fence.step
+                and t.saga_id = any(array(select saga_id from looked))
+        )
     for update skip locked
 ),
 gone as (

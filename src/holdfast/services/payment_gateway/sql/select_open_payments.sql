@@ -1,16 +1,19 @@
 -- Every payment that is unknown or owed has an open call: the timers are few, the payments are not.
+with open as materialized (
+    select saga_id, verb, since_ms, due_ms, fired, end_offset
+    from timers
+    where kind = 'resolve' and step = 'payment' and saga_id >= %(from_id)s::uuid
+)
 select
     p.saga_id::text, p.user_id, p.payment_method, p.amount_minor, p.currency, p.charge_id, p.refund_id,
     p.decline_code, p.last_error, p.same_error, f.state, f.submitted_at is not null, f.undo_requested, t.verb,
     t.since_ms, t.due_ms, t.fired, t.end_offset
-from timers t
-join payment p on p.saga_id = t.saga_id
-join fence f on f.saga_id = t.saga_id and f.step = 'payment'
+from open t
+join payment p on p.saga_id = t.saga_id and p.saga_id = any(array(select saga_id from open))
+join fence f
+    on f.saga_id = t.saga_id and f.step = 'payment' and f.saga_id = any(array(select saga_id from open))
 where
-    t.kind = 'resolve'
-    and t.step = 'payment'
-    and t.saga_id >= %(from_id)s::uuid
-    and case %(which)s::text
+    case %(which)s::text
         when 'owed' then t.verb = 'undo'
         else
             t.verb = 'do'
