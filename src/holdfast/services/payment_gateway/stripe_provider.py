@@ -47,16 +47,22 @@ class _ServerFailed(Exception):
         self.response = response
 
 
-def provider_breaker(monotonic: Callable[[], float] = time.monotonic) -> Breaker:
-    """Make the breaker that opens on time-outs, lost connections and 5xx, and on nothing else."""
-    return Breaker("payment-provider", (ConnectionFailed, _ServerFailed), monotonic=monotonic)
+def provider_breaker(
+    monotonic: Callable[[], float] = time.monotonic, name: str = "payment-provider"
+) -> Breaker:
+    """Make a breaker that opens on time-outs, lost connections and 5xx, and on nothing else."""
+    return Breaker(name, (ConnectionFailed, _ServerFailed), monotonic=monotonic)
 
 
 class StripeProvider:
-    """A `PaymentProvider` whose calls are made side by side, on an event loop in a thread of its own."""
+    """A `PaymentProvider` whose calls are made side by side, on an event loop in a thread of its own.
+
+    Look-ups have a breaker of their own: a search that is down keeps no shopper from paying.
+    """
 
     def __init__(self, url: str, secret_key: str, timeout_s: float, breaker: Breaker | None = None) -> None:
         self.breaker = breaker or provider_breaker()
+        self.look_up_breaker = provider_breaker(name="payment-provider-look-ups")
         self._client = HttpClient(url, CONNECTIONS_MAX)
         self._headers = {"authorization": f"Bearer {secret_key}"}
         self._timeout_s = timeout_s
@@ -199,9 +205,10 @@ class StripeProvider:
         return await self._exchange("GET", f"{path}?{urlencode(query)}", {}, b"")
 
     async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Make one request through the breaker; what is repeated from memory is no failure of now."""
+        """Make one request through its breaker; what is repeated from memory is no failure of now."""
+        breaker = self.look_up_breaker if method == "GET" else self.breaker
         try:
-            with self.breaker.guard():
+            with breaker.guard():
                 response = await self._client.request(
                     method, path, {**self._headers, **headers}, body, self._timeout_s
                 )

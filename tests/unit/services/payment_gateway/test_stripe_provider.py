@@ -306,6 +306,15 @@ def test_the_breaker_opens_on_failures_of_the_provider_and_then_no_call_is_made(
     assert len(stub.requests) == made
 
 
+def test_look_ups_that_fail_keep_nobody_from_paying(provider: StripeProvider, stub: Stub) -> None:
+    stub.answers(503, {})
+    while provider.look_up_breaker.admits(1):
+        assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_503")
+    assert isinstance(ask(provider, Ask.FIND_REFUND), NotSent)
+    stub.answers(200, {"id": "pi_1", "status": "succeeded"})
+    assert ask(provider, Ask.CHARGE) == Succeeded("pi_1")
+
+
 @pytest.mark.parametrize(
     ("status", "headers"),
     [(402, {}), (429, {"retry-after": "7"}), (409, {}), (400, {}), (500, {"idempotent-replayed": "true"})],
