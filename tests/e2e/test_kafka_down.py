@@ -169,6 +169,7 @@ def test_a_service_that_starts_without_kafka_waits_for_it(stage: Stage, kafka: L
     kafka.restart(*BROKERS)
     stage.await_all("/readyz", 200, "all are ready")
     with Traffic(stage) as traffic:
+        traffic.await_under_way()
         traffic.await_ends()
     stage.assert_sound(traffic.accepted)
     assert stage.restarts() == before + 1
