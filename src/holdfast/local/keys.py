@@ -8,6 +8,7 @@ import secrets
 import time
 import warnings
 from pathlib import Path
+from threading import Lock
 
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
@@ -16,6 +17,9 @@ from joserfc.jwk import KeyParameters, KeySet, OKPKey
 ISSUER = AUDIENCE = "holdfast"
 SHOPPER_SCOPE = "checkout:write"
 OPERATOR_SCOPE = "ops:read ops:act"
+
+_hushing = Lock()
+"""What hushes a warning is the whole process's: of threads that overlap, one would let it out."""
 
 
 class NoKeys(Exception):
@@ -57,7 +61,7 @@ class Keys:
             "exp": now + ttl_s,
         }
         header = {"alg": "EdDSA", "typ": "JWT", "kid": key.kid}
-        with warnings.catch_warnings():
+        with _hushing, warnings.catch_warnings():
             # RFC 9864 renames EdDSA to Ed25519; most verifiers know only the old name yet.
             warnings.simplefilter("ignore", SecurityWarning)
             return jwt.encode(header, claims, key, algorithms=["EdDSA"])

@@ -3,7 +3,11 @@
 import json
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 from joserfc import jwt
@@ -67,3 +71,21 @@ def test_keys_are_for_their_owner_alone_and_stay_what_they_are(tmp_path: Path) -
 def test_a_folder_without_keys_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoKeys, match="start a platform there first"):
         Keys(tmp_path).token("ada")
+
+
+def test_tokens_are_made_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hushes a warning is shared by all threads of a process: those that overlap would let one out."""
+    keys, both = Keys(tmp_path), Barrier(2)
+    keys.ensure()
+    overlapped: list[int] = []
+    encode = jwt.encode
+
+    def meeting(*words: Any, **more: Any) -> str:
+        with suppress(BrokenBarrierError):
+            overlapped.append(both.wait(0.2))
+        return encode(*words, **more)
+
+    monkeypatch.setattr("holdfast.local.keys.jwt.encode", meeting)
+    with ThreadPoolExecutor(2) as pool:
+        tokens = list(pool.map(keys.token, ("ada", "eve")))
+    assert (len(set(tokens)), overlapped) == (2, [])
