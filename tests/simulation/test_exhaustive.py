@@ -44,6 +44,7 @@ CAUGHT = {
 """Twin to the invariant that one saga is enough to break, and to the fewest faults that do it."""
 
 
+@pytest.mark.every_core
 @pytest.mark.parametrize("jobs", [SMALL, pytest.param(LARGE, marks=pytest.mark.long)], ids=["small", "large"])
 def test_nothing_breaks_a_small_world(jobs: tuple[Job, ...], capsys: pytest.CaptureFixture[str]) -> None:
     reports = prove(jobs, os.cpu_count() or 1)
