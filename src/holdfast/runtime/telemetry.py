@@ -3,6 +3,7 @@
 A stopped reader of stdout costs log lines (counted), never a checkout. Nothing gets past `redaction`.
 """
 
+import atexit
 import logging
 import queue
 import sys
@@ -19,16 +20,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from holdfast.runtime.redaction import redact, redact_text
 
 LINES_MAX = 10_000
+LAST_LINES_S = 1.0
 
 dropped = Counter("log_lines_dropped_total", "Log lines that no reader took in time.", registry=None)
 
 
 class _Lines:
-    """A bounded queue of log lines and the daemon thread that writes them."""
+    """A bounded queue of log lines and the daemon thread that writes them; None is the last."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[str] = queue.Queue(LINES_MAX)
-        threading.Thread(target=self._write, name="logs", daemon=True).start()
+        self._queue: queue.Queue[str | None] = queue.Queue(LINES_MAX)
+        self._thread = threading.Thread(target=self._write, name="logs", daemon=True)
+        self._thread.start()
+        atexit.register(self._end)
 
     def put(self, line: str) -> None:
         try:
@@ -37,12 +41,22 @@ class _Lines:
             dropped.inc()
 
     def _write(self) -> None:
-        while True:
+        ended = False
+        while not ended:
             lines = [self._queue.get()]
             while len(lines) < 500 and not self._queue.empty():
                 lines.append(self._queue.get_nowait())
-            sys.stdout.write("\n".join(lines) + "\n")
+            ended = None in lines
+            sys.stdout.write("".join(f"{line}\n" for line in lines if line is not None))
             sys.stdout.flush()
+
+    def _end(self) -> None:
+        """Wait a moment for the last lines; a reader who does not read keeps no process alive."""
+        try:
+            self._queue.put(None, timeout=LAST_LINES_S)
+        except queue.Full:
+            return
+        self._thread.join(LAST_LINES_S)
 
 
 class _QueueLogger:

@@ -79,3 +79,15 @@ def test_what_ends_the_process_is_told_without_them_too() -> None:
     assert ended.returncode == 1
     assert f"ValueError: card {'*' * 16} and ***" in ended.stderr.splitlines()
     assert CARD not in ended.stderr
+
+
+def test_the_last_lines_of_a_process_that_ends_are_written() -> None:
+    text = HEAD + "for number in range(2_000):\n    log.info('line', number=number)\n"
+    ended = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
+    assert [json.loads(line)["number"] for line in ended.stdout.splitlines()] == list(range(2_000))
+
+
+def test_a_reader_who_reads_no_more_keeps_no_process_alive() -> None:
+    text = HEAD + "for number in range(20_000):\n    log.info('x' * 100)\n"
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
+        assert process.wait(60) == 0
