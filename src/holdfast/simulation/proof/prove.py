@@ -63,7 +63,7 @@ SMALL = (*(Job(scope, 2) for scope in ONE), *(Job(scope, 1) for scope in TWO))
 """What every test run searches: one saga with two faults, two sagas with one."""
 
 LARGE = (*(Job(scope, 3) for scope in ONE), *(Job(scope, 2) for scope in TWO))
-"""What takes longer, and gigabytes: one saga with three faults, two sagas with two."""
+"""What takes minutes each, and at most 5 GB: one saga with three faults, two sagas with two."""
 
 
 def search(job: Job, findings_max: int = 1) -> Report:
