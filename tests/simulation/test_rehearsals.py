@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.simulation.twins import TWINS
 
 from holdfast.saga.definition import Reaction, Saga
 from holdfast.saga.machine import Turn
@@ -64,3 +65,11 @@ WRONG = wrong("RefundFailed", forgetful)
 def test_a_wrong_reaction_is_found(kind: str, reaction: Reaction, refuses: str, found: str) -> None:
     report = search(Job(Part(wrong(kind, reaction), EXAMPLES, refuses), 1))
     assert [f.what[: len(found)] for f in report.findings] == [found]
+
+
+def test_a_step_that_lets_go_is_not_taken_before_what_others_do() -> None:
+    """A saga that ends at the first undo answered is found while the other undos are still on their way."""
+    twin = next(twin for twin in TWINS if twin.name == "the_first_undo_answered_ends_the_saga")
+    with twin.broken():
+        (found,) = search(Job(Part(CHECKOUT, EXAMPLES, "cart"), 0)).findings
+    assert found.what.startswith("I12")
