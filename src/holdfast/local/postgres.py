@@ -157,7 +157,8 @@ class EmbeddedPostgres:
             if accepts_connections(self.port):
                 return True
             if given_up.wait(0.02) or time.monotonic() > deadline:
-                self.kill_immediate()
+                # Twice: a server that is just starting may miss the first.
+                processes.end([self.process], signal.SIGQUIT, 2.0, signal.SIGQUIT)
         return False
 
     def _log_since(self, position: int) -> str:
