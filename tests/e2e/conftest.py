@@ -1,5 +1,6 @@
 """A running platform, on each of the two real buses: all processes, as `holdfast up` starts them."""
 
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,16 @@ def running_on(folder: Path, bootstrap: str | None, more: Mapping[str, str]) -> 
         Operator(platform.info).stock(PENS)
         yield platform
         replay_histories(platform)
+
+
+@contextmanager
+def frozen(platform: Platform, name: str) -> Iterator[None]:
+    """Stop a process where it is, and let it go on at the end."""
+    platform.kill(name, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        platform.kill(name, signal.SIGCONT)
 
 
 def replay_histories(platform: Platform) -> None:

@@ -2,14 +2,13 @@
 
 import signal
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
-from tests.e2e.conftest import ENVIRONMENT, PENS, replay_histories
+from tests.e2e.conftest import ENVIRONMENT, PENS, frozen, replay_histories
 from tests.e2e.shopper import Operator, Shopper
 from tests.e2e.topics import bus_of
 from tests.eventually import eventually
@@ -175,15 +174,6 @@ def shop_in_every_way(platform: Platform, shopper: Shopper, reader: Reader) -> l
         platform.kill(CART, signal.SIGCONT)
     assert {shopper.end_of(saga_id)["state"] for saga_id in completed} == {"COMPLETED"}
     return [*completed, *failed]
-
-
-@contextmanager
-def frozen(platform: Platform, name: str) -> Iterator[None]:
-    platform.kill(name, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        platform.kill(name, signal.SIGCONT)
 
 
 def books(platform: Platform) -> dict[str, set[tuple[Any, ...]]]:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from tests.e2e.conftest import running
+from tests.e2e.conftest import frozen, running
 from tests.e2e.shopper import Shopper
 from tests.eventually import eventually
 
@@ -38,16 +38,6 @@ PATIENCE = {
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with running(tmp_path_factory.mktemp("platform"), "postgres", **PATIENCE) as platform:
         yield platform
-
-
-@contextmanager
-def frozen(platform: Platform, name: str) -> Iterator[None]:
-    """Stop a process where it is, and let it go on at the end."""
-    platform.kill(name, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        platform.kill(name, signal.SIGCONT)
 
 
 @contextmanager
