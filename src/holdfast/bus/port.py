@@ -33,7 +33,11 @@ class Message(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A message as it lies on a partition. `timestamp_ms` is the bus's clock, for people only."""
+    """A message as it lies on a partition. `timestamp_ms` is the bus's clock, for people only.
+
+    `source` is the service that the bus itself proves to have published it, None if the bus proves nothing;
+    what a header says of its source is no proof.
+    """
 
     topic: str
     partition: int
@@ -42,6 +46,7 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    source: str | None = None
 
     @property
     def place(self) -> TopicPartition:
