@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx2
 from starlette.applications import Starlette
 
+from holdfast.contracts.card_numbers import mask_card_numbers
 from holdfast.local.keys import Keys
 from holdfast.runtime.auth import Authenticator
 
@@ -69,5 +70,5 @@ def problem(response: httpx2.Response) -> tuple[int, str, list[str]]:
     assert body["type"] == f"urn:holdfast:problem:{body['code']}"
     assert body["title"]
     assert body["detail"]
-    assert body["instance"] == quote(response.request.url.path)[:200]
+    assert body["instance"] == quote(mask_card_numbers(response.request.url.path))[:200]
     return response.status_code, body["code"], [error["pointer"] for error in body.get("errors", [])]

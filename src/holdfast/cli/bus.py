@@ -48,10 +48,13 @@ def forget(
     data: Data = DATA_DEFAULT,
 ) -> None:
     """Forget a group that nobody lives in, so that it holds no messages back. A service's own is refused."""
+    from holdfast.contracts.card_numbers import holds_card_number
     from holdfast.contracts.topics import SERVICES
 
     if group in SERVICES:
         fail(ExitCode.CONFLICT, f"{group} is a service's own group: what it has not read must stay")
+    if holds_card_number(reason):
+        fail(ExitCode.USAGE, "--reason holds what looks like a card number, and it is kept")
     if not yes and not typer.confirm(f"Forget {group}? Messages that only it has not read will be deleted."):
         fail(ExitCode.FAILED, "nothing was done")
     forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason))

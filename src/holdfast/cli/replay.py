@@ -71,11 +71,16 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Replay real orders; every clean invoice becomes a checkout. Exit 0 when all of them are terminal."""
+    from holdfast.contracts.card_numbers import mask_card_numbers
     from holdfast.local.replay import Plan
     from holdfast.local.session import STOCK_AMPLE, fresh_run, is_run_name
 
     if run is not None and not is_run_name(run):
-        fail(ExitCode.USAGE, f"--run {run!r}: letters, digits, '.', '_' and '-' only, at most 64")
+        shown = mask_card_numbers(run)
+        fail(
+            ExitCode.USAGE,
+            f"--run {shown!r}: letters, digits, '.', '_' and '-' only, at most 64, and no card number",
+        )
     plan = Plan(
         run or fresh_run(),
         resumed=run is not None,

@@ -16,6 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from holdfast.contracts.card_numbers import holds_card_number, mask_card_numbers
 from holdfast.contracts.messages import LINES_MAX, MINOR_MAX, QUANTITY_MAX
 
 CURRENCY = "GBP"
@@ -24,6 +25,7 @@ PRICE_MINOR_MAX = MINOR_MAX // (LINES_MAX * QUANTITY_MAX)
 """So that no total can leave the range of exact integers."""
 
 OTHER_ROW_REFUSED = "other_row_refused"
+CARD_NUMBER = "card_number"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _QUANTITY = re.compile(r"[+-]?[0-9]{1,18}")
@@ -77,7 +79,9 @@ class _Row(NamedTuple):
     reason: str | None
 
     def rejected(self, reason: str) -> Reject:
-        return Reject(self.number, self.invoice, self.code, self.reason or reason)
+        return Reject(
+            self.number, mask_card_numbers(self.invoice), mask_card_numbers(self.code), self.reason or reason
+        )
 
 
 def read_orders(path: Path) -> Orders:
@@ -150,6 +154,8 @@ def _read(number: int, fields: tuple[str, ...]) -> _Row:
         reason = "bad_code"
     elif customer and not _NAME.fullmatch(customer):
         reason = "bad_customer"
+    if any(map(holds_card_number, (invoice, code, customer))):
+        reason = CARD_NUMBER
     return _Row(number, invoice, code, customer, pieces, price_minor, reason)
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from holdfast.contracts.card_numbers import holds_card_number
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY
 from holdfast.local.api_client import ApiClient
 from holdfast.local.catalogue import load_prices, load_stock
@@ -78,7 +79,7 @@ def fresh_run() -> str:
 
 def is_run_name(name: str) -> bool:
     """Say whether a run may be called so: the name becomes part of cart ids and idempotency keys."""
-    return _RUN.fullmatch(name) is not None
+    return _RUN.fullmatch(name) is not None and not holds_card_number(name)
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:

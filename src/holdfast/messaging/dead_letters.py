@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from holdfast.bus.port import RECORD_BYTES_MAX, Message
 from holdfast.messaging.handler import Handled
-from holdfast.messaging.parked import REDRIVEN_FROM, Parked, Place, Summary, Wanted
+from holdfast.messaging.parked import CARD_NUMBER, REDRIVEN_FROM, Parked, Place, Summary, Wanted
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import OperatorAction, Transaction
 from holdfast.messaging.unit_of_work import UnitOfWork
@@ -85,6 +85,8 @@ def _settle(tx: Transaction, places: Sequence[Place], because: Because, status: 
             acted.skipped.append((place, "missing"))
         elif row.status != "parked":
             acted.skipped.append((place, row.status))
+        elif letter is not None and row.is_masked:
+            acted.skipped.append((place, CARD_NUMBER))
         elif letter is not None and letter.size > RECORD_BYTES_MAX:
             acted.skipped.append((place, "too_large"))
         else:

@@ -7,6 +7,13 @@ import re
 from typing import NamedTuple, Self
 
 from holdfast.bus.port import Record
+from holdfast.contracts.card_numbers import holds_card_number, mask_card_numbers, mask_card_numbers_in
+
+CARD_NUMBER = "card_number"
+"""Why a record is parked that nothing but a card number in it keeps from being processed."""
+
+MASKED = "x-masked"
+"""The header of a record that is kept with a card number masked: its bytes are not what was sent."""
 
 REDRIVEN_FROM = "x-redriven-from"
 """The header that a redriven message carries beside its own: the place where it was parked."""
@@ -50,6 +57,11 @@ class Parked(NamedTuple):
         return Place(self.record.topic, self.record.partition, self.record.offset)
 
     @property
+    def is_masked(self) -> bool:
+        """Tell whether the bytes are not those that were sent, so that nobody may send them again."""
+        return MASKED in dict(self.record.headers)
+
+    @property
     def redriven_from(self) -> Place | None:
         """Where it was parked before an operator sent it once more."""
         return redriven_from(dict(self.record.headers).get(REDRIVEN_FROM))
@@ -89,6 +101,31 @@ class Wanted(NamedTuple):
         """Tell whether this is one of them."""
         have = (row.status, row.place.topic, row.reason, row.saga_id, row.outcome or "unknown")
         return all(not want or want == has for want, has in zip(self, have, strict=True))
+
+
+def holds_card(record: Record) -> bool:
+    """Tell whether a card number stands anywhere in a record."""
+    headers = (part for name, value in record.headers for part in (name.encode(), value))
+    return holds_card_number(b":".join([record.key or b"", record.value or b"", *headers]))
+
+
+def without_cards(row: Parked) -> Parked:
+    """Return what may be kept of a row: card numbers masked, and a header that says so of the record.
+
+    No hash of what stood there is kept: a card number is found from its hash by trying them all.
+    """
+    message_id = row.message_id and mask_card_numbers(row.message_id)
+    row = row._replace(detail=mask_card_numbers(row.detail), message_id=message_id)
+    record = row.record
+    if not holds_card(record):
+        return row
+    headers = tuple((mask_card_numbers(name), mask_card_numbers_in(value)) for name, value in record.headers)
+    masked = record._replace(
+        key=record.key and mask_card_numbers_in(record.key),
+        value=record.value and mask_card_numbers_in(record.value),
+        headers=(*headers, (MASKED, CARD_NUMBER.encode())),
+    )
+    return row._replace(record=masked)
 
 
 def redriven_from(header: bytes | None) -> Place | None:

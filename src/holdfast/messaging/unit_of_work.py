@@ -13,7 +13,7 @@ from holdfast.contracts.topics import dead_letters
 from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal_raw
 from holdfast.messaging.handler import Handled, Handler, Reply
-from holdfast.messaging.parked import Parked, Place
+from holdfast.messaging.parked import CARD_NUMBER, Parked, Place, holds_card, without_cards
 from holdfast.messaging.store import Store, Transaction
 
 T = TypeVar("T", bound=Transaction)
@@ -41,6 +41,8 @@ def open_batch(records: Sequence[Record], reader: str) -> Opened:
     opened = Opened()
     for record in records:
         match open_record(record, reader):
+            case Envelope() as envelope if holds_card(record):
+                opened.bad.append(_with_card(record, envelope))
             case Envelope() as envelope:
                 opened.envelopes.append(envelope)
             case Bad() as bad:
@@ -111,7 +113,7 @@ class UnitOfWork(Generic[T]):
     def _park(self, tx: T, parked: Sequence[Parked]) -> list[Message]:
         """Keep the rows, tell the places from which they were redriven, make the dead letters."""
         tx.note_redriven([row.redriven_from for row in parked if row.redriven_from], "parked_again")
-        return [self._copy(row) for row in tx.park(parked)]
+        return [self._copy(row) for row in tx.park([without_cards(row) for row in parked])]
 
     def _seal(self, reply: Reply) -> Message:
         return seal_raw(
@@ -125,7 +127,7 @@ class UnitOfWork(Generic[T]):
         )
 
     def _copy(self, parked: Parked) -> Message:
-        """Make the dead letter: original bytes and headers, and where, why and by whom it was parked.
+        """Make the dead letter: bytes and headers as they are kept, and where, why and by whom it was parked.
 
         One that would be too large for the bus says so instead; the parked row has its bytes.
         """
@@ -149,6 +151,10 @@ class UnitOfWork(Generic[T]):
         if letter.size <= RECORD_BYTES_MAX:
             return letter
         return Message(topic, b"", None, (*extra, ("x-left-out", b"key, value and headers: too large")))
+
+
+def _with_card(record: Record, envelope: Envelope) -> Bad:
+    return Bad(record, CARD_NUMBER, "it holds a card number", envelope.message_id, envelope.saga_id)
 
 
 def _parked(bad: Bad) -> Parked:

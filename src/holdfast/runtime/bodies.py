@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.contracts.codec import Undecodable, refuse_ambiguity
+from holdfast.runtime.kept_text import refuse_card_numbers
 from holdfast.runtime.problems import (
     BODY_TOO_LARGE,
-    CARD_NUMBER_REFUSED,
     INVALID_REQUEST,
     MALFORMED_JSON,
     REQUEST_TIMEOUT,
@@ -29,11 +29,6 @@ BODY_WITHIN_S = 10.0
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-_DIGITS = re.compile(
-    rb"(?<![0-9A-Za-z])(?:[2-9][0-9]{12,18}"  # 0 and 1 begin no card: clocks, not cards, look like that
-    rb"|[2-9][0-9]{3}([ ._-])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}"
-    rb"|3[0-9]{3}([ ._-])[0-9]{6}\2[0-9]{5})(?![0-9A-Za-z])"
-)
 _PLACE = re.compile(r"(?s)(.*) - at `\$(.*)`")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
 _SAFE_NAME = re.compile(r"[A-Za-z_]{1,40}")
@@ -81,8 +76,6 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     decoded = decode_own(decoder, body)
     plain = msgspec.json.encode(decoded)
     if plain != body:
-        if b"\\" in body:  # escapes may spell what nobody may send
-            refuse_card_numbers(plain)
         try:
             refuse_ambiguity(body)
         except Undecodable as error:
@@ -98,32 +91,6 @@ def decode_own(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         raise Problem(INVALID_REQUEST, errors=[field_error(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Problem(MALFORMED_JSON) from None
-
-
-def refuse_card_numbers(body: bytes) -> None:
-    """Refuse a body that holds what may be a card number: 13 to 19 digits with a right check digit (Luhn)."""
-    for match in _DIGITS.finditer(body):
-        if luhn(match[0].translate(None, b" ._-")):
-            raise Problem(
-                CARD_NUMBER_REFUSED,
-                "the body holds what looks like a card number; send the provider's token instead",
-            )
-
-
-def mask_card_numbers(text: bytes) -> bytes:
-    """Return `text` with the digits of what may be a card number made unreadable."""
-    return _DIGITS.sub(lambda found: b"*" * len(found[0]), text)
-
-
-def luhn(digits: bytes) -> bool:
-    """Tell whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = digit - 48
-        if place % 2:
-            value = value * 2 - 9 if value > 4 else value * 2
-        total += value
-    return total % 10 == 0
 
 
 def field_error(text: str) -> FieldError:

@@ -13,10 +13,11 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 
+from holdfast.contracts.card_numbers import mask_card_numbers_in
 from holdfast.messaging.dead_letters import Acted, Because, DeadLetters
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
-from holdfast.runtime.bodies import decode, mask_card_numbers, read_body
+from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.parameters import page_size
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
 
@@ -134,7 +135,7 @@ def _shown(data: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str | None:
     """Return bytes as text that is safe to print: cut, escaped, and without what may be a card number."""
     if data is None:
         return None
-    text = mask_card_numbers(data[:bytes_max]).decode("utf-8", "backslashreplace")
+    text = mask_card_numbers_in(data)[:bytes_max].decode("utf-8", "backslashreplace")
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return safe if len(data) <= bytes_max else f"{safe}... ({len(data)} bytes)"
 

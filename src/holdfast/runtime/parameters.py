@@ -5,6 +5,7 @@ import re
 from starlette.requests import Request
 
 from holdfast.contracts.http_api import NAME_PATTERN
+from holdfast.runtime.kept_text import refuse_card_number
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
 
 PAGE_DEFAULT = 100
@@ -19,6 +20,7 @@ def name_in_path(request: Request, parameter: str) -> str:
     if not _NAME.match(name):
         detail = f"a {parameter} is 1 to 64 letters, digits, dots, dashes or underscores"
         raise Problem(NOT_FOUND, detail)
+    refuse_card_number(name, f"/{parameter}")
     return name
 
 
@@ -27,6 +29,7 @@ def page_in_query(request: Request) -> tuple[str, int]:
     after = request.query_params.get("after", "")
     if after and not _NAME.match(after):
         raise Problem(INVALID_REQUEST, errors=[FieldError("/after", "must be the `next` of the page before")])
+    refuse_card_number(after, "/after")
     return after, page_size(request)
 
 

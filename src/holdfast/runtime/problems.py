@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.bus.port import BusUnavailable
+from holdfast.contracts.card_numbers import mask_card_numbers
 from holdfast.messaging.store import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -114,7 +115,7 @@ def respond(request: Request, problem: Problem) -> Response:
         "status": kind.status,
         "code": kind.code,
         "detail": problem.detail or kind.title,
-        "instance": quote(request.scope["path"])[:200],
+        "instance": quote(mask_card_numbers(request.scope["path"]))[:200],
     }
     if trace := _TRACE.fullmatch(request.headers.get("traceparent", "")):
         body["trace_id"] = trace[1]

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from holdfast.contracts.card_numbers import holds_card_number
 from holdfast.messaging import crashpoints
 from holdfast.messaging.database_session import check_dsn
 from holdfast.messaging.pruning import Retention
@@ -76,6 +77,13 @@ class ServiceSettings(RetentionSettings):
     pool_size: int = Field(default=6, ge=2, le=100)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     crash_at: str = ""
+
+    @field_validator("instance")
+    @classmethod
+    def _may_be_kept(cls, value: str) -> str:
+        if holds_card_number(value):
+            raise ValueError("it holds what looks like a card number, and it is kept with leases and logs")
+        return value
 
     @field_validator("dsn", "bus_dsn")
     @classmethod

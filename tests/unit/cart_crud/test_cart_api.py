@@ -268,3 +268,28 @@ def test_wrong_methods_and_unknown_paths_are_problems_too() -> None:
         assert problem(await shop.ada.ask("GET", "/v1/nothing")) == (404, "not_found", [])
 
     shop(scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "pointer"),
+    [
+        ("GET", "/v1/carts/4111111111111111", "/cart_id"),
+        ("PUT", "/v1/carts/my-4111-1111-1111-1111", "/cart_id"),
+        ("PUT", "/v1/carts/c-1/lines/3782_822463_10005", "/sku"),
+        ("DELETE", "/v1/carts/c-1/lines/4111111111111111", "/sku"),
+        ("POST", "/v1/carts/4111.1111.1111.1111/hold", "/cart_id"),
+        ("GET", "/v1/products?after=4111111111111111", "/after"),
+    ],
+)
+def test_a_card_number_in_a_path_or_a_query_is_refused_and_not_echoed(
+    method: str, path: str, pointer: str
+) -> None:
+    async def scenario(shop: Shop) -> None:
+        before = repr(shop.store.tables.tables)
+        who = shop.operator if path.endswith("hold") else shop.ada
+        answer = await who.ask(method, path, {"quantity": 1} if method == "PUT" else None)
+        assert problem(answer) == (422, "card_number_refused", [pointer])
+        assert not any(digits in answer.text for digits in ("4111", "822463"))
+        assert repr(shop.store.tables.tables) == before
+
+    shop(scenario)

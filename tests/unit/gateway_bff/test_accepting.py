@@ -243,14 +243,24 @@ def test_what_cannot_be_bought_starts_nothing(snapshot: Snapshot, status: int, c
             "invalid_request",
             ["/expected_total_minor"],
         ),
-        (b'{"cart_id": "c-1", "payment_method": "4111111111111111"}', 422, "card_number_refused", []),
-        (b'{"cart_id": "c-1", "payment_method": "card4111111111111111x"}', 422, "card_number_refused", []),
+        (
+            b'{"cart_id": "c-1", "payment_method": "4111111111111111"}',
+            422,
+            "card_number_refused",
+            ["/payment_method"],
+        ),
+        (
+            b'{"cart_id": "c-1", "payment_method": "card4111111111111111x"}',
+            422,
+            "card_number_refused",
+            ["/payment_method"],
+        ),
         (b'{"cart_id": "c-9", "payment_method": "pm", "cart_id": "c-1"}', 400, "malformed_json", []),
         (
             b'{"cart_id": "c-1", "payment_method": "pm", "x": "4111 1111 1111 1111"}',
             422,
             "card_number_refused",
-            [],
+            ["/x"],
         ),
         (b'{"cart_id": "' + b"c" * 70_000 + b'"}', 413, "body_too_large", []),
     ],
@@ -263,6 +273,18 @@ def test_a_wrong_body_is_refused_by_pointer_and_never_echoed(
         assert problem(answer) == (status, code, pointers)
         assert "4111" not in answer.text
         assert not town.published()
+
+    visit(scenario)
+
+
+@pytest.mark.parametrize("key", ["4111111111111111", "order 4111-1111-1111-1111", "4111 1111_1111.1111 x"])
+def test_a_card_number_in_the_idempotency_key_is_refused_and_kept_nowhere(key: str) -> None:
+    async def scenario(town: Town) -> None:
+        answer = await town.checkout(key=key)
+        assert problem(answer) == (422, "card_number_refused", ["/Idempotency-Key"])
+        assert "4111" not in answer.text
+        assert not town.published()
+        assert "4111" not in repr(town.store.tables.tables)
 
     visit(scenario)
 

@@ -69,6 +69,9 @@ def test_one_bad_row_refuses_the_whole_invoice_and_every_row_says_why() -> None:
         (row(code="A" * 65), "bad_code"),
         (row(code="A\x00"), "bad_code"),
         (row(customer="a/b"), "bad_customer"),
+        (row(customer="4111111111111111"), "card_number"),
+        (row(code="4111\u00a01111\u00a01111\u00a01111"), "card_number"),
+        (row(invoice="4111-1111-1111-1111"), "card_number"),
         (row(quantity=-1), "negative_quantity"),
         (row(quantity=0), "zero_quantity"),
         (row(quantity=""), "bad_quantity"),
@@ -94,6 +97,23 @@ def test_a_row_that_no_shop_could_sell_is_refused_with_its_reason(bad: str, reas
     orders = parse(bad, row("2"))
     assert [(reject.row, reject.reason) for reject in orders.rejects] == [(2, reason)]
     assert len(orders.invoices) == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        row(invoice="4111-1111-1111-1111"),
+        row(invoice="4111 1111 1111 1111"),
+        row(code="4111 1111 1111 1111"),
+        "4111111111111111,A",
+    ],
+)
+def test_a_card_number_in_a_row_is_not_written_among_the_refused(bad: str, tmp_path: Path) -> None:
+    [refused] = parse(bad).rejects
+    write_rejects(tmp_path / "rejects.csv", [refused])
+    written = (tmp_path / "rejects.csv").read_text("utf-8")
+    assert "1111" not in written
+    assert "*" * 16 in written
 
 
 def test_a_row_of_the_wrong_length_spoils_the_invoice_that_it_names() -> None:

@@ -185,3 +185,14 @@ def test_parked_rows_have_no_place_twice(world: World) -> None:
     world.unit_of_work.park(row.record, row.reason, row.detail)
     again = world.rows("parked")[place]
     assert (again.attempts, again.last_ms - again.first_ms) == (2, 1_000)
+
+
+def test_what_is_kept_masked_is_never_sent_again_and_can_be_given_up(
+    world: World, dead_letters: DeadLetters
+) -> None:
+    spoilt = record(5, 5)._replace(headers=(*record(5, 5).headers, ("x-note", b"4111111111111111")))
+    world.unit_of_work.run([spoilt])
+    place = Place(INVENTORY_COMMANDS, 0, 5)
+    again = dead_letters.redrive([place], BECAUSE)
+    assert (again.done, again.skipped) == ([], [(place, "card_number")])
+    assert dead_letters.discard([place], BECAUSE).done == [place]

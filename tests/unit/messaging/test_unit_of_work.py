@@ -173,3 +173,48 @@ def test_line_3_a_message_id_may_stand_in_the_outbox_twice(world: World) -> None
     first, second = (world.unit_of_work.run([record(1)]) for _ in range(2))
     assert first.messages == second.messages
     assert sorted(world.rows("outbox")) == [first.outbox_id, second.outbox_id]
+
+
+CARD = b"4111 1111 1111 1111"
+
+
+def with_card(offset: int = 5) -> Record:
+    """Return a command that would be processed if it did not hold a card number."""
+    sound = record(5, offset)
+    assert sound.value is not None
+    return sound._replace(value=sound.value.replace(b'"sku":"', b'"note":"\xc2\xa0%b","sku":"' % CARD, 1))
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        (with_card(), "card_number"),
+        (record(5, 5)._replace(headers=(*record(5, 5).headers, ("x-note", CARD))), "card_number"),
+        (record(5, 5)._replace(headers=(*record(5, 5).headers, (CARD.decode(), b""))), "card_number"),
+        (bad_record()._replace(value=b"{broken " + CARD), "malformed_json"),
+        (record(5, 5)._replace(key=CARD), "invalid_key"),
+    ],
+    ids=["payload", "header", "name of a header", "broken payload", "key"],
+)
+def test_of_a_message_with_a_card_number_all_but_the_number_is_kept(
+    world: World, held: Record, reason: str
+) -> None:
+    committed = world.unit_of_work.run([record(1), held, record(2)])
+    assert world.rows("seen") == {saga_id(1): 1, saga_id(2): 1}
+    [parked] = world.rows("parked").values()
+    assert isinstance(parked, Parked)
+    assert parked.reason == reason
+    assert parked.is_masked
+    assert dict(committed.messages[-1].headers)["x-masked"] == b"card_number"
+    kept = repr((world.store.tables.tables, committed.messages))
+    assert "4111" not in kept
+    assert "*" * len(CARD) in kept
+
+
+def test_why_a_bug_met_a_message_is_kept_without_the_card_number_in_it(world: World) -> None:
+    world.unit_of_work.park(record(1, 4), "handler_failed", f"KeyError: '{CARD.decode()}'")
+    [parked] = world.rows("parked").values()
+    assert isinstance(parked, Parked)
+    assert parked.detail == f"KeyError: '{'*' * len(CARD)}'"
+    assert not parked.is_masked
+    assert parked.record == record(1, 4)

@@ -100,6 +100,8 @@ def test_the_platforms_own_tokens_are_valid() -> None:
         {"sub": "a\n"},
         {"sub": "a" * 201},
         {"sub": 7},
+        {"sub": "4111111111111111"},
+        {"sub": "ada 4111-1111-1111-1111"},
         {"exp": None},
         {"exp": NOW - 31},
         {"exp": "soon"},

@@ -99,7 +99,7 @@ def test_one_is_shown_escaped_cut_and_without_card_numbers() -> None:
         shown = (await desk.operator.ask("GET", f"{PATH}/{INVENTORY_COMMANDS}/0/9")).json()
         assert shown["value"].startswith(r"card **************** \x1b[31m\xff\nxxx")
         assert shown["value"].endswith(f"... ({len(value)} bytes)")
-        assert shown["headers"] == [[r"ce\x1bid", r"\x00\x1b"]]
+        assert shown["headers"] == [[r"ce\x1bid", r"\x00\x1b"], ["x-masked", "card_number"]]
         assert json.dumps(shown).isprintable()
         for missing in (f"{INVENTORY_COMMANDS}/0/999", "x/y/z"):
             assert problem(await desk.operator.ask("GET", f"{PATH}/{missing}"))[:2] == (404, "not_found")

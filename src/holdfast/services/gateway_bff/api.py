@@ -21,8 +21,9 @@ from holdfast.contracts.http_api import CheckoutStarted, SagaView, Snapshot, Sta
 from holdfast.messaging.store import Store, StoreUnavailable
 from holdfast.runtime import problems
 from holdfast.runtime.auth import SHOPPER, Authenticator, User
-from holdfast.runtime.bodies import decode, read_body, refuse_card_numbers
+from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.grouping import Grouping
+from holdfast.runtime.kept_text import refuse_card_number
 from holdfast.runtime.operations import serve
 from holdfast.runtime.problems import OVERLOADED, Problem
 from holdfast.services.gateway_bff import status
@@ -136,7 +137,7 @@ class _Desk:
         key = _idempotency_key(request)
         body = decode(_start, await read_body(request.receive))
         for digits in _DIGITS.findall(body.payment_method):  # between letters, too: it goes to the provider
-            refuse_card_numbers(digits.encode())
+            refuse_card_number(digits, "/payment_method")
         wanted = Wanted(
             user.name,
             key,
@@ -221,6 +222,7 @@ def _idempotency_key(request: Request) -> str:
         raise Problem(KEY_MISSING, "send a header `Idempotency-Key`, a fresh value for each checkout")
     if not _KEY.fullmatch(key):
         raise Problem(KEY_INVALID, "it is 1 to 255 printable ASCII characters")
+    refuse_card_number(key, "/Idempotency-Key")
     return key
 
 

@@ -16,6 +16,7 @@ from holdfast.messaging.store import OperatorAction, Store
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
+from holdfast.runtime.kept_text import refuse_card_number
 from holdfast.runtime.parameters import page_size
 from holdfast.services.inventory_write.domain import Stock
 from holdfast.services.inventory_write.handlers import StockTransaction
@@ -61,6 +62,7 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
         limit = page_size(request)
         after = request.query_params.get("after", "").replace("\x00", "")[:64]
+        refuse_card_number(after, "/after")
         rows = await run_in_threadpool(_page, store, after, limit)
         page = {"items": [_shown(row) for row in rows], "next": rows[-1].sku if len(rows) == limit else None}
         return Response(msgspec.json.encode(page), media_type="application/json")

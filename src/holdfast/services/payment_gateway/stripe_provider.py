@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import structlog
 import uvloop
 
+from holdfast.contracts.card_numbers import holds_card_number, mask_card_numbers
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.producer import BreakerOpen
 from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
@@ -258,7 +259,7 @@ def refunds_answer(refunds: Sequence[Mapping[str, Any]], owed_minor: int) -> Ans
 
 def _succeeded(document: Mapping[str, Any]) -> Answer:
     reference = document.get("id")
-    if isinstance(reference, str) and _REFERENCE.fullmatch(reference):
+    if isinstance(reference, str) and _REFERENCE.fullmatch(reference) and not holds_card_number(reference):
         return Succeeded(reference)
     return _MALFORMED
 
@@ -287,7 +288,7 @@ def _charge_of(document: Mapping[str, Any]) -> Charge:
     created, amount = document.get("created"), document.get("amount")
     return Charge(
         str(document.get("id", "")),
-        str(document.get("payment_intent") or document.get("id", "")),
+        mask_card_numbers(str(document.get("payment_intent") or document.get("id", ""))),
         str(_object(document.get("metadata")).get("saga_id", "")),
         amount if isinstance(amount, int) else 0,
         str(document.get("currency", "")).upper(),
@@ -329,4 +330,4 @@ def _code(error: Mapping[str, Any], otherwise: str) -> str:
 
 def _plain(word: Any) -> str:
     """Return a word that can be stored and shown, whatever the provider sent."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "", word)[:64] if isinstance(word, str) else ""
+    return mask_card_numbers(re.sub(r"[^A-Za-z0-9_.-]", "", word)[:64]) if isinstance(word, str) else ""

@@ -380,3 +380,15 @@ def test_the_list_of_charges_is_read_whatever_is_in_it(provider: StripeProvider,
     stub.answers(503, {})
     with pytest.raises(ProviderSilent):
         provider.charges()
+
+
+def test_a_card_number_in_the_providers_words_is_not_kept(provider: StripeProvider, stub: Stub) -> None:
+    card = "4111111111111111"
+    stub.answers(200, {"id": card, "status": "succeeded"})
+    assert ask(provider, Ask.CHARGE) == Unknown("malformed_answer")
+    stub.answers(402, {"error": {"type": "card_error", "decline_code": card, "message": card}})
+    declined = ask(provider, Ask.CHARGE)
+    assert isinstance(declined, Declined)
+    assert declined.code == "*" * 16
+    stub.answers(200, {"data": [{"id": "ch_1", "payment_intent": card, "status": "succeeded"}]})
+    assert provider.charges()[0].reference == "*" * 16
