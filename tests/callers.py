@@ -12,8 +12,10 @@ import httpx2
 from starlette.applications import Starlette
 
 from holdfast.contracts.card_numbers import mask_card_numbers
+from holdfast.contracts.topics import GATEWAY
 from holdfast.local.keys import Keys
-from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
+from holdfast.runtime.service_tokens import ServiceTokens
 
 
 @contextmanager
@@ -29,8 +31,17 @@ def authenticator(made: Keys) -> Authenticator:
     return Authenticator(made.public)
 
 
+def service_authenticator(made: Keys, service: str) -> ServiceAuthenticator:
+    return ServiceAuthenticator(made.services_public, service)
+
+
+def gateway_token(made: Keys, callee: str) -> str:
+    """A token with which the gateway calls this service."""
+    return ServiceTokens(made.of_service(GATEWAY), GATEWAY).authorization(callee).removeprefix("Bearer ")
+
+
 class Caller:
-    """One user of an application; asks with their token and whatever else is said."""
+    """One user, or one service, that asks an application with their token and whatever else is said."""
 
     def __init__(self, client: httpx2.AsyncClient, token: str) -> None:
         self._client = client

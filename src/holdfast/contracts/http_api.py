@@ -15,7 +15,6 @@ from holdfast.contracts.messages import (
     EpochMs,
     Line,
     Minor,
-    Name,
     Version,
 )
 
@@ -24,6 +23,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?!\n)$"
 
 `(?!\\n)`: where Python reads the pattern, `$` alone would let a line feed end the name.
 """
+
+UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?!\n)$"
+"""The one way to write the id of a saga: another spelling of it names nothing."""
 
 REASON_PATTERN = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*(?!\n)$"
 """One line of text that says something."""
@@ -34,6 +36,8 @@ PRICE_MINOR_MAX = MINOR_MAX // (LINES_MAX * QUANTITY_MAX)
 """So that no cart's total can leave the range of exact integers."""
 
 Code = Annotated[str, Meta(pattern=NAME_PATTERN, description="1 to 64 letters, digits, `.`, `_` or `-`.")]
+SagaId = Annotated[str, Meta(pattern=UUID_PATTERN)]
+UserId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}(?!\n)$")]
 Pieces = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
 PriceMinor = Annotated[int, Meta(ge=1, le=PRICE_MINOR_MAX, description="In minor units, such as pence.")]
 
@@ -110,8 +114,8 @@ class CartHold(Struct, frozen=True):
 class CartOfUser(Struct, frozen=True, forbid_unknown_fields=True):
     """A cart and who says that it is theirs."""
 
-    cart_id: Name
-    user_id: Name
+    cart_id: Code
+    user_id: UserId
 
 
 class TakeSnapshots(Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,22 +161,30 @@ class SagaView(Struct, frozen=True):
     history: tuple[SagaEvent, ...] = ()
 
 
+class SagaOfUser(Struct, frozen=True, forbid_unknown_fields=True):
+    """A saga, and the user for whom the gateway asks."""
+
+    saga_id: SagaId
+    user_id: UserId
+
+
 class TellSagas(Struct, frozen=True, forbid_unknown_fields=True):
     """Sagas to tell of."""
 
-    saga_ids: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=SNAPSHOTS_A_CALL)]
+    sagas: Annotated[tuple[SagaOfUser, ...], Meta(min_length=1, max_length=SNAPSHOTS_A_CALL)]
 
 
 class SagasTold(Struct, frozen=True):
-    """The sagas, in the order in which they were named; null where there is none."""
+    """The sagas, in the order in which they were named; null if there is none, or it is another user's."""
 
     sagas: tuple[SagaView | None, ...]
 
 
 class CancelSaga(Struct, frozen=True, forbid_unknown_fields=True):
-    """The saga that its shopper does not want any more."""
+    """The saga that its user does not want any more; the gateway has found it among that user's checkouts."""
 
-    saga_id: Name
+    saga_id: SagaId
+    user_id: UserId
 
 
 class Cancellation(Struct, frozen=True):

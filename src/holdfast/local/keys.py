@@ -1,6 +1,7 @@
-"""The keys of a data folder: who may call the platform, and how its payment gateway shows itself.
+"""The keys of a data folder: who may call the platform, and how its services show themselves.
 
-Verifying tokens is the services' (runtime); the private key never leaves this folder.
+Verifying tokens is the services' (runtime), and so is signing their calls to each other; the private keys
+never leave this folder.
 """
 
 import json
@@ -13,6 +14,8 @@ from threading import Lock
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import KeyParameters, KeySet, OKPKey
+
+from holdfast.contracts.internal_calls import CALLERS
 
 ISSUER = AUDIENCE = "holdfast"
 SHOPPER_SCOPE = "checkout:write"
@@ -30,22 +33,30 @@ class Keys:
     """The key files of one folder; `ensure` makes what is missing and never replaces one."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.signing = folder / "signing.json"
         self.public = folder / "jwks.json"
+        self.services_public = folder / "services.jwks.json"
         self.provider = folder / "provider.key"
         self.webhook = folder / "webhook.key"
 
+    def of_service(self, service: str) -> Path:
+        """Return where the key is that this service signs its calls to other services with."""
+        return self._folder / f"{service}.key.json"
+
     def ensure(self) -> None:
         if not self.signing.exists():
-            parameters: KeyParameters = {"use": "sig", "alg": "EdDSA"}
-            key = OKPKey.generate_key("Ed25519", parameters, private=True, auto_kid=True)
-            _write(self.signing, json.dumps(key.as_dict(private=True)))
+            _write_new_key(self.signing, "EdDSA")
         if not self.public.exists():
             _write(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
         if not self.provider.exists():
             _write(self.provider, f"sk_test_{secrets.token_hex(24)}")
         if not self.webhook.exists():
             _write(self.webhook, f"whsec_{secrets.token_hex(24)}")
+        for service in CALLERS:
+            if not self.of_service(service).exists():
+                _write_new_key(self.of_service(service), "Ed25519")
+        self._publish_service_keys()
 
     def token(self, user: str, *, operator: bool = False, ttl_s: int = 8 * 3600) -> str:
         """Return a signed token for this user; raises NoKeys."""
@@ -66,11 +77,30 @@ class Keys:
             warnings.simplefilter("ignore", SecurityWarning)
             return jwt.encode(header, claims, key, algorithms=["EdDSA"])
 
+    def _publish_service_keys(self) -> None:
+        """Have every service's key stand in the public set, beside those that an operator put there."""
+        known = self.services_public.exists()
+        public = json.loads(self.services_public.read_text())["keys"] if known else []
+        kids = {key.get("kid") for key in public}
+        missing = []
+        for service in CALLERS:
+            key = OKPKey.import_key(json.loads(self.of_service(service).read_text()))
+            if key.kid not in kids:
+                missing.append({**key.as_dict(private=False), "service": service})
+        if missing:
+            _write(self.services_public, json.dumps({"keys": public + missing}))
+
     def _key(self) -> OKPKey:
         try:
             return OKPKey.import_key(json.loads(self.signing.read_text()))
         except FileNotFoundError:
             raise NoKeys(f"no keys in {self.signing.parent}: start a platform there first") from None
+
+
+def _write_new_key(path: Path, algorithm: str) -> None:
+    parameters: KeyParameters = {"use": "sig", "alg": algorithm}
+    key = OKPKey.generate_key("Ed25519", parameters, private=True, auto_kid=True)
+    _write(path, json.dumps(key.as_dict(private=True)))
 
 
 def _write(path: Path, text: str) -> None:

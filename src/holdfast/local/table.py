@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from holdfast.contracts import topics
+from holdfast.contracts.internal_calls import CALLERS, MAY_CALL
 from holdfast.local.info import BusInfo
 from holdfast.local.keys import Keys
 from holdfast.local.layout import DataFolder
@@ -82,8 +83,19 @@ def _service(name: str, plan: Plan) -> dict[str, str]:
         "HOLDFAST_JWKS": str(Keys(plan.folder.keys).public),
         "HOLDFAST_PARTITIONS": str(partitions(plan.bus)),
         **_bus(plan),
+        **_service_keys(name, plan),
         **_neighbours(name, plan),
     }
+
+
+def _service_keys(name: str, plan: Plan) -> dict[str, str]:
+    """Tell a service how it signs its calls to others, and by which keys it knows those that call it."""
+    keys, env = Keys(plan.folder.keys), {}
+    if name in CALLERS:
+        env["HOLDFAST_SERVICE_KEY"] = str(keys.of_service(name))
+    if any(callee == name for callee, _ in MAY_CALL):
+        env["HOLDFAST_SERVICE_JWKS"] = str(keys.services_public)
+    return env
 
 
 def _bus(plan: Plan) -> dict[str, str]:

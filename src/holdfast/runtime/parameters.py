@@ -4,7 +4,7 @@ import re
 
 from starlette.requests import Request
 
-from holdfast.contracts.http_api import NAME_PATTERN
+from holdfast.contracts.http_api import NAME_PATTERN, UUID_PATTERN
 from holdfast.runtime.kept_text import refuse_card_number
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
 
@@ -12,6 +12,12 @@ PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
 
 _NAME = re.compile(NAME_PATTERN)
+_UUID = re.compile(UUID_PATTERN)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether this is a UUID in its canonical form."""
+    return _UUID.match(text) is not None
 
 
 def name_in_path(request: Request, parameter: str) -> str:

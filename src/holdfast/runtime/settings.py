@@ -110,6 +110,12 @@ class ServiceSettings(RetentionSettings):
         return value
 
 
+class CalledServiceSettings(ServiceSettings):
+    """What a service needs to know whose internal endpoints other services call."""
+
+    service_jwks: Path
+
+
 class DeadlineSettings(BaseSettings):
     """When the orchestrator re-sends and when it loses patience, in milliseconds."""
 

@@ -12,14 +12,15 @@ import httpx2
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from tests.callers import Caller, authenticator, calling, keys, problem
+from tests.callers import Caller, authenticator, calling, keys, problem, service_authenticator
 
 from holdfast.bus.memory import MemoryBus
-from holdfast.contracts.topics import PARTITIONS_EMBEDDED, all_topics
+from holdfast.contracts.topics import CART, GATEWAY, PARTITIONS_EMBEDDED, all_topics
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.ports import Ports
 from holdfast.runtime.migrations import migrate
+from holdfast.runtime.service_tokens import ServiceTokens
 from holdfast.services.cart_crud import api as cart_api
 from holdfast.services.cart_crud.store import PostgresCartTransaction
 from holdfast.services.gateway_bff import api as gateway_api
@@ -87,8 +88,10 @@ def visit(
         parts = build(cast("Any", ports), lambda: next(numbers))
         try:
             with keys() as made:
-                async with serving(cart_api.app(cart_store, authenticator(made))) as carts:
-                    neighbours = Neighbours(cart_url or carts, NOWHERE)
+                carts_app = cart_api.app(cart_store, authenticator(made), service_authenticator(made, CART))
+                tokens = ServiceTokens(made.of_service(GATEWAY), GATEWAY)
+                async with serving(carts_app) as carts:
+                    neighbours = Neighbours(cart_url or carts, NOWHERE, tokens.authorization)
                     waiting = Waiting(door_store)
                     door = Door(
                         door_store, parts.acceptor, neighbours.snapshots, parts.breaker, parts.shedding

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from tests.callers import Caller, authenticator, calling, keys
+from tests.callers import Caller, authenticator, calling, gateway_token, keys, service_authenticator
 
+from holdfast.contracts.topics import CART
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.services.cart_crud.api import app
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
@@ -26,6 +27,7 @@ class Shop:
     ada: Caller
     eve: Caller
     operator: Caller
+    gateway: Caller
 
 
 def shop(scenario: Callable[[Shop], Awaitable[None]]) -> None:
@@ -34,12 +36,14 @@ def shop(scenario: Callable[[Shop], Awaitable[None]]) -> None:
     async def main() -> None:
         store = MemoryStore(MemoryCartTransaction, lambda: 0)
         with keys() as made:
-            async with calling(app(store, authenticator(made))) as client:
+            services = service_authenticator(made, CART)
+            async with calling(app(store, authenticator(made), services)) as client:
                 tokens = made.token("ada"), made.token("eve"), made.token("oscar", operator=True)
                 ada, eve, operator = (Caller(client, token) for token in tokens)
                 set_up = await operator.ask("PUT", "/v1/products", {"products": PRODUCTS})
                 assert (set_up.status_code, set_up.json()) == (200, {"products": 3})
-                await scenario(Shop(store, client, ada, eve, operator))
+                gateway = Caller(client, gateway_token(made, CART))
+                await scenario(Shop(store, client, ada, eve, operator, gateway))
 
     asyncio.run(main())
 

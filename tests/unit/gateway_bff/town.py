@@ -56,15 +56,16 @@ class FakeNeighbours:
         self.before_answer()
         return taken
 
-    async def sagas(self, saga_ids: Sequence[str]) -> list[SagaView | None]:
+    async def sagas(self, sagas: Sequence[tuple[str, str]]) -> list[SagaView | None]:
         if self.orchestrator_is_down:
             raise unavailable("the orchestrator")
-        return [self.told.get(saga_id) for saga_id in saga_ids]
+        assert {user for _, user in sagas} <= {"ada", "eve"}, "the gateway says for whom it asks"
+        return [self.told.get(saga_id) for saga_id, _ in sagas]
 
-    async def cancel(self, saga_id: str, authorization: str) -> Cancellation:
+    async def cancel(self, saga_id: str, user_id: str) -> Cancellation:
         if self.orchestrator_is_down:
             raise unavailable("the orchestrator")
-        assert authorization.startswith("Bearer ")
+        assert user_id == "ada", "the gateway says for whom it cancels"
         self.cancelled.append(saga_id)
         return self.cancellations[saga_id]
 

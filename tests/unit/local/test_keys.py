@@ -61,7 +61,14 @@ def test_keys_are_for_their_owner_alone_and_stay_what_they_are(tmp_path: Path) -
     keys = Keys(tmp_path)
     keys.ensure()
     files = sorted(tmp_path.iterdir())
-    assert [file.name for file in files] == ["jwks.json", "provider.key", "signing.json", "webhook.key"]
+    assert [file.name for file in files] == [
+        "gateway-bff.key.json",
+        "jwks.json",
+        "provider.key",
+        "services.jwks.json",
+        "signing.json",
+        "webhook.key",
+    ]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     contents = [file.read_text() for file in files]
     keys.ensure()
@@ -89,3 +96,20 @@ def test_tokens_are_made_one_after_the_other(tmp_path: Path, monkeypatch: pytest
     with ThreadPoolExecutor(2) as pool:
         tokens = list(pool.map(keys.token, ("ada", "eve")))
     assert (len(set(tokens)), overlapped) == (2, [])
+
+
+def test_the_public_set_of_services_says_whose_each_key_is_and_keeps_what_an_operator_added(
+    tmp_path: Path,
+) -> None:
+    keys = Keys(tmp_path)
+    keys.ensure()
+    (public,) = json.loads(keys.services_public.read_text())["keys"]
+    private = json.loads(keys.of_service("gateway-bff").read_text())
+    assert "d" not in public
+    assert (public["kid"], public["service"]) == (private["kid"], "gateway-bff")
+    assert private["kid"] != json.loads(keys.signing.read_text())["kid"], "it is not the shoppers' issuer's"
+    keys.of_service("gateway-bff").unlink()
+    keys.ensure()
+    old, new = json.loads(keys.services_public.read_text())["keys"]
+    assert old == public, "what was signed with the old key is still good until an operator takes it out"
+    assert (new["kid"] != old["kid"], new["service"]) == (True, "gateway-bff")

@@ -82,3 +82,16 @@ def test_the_callers_libpq_variables_are_not_inherited(monkeypatch: pytest.Monke
     inherited = settings.inherited()
     assert "PGSSLMODE" not in inherited
     assert inherited["HOLDFAST_ORDER_TOTAL_MAX_MINOR"] == "7"
+
+
+def test_who_calls_others_is_told_its_key_and_who_is_called_the_public_ones() -> None:
+    told = {
+        name: {variable: value for variable, value in row.env.items() if "HOLDFAST_SERVICE" in variable}
+        for name, row in rows(POSTGRES_BUS).items()
+    }
+    public = {"HOLDFAST_SERVICE_JWKS": "/data/keys/services.jwks.json"}
+    assert {name: env for name, env in told.items() if env} == {
+        "cart-crud": public,
+        "checkout-orchestrator": public,
+        "gateway-bff": {"HOLDFAST_SERVICE_KEY": "/data/keys/gateway-bff.key.json"},
+    }

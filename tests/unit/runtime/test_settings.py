@@ -1,9 +1,13 @@
 """What a service is told: a wrong word stops the start, names its variable, and shows no secret."""
 
+from collections.abc import Iterator
+
 import pytest
 from pydantic_settings import BaseSettings
+from tests.callers import keys
 
-from holdfast.runtime.settings import DeadlineSettings, ServiceSettings, load
+from holdfast.contracts.topics import GATEWAY
+from holdfast.runtime.settings import CalledServiceSettings, DeadlineSettings, ServiceSettings, load
 from holdfast.services.gateway_bff.settings import GatewaySettings
 
 GOOD = {
@@ -13,6 +17,7 @@ GOOD = {
     "JWKS": "keys",
     "CART_URL": "http://127.0.0.1:8081",
     "ORCHESTRATOR_URL": "http://127.0.0.1:8082/",
+    "SERVICE_JWKS": "keys",
 }
 CASES: list[tuple[type[BaseSettings], str, str]] = [
     (ServiceSettings, "DSN", "postgresql://svc:s3cret%zz@h/db"),
@@ -24,6 +29,8 @@ CASES: list[tuple[type[BaseSettings], str, str]] = [
     (ServiceSettings, "HTTP_PORT", "99999"),
     (GatewaySettings, "CART_URL", "http://"),
     (GatewaySettings, "ORCHESTRATOR_URL", "somewhere"),
+    (GatewaySettings, "SERVICE_KEY", "/no/such/key"),
+    (GatewaySettings, "SERVICE_KEY", __file__),
     (DeadlineSettings, "DEADLINE_PATIENCE_MS", "4999"),
     (DeadlineSettings, "DEADLINE_PAYMENT_PATIENCE_MS", "10"),
     (DeadlineSettings, "DEADLINE_HORIZON_MS", "20000"),
@@ -31,12 +38,16 @@ CASES: list[tuple[type[BaseSettings], str, str]] = [
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in GOOD.items():
-        monkeypatch.setenv(f"HOLDFAST_{name}", value)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with keys() as made:
+        for name, value in {**GOOD, "SERVICE_KEY": str(made.of_service(GATEWAY))}.items():
+            monkeypatch.setenv(f"HOLDFAST_{name}", value)
+        yield
 
 
-@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, DeadlineSettings])
+@pytest.mark.parametrize(
+    "settings", [ServiceSettings, CalledServiceSettings, GatewaySettings, DeadlineSettings]
+)
 def test_a_right_one_starts(settings: type[BaseSettings]) -> None:
     assert load(settings)
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.contracts import internal_calls
 from holdfast.contracts.http_api import (
     Because,
     CartHold,
@@ -31,7 +32,7 @@ from holdfast.contracts.http_api import (
 )
 from holdfast.messaging.store import Store, StoreUnavailable
 from holdfast.runtime import problems
-from holdfast.runtime.auth import OPERATOR_ACTS, SHOPPER, Authenticator, User
+from holdfast.runtime.auth import OPERATOR_ACTS, SHOPPER, Authenticator, ServiceAuthenticator, User
 from holdfast.runtime.bodies import decode, decode_own, read_body
 from holdfast.runtime.grouping import Grouping
 from holdfast.runtime.operations import serve
@@ -69,9 +70,11 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-def app(store: Store[ShopTransaction], authenticator: Authenticator) -> FastAPI:
+def app(
+    store: Store[ShopTransaction], authenticator: Authenticator, services: ServiceAuthenticator
+) -> FastAPI:
     """Make the HTTP application."""
-    counter = _Counter(Shop(store), authenticator)
+    counter = _Counter(Shop(store), authenticator, services)
     api = FastAPI(
         lifespan=counter.open, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
     )
@@ -87,7 +90,7 @@ def app(store: Store[ShopTransaction], authenticator: Authenticator) -> FastAPI:
             ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", counter.remove_line),
             ("POST", "/v1/carts/{cart_id}/hold", counter.hold),
             ("POST", "/v1/carts/{cart_id}/release", counter.release),
-            ("POST", "/internal/v1/snapshots", counter.take_snapshots),
+            ("POST", internal_calls.SNAPSHOTS, counter.take_snapshots),
         ),
     )
     return api
@@ -96,9 +99,10 @@ def app(store: Store[ShopTransaction], authenticator: Authenticator) -> FastAPI:
 class _Counter:
     """The endpoints, and the threads in which the shop works for them."""
 
-    def __init__(self, shop: Shop, authenticator: Authenticator) -> None:
+    def __init__(self, shop: Shop, authenticator: Authenticator, services: ServiceAuthenticator) -> None:
         self._shop = shop
         self._authenticator = authenticator
+        self._services = services
         self._threads = ThreadPoolExecutor(THREADS, "shop")
         trouble = (StoreUnavailable,)
         self._edits: Grouping[Edit, Priced | Refused] = Grouping(self._in_thread(shop.edit), trouble=trouble)
@@ -176,7 +180,8 @@ class _Counter:
     # -- the gateway
 
     async def take_snapshots(self, request: Request) -> Response:
-        """Answer for owners that the gateway has checked; the gateway offers no way to this path."""
+        """Answer the gateway for the users whose tokens it has checked."""
+        self._services.require(request.headers.get("authorization"), internal_calls.SNAPSHOTS)
         wanted = decode_own(_take_snapshots, await read_body(request.receive, SNAPSHOTS_BYTES_MAX))
         owned = [(cart.cart_id, cart.user_id) for cart in wanted.carts]
         return _json(Snapshots(tuple(await self._run(self._shop.snapshots, owned))))

@@ -5,9 +5,9 @@ from holdfast.messaging.fence import FenceState
 from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.pruning import Pruner, Retention, fences
-from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
 from holdfast.runtime.process import Service, run
-from holdfast.runtime.settings import ServiceSettings, load
+from holdfast.runtime.settings import CalledServiceSettings, load
 from holdfast.runtime.wiring import production_ports
 from holdfast.services.cart_crud.api import app
 from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
@@ -29,7 +29,7 @@ def pruner(ports: Ports[CartTransaction], retention: Retention) -> Pruner[CartTr
 
 def main() -> int:
     """Run the process until it is told to stop."""
-    settings = load(ServiceSettings)
+    settings = load(CalledServiceSettings)
     ports = production_ports(settings, CART, PostgresCartTransaction)
     parts = build(ports)
     service = Service(
@@ -38,7 +38,7 @@ def main() -> int:
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.cart_crud"),
-        app=app(ports.store, Authenticator(settings.jwks)),
+        app=app(ports.store, Authenticator(settings.jwks), ServiceAuthenticator(settings.service_jwks, CART)),
         pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )

@@ -1,10 +1,9 @@
 """The orchestrator's HTTP API: what sagas are and how they came there; cancelling and resuming them.
 
-The gateway asks at `/internal`, to which it offers no way, after it has checked owners; operators at `/v1`.
+The gateway asks at `/internal`, with its service token, for users that it has checked; operators at `/v1`.
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -12,11 +11,13 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.contracts import internal_calls
 from holdfast.contracts.http_api import (
     Because,
     Cancellation,
     CancelSaga,
     SagaEvent,
+    SagaOfUser,
     SagasTold,
     SagaView,
     TellSagas,
@@ -24,9 +25,10 @@ from holdfast.contracts.http_api import (
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.store import Store
 from holdfast.runtime import problems
-from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, SHOPPER, Authenticator
+from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator, ServiceAuthenticator
 from holdfast.runtime.bodies import decode, decode_own, read_body
 from holdfast.runtime.operations import serve
+from holdfast.runtime.parameters import is_uuid
 from holdfast.runtime.problems import Kind, Problem
 from holdfast.runtime.writing import on_writer
 from holdfast.saga.state import SagaState
@@ -34,34 +36,36 @@ from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.checkout_orchestrator.handlers import CheckoutService
 from holdfast.services.checkout_orchestrator.looking import Looking, page_wanted
 from holdfast.services.checkout_orchestrator.operations import Acted, Did, Operations, Outcome
+from holdfast.services.checkout_orchestrator.owing import owner
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
 
 PAST_THE_PIVOT = Kind("past_the_pivot", 409, "The checkout can only go forward now")
 SAGA_ENDED = Kind("saga_ended", 409, "The saga has ended")
 _REFUSED = {Did.PAST_THE_PIVOT: PAST_THE_PIVOT, Did.ENDED: SAGA_ENDED}
+TELL_BYTES_MAX = 512 * 1024
 _UNDONE = frozenset({CHECKOUT.compensating, CHECKOUT.failed_state})
 
 _tell = msgspec.json.Decoder(TellSagas)
 _cancel = msgspec.json.Decoder(CancelSaga)
 _because = msgspec.json.Decoder(Because)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def app(
     store: Store[SagaTransaction],
     authenticator: Authenticator,
+    services: ServiceAuthenticator,
     parts: Parts[SagaTransaction],
     service: CheckoutService,
 ) -> FastAPI:
     """Make the HTTP application."""
     api = FastAPI(redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
     problems.install(api)
-    desk = _Desk(store, authenticator, parts, service)
+    desk = _Desk(store, authenticator, services, parts, service)
     serve(
         api,
         (
-            ("POST", "/internal/v1/sagas", desk.tell),
-            ("POST", "/internal/v1/sagas/cancel", desk.cancel_for_shopper),
+            ("POST", internal_calls.SAGAS, desk.tell),
+            ("POST", internal_calls.CANCEL, desk.cancel_for_shopper),
             ("GET", "/v1/sagas", desk.list),
             ("GET", "/v1/sagas/{saga_id}", desk.show),
             ("POST", "/v1/sagas/{saga_id}/cancel", desk.cancel),
@@ -78,11 +82,13 @@ class _Desk:
         self,
         store: Store[SagaTransaction],
         authenticator: Authenticator,
+        services: ServiceAuthenticator,
         parts: Parts[SagaTransaction],
         service: CheckoutService,
     ) -> None:
         self._store = store
         self._authenticator = authenticator
+        self._services = services
         self._manager = parts.manager
         self._operations = Operations(service)
         self._looking = Looking(store, service)
@@ -90,22 +96,23 @@ class _Desk:
     # -- the gateway
 
     async def tell(self, request: Request) -> Response:
-        wanted = decode_own(_tell, await read_body(request.receive)).saga_ids
+        self._services.require(request.headers.get("authorization"), internal_calls.SAGAS)
+        wanted = decode_own(_tell, await read_body(request.receive, TELL_BYTES_MAX)).sagas
         told = await asyncio.to_thread(_read, self._store, wanted)
         return _json(SagasTold(tuple(told)))
 
     async def cancel_for_shopper(self, request: Request) -> Response:
-        """Cancel with the shopper's own token, which the gateway hands on: nobody else may act here."""
-        user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
-        saga_id = _uuid(decode_own(_cancel, await read_body(request.receive)).saga_id)
+        """Cancel a saga for the user who owns it, which the gateway alone can know before the saga begins."""
+        self._services.require(request.headers.get("authorization"), internal_calls.CANCEL)
+        wanted = decode_own(_cancel, await read_body(request.receive))
 
         def work(tx: SagaTransaction) -> Acted:
-            return self._operations.cancel_for_shopper(tx, saga_id, user.name)
+            return self._operations.cancel_for_shopper(tx, wanted.saga_id, wanted.user_id)
 
         outcome = await on_writer(self._manager, work)
         if outcome.saga is None:
             raise _no_such_saga()
-        [told] = await asyncio.to_thread(_read, self._store, [saga_id])
+        [told] = await asyncio.to_thread(_read, self._store, [SagaOfUser(wanted.saga_id, wanted.user_id)])
         assert told is not None, "a saga does not vanish"
         return _json(Cancellation(outcome.saga.state in _UNDONE, told))
 
@@ -151,12 +158,18 @@ def _acted(outcome: Outcome) -> Response:
     return _json({"saga_id": outcome.saga.saga_id, "state": state, "sent": outcome.sent}, 202)
 
 
-def _read(store: Store[SagaTransaction], saga_ids: Sequence[str]) -> list[SagaView | None]:
+def _read(store: Store[SagaTransaction], wanted: Sequence[SagaOfUser]) -> list[SagaView | None]:
+    saga_ids = list(dict.fromkeys(each.saga_id for each in wanted))
     with store.transaction() as tx:
         sagas, histories = tx.read_sagas(saga_ids), tx.read_paths(saga_ids)
-    return [
-        view(sagas[saga_id], histories.get(saga_id, ())) if saga_id in sagas else None for saga_id in saga_ids
-    ]
+    told: list[SagaView | None] = []
+    for each in wanted:
+        saga = sagas.get(each.saga_id)
+        if saga is None or owner(saga) not in (None, each.user_id):
+            told.append(None)
+        else:
+            told.append(view(saga, histories.get(each.saga_id, ())))
+    return told
 
 
 def view(saga: SagaState, history: Sequence[HistoryRow]) -> SagaView:
@@ -174,7 +187,7 @@ def view(saga: SagaState, history: Sequence[HistoryRow]) -> SagaView:
 
 
 def _uuid(saga_id: str) -> str:
-    if not _UUID.fullmatch(saga_id):
+    if not is_uuid(saga_id):
         raise _no_such_saga()
     return saga_id
 

@@ -15,7 +15,7 @@ from holdfast.messaging.timers import FiredTimer
 from holdfast.saga.state import CANCELLATION_REQUESTED, SagaState, Verb
 from holdfast.sagas.checkout import CANCELLED_BY_OPERATOR, CANCELLED_BY_SHOPPER
 from holdfast.services.checkout_orchestrator.handlers import CheckoutService
-from holdfast.services.checkout_orchestrator.owing import initiated
+from holdfast.services.checkout_orchestrator.owing import owner
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
 
 BY_THE_SHOPPER = "by the shopper"
@@ -49,13 +49,13 @@ class Operations:
         self._service = service
 
     def cancel_for_shopper(self, tx: SagaTransaction, saga_id: str, user_id: str) -> Acted:
-        """Cancel for its owner, also before it is born; somebody else's is unknown.
+        """Cancel for its owner, also before it begins; another user's is unknown.
 
-        Who owns a saga that is not born yet, the gateway has looked up.
+        Who asks must have found the saga among the user's accepted checkouts: of one that has not begun,
+        nothing is known here, and it is written as FAILED.
         """
         saga = tx.lock_sagas([saga_id], [saga_id]).get(saga_id)
-        checkout = initiated(saga) if saga is not None else None
-        if checkout is not None and checkout.user_id != user_id:
+        if saga is not None and owner(saga) not in (None, user_id):
             return Handled(), Outcome(Did.UNKNOWN)
         return self._cancel(tx, saga_id, saga, Refused(CANCELLED_BY_SHOPPER, BY_THE_SHOPPER))
 
@@ -91,7 +91,8 @@ class Operations:
         event = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, raw, 1, None)
         handled = self._service.handle(tx, [event])
         after = tx.read_saga(saga_id)
-        assert after is not None, "a cancellation leaves a saga behind, whatever was there before"
+        if after is None:  # it has ended and been pruned: nothing may bring it back
+            return Handled(), Outcome(Did.UNKNOWN)
         if before is None or after.version > before.version:
             return handled, Outcome(Did.DONE, after, tuple(reply.kind for reply in handled.replies))
         definition = self._service.definition_of(after)

@@ -5,6 +5,8 @@ How much each step holds is the checkout's own data; what is owed at all is the 
 
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CheckoutInitiated
 from holdfast.saga.state import SagaState
@@ -25,10 +27,24 @@ class Owed(NamedTuple):
         return sum(count for _, count in self.pieces)
 
 
+class _Owner(Struct):
+    """As much of what the checkout began with as says whose it is."""
+
+    user_id: str
+
+
+def owner(saga: SagaState) -> str | None:
+    """Return the user whose checkout it is; None if it was cancelled before it began."""
+    return decode_as(_Owner, saga.data).user_id if _began(saga) else None
+
+
 def initiated(saga: SagaState) -> CheckoutInitiated | None:
     """Return what the checkout began with; None where it was cancelled unborn, and for other sagas."""
-    born = not (saga.ended_ms and saga.version == 1)
-    return decode_as(CheckoutInitiated, saga.data) if born and saga.definition == CHECKOUT.name else None
+    return decode_as(CheckoutInitiated, saga.data) if _began(saga) else None
+
+
+def _began(saga: SagaState) -> bool:
+    return saga.definition == CHECKOUT.name and not (saga.ended_ms and saga.version == 1)
 
 
 def owed_by(saga: SagaState) -> Owed:

@@ -13,9 +13,9 @@ from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.pruning import Pruner, Pruning, Retention
 from holdfast.messaging.timers import Deadlines, TimerSettings
-from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
 from holdfast.runtime.process import Service, run
-from holdfast.runtime.settings import DeadlineSettings, ServiceSettings, load
+from holdfast.runtime.settings import CalledServiceSettings, DeadlineSettings, load
 from holdfast.runtime.telemetry import Readings, counter
 from holdfast.runtime.wiring import production_ports
 from holdfast.sagas.checkout import CHECKOUT, VERSIONS
@@ -71,7 +71,7 @@ def pruner(ports: Ports[SagaTransaction], retention: Retention) -> Pruner[SagaTr
 
 def main() -> int:
     """Run the process until it is told to stop."""
-    settings = load(ServiceSettings)
+    settings = load(CalledServiceSettings)
     ports = production_ports(settings, ORCHESTRATOR, PostgresSagaTransaction)
     parts = build(ports, load(DeadlineSettings).timers())
     # Whoever asks how a saga stands has connections of its own: no number of them can take the writer's.
@@ -82,7 +82,13 @@ def main() -> int:
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
-        app=app(reads, Authenticator(settings.jwks), parts, parts.checkout_service),
+        app=app(
+            reads,
+            Authenticator(settings.jwks),
+            ServiceAuthenticator(settings.service_jwks, ORCHESTRATOR),
+            parts,
+            parts.checkout_service,
+        ),
         breakers=[parts.breaker],
         pruner=pruner(ports, settings.retention()),
         closers=[reads.close, ports.store.close],

@@ -114,7 +114,9 @@ class _Desk:
         self._wanted: Grouping[Asked, Answer] = Grouping(
             door.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
         )
-        self._sagas: Grouping[str, SagaView | None] = Grouping(neighbours.sagas, trouble=trouble, abreast=2)
+        self._sagas: Grouping[tuple[str, str], SagaView | None] = Grouping(
+            neighbours.sagas, trouble=trouble, abreast=2
+        )
         self._owned: Grouping[tuple[str, str], Checkout | None] = Grouping(
             self._find_owned, trouble=trouble, abreast=2
         )
@@ -175,14 +177,13 @@ class _Desk:
 
     async def cancel(self, request: Request) -> Response:
         """Undo what was done so far, unless it can only go forward; asked again, it answers how it stands."""
-        authorization = request.headers.get("authorization", "")
-        user = self._authenticator.require(authorization, SHOPPER)
+        user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
         checkout = await self._of(user, request.path_params["saga_id"])
         if checkout.status == FAILED:
             return _json(await self._view(checkout), 200, {})
         if checkout.status == COMPLETED:
             raise _not_cancellable(COMPLETED)
-        told = await self._neighbours.cancel(checkout.saga_id, authorization)
+        told = await self._neighbours.cancel(checkout.saga_id, checkout.user_id)
         if not told.cancelled:
             raise _not_cancellable(told.saga.state)
         headers = {"Location": f"{_CHECKOUTS}/{checkout.saga_id}"}
@@ -197,7 +198,7 @@ class _Desk:
     async def _view(self, checkout: Checkout) -> Any:
         """Ask the orchestrator for the steps; the gateway's own row is enough for how it ended."""
         try:
-            saga = await self._sagas.ask(checkout.saga_id)
+            saga = await self._sagas.ask((checkout.saga_id, checkout.user_id))
         except Problem:
             return status.view(checkout, None, stale=not checkout.is_terminal)
         return status.view(checkout, saga)

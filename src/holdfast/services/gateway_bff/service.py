@@ -14,6 +14,7 @@ from holdfast.messaging.ports import Parts, Ports, assemble
 from holdfast.messaging.pruning import Pruner, Pruning, Retention
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
+from holdfast.runtime.service_tokens import ServiceTokens
 from holdfast.runtime.settings import load
 from holdfast.runtime.telemetry import Readings, counter, gauge
 from holdfast.runtime.wiring import production_ports
@@ -80,7 +81,8 @@ def main() -> int:
     parts.manager.chores.append(parts.shedding.chore())
     # Whoever asks how a checkout stands has connections of its own: no load can take the writer's.
     reads = PostgresStore(settings.dsn, PostgresGatewayTransaction, size=READERS, name=f"{GATEWAY}-reads")
-    neighbours = Neighbours(settings.cart_url, settings.orchestrator_url)
+    tokens = ServiceTokens(settings.service_key, GATEWAY)
+    neighbours = Neighbours(settings.cart_url, settings.orchestrator_url, tokens.authorization)
     waiting = Waiting(reads)
     parts.manager.after_batch.append(waiting.endings_written)
     door = Door(reads, parts.acceptor, neighbours.snapshots, parts.breaker, parts.shedding)

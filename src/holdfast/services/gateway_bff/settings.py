@@ -1,16 +1,26 @@
 """gateway-bff's settings."""
 
-from pydantic import Field
+from pathlib import Path
 
+from pydantic import Field, field_validator
+
+from holdfast.runtime.service_tokens import read_signing_key
 from holdfast.runtime.settings import URL_PATTERN, ServiceSettings
 from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS
 from holdfast.services.gateway_bff.shedding import Limits
 
 
 class GatewaySettings(ServiceSettings):
-    """Where the services are that the door asks."""
+    """Where the services are that the door asks, and the key that its calls to them are signed with."""
 
     cart_url: str = Field(pattern=URL_PATTERN)
     orchestrator_url: str = Field(pattern=URL_PATTERN)
+    service_key: Path
     resend_after_ms: int = Field(default=FIRST_AFTER_MS, ge=100)
     under_way_max: int = Field(default=Limits.under_way_max, ge=1)
+
+    @field_validator("service_key")
+    @classmethod
+    def _holds_a_key(cls, path: Path) -> Path:
+        read_signing_key(path)
+        return path

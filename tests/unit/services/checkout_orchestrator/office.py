@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import httpx2
-from tests.callers import Caller, authenticator, calling, keys
+from tests.callers import Caller, authenticator, calling, gateway_token, keys, service_authenticator
 from tests.memory_platform import MemoryPlatform
 
+from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.services.checkout_orchestrator.api import app
 
 PIECES = (("A", 2),)
@@ -24,7 +25,7 @@ class Office:
         self.olga: Caller
         self.looker: Caller
         self.ada: Caller
-        self.eve: Caller
+        self.gateway: Caller
         self.writer_is_off = False
 
     def buy(self, saga: str) -> str:
@@ -70,9 +71,18 @@ class Office:
     async def act(self, saga: str, verb: str, *, by: Caller | None = None) -> httpx2.Response:
         return await self.ask(by or self.olga, "POST", f"/v1/sagas/{saga}/{verb}", {"reason": "at 3 a.m."})
 
-    async def cancel(self, saga: str, by: Caller | None = None) -> httpx2.Response:
-        """Cancel as the gateway does it, with the shopper's token."""
-        return await self.ask(by or self.ada, "POST", "/internal/v1/sagas/cancel", {"saga_id": saga})
+    async def cancel(self, saga: str, by: Caller | None = None, *, user: str = "ada") -> httpx2.Response:
+        """Cancel as the gateway does it for a user."""
+        wanted = {"saga_id": saga, "user_id": user}
+        return await self.ask(by or self.gateway, "POST", "/internal/v1/sagas/cancel", wanted)
+
+    async def told(self, saga: str, user: str = "ada") -> Any:
+        """What the gateway is told of a saga that it asks about for a user."""
+        wanted = {"sagas": [{"saga_id": saga, "user_id": user}]}
+        answer = await self.ask(self.gateway, "POST", "/internal/v1/sagas", wanted)
+        assert answer.status_code == 200, answer.text
+        [saga_told] = answer.json()["sagas"]
+        return saga_told
 
     async def listed(self, query: str = "") -> list[str]:
         answer = await self.ask(self.looker, "GET", f"/v1/sagas{query}")
@@ -94,12 +104,16 @@ def visit(scenario: Callable[[Office], Awaitable[None]]) -> None:
         parts = office.platform.orchestrator
         with keys() as made:
             store = cast("Any", office.platform.sagas)
-            application = app(store, authenticator(made), cast("Any", parts), parts.checkout_service)
+            services = service_authenticator(made, ORCHESTRATOR)
+            application = app(
+                store, authenticator(made), services, cast("Any", parts), parts.checkout_service
+            )
             async with calling(application) as client:
                 office.client = client
                 office.olga = Caller(client, made.token("olga", operator=True))
                 office.looker = office.olga
-                office.ada, office.eve = (Caller(client, made.token(name)) for name in ("ada", "eve"))
+                office.ada = Caller(client, made.token("ada"))
+                office.gateway = Caller(client, gateway_token(made, ORCHESTRATOR))
                 await scenario(office)
 
     asyncio.run(main())
