@@ -1,6 +1,7 @@
 """KafkaConsumerManager: a process's one writer. Poll, one transaction, hand to the relay, then offsets.
 
-Named for the seed; it drives any bus behind the port. Trouble is waited out, a culprit is parked.
+Named for the seed; it drives any bus behind the port. Trouble is waited out, a culprit is parked, and what
+needs a row that another transaction holds is deferred.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +16,17 @@ from holdfast.bus.port import Assignment, Bus, BusUnavailable, Consumer, NotOwne
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.culprits import Lot, Starts
+from holdfast.messaging.deferred import RETRY_WAIT_MS, SEARCH_WAIT_MS, DeferredRecords
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.relay import Relay
-from holdfast.messaging.store import StoreUnavailable, Transaction
+from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, Transaction
 from holdfast.messaging.unit_of_work import Committed, UnitOfWork
 
 BATCH_MAX = 500
 TROUBLE_BASE_MS = 50
 TROUBLE_CAP_MS = 5_000
+ASIDE_WAIT_MS = 500
+"""How long chores and operators' requests wait for each lock: messages wait behind them."""
 KILLS = "kills_the_process"
 
 log = structlog.get_logger(__name__)
@@ -50,6 +54,7 @@ class Counters:
     parked: int = 0
     troubles: int = 0
     zombies: int = 0
+    chores_put_off: int = 0
 
 
 class KafkaConsumerManager(Generic[T]):
@@ -77,6 +82,7 @@ class KafkaConsumerManager(Generic[T]):
         self._uncommitted: dict[TopicPartition, int] = {}
         self._gone: set[TopicPartition] = set()
         self._starts = Starts(unit_of_work)
+        self.deferred = DeferredRecords(monotonic_ms, relay.instance)
         self._troubles = 0
         self.counters = Counters()
         self._owned: set[TopicPartition] = set()
@@ -100,11 +106,13 @@ class KafkaConsumerManager(Generic[T]):
         try:
             self._serve_requests()
             self._do_chores()
+            if self.deferred:
+                timeout_s = min(timeout_s, self.deferred.due_in_s())
             records = self.consumer.poll(BATCH_MAX, timeout_s)
         except (StoreUnavailable, BusUnavailable) as error:
             self._trouble("round_failed", error)
             return 0
-        if not records and not self.relay.has_published():
+        if not records and not self.deferred and not self.relay.has_published():
             self._troubles = 0
             self._commit_offsets()
             return 0
@@ -117,9 +125,11 @@ class KafkaConsumerManager(Generic[T]):
         self.wake()
         return future
 
-    def commit(self, work: Callable[[T], Handled], *, at: str = "chore") -> Committed:
+    def commit(
+        self, work: Callable[[T], Handled], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
+    ) -> Committed:
         """Run `work` in a transaction and hand what it appends to the relay. For chores, on the writer."""
-        committed = self.unit_of_work.commit(work, at=at)
+        committed = self.unit_of_work.commit(work, at=at, lock_wait_ms=lock_wait_ms)
         self.relay.submit(committed)
         return committed
 
@@ -147,6 +157,7 @@ class KafkaConsumerManager(Generic[T]):
     def close(self) -> None:
         """Leave the group; what was not committed is read again by the next owner."""
         self._uncommitted.clear()
+        self.deferred.drop(self.deferred.places())
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             try:
@@ -159,12 +170,18 @@ class KafkaConsumerManager(Generic[T]):
     def _process(self, records: list[Record]) -> int:
         """Handle what one poll brought: in one batch, or where that fails in ever smaller lots, in order."""
         self._gone.clear()
+        retried = self.deferred.begin_round()
         todo, done = [Lot(records)], 0
         try:
-            todo = self._starts.lots(records)
+            todo = self._lots(records, retried)
             while todo:
                 todo[-1] = todo[-1].without(self._gone) if self._gone else todo[-1]
-                committed = self._try(todo[-1])
+                todo[-1] = todo[-1]._replace(records=self.deferred.pass_over(todo[-1].records))
+                try:
+                    committed = self._try(todo[-1])
+                except RowsUnavailable as error:
+                    todo[-1:] = reversed(self._search(todo[-1], error))
+                    continue
                 lot = todo.pop()
                 if committed is None:
                     todo.extend(reversed(lot.halves()))
@@ -174,18 +191,44 @@ class KafkaConsumerManager(Generic[T]):
         except StoreUnavailable as error:
             self._rewind([record for lot in todo for record in lot.records])
             self._trouble("batch_failed", error)
+        self.deferred.end_round()
         return done
+
+    def _lots(self, records: list[Record], retried: list[Record]) -> list[Lot]:
+        """Say what to try, the last first: what was deferred, then what is new. Raises StoreUnavailable.
+
+        As long as something is deferred, a lock is known to be held: new messages wait for it shortly.
+        """
+        lots = self._starts.lots(records)
+        if not self.deferred:
+            return lots
+        lots = [lot._replace(lock_wait_ms=SEARCH_WAIT_MS) for lot in lots]
+        return [*lots, Lot(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else lots
+
+    def _search(self, lot: Lot, error: RowsUnavailable) -> Sequence[Lot]:
+        """Tell apart, by halves, whose rows are not to be had; these records are deferred.
+
+        Raises StoreUnavailable where there is nobody to defer.
+        """
+        if not lot.records:
+            raise error
+        if self.deferred.may_search() and len(lot.records) > 1:
+            return lot.halves_waiting(SEARCH_WAIT_MS)
+        if not self.deferred:
+            log.warning("messages_deferred", error=str(error))
+        self.deferred.add(lot.records)
+        return ()
 
     def _try(self, lot: Lot) -> Committed | None:
         """Handle a lot, or park it when it is one message; None where it failed and can be halved.
 
-        Raises StoreUnavailable: trouble blames nobody.
+        Raises StoreUnavailable: trouble blames nobody. RowsUnavailable: its own rows are not to be had.
         """
         if lot.deaths and lot.records:
             return self._park(lot, KILLS, f"{lot.deaths} processes began with this message and ended")
         published = self.relay.take_published()
         try:
-            return self.unit_of_work.run(lot.records, published)
+            return self.unit_of_work.run(lot.records, published, lot.lock_wait_ms)
         except StoreUnavailable:
             self.relay.give_back_published(published)
             raise
@@ -223,30 +266,44 @@ class KafkaConsumerManager(Generic[T]):
         if not records:
             return
         self._starts.handled(records)
+        self.deferred.remove(records)
         for wake in self.after_batch:
             wake()
-        self._uncommitted.update((record.place, record.offset + 1) for record in records)
+        for record in records:  # one that was deferred may lie before others that are processed
+            place = record.place
+            self._uncommitted[place] = max(self._uncommitted.get(place, 0), record.offset + 1)
         self._commit_offsets()
 
     def _commit_offsets(self) -> None:
-        """Commit what is processed; what the bus does not take now is committed with a later round."""
+        """Commit what is processed, up to the first record that is deferred.
+
+        What the bus does not take now, and what lies behind a deferred record, is left to a later round.
+        """
         if not self._uncommitted:
             return
         crashpoint("offsets.before_commit")
         try:
-            self.consumer.commit(self._uncommitted)
+            self.consumer.commit(self.deferred.hold_back(self._uncommitted))
         except BusUnavailable as error:
             log.warning("offsets_not_committed", error=str(error))
             return
         except NotOwner as error:
             self.counters.zombies += 1
             self._gone.update(error.partitions)
+            self.deferred.drop(error.partitions)
             log.warning("offsets_refused", partitions=sorted(error.partitions))
-        self._uncommitted.clear()
+        held = self.deferred.places()
+        self._uncommitted = {place: at for place, at in self._uncommitted.items() if place in held}
         crashpoint("offsets.after_commit")
 
     def _rewind(self, records: Sequence[Record]) -> None:
-        for place in dict.fromkeys(record.place for record in records):
+        """Read these again, with all that was deferred there: it lies behind the committed offset."""
+        places = dict.fromkeys(record.place for record in records)
+        self._uncommitted |= self.deferred.hold_back(
+            {place: at for place, at in self._uncommitted.items() if place in places}
+        )
+        self.deferred.drop(places)
+        for place in places:
             try:
                 self.consumer.rewind(place)
             except BusUnavailable as error:
@@ -287,7 +344,11 @@ class KafkaConsumerManager(Generic[T]):
         for chore in self.chores:
             if now >= chore.due_ms:
                 chore.due_ms = now + chore.every_ms
-                chore.run(self)
+                try:
+                    chore.run(self)
+                except RowsUnavailable as error:  # others hold what it needs; messages do not
+                    self.counters.chores_put_off += 1
+                    log.warning("chore_put_off", chore=chore.name, error=str(error))
 
     # -- membership and trouble
 
@@ -310,6 +371,7 @@ class KafkaConsumerManager(Generic[T]):
         self._gone.update(places)
         self._owned -= places
         self._starts.given_up(places)
+        self.deferred.drop(places)
         for place in places:
             self._uncommitted.pop(place, None)
 

@@ -24,17 +24,25 @@ class Lot(NamedTuple):
     """Records to try as a whole, and how often they failed so far.
 
     Where `deaths` is not 0, the process died of its one record so often: it is not to be tried again.
+    `lock_wait_ms` bounds the wait for each lock, None as a session does by default.
     """
 
     records: Sequence[Record]
     failed: int = 0
     deaths: int = 0
+    lock_wait_ms: int | None = None
 
     def halves(self) -> "tuple[Lot, Lot]":
         """Split, in order; one of these halves holds the culprit, unless only both together fail."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        return Lot(first, self.failed + 1), Lot(second, self.failed + 1)
+        lot = self._replace(failed=self.failed + 1)
+        return lot._replace(records=first), lot._replace(records=second)
+
+    def halves_waiting(self, lock_wait_ms: int) -> "tuple[Lot, Lot]":
+        """Split because a lock was in the way, which is nobody's failure."""
+        first, second = self._replace(lock_wait_ms=lock_wait_ms).halves()
+        return first._replace(failed=self.failed), second._replace(failed=self.failed)
 
     def without(self, places: Collection[TopicPartition]) -> "Lot":
         """Leave out what lies on these partitions."""

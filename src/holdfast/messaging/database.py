@@ -22,6 +22,7 @@ from holdfast.messaging.database_session import (
     Connection,
     breaks_session,
     commit,
+    concerns_rows,
     connect,
     is_trouble,
     rolled_back,
@@ -36,6 +37,7 @@ from holdfast.messaging.store import (
     OperatorAction,
     Page,
     Pruned,
+    RowsUnavailable,
     StoreUnavailable,
     TimerKey,
     TimerRow,
@@ -75,6 +77,9 @@ class PostgresTransaction:
         if self._now_ms is None:
             self._now_ms = int(_one(self.run(self._kernel["select_now"])))
         return self._now_ms
+
+    def limit_lock_wait(self, wait_ms: int) -> None:
+        self.run(self._kernel["limit_lock_wait"], wait=f"{wait_ms}ms")
 
     def append_outbox(self, messages: Sequence[Message]) -> int:
         batch = _batch_encoder.encode(messages)
@@ -305,7 +310,8 @@ class PostgresStore(Generic[T]):
         except psycopg.Error as error:
             broken = breaks_session(error) or not rolled_back(connection)
             if is_trouble(error):
-                raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
+                kind = RowsUnavailable if concerns_rows(error) else StoreUnavailable
+                raise kind(f"{error.sqlstate or 'connection'}: {error}") from error
             raise
         except BaseException:
             broken = not rolled_back(connection)

@@ -15,15 +15,21 @@ from psycopg.rows import TupleRow
 
 Connection = psycopg.Connection[TupleRow]
 
-TROUBLE = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
+TROUBLE = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """SQLSTATE classes that are the database's trouble, never the message's fault."""
+
+OF_SOME_ROWS = ("55P03", "XX")
+"""Trouble of the rows that a transaction touches: locked by another one, damaged. Other rows may do well."""
 
 COMMIT_MAX_S = 20.0
 
 # Batches join a few hundred keys with tables of any size, by `key = any(...)` in every statement. Plans made
 # while tables were empty must stay right when they are full: no sequential scan, no nested loop.
+#
+# A transaction that waits for its client belongs to a process that is frozen or gone, and holds up others.
+# The wait for a lock is short, because a writer that waits holds up all whose messages it has.
 SESSION = (
-    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
+    "-c statement_timeout=30s -c lock_timeout=1s -c idle_in_transaction_session_timeout=5s"
     " -c client_connection_check_interval=5s -c plan_cache_mode=force_generic_plan"
     " -c enable_seqscan=off -c enable_nestloop=off -c jit=off"
     " -c default_transaction_isolation=read\\ committed -c timezone=UTC"
@@ -72,6 +78,11 @@ def is_trouble(error: psycopg.Error) -> bool:
         in_mid_answer = type(error) is psycopg.DatabaseError
         return in_mid_answer or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return error.sqlstate.startswith(TROUBLE)
+
+
+def concerns_rows(error: psycopg.Error) -> bool:
+    """Tell whether this trouble is of the rows that were touched, not of the database."""
+    return (error.sqlstate or "").startswith(OF_SOME_ROWS)
 
 
 def breaks_session(error: psycopg.Error) -> bool:

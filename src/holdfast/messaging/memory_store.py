@@ -109,6 +109,9 @@ class MemoryTransaction:
     def now_ms(self) -> int:
         return self._now_ms
 
+    def limit_lock_wait(self, wait_ms: int) -> None:
+        """Nobody waits: one transaction at a time."""
+
     def append_outbox(self, messages: Sequence[Message]) -> int:
         self._all.sequence += 1
         self.table("outbox")[self._all.sequence] = (self._now_ms, tuple(messages))

@@ -16,6 +16,10 @@ class StoreUnavailable(Exception):
     """The database cannot serve this now; nothing was the message's fault. Roll back, back off, try again."""
 
 
+class RowsUnavailable(StoreUnavailable):
+    """Some rows that the transaction needs cannot be had now (locked, damaged); others may do well."""
+
+
 class OperatorAction(NamedTuple):
     """What a person did by hand, to what, and why; kept for ever."""
 
@@ -87,6 +91,9 @@ class Transaction(Protocol):
 
     def now_ms(self) -> int:
         """Return the database's clock at the transaction's start, in Unix milliseconds."""
+
+    def limit_lock_wait(self, wait_ms: int) -> None:
+        """Have this transaction wait at most so long for each lock, then raise RowsUnavailable."""
 
     def append_outbox(self, messages: Sequence[Message]) -> int:
         """Append one batch, return its row id. The messages leave after the commit, in this order."""

@@ -13,9 +13,10 @@ import structlog
 from holdfast.bus.port import BusUnavailable, Consumer, TopicPartition
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.consumer import KafkaConsumerManager
+from holdfast.messaging.deferred import SEARCH_WAIT_MS, SEARCHES_MAX
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.producer import ProducerManager
-from holdfast.messaging.store import StoreUnavailable, TimerKey, TimerRow, Transaction
+from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, TimerKey, TimerRow, Transaction
 
 DEADLINE = "deadline"
 RESOLVE = "resolve"
@@ -82,6 +83,7 @@ class Deadlines:
     only sends again, like every firing that is not sound, and patience begins anew with the next. Nor is
     anything undone for one wait after the writer or the relay had trouble: answers may still be on their way.
     A bug that meets one saga holds up no other: its firing is put off, and `failed` counts it, for an alarm.
+    So it is with a saga that another transaction holds, which counts as nothing.
     """
 
     def __init__(
@@ -138,6 +140,9 @@ class Deadlines:
 
         try:
             manager.commit(fire, at="timers")
+        except RowsUnavailable as error:
+            log.warning("deadlines_locked", due=len(found), error=str(error))
+            self._fire_singly(manager, found, fire)
         except (StoreUnavailable, BusUnavailable):
             raise
         except Exception:
@@ -148,20 +153,28 @@ class Deadlines:
     def _fire_singly(
         self, manager: "KafkaConsumerManager[Any]", due: list[TimerRow], fire: Callable[..., Handled]
     ) -> None:
-        """Fire these one by one, and put off those that fail."""
+        """Fire these one by one, and put off those that fail; the rest is left if too many are locked."""
+        locked = 0
         for row in due:
             try:
-                manager.commit(partial(fire, only=row.key), at="timers")
+                manager.commit(partial(fire, only=row.key), at="timers", lock_wait_ms=SEARCH_WAIT_MS)
+            except RowsUnavailable:
+                wait_ms = self._settings.resend_after_ms
+                manager.commit(partial(self._put_off, key=row.key, wait_ms=wait_ms))
+                locked += 1
+                if locked == SEARCHES_MAX:
+                    return
             except (StoreUnavailable, BusUnavailable):
                 raise
             except Exception:
                 log.exception("deadline_failed", saga_id=row.key.saga_id, step=row.key.step)
                 self.failed += 1
-                manager.commit(partial(self._put_off, key=row.key))
+                wait_ms = self._settings.backoff_cap_ms
+                manager.commit(partial(self._put_off, key=row.key, wait_ms=wait_ms))
 
-    def _put_off(self, tx: Transaction, key: TimerKey) -> Handled:
+    def _put_off(self, tx: Transaction, key: TimerKey, wait_ms: int) -> Handled:
         rows = [row for row in tx.lock_timers(key.saga_id) if row.key == key]
-        tx.set_timers([row._replace(due_ms=tx.now_ms() + self._settings.backoff_cap_ms) for row in rows])
+        tx.set_timers([row._replace(due_ms=tx.now_ms() + wait_ms) for row in rows])
         return Handled()
 
     def _due(self, tx: Transaction, owned: frozenset[int]) -> list[TimerRow]:

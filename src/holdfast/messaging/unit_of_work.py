@@ -60,17 +60,20 @@ class UnitOfWork(Generic[T]):
         self.store = store
         self._handler = handler
 
-    def run(self, records: Sequence[Record], forget: Sequence[int] = ()) -> Committed:
+    def run(
+        self, records: Sequence[Record], forget: Sequence[int] = (), lock_wait_ms: int | None = None
+    ) -> Committed:
         """Process a batch, delete the outbox rows `forget`; raises StoreUnavailable, or the culprit's error.
 
         Safe to repeat, also after a commit whose answer was lost: history and fence know what was done.
+        `lock_wait_ms` bounds the wait for each lock; without it the session's own bound counts.
         """
         opened = open_batch(records, self.service)
         if not opened.envelopes and not opened.bad and not forget:
             return Committed(0, [])
         at = "batch" if opened.envelopes else "forget"
         bad = [_parked(each) for each in opened.bad]
-        return self.commit(lambda tx: self._handle(tx, opened), bad, forget, at=at)
+        return self.commit(lambda tx: self._handle(tx, opened), bad, forget, at=at, lock_wait_ms=lock_wait_ms)
 
     def park(self, record: Record, reason: str, detail: str, attempts: int = 1) -> Committed:
         """Park one record that the handler cannot process; `detail` may be any text."""
@@ -86,9 +89,12 @@ class UnitOfWork(Generic[T]):
         forget: Sequence[int] = (),
         *,
         at: str = "chore",
+        lock_wait_ms: int | None = None,
     ) -> Committed:
         """Run `work` in a transaction of its own and append what it says; `at` names its crash points."""
         with self.store.transaction() as tx:
+            if lock_wait_ms is not None:
+                tx.limit_lock_wait(lock_wait_ms)
             handled = work(tx)
             letters = self._park(tx, [*parked, *_refused(handled)])
             messages = [*map(self._seal, handled.replies), *handled.messages, *letters]

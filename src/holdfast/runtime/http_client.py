@@ -22,6 +22,10 @@ class ConnectionFailed(Exception):
     """No whole answer came: whether the request had its effect is unknown."""
 
 
+class NotSent(ConnectionFailed):
+    """There was no connection: the request has not left, and has no effect."""
+
+
 class BadAddress(Exception):
     """This is no http address; the text says which."""
 
@@ -64,18 +68,23 @@ class HttpClient:
         body: bytes = b"",
         timeout_s: float = 10.0,
     ) -> Response:
-        """Send one request and return its whole answer. Raises ConnectionFailed, also when time is up."""
+        """Send one request and return its whole answer. Raises ConnectionFailed, also when time is up.
+
+        If it has not left, that is NotSent.
+        """
         lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._host_header}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         lines += [f"content-length: {len(body)}", "", ""]
+        failure: type[ConnectionFailed] = NotSent
         try:
             async with asyncio.timeout(timeout_s), self._places:
                 connection = await self._connection()
+                failure = ConnectionFailed
                 return await connection.exchange("\r\n".join(lines).encode("latin-1") + body)
         except TimeoutError:
-            raise ConnectionFailed(f"no answer in {timeout_s:g} s") from None
+            raise failure(f"no answer in {timeout_s:g} s") from None
         except OSError as error:
-            raise ConnectionFailed(str(error)) from error
+            raise failure(str(error)) from error
 
     async def close(self) -> None:
         """Drop all connections and wait until they are gone."""

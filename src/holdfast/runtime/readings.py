@@ -31,6 +31,10 @@ def kernel_readings(parts: Parts[Any]) -> Iterable[Metric]:
     yield counter(
         "offsets_refused", "Offset commits refused because others own them.", {(): counters.zombies}
     )
+    yield gauge(
+        "messages_deferred", "Messages that wait for rows others hold.", {(): len(parts.manager.deferred)}
+    )
+    yield counter("chores_put_off", "Chores that met rows others hold.", {(): counters.chores_put_off})
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
     yield gauge("outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.outbox_age_ms() / 1000})
 

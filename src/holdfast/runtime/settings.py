@@ -22,6 +22,8 @@ PREFIX = "HOLDFAST_"
 DAY_S = 86_400
 URL_PATTERN = r"^https?://[^/?#\s]+/?$"
 """Of a service that we call: its address alone, without a path."""
+URLS_PATTERN = r"^https?://[^/?#\s,]+/?(,https?://[^/?#\s,]+/?)*$"
+"""Of a service with several instances: their addresses, with commas between."""
 
 
 class RetentionSettings(BaseSettings):

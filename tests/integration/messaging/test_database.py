@@ -46,6 +46,13 @@ TROUBLE = {
     "57P01": "admin_shutdown",
     "57P03": "cannot_connect_now",
     "25006": "read_only_sql_transaction",
+    "25P03": "idle_in_transaction_session_timeout",
+    "25P04": "transaction_timeout",
+    "25001": "active_sql_transaction",
+    "40002": "transaction_integrity_constraint_violation",
+    "55006": "object_in_use",
+    "58030": "io_error",
+    "XX001": "data_corrupted",
 }
 FAULT = {
     "22021": "character_not_in_repertoire",
@@ -55,8 +62,6 @@ FAULT = {
     "23514": "check_violation",
     "42601": "syntax_error",
     "42P01": "undefined_table",
-    "25001": "active_sql_transaction",
-    "40002": "transaction_integrity_constraint_violation",
 }
 
 
@@ -183,8 +188,8 @@ def test_time_is_the_databases_and_stands_still_in_a_transaction(store: Store) -
     ("setting", "value"),
     [
         ("statement_timeout", "30s"),
-        ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "15s"),
+        ("lock_timeout", "1s"),
+        ("idle_in_transaction_session_timeout", "5s"),
         ("client_connection_check_interval", "5s"),
         ("transaction_isolation", "read committed"),
         ("plan_cache_mode", "force_generic_plan"),

@@ -16,7 +16,7 @@ from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
 from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.relay import Relay
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.store import RowsUnavailable, StoreUnavailable
 from holdfast.messaging.unit_of_work import UnitOfWork
 
 START_MS = 1_800_000_000_000
@@ -38,12 +38,17 @@ class ScriptedHandler:
 
     bugs: set[str] = field(default_factory=set)
     parks: set[str] = field(default_factory=set)
+    locked: set[str] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
     unavailable: int = 0
     batches: list[int] = field(default_factory=list)
 
     def handle(self, tx: MemoryTransaction, envelopes: Sequence[Envelope]) -> Handled:
         handled = Handled()
         self.batches.append(len(envelopes))
+        if any(envelope.saga_id in self.locked for envelope in envelopes):
+            raise RowsUnavailable("as scripted: another transaction holds it")
+        self.order += [envelope.message_id for envelope in envelopes]
         for envelope in envelopes:
             saga = envelope.saga_id
             seen = tx.table("seen")

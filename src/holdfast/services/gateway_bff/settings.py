@@ -5,16 +5,19 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from holdfast.runtime.service_tokens import read_signing_key
-from holdfast.runtime.settings import URL_PATTERN, ServiceSettings
+from holdfast.runtime.settings import URLS_PATTERN, ServiceSettings
 from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS
 from holdfast.services.gateway_bff.shedding import Limits
 
 
 class GatewaySettings(ServiceSettings):
-    """Where the services are that the door asks, and the key that its calls to them are signed with."""
+    """Where the services are that the gateway calls, and the key that its calls to them are signed with.
 
-    cart_url: str = Field(pattern=URL_PATTERN)
-    orchestrator_url: str = Field(pattern=URL_PATTERN)
+    `cart_url` and `orchestrator_url` are one address or several, with commas between.
+    """
+
+    cart_url: str = Field(pattern=URLS_PATTERN)
+    orchestrator_url: str = Field(pattern=URLS_PATTERN)
     service_key: Path
     resend_after_ms: int = Field(default=FIRST_AFTER_MS, ge=100)
     under_way_max: int = Field(default=Limits.under_way_max, ge=1)
