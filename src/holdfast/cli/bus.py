@@ -22,7 +22,7 @@ app = typer.Typer(help="Consumer groups of the embedded bus.", no_args_is_help=T
 @app.command()
 def groups(data: Data = DATA_DEFAULT, as_json: Json = False) -> None:
     """List consumer groups: living members, messages not read, and messages held only for this group."""
-    found = _ask(data, lambda bus: bus.groups())
+    found = _ask(data, lambda bus: bus.groups(), as_owner=False)
     if as_json:
         import msgspec
 
@@ -54,7 +54,7 @@ def forget(
         fail(ExitCode.CONFLICT, f"{group} is a service's own group: what it has not read must stay")
     if not yes and not typer.confirm(f"Forget {group}? Messages that only it has not read will be deleted."):
         fail(ExitCode.FAILED, "nothing was done")
-    forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason))
+    forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason), as_owner=True)
     if forgotten is None:
         fail(ExitCode.NOT_FOUND, f"there is no group {group}")
     if not forgotten:
@@ -62,7 +62,7 @@ def forget(
     note(f"{group} is forgotten")
 
 
-def _ask(data: Path, question: Callable[["PostgresBus"], T]) -> T:
+def _ask(data: Path, question: Callable[["PostgresBus"], T], *, as_owner: bool) -> T:
     """Ask the platform's bus; ends the command where there is none of this kind, or no answer."""
     from holdfast.bus.port import BusUnavailable
     from holdfast.bus.postgres import PostgresBus
@@ -73,9 +73,10 @@ def _ask(data: Path, question: Callable[["PostgresBus"], T]) -> T:
         info = find(data)
     except NotRunning as error:
         fail(ExitCode.NOT_FOUND, str(error))
-    if info.bus.dsn is None:
+    dsn = info.bus.owner_dsn if as_owner else info.bus.dsn
+    if dsn is None:
         fail(ExitCode.CONFLICT, "the bus is Kafka: see kafka-consumer-groups --describe --all-groups")
-    bus = PostgresBus(info.bus.dsn)
+    bus = PostgresBus(dsn)
     try:
         return question(bus)
     except BusUnavailable as error:

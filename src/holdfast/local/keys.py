@@ -14,6 +14,8 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import KeyParameters, KeySet, OKPKey
 
+from holdfast.local.passwords import write_private
+
 ISSUER = AUDIENCE = "holdfast"
 SHOPPER_SCOPE = "checkout:write"
 OPERATOR_SCOPE = "ops:read ops:act"
@@ -39,13 +41,13 @@ class Keys:
         if not self.signing.exists():
             parameters: KeyParameters = {"use": "sig", "alg": "EdDSA"}
             key = OKPKey.generate_key("Ed25519", parameters, private=True, auto_kid=True)
-            _write(self.signing, json.dumps(key.as_dict(private=True)))
+            write_private(self.signing, json.dumps(key.as_dict(private=True)))
         if not self.public.exists():
-            _write(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
+            write_private(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
         if not self.provider.exists():
-            _write(self.provider, f"sk_test_{secrets.token_hex(24)}")
+            write_private(self.provider, f"sk_test_{secrets.token_hex(24)}")
         if not self.webhook.exists():
-            _write(self.webhook, f"whsec_{secrets.token_hex(24)}")
+            write_private(self.webhook, f"whsec_{secrets.token_hex(24)}")
 
     def token(self, user: str, *, operator: bool = False, ttl_s: int = 8 * 3600) -> str:
         """Return a signed token for this user; raises NoKeys."""
@@ -71,12 +73,3 @@ class Keys:
             return OKPKey.import_key(json.loads(self.signing.read_text()))
         except FileNotFoundError:
             raise NoKeys(f"no keys in {self.signing.parent}: start a platform there first") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a private file that has its name only when it is whole."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(text)
-    unfinished.rename(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from tests.open_bus import OpenBus
 from typer.testing import CliRunner, Result
 
 from holdfast.bus.port import Message
@@ -21,7 +22,7 @@ from holdfast.local.layout import DataFolder, FolderLock
 @pytest.fixture
 def bus(database: str, tmp_path: Path) -> Iterator[PostgresBus]:
     """The bus of a platform that seems to run on `tmp_path`."""
-    yield from _platform(tmp_path, BusInfo("postgres", dsn=database), PostgresBus(database))
+    yield from _platform(tmp_path, BusInfo("postgres", dsn=database, owner_dsn=database), OpenBus(database))
 
 
 def _platform(root: Path, info: BusInfo, bus: PostgresBus) -> Iterator[PostgresBus]:
