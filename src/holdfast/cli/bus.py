@@ -1,4 +1,4 @@
-"""`holdfast bus groups | forget`: who reads the embedded bus, and forgetting a group that nobody uses.
+"""`holdfast bus ...`: who reads the bus on PostgreSQL, forgetting a group, and what a bus's owner does once.
 
 On Kafka its own tools do this (kafka-consumer-groups), and no group holds messages back.
 """
@@ -16,7 +16,39 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Consumer groups of the embedded bus.", no_args_is_help=True)
+app = typer.Typer(help="The bus: its consumer groups, and who may do what on it.", no_args_is_help=True)
+
+
+@app.command()
+def setup(
+    dsn: Annotated[
+        str,
+        typer.Option(metavar="DSN", help="The bus's database, as its owner; with passfile=FILE."),
+    ],
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 12,
+) -> None:
+    """Make the bus in a PostgreSQL database, and let each service do there what is its own. Repeat at will.
+
+    The services' login roles must be there: see docs/how-to/run-on-clusters.md.
+    """
+    from psycopg.conninfo import conninfo_to_dict
+
+    from holdfast.bus import postgres_schema
+    from holdfast.bus.port import BusUnavailable
+    from holdfast.contracts.topics import all_topics
+    from holdfast.messaging.database_session import check_dsn
+    from holdfast.runtime.principals import postgres_access
+
+    try:
+        check_dsn(dsn)
+        if "password" in conninfo_to_dict(dsn):
+            fail(ExitCode.USAGE, "--dsn: everybody sees a command line: have the password in a passfile=FILE")
+        postgres_schema.set_up(dsn, all_topics(), partitions, postgres_access())
+    except ValueError as error:
+        fail(ExitCode.USAGE, str(error))
+    except BusUnavailable as error:
+        fail(ExitCode.UNAVAILABLE, str(error))
+    note(f"{len(all_topics())} topics are there, each with {partitions} partitions and its rights")
 
 
 @app.command()
