@@ -52,6 +52,52 @@ def setup(
 
 
 @app.command()
+def acls(
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Bring them to the cluster; make its topics.")
+    ] = False,
+    bootstrap: Annotated[str, typer.Option(metavar="HOST:PORT,...", help="The cluster, with --apply.")] = "",
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 12,
+) -> None:
+    """Print Kafka's access rules for every service, as arguments of kafka-acls.sh, or apply them.
+
+    With --apply the login of an administrator is read from HOLDFAST_KAFKA_... as a service's is. Rules that
+    our services have and should not have are taken away; those of others are left alone.
+    """
+    from holdfast.bus.kafka_acls import apply as apply_rules
+    from holdfast.bus.kafka_acls import rules
+    from holdfast.runtime.principals import kafka_access
+
+    if not apply:
+        for rule in rules(kafka_access()):
+            typer.echo(rule.command())
+        return
+    from holdfast.bus.kafka import KafkaBus
+    from holdfast.bus.kafka_settings import KafkaSettings
+    from holdfast.bus.port import BusUnavailable
+    from holdfast.contracts.topics import all_topics
+    from holdfast.runtime.bus import topic_retention_ms
+    from holdfast.runtime.settings import KafkaAccessSettings, RetentionSettings, load
+
+    if not bootstrap:
+        fail(ExitCode.USAGE, "--apply needs --bootstrap HOST:PORT,...")
+    retention_ms = topic_retention_ms(load(RetentionSettings))
+    options = load(KafkaAccessSettings).kafka_options()
+    settings = KafkaSettings(bootstrap, retention_ms=retention_ms, options=options)
+    bus = KafkaBus(settings)
+    try:
+        bus.create_topics(all_topics(), partitions)
+        came, went = apply_rules(settings, kafka_access())
+    except ValueError as error:
+        fail(ExitCode.CONFLICT, str(error))
+    except BusUnavailable as error:
+        fail(ExitCode.UNAVAILABLE, str(error))
+    finally:
+        bus.close()
+    note(f"{len(all_topics())} topics are there; {came} rules were added, {went} taken away")
+
+
+@app.command()
 def groups(data: Data = DATA_DEFAULT, as_json: Json = False) -> None:
     """List consumer groups: living members, messages not read, and messages held only for this group."""
     found = _ask(data, lambda bus: bus.groups(), as_owner=False)
