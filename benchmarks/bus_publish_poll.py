@@ -19,6 +19,8 @@ from uuid import uuid4
 
 import psycopg
 
+from holdfast.bus import postgres_schema
+from holdfast.bus.access import Access, AccessTable
 from holdfast.bus.port import Consumer, Message, Record, TopicPartition
 from holdfast.bus.postgres import PostgresBus
 from holdfast.local.postgres import EmbeddedPostgres
@@ -27,6 +29,8 @@ PARTITIONS = 4
 VALUE = (
     b'{"saga_id":"0197abcd-89ab-7cde-8f01-23456789abcd","lines":[' + 20 * b'{"sku":"85123A","quantity":6},'
 )[:400]
+DATABASE = "bus"
+ROLE = "bench"
 IDLE_S = 15.0
 PAUSE_S = 0.01
 
@@ -34,10 +38,11 @@ PAUSE_S = 0.01
 class Bench:
     """A bus in a database, and how much CPU its server has used."""
 
-    def __init__(self, dsn: str, hints: Path | None) -> None:
-        self._dsn, self._hints = dsn, hints
+    def __init__(self, server: EmbeddedPostgres, hints: Path | None) -> None:
+        self._dsn, self._hints = server.dsn(DATABASE, ROLE), hints
         self.topic = f"bench.{uuid4().hex[:8]}"
-        self.bus().create_topics([self.topic], PARTITIONS)
+        access = (Access(ROLE, ROLE, self.topic),)
+        postgres_schema.set_up(server.dsn(DATABASE), [self.topic], PARTITIONS, AccessTable(access, access))
         with psycopg.connect(self._dsn) as session:
             self._postmaster = _stat(session.info.backend_pid)[1]
 
@@ -45,7 +50,7 @@ class Bench:
         return PostgresBus(self._dsn, self._hints)
 
     def consumer(self) -> Consumer:
-        consumer = self.bus().consumer(f"group-{uuid4().hex[:8]}", [self.topic])
+        consumer = self.bus().consumer(ROLE, [self.topic])
         while len(consumer.assignment()) < PARTITIONS:
             consumer.poll(1, 0.0)
         return consumer
@@ -174,14 +179,14 @@ def main() -> None:
         tempfile.TemporaryDirectory() as hints,
         EmbeddedPostgres(Path(folder) / "cluster") as server,
     ):
-        server.ensure_database("bus")
-        dsn = server.dsn("bus")
+        server.ensure_roles([ROLE])
+        server.ensure_database(DATABASE)
         for name, chosen in (("datagrams", Path(hints)), ("LISTEN/NOTIFY", None)):
             print(f"-- hints by {name}")
             for batch in (500, 100, 10, 1):
-                print(throughput(Bench(dsn, chosen), batch, min(count, batch * 1000)), flush=True)
-            print(latency(Bench(dsn, chosen), 500), flush=True)
-            print(idle(Bench(dsn, chosen)), flush=True)
+                print(throughput(Bench(server, chosen), batch, min(count, batch * 1000)), flush=True)
+            print(latency(Bench(server, chosen), 500), flush=True)
+            print(idle(Bench(server, chosen)), flush=True)
 
 
 if __name__ == "__main__":

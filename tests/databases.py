@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
+from tests.open_bus import OpenBus
 
-from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED, SERVICES, all_topics
 from holdfast.runtime.migrations import migrate
 
@@ -25,7 +25,7 @@ class Databases:
         for service in SERVICES:
             package = f"holdfast.services.{service.replace('-', '_')}"
             migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
-        self.bus = PostgresBus(dsns[BUS])
+        self.bus = OpenBus(dsns[BUS])
         self.bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
 
     def run(self, service: str, statement: str, *values: Any) -> None:
@@ -52,4 +52,4 @@ def in_schemas(dsn: str) -> dict[str, str]:
         for schema in names.values():
             connection.execute(f"create schema {schema}".encode())
     options = "-csynchronous_commit%3Doff%20-csearch_path%3D"  # no test outlives its server
-    return {name: f"{dsn}?options={options}{schema}" for name, schema in names.items()}
+    return {name: f"{dsn}&options={options}{schema}" for name, schema in names.items()}

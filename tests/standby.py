@@ -11,7 +11,7 @@ import psycopg
 from tests.eventually import eventually
 
 from holdfast.local.binaries import bin_folder
-from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.local.postgres import SUPERUSER, EmbeddedPostgres
 
 SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "512MB", "max_connections": "100"}
 
@@ -22,9 +22,9 @@ class Pair(NamedTuple):
     primary: EmbeddedPostgres
     standby: EmbeddedPostgres
 
-    def dsn(self, database: str) -> str:
-        ports = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
-        return f"postgresql://postgres@{ports}/{database}"
+    def dsn(self, database: str, role: str = SUPERUSER) -> str:
+        ours, theirs = (f"127.0.0.1:{server.port}" for server in self)
+        return self.primary.dsn(database, role).replace(ours, f"{ours},{theirs}")
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def pair(folder: Path) -> Iterator[Pair]:
 @contextmanager
 def standby_of(primary: EmbeddedPostgres, folder: Path, port: int | None) -> Iterator[EmbeddedPostgres]:
     """Copy a running server and start the copy as its standby."""
-    source = f"host=127.0.0.1 port={primary.port} user=postgres"
+    source = primary.dsn("postgres")
     command = [str(bin_folder(None) / "pg_basebackup"), "-d", source, "-D", str(folder)]
     subprocess.run([*command, "-R", "-X", "stream", "-c", "fast"], check=True, capture_output=True)
     configuration = folder / "postgresql.auto.conf"
@@ -53,5 +53,7 @@ def standby_of(primary: EmbeddedPostgres, folder: Path, port: int | None) -> Ite
     owner = primary.data_dir.stat()
     for path in (folder, *folder.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
-    with EmbeddedPostgres(folder, port=port, settings=SETTINGS) as standby:
+    with EmbeddedPostgres(
+        folder, port=port, settings=SETTINGS, passwords=primary.passwords.folder
+    ) as standby:
         yield standby

@@ -11,14 +11,15 @@ from tests.conformance.harness import T
 from tests.conformance.member import MemberProcess
 from tests.conformance.tcp_proxy import TcpProxy
 from tests.conformance.threads import PATIENCE_S, InThread
+from tests.open_bus import OpenBus
 
 from holdfast.bus.port import Assignment, BusUnavailable, Message
 from holdfast.bus.postgres import PostgresBus, PostgresPublisher
 from holdfast.bus.postgres_consumer import PostgresConsumer
 
 
-def make_bus(dsn: str, hints: Path | None, lease_s: float) -> PostgresBus:
-    return PostgresBus(dsn, hints, lease_s=lease_s)
+def make_bus(dsn: str, hints: Path | None, lease_s: float, owner: str | None = None) -> PostgresBus:
+    return OpenBus(dsn, hints, lease_s=lease_s, owner=owner)
 
 
 class UncommittedPublish:
@@ -39,7 +40,7 @@ class PostgresHarness:
         self._dsn = dsn
         self._hints = hints
         self._door = TcpProxy(int(conninfo_to_dict(dsn)["port"] or 5432))
-        self.bus = make_bus(make_conninfo(dsn, port=self._door.port), hints, lease_s)
+        self.bus = make_bus(make_conninfo(dsn, port=self._door.port), hints, lease_s, dsn)
         self._publishers: list[PostgresPublisher] = []
         self._consumers: list[PostgresConsumer] = []
         self._members: list[MemberProcess] = []

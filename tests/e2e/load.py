@@ -12,6 +12,7 @@ from tests.eventually import eventually
 from holdfast import audit
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.platform import Platform
+from holdfast.local.table import database
 from holdfast.runtime.process import POLL_S
 
 UNDER_WAY_MIN = 20
@@ -74,7 +75,7 @@ class Load:
 
 def query(platform: Platform, statement: str, service: str = ORCHESTRATOR) -> list[tuple[object, ...]]:
     """Read a service's database."""
-    with psycopg.connect(platform.info.services[service].dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn(database(service))) as connection:
         return connection.execute(statement.encode()).fetchall()
 
 

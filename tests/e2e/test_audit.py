@@ -12,6 +12,7 @@ from tests.e2e.shopper import Shopper
 from holdfast import audit
 from holdfast.contracts.topics import INVENTORY, ORDER
 from holdfast.local.platform import Platform
+from holdfast.local.table import database
 
 QUIET_S = 60.0
 
@@ -54,7 +55,7 @@ def _audit(platform: Platform) -> audit.AuditReport:
 
 
 def _plant(platform: Platform, service: str, statement: str) -> None:
-    with psycopg.connect(platform.info.services[service].dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn(database(service))) as connection:
         connection.execute(statement.encode())
 
 

@@ -19,7 +19,8 @@ from tests.kafka import LIBS
 
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, ORDER
 from holdfast.local.kafka import LocalKafka
-from holdfast.local.platform import BUS_DATABASE, Platform
+from holdfast.local.platform import Platform
+from holdfast.local.table import BUS_DATABASE
 
 REFUSED_WITHIN_S = 0.05
 REFUSED = 50

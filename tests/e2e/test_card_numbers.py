@@ -183,7 +183,7 @@ def kept(platform: Platform) -> Callable[[], bytes]:
     """Return what reads every byte in the data folder, once the databases have written theirs."""
 
     def read() -> bytes:
-        with psycopg.connect(platform.info.postgres.dsn("postgres"), autocommit=True) as connection:
+        with psycopg.connect(platform.postgres.dsn("postgres"), autocommit=True) as connection:
             connection.execute("checkpoint")
         files = (path for path in sorted(platform.folder.root.rglob("*")) if path.is_file())
         return b"\n\n".join(path.read_bytes() for path in files)

@@ -21,9 +21,11 @@ from tests.samples import saga_id
 from holdfast import audit
 from holdfast.bus.port import Message
 from holdfast.bus.postgres import PostgresBus
-from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS
+from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
+from holdfast.local.table import database
+from holdfast.runtime.principals import role_of
 
 HOLDFAST = Path(sys.executable).parent / "holdfast"
 FLOOD = 300
@@ -89,7 +91,7 @@ def dlq(platform: Platform) -> Command:
 
 
 def publish(platform: Platform, messages: list[Message]) -> None:
-    bus = PostgresBus(platform.info.bus.dsn or "", Path(platform.info.hints))
+    bus = PostgresBus(platform.postgres.dsn("bus", role_of(ORCHESTRATOR)), Path(platform.info.hints))
     publisher = bus.publisher()
     publisher.publish(messages)
     publisher.close()
@@ -97,7 +99,7 @@ def publish(platform: Platform, messages: list[Message]) -> None:
 
 
 def query(platform: Platform, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(platform.info.services[INVENTORY].dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn(database(INVENTORY))) as connection:
         return connection.execute(statement.encode()).fetchall()
 
 

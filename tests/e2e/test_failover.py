@@ -7,12 +7,12 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
-from tests.e2e.traffic import DATABASES, Stage, Traffic
+from tests.e2e.traffic import Stage, Traffic
 from tests.eventually import eventually
 from tests.standby import Pair, pair, standby_of
 
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, SERVICES
-from holdfast.local import table
+from holdfast.local import provision, table
 from holdfast.local.postgres import EmbeddedPostgres
 
 WRITING_WITHIN_S = 30
@@ -23,8 +23,8 @@ WORK = dict.fromkeys(SERVICES, "fence") | {GATEWAY: "checkout", ORCHESTRATOR: "s
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with pair(tmp_path_factory.mktemp("servers")) as servers:
-        for name in DATABASES:
-            servers.primary.ensure_database(name)
+        provision.create_databases(servers.primary)
+        provision.set_up_bus(servers.primary)
         yield servers
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from tests.e2e.traffic import DATABASES, Stage, Traffic
+from tests.e2e.traffic import Stage, Traffic
 from tests.eventually import eventually
 from tests.kafka import LIBS
 
@@ -13,6 +13,7 @@ from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import BusUnavailable, Message, PublishFailed
 from holdfast.contracts.topics import EVENTS, GATEWAY, ORCHESTRATOR, ORDER
+from holdfast.local import provision
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
 
@@ -37,8 +38,7 @@ def stage(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         tmp_path_factory.mktemp("server") / "cluster", settings={"shared_buffers": "64MB"}
     )
     with server:
-        for name in DATABASES:
-            server.ensure_database(name)
+        provision.create_databases(server)
         with Stage(tmp_path_factory.mktemp("platform"), server.dsn, kafka.bootstrap) as stage:
             stage.open_shop()
             KafkaBus(KafkaSettings(kafka.bootstrap)).create_topics([PROBES], 1)

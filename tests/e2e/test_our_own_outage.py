@@ -17,7 +17,8 @@ from tests.eventually import eventually
 
 from holdfast.contracts.topics import INVENTORY, ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
-from holdfast.local.platform import BUS_DATABASE, Platform
+from holdfast.local.platform import Platform
+from holdfast.local.table import BUS_DATABASE
 
 PATIENCE_S = 5
 AWAY_S = 3 * PATIENCE_S

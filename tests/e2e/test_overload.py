@@ -20,6 +20,7 @@ from tests.eventually import eventually
 from holdfast.contracts.topics import GATEWAY
 from holdfast.local.keys import Keys
 from holdfast.local.platform import Platform
+from holdfast.local.table import database
 
 UNDER_WAY_MAX = 20
 CARTS = 300
@@ -212,7 +213,7 @@ def test_status_reads_keep_connections_of_their_own(platform: Platform) -> None:
     for cart_id in carts:
         shopper.fill(cart_id, {"pen": 1})
     with ThreadPoolExecutor(len(carts)) as pool:
-        with psycopg.connect(platform.info.services[GATEWAY].dsn or "") as blocker:
+        with psycopg.connect(platform.postgres.dsn(database(GATEWAY))) as blocker:
             blocker.execute("lock table outbox in access exclusive mode")
             posts = [pool.submit(shopper.post, cart_id, key=cart_id) for cart_id in carts]
             eventually(lambda: _waiting_for_locks(platform) >= 2, "the writer and the door wait", 30)

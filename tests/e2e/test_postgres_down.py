@@ -14,11 +14,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.e2e.traffic import DATABASES, Stage, Traffic
+from tests.e2e.traffic import Stage, Traffic
 from tests.eventually import eventually
 
 from holdfast.contracts.topics import ORCHESTRATOR
-from holdfast.local import table
+from holdfast.local import provision, table
 from holdfast.local.postgres import EmbeddedPostgres
 
 SETTINGS = {
@@ -48,8 +48,8 @@ def stage(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) ->
         stage.await_all("/livez", 200, "every process lives without its database")
         stage.await_all("/readyz", 503, "none says that it is ready")
         server.start()
-        for name in DATABASES:
-            server.ensure_database(name)
+        provision.create_databases(server)
+        provision.set_up_bus(server)
         stage.open_shop()
         assert stage.restarts() == 0
         yield stage

@@ -26,6 +26,7 @@ from holdfast.contracts.topics import (
     TOPICS,
 )
 from holdfast.local.platform import Platform
+from holdfast.local.table import database
 
 NOT_AFTER_S = 30
 WAIT_S = 120.0
@@ -59,7 +60,7 @@ KEPT_FOR_SECONDS = frozenset({"saga", "saga_event", "checkout"})
 
 
 def rows(platform: Platform, service: str, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(platform.info.services[service].dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn(database(service))) as connection:
         return connection.execute(statement.encode()).fetchall()
 
 
@@ -73,7 +74,7 @@ def left(platform: Platform) -> list[str]:
 
 
 def on_the_bus(platform: Platform, statement: str) -> int:
-    with psycopg.connect(platform.info.bus.dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn("bus")) as connection:
         row = connection.execute(statement.encode()).fetchone()
     assert row is not None
     return int(row[0])

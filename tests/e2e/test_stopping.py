@@ -19,6 +19,7 @@ from tests.eventually import eventually
 
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, SERVICES
 from holdfast.local.platform import Platform
+from holdfast.local.table import database
 
 STOPPED_WITHIN_S = 20
 PLATFORM_STOPPED_WITHIN_S = 15
@@ -82,7 +83,7 @@ def test_a_process_that_is_killed_while_it_drains_loses_nothing(platform: Platfo
 def test_a_second_signal_ends_it_at_once(platform: Platform) -> None:
     """The orchestrator is frozen in its database: a drain would wait for it."""
     process = _process(platform, ORCHESTRATOR)
-    with psycopg.connect(platform.info.services[ORCHESTRATOR].dsn or "") as blocker:
+    with psycopg.connect(platform.postgres.dsn(database(ORCHESTRATOR))) as blocker:
         blocker.execute("lock table saga in access exclusive mode")
         shopper = Shopper(platform.info)
         saga_id = shopper.buy({"pen": 1})
@@ -143,7 +144,7 @@ def _process(platform: Platform, name: str) -> Popen[bytes]:
 
 
 def _members(platform: Platform, group: str) -> set[str]:
-    with psycopg.connect(platform.info.bus.dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn("bus")) as connection:
         rows = connection.execute("select member from members where group_name = %s", [group])
         return {row[0] for row in rows}
 
@@ -155,7 +156,7 @@ def _members_on_kafka(platform: Platform, group: str) -> set[str]:
 
 
 def _waits_for_a_lock(platform: Platform) -> bool:
-    with psycopg.connect(platform.info.services[ORCHESTRATOR].dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn(database(ORCHESTRATOR))) as connection:
         rows = connection.execute(
             "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         )

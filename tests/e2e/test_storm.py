@@ -22,7 +22,7 @@ from holdfast import audit
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
-from holdfast.local.table import NAMES
+from holdfast.local.table import NAMES, database
 
 SAMPLE = Path(audit.__file__).parents[1] / "local" / "sample" / "online_retail.csv.gz"
 KILL_EVERY_S = 3.0
@@ -110,7 +110,7 @@ def test_nothing_is_lost_in_a_storm(platform: Platform, kafka: LocalKafka) -> No
 
 def _under_way(platform: Platform) -> int:
     statement = "select count(*) from saga where state not in ('COMPLETED', 'FAILED')"
-    with psycopg.connect(platform.info.services[ORCHESTRATOR].dsn or "") as connection:
+    with psycopg.connect(platform.postgres.dsn(database(ORCHESTRATOR))) as connection:
         row = connection.execute(statement).fetchone()
     assert row is not None
     return int(row[0])

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from tests.open_bus import OpenBus
+
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Bus, Record, TopicPartition
-from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import TOPICS
 from holdfast.local.platform import Platform
 
@@ -41,4 +42,4 @@ def bus_of(platform: Platform) -> Bus:
     info = platform.info.bus
     if info.kind == "kafka":
         return KafkaBus(KafkaSettings(info.bootstrap or ""))
-    return PostgresBus(info.dsn or "", Path(platform.info.hints))
+    return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.hints))

@@ -19,24 +19,27 @@ from holdfast.audit import KafkaSource, PostgresSource, Sources
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
 from holdfast.local import table
 from holdfast.local.info import BusInfo
-from holdfast.local.platform import BUS_DATABASE, Platform
+from holdfast.local.platform import Platform
+from holdfast.local.table import BUS_DATABASE
 
 SHOPPERS = 24
 UNDER_WAY_MIN = 20
 # Who asks and sends again every second lets a slow machine do nothing else once there is a backlog.
 SELDOM = {"HOLDFAST_ASK_EVERY_MS": "20000", "HOLDFAST_DEADLINE_RESEND_AFTER_MS": "5000"}
-DATABASES = (BUS_DATABASE, *map(table.database, SERVICES))
 
 
 class Stage:
-    """A platform whose services have their databases where `dsn` says: on servers of the test's own."""
+    """A platform whose services have their databases where `dsn` says: on servers of the test's own.
 
-    def __init__(self, folder: Path, dsn: Callable[[str], str], kafka: str | None = None) -> None:
+    `dsn` takes a database and a role, and names the superuser's for one alone.
+    """
+
+    def __init__(self, folder: Path, dsn: Callable[..., str], kafka: str | None = None) -> None:
         self.dsn = dsn
         self._kafka = kafka
 
         def rows(plan: table.Plan) -> list[table.Row]:
-            bus = plan.bus if kafka else BusInfo("postgres", dsn=dsn(BUS_DATABASE))
+            bus = plan.bus if kafka else BusInfo("postgres")
             return table.processes(plan._replace(dsn=dsn, bus=bus))
 
         self.platform = Platform(folder / "data", kafka=kafka, environment=ENVIRONMENT | SELDOM, rows=rows)

@@ -4,7 +4,8 @@ It strikes at publishing, after the publisher was told that all is well: the wor
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from enum import StrEnum
 
 from holdfast.bus.port import Assignment, Bus, Consumer, Message, Publisher, TopicPartition
@@ -28,14 +29,16 @@ class FaultyBus:
     """Wraps `inner`. `struck` counts the messages that met the fate wished for them, `sent` all; by saga
     and kind."""
 
-    def __init__(self, inner: Bus) -> None:
+    def __init__(self, inner: Bus, of_service: Mapping[str, Bus] | None = None) -> None:
         self._inner = inner
+        self._of_service = of_service or {}
         self._wishes: dict[tuple[str, str], tuple[Fate, float]] = {}
         self._early: dict[tuple[str, str], Message] = {}
         self.struck: Counter[tuple[str, str]] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
         self.log: list[Message] = []
         self.held: list[Message] = []
+        self._held_from: list[Bus] = []
         self.create_topics = inner.create_topics
         self.partition_count = inner.partition_count
 
@@ -50,11 +53,14 @@ class FaultyBus:
     def release(self) -> list[Message]:
         """Deliver what was held back, and hold nothing any more; return what that was."""
         self._wishes.clear()
-        late, self.held = self.held, []
-        publisher = self._inner.publisher()
-        publisher.publish(late)
-        publisher.close()
-        return late
+        late = list(zip(self.held, self._held_from, strict=True))
+        self.held.clear()  # the lists are those of every service's view
+        self._held_from.clear()
+        for bus in dict.fromkeys(bus for _, bus in late):
+            publisher = bus.publisher()
+            publisher.publish([message for message, sender in late if sender is bus])
+            publisher.close()
+        return [message for message, _ in late]
 
     def deal(self, batch: Sequence[Message]) -> list[Message]:
         """Return what of a batch is really published."""
@@ -76,7 +82,14 @@ class FaultyBus:
         self.struck[this] += 1
         if fate is Fate.HELD:
             self.held.append(message)
+            self._held_from.append(self._inner)
         return [message, message] if fate is Fate.DOUBLED else []
+
+    def of(self, service: str) -> "FaultyBus":
+        """Return this bus as the service reaches it: by its own name, and with everybody's fates."""
+        theirs: FaultyBus = copy(self)
+        theirs._inner = self._of_service.get(service, self._inner)
+        return theirs
 
     def publisher(self) -> "FaultyPublisher":
         return FaultyPublisher(self, self._inner.publisher())
@@ -85,7 +98,8 @@ class FaultyBus:
         return self._inner.consumer(group, topics, assignment)
 
     def close(self) -> None:
-        self._inner.close()
+        for bus in (self._inner, *self._of_service.values()):
+            bus.close()
 
 
 class FaultyPublisher:

@@ -13,17 +13,27 @@ from typing import Any
 
 import msgspec
 import psycopg
+from tests.open_bus import OpenBus
 from tests.platforms.fates import FaultyBus
 from tests.platforms.one_process import OneProcess, Wiring
 from tests.platforms.skewed import SkewedClock
 
 from holdfast import audit
 from holdfast.audit import KafkaSource, PostgresSource, Sources
+from holdfast.bus import postgres_schema
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
-from holdfast.bus.port import Bus
 from holdfast.bus.postgres import PostgresBus
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
+from holdfast.contracts.topics import (
+    CART,
+    GATEWAY,
+    INVENTORY,
+    ORCHESTRATOR,
+    ORDER,
+    PAYMENT,
+    SERVICES,
+    all_topics,
+)
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore, PostgresTransaction
 from holdfast.messaging.timers import TimerSettings
@@ -32,6 +42,7 @@ from holdfast.payment_provider.cards import CARDS
 from holdfast.payment_provider.ledger import Ledger
 from holdfast.payment_provider.operations import ChargeAsk, RefundAsk
 from holdfast.runtime.migrations import migrate
+from holdfast.runtime.principals import postgres_access, role_of
 from holdfast.runtime.wiring import monotonic_ms
 from holdfast.services.cart_crud.store import PostgresCartTransaction
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
@@ -60,6 +71,7 @@ SKEWED_TIMERS = TimerSettings(patience_ms=120_000)
 """Production's, but that a slow machine is no silence."""
 
 REST_S = 0.02
+PARTITIONS = 2
 
 
 class LedgerProvider:
@@ -118,7 +130,7 @@ def postgres_platform(
     for service in SERVICES:
         package = f"holdfast.services.{service.replace('-', '_')}"
         migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
-    bus: Bus = KafkaBus(KafkaSettings(kafka)) if kafka else PostgresBus(dsns["bus"], lease_s=60.0)
+    bus = FaultyBus(KafkaBus(KafkaSettings(kafka))) if kafka else _buses(server, names["bus"])
     ledger = folder / "ledger.sqlite"
     provider = LedgerProvider(ledger)
     sources = _sources(dsns, ledger, kafka)
@@ -135,8 +147,16 @@ def postgres_platform(
             server.drop_database(database)
 
 
+def _buses(server: EmbeddedPostgres, database: str) -> FaultyBus:
+    """Make the bus with a role for each service; what was held back is sent on as an open one's."""
+    server.ensure_roles([role_of(service) for service in SERVICES])
+    postgres_schema.set_up(server.dsn(database), all_topics(), PARTITIONS, postgres_access())
+    of = {s: PostgresBus(server.dsn(database, role_of(s)), lease_s=60.0) for s in SERVICES}
+    return FaultyBus(OpenBus(server.dsn(database)), of)
+
+
 def _wiring(
-    dsns: dict[str, str], bus: Bus, provider: LedgerProvider, sources: Sources, kafka: str | None
+    dsns: dict[str, str], bus: FaultyBus, provider: LedgerProvider, sources: Sources, kafka: str | None
 ) -> Wiring:
     def order(saga_id: str) -> Any:
         statement = "select status, user_id, total_minor, skus, quantities from orders where saga_id = %s"
@@ -148,9 +168,10 @@ def _wiring(
         return [*map(str, report.violations), *report.quiet, *map(str, report.parked)]
 
     return Wiring(
+        partitions=PARTITIONS,
         name="kafka" if kafka else "postgres",
         stores={s: PostgresStore(dsns[s], tx, size=2, name=s) for s, tx in TRANSACTIONS.items()},
-        bus=FaultyBus(bus),
+        bus=bus,
         provider=provider,
         monotonic_ms=monotonic_ms,
         rest=lambda: time.sleep(REST_S),

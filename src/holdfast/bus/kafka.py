@@ -6,13 +6,14 @@ Its two sides are in `kafka_publisher` and `kafka_consumer`; topics are made and
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPlace
 from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
 
 from holdfast.bus.kafka_consumer import KafkaConsumer
-from holdfast.bus.kafka_errors import error_of, unavailable
+from holdfast.bus.kafka_errors import FORBIDDEN, error_of, unavailable
 from holdfast.bus.kafka_log import client_log
 from holdfast.bus.kafka_publisher import KafkaPublisher
 from holdfast.bus.kafka_retention import RETENTION, check_retention
@@ -31,6 +32,7 @@ class KafkaBus:
         self._settings = settings
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
+        self._stranger: KafkaError | None = None  # how a broker last answered to our name and password
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
         """See the port. Raises BusUnavailable, also in a cluster too small for a topic's copies."""
@@ -82,16 +84,24 @@ class KafkaBus:
     def _admin(self) -> AdminClient:
         with self._lock:
             if self._client is None:
-                self._client = AdminClient(self._settings.client(), logger=client_log("admin"))
+                options: dict[str, Any] = {**self._settings.client(), "error_cb": self._on_error}
+                self._client = AdminClient(options, logger=client_log("admin"))
             client = self._client
         client.poll(0)  # its log waits in a queue until somebody looks
         return client
 
     def _describe(self, topic: str | None = None) -> ClusterMetadata:
+        client = self._admin()
+        self._stranger = None
         try:
-            return self._admin().list_topics(topic, timeout=self._settings.lookup_timeout_s)
+            return client.list_topics(topic, timeout=self._settings.lookup_timeout_s)
         except KafkaException as error:
-            raise unavailable(error) from error
+            client.poll(0)  # librdkafka itself says no more than that nobody answered
+            raise unavailable(KafkaException(self._stranger) if self._stranger else error) from error
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.name() in FORBIDDEN:
+            self._stranger = error
 
     def _new(self, name: str, partitions: int, brokers: int) -> NewTopic:
         replicas = self._settings.replicas(brokers)

@@ -5,7 +5,7 @@ One table, by librdkafka's names (those of its own making begin with _); nothing
 
 from confluent_kafka import KafkaError, KafkaException
 
-from holdfast.bus.port import BusUnavailable
+from holdfast.bus.port import BusForbidden, BusUnavailable
 
 NOT_OWNER = frozenset(
     {
@@ -36,6 +36,17 @@ REFUSED = frozenset(
 )
 """Delivery errors that no repeat will mend."""
 
+FORBIDDEN = frozenset(
+    {
+        "_AUTHENTICATION",
+        "SASL_AUTHENTICATION_FAILED",
+        "TOPIC_AUTHORIZATION_FAILED",
+        "GROUP_AUTHORIZATION_FAILED",
+        "CLUSTER_AUTHORIZATION_FAILED",
+    }
+)
+"""The cluster does not believe who we are, or does not let us."""
+
 OURS = frozenset({"_INVALID_ARG", "_CONFLICT", "_NOT_CONFIGURED", "_NOT_IMPLEMENTED", "_UNSUPPORTED_FEATURE"})
 """Mistakes of the caller, which waiting does not mend either."""
 
@@ -50,6 +61,8 @@ def error_of(exception: KafkaException) -> KafkaError:
 def unavailable(exception: KafkaException) -> Exception:
     """Return what a failed call raises: BusUnavailable, or the exception itself where waiting is in vain."""
     error = error_of(exception)
+    if error.name() in FORBIDDEN:
+        return BusForbidden(text(error))
     return exception if error.name() in OURS or error.fatal() else BusUnavailable(text(error))
 
 

@@ -36,7 +36,7 @@ class KafkaSettings:
     """Bounds every question to the cluster: offsets, topics, brokers."""
     retention_ms: Mapping[str, int] = field(default_factory=dict)
     """How long a topic keeps its messages, read or not; the broker's own default where it is not named."""
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict, repr=False)
     producer_options: Mapping[str, Option] = field(default_factory=dict)
     consumer_options: Mapping[str, Option] = field(default_factory=dict)
 

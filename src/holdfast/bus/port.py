@@ -57,6 +57,10 @@ class BusUnavailable(Exception):
     """The bus cannot be reached or cannot take the call now; the same call may succeed later."""
 
 
+class BusForbidden(BusUnavailable):
+    """The bus does not take our name or password, or does not let us do this, until somebody mends that."""
+
+
 class PublishFailed(Exception):
     """Not every message is known to be durable; publish the whole batch again (same ids)."""
 

@@ -144,6 +144,7 @@ class PostgresConsumer:
             return
         rows = self._session.run(
             "fetch_log",
+            group=self._group,
             topics=[place.topic for place in places],
             partitions=[place.partition for place in places],
             positions=[self._ahead[place].end for place in places],

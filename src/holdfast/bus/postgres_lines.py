@@ -37,6 +37,7 @@ class Batch(NamedTuple):
     end_offset: int
     timestamp_ms: int
     lines: bytes
+    source: str
 
 
 class _RepeatedName(Exception):
@@ -61,7 +62,7 @@ def encode(messages: Sequence[Message]) -> bytes:
 def decode(place: TopicPartition, batch: Batch) -> list[Record]:
     """Return the records of a row."""
     topic, partition = place
-    base, _, timestamp_ms, lines = batch
+    base, _, timestamp_ms, lines, source = batch
     return [
         Record(
             topic,
@@ -71,6 +72,7 @@ def decode(place: TopicPartition, batch: Batch) -> list[Record]:
             line.v.encode() if line.v is not None else line.v64,
             tuple(zip(line.h, map(str.encode, line.h.values()), strict=True)) if line.h else tuple(line.h64),
             timestamp_ms,
+            source,
         )
         for offset, line in enumerate(_decoder.decode_lines(lines), base)
     ]

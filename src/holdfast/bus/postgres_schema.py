@@ -1,4 +1,4 @@
-"""The bus's own tables and topics, made by whoever comes first and checked by everybody.
+"""The bus's own tables and topics: made by its owner, who also says who may use them; checked by everybody.
 
 Never waits for ever: the lock is tried, not awaited. Nothing here runs while messages flow.
 """
@@ -6,14 +6,16 @@ Never waits for ever: the lock is tried, not awaited. Nothing here runs while me
 import hashlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
 import psycopg
 
-from holdfast.bus.port import BusUnavailable
+from holdfast.bus.access import Access, AccessTable
+from holdfast.bus.port import BusForbidden, BusUnavailable
 from holdfast.bus.postgres_session import Connection, connect
 from holdfast.bus.postgres_wire import sql_text
 
@@ -32,19 +34,68 @@ class _Migration(NamedTuple):
 
 
 def create_topics(dsn: str, topics: Sequence[str], partitions: int, *, timeout_s: float) -> None:
-    """Create tables and topics that are missing. Raises BusUnavailable; ValueError where a count differs."""
+    """Create tables and topics that are missing. Raises BusUnavailable; ValueError where a count differs.
+
+    Only the database's owner can create; another role can only find everything there.
+    """
+    _check_names(topics)
+    with _opened(dsn, "create topics") as connection:
+        if not _is_complete(connection, topics):
+            with _locked(connection, time.monotonic() + timeout_s):
+                _create(connection, topics, partitions)
+        _check_counts(connection, topics, partitions)
+
+
+def set_up(
+    dsn: str, topics: Sequence[str], partitions: int, access: AccessTable, *, timeout_s: float = 60.0
+) -> None:
+    """As the database's owner, create what is missing, and let these principals in and nobody else.
+
+    Their login roles must exist. Raises BusUnavailable; ValueError where a count differs.
+    """
+    _check_names(topics)
+    with _opened(dsn, "set up the bus") as connection:
+        with _locked(connection, time.monotonic() + timeout_s):
+            _create(connection, topics, partitions)
+            connection.execute(sql_text("delete_writers"))
+            connection.execute(sql_text("insert_writers"), _columns(access.writers))
+            connection.execute(sql_text("delete_readers"))
+            connection.execute(sql_text("insert_readers"), _columns(access.readers))
+            connection.execute(sql_text("admit_roles"), {"principals": list(access.principals)})
+        _check_counts(connection, topics, partitions)
+
+
+def _check_names(topics: Sequence[str]) -> None:
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
             raise ValueError(f"a topic's name has 1 to 63 of the characters A-Z a-z 0-9 . _ -, not {topic!r}")
+
+
+def _check_counts(connection: Connection, topics: Sequence[str], partitions: int) -> None:
+    for topic, there in connection.execute(sql_text("list_topics")).fetchall():
+        if topic in topics and there != partitions:
+            raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
+
+
+@contextmanager
+def _opened(dsn: str, doing: str) -> Iterator[Connection]:
     try:
         with connect(dsn) as connection:
-            if not _is_complete(connection, topics):
-                _create_locked(connection, topics, partitions, time.monotonic() + timeout_s)
-            for topic, there in connection.execute(sql_text("list_topics")).fetchall():
-                if topic in topics and there != partitions:
-                    raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
+            yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise BusForbidden(
+            f"{doing}: {str(error).strip()} (the bus is set up by its database's owner: holdfast bus setup)"
+        ) from error
     except psycopg.Error as error:
-        raise BusUnavailable(f"create topics: {error.sqlstate} {str(error).strip()}") from error
+        raise BusUnavailable(f"{doing}: {error.sqlstate} {str(error).strip()}") from error
+
+
+def _columns(access: Sequence[Access]) -> dict[str, list[str]]:
+    return {
+        "principals": [each.principal for each in access],
+        "services": [each.service for each in access],
+        "topics": [each.topic for each in access],
+    }
 
 
 def _is_complete(connection: Connection, topics: Sequence[str]) -> bool:
@@ -54,25 +105,29 @@ def _is_complete(connection: Connection, topics: Sequence[str]) -> bool:
     return there.issuperset(topics)
 
 
-def _create_locked(connection: Connection, topics: Sequence[str], partitions: int, deadline: float) -> None:
+@contextmanager
+def _locked(connection: Connection, deadline: float) -> Iterator[None]:
+    """Hold the lock on the schema for one transaction. Raises BusUnavailable."""
     while True:
         with connection.transaction():
-            locked = connection.execute(sql_text("lock_schema")).fetchone()
-            if locked == (True,):
-                _migrate(connection)
-                connection.execute(
-                    sql_text("create_topics"), {"topics": list(topics), "partitions": partitions}
-                )
-                connection.execute(sql_text("create_partitions"), {"topics": list(topics)})
+            if connection.execute(sql_text("lock_schema")).fetchone() == (True,):
+                yield
                 return
         if time.monotonic() > deadline:
             raise BusUnavailable("create topics: another process holds the lock on the bus's schema")
         time.sleep(_TRY_EVERY_S)
 
 
+def _create(connection: Connection, topics: Sequence[str], partitions: int) -> None:
+    _migrate(connection)
+    connection.execute(sql_text("create_topics"), {"topics": list(topics), "partitions": partitions})
+    connection.execute(sql_text("create_partitions"), {"topics": list(topics)})
+
+
 def _migrate(connection: Connection) -> None:
     missing = _missing(connection)
     connection.execute(sql_text("create_versions"))
+    connection.execute(sql_text("pin_search_path"))
     for migration in missing:
         connection.execute(migration.text)
         connection.execute(

@@ -11,7 +11,7 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from holdfast.bus.port import BusUnavailable
+from holdfast.bus.port import BusForbidden, BusUnavailable
 from holdfast.bus.postgres_wire import sql_text, statement
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -127,7 +127,8 @@ class Session:
 
     def _unavailable(self, doing: str, error: psycopg.Error) -> BusUnavailable:
         self.close()
-        return BusUnavailable(f"{doing}: {error.sqlstate or type(error).__name__} {str(error).strip()}")
+        kind = BusForbidden if isinstance(error, psycopg.errors.InsufficientPrivilege) else BusUnavailable
+        return kind(f"{doing}: {error.sqlstate or type(error).__name__} {str(error).strip()}")
 
 
 def _rows(connection: Connection, result: pq.abc.PGresult) -> Rows:

@@ -1,4 +1,4 @@
-"""`holdfast bus groups | forget`: who reads the embedded bus, and forgetting a group that nobody uses.
+"""`holdfast bus ...`: who reads the bus on PostgreSQL, forgetting a group, and what a bus's owner does once.
 
 On Kafka its own tools do this (kafka-consumer-groups), and no group holds messages back.
 """
@@ -16,13 +16,91 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Consumer groups of the embedded bus.", no_args_is_help=True)
+app = typer.Typer(help="The bus: its consumer groups, and who may do what on it.", no_args_is_help=True)
+
+
+@app.command()
+def setup(
+    dsn: Annotated[
+        str,
+        typer.Option(metavar="DSN", help="The bus's database, as its owner; with passfile=FILE."),
+    ],
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 12,
+) -> None:
+    """Make the bus in a PostgreSQL database, and let each service do there what is its own. Repeat at will.
+
+    The services' login roles must be there: see docs/how-to/run-on-clusters.md.
+    """
+    from psycopg.conninfo import conninfo_to_dict
+
+    from holdfast.bus import postgres_schema
+    from holdfast.bus.port import BusUnavailable
+    from holdfast.contracts.topics import all_topics
+    from holdfast.messaging.database_session import check_dsn
+    from holdfast.runtime.principals import postgres_access
+
+    try:
+        check_dsn(dsn)
+        if "password" in conninfo_to_dict(dsn):
+            fail(ExitCode.USAGE, "--dsn: everybody sees a command line: have the password in a passfile=FILE")
+        postgres_schema.set_up(dsn, all_topics(), partitions, postgres_access())
+    except ValueError as error:
+        fail(ExitCode.USAGE, str(error))
+    except BusUnavailable as error:
+        fail(ExitCode.UNAVAILABLE, str(error))
+    note(f"{len(all_topics())} topics are there, each with {partitions} partitions and its rights")
+
+
+@app.command()
+def acls(
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Bring them to the cluster; make its topics.")
+    ] = False,
+    bootstrap: Annotated[str, typer.Option(metavar="HOST:PORT,...", help="The cluster, with --apply.")] = "",
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 12,
+) -> None:
+    """Print Kafka's access rules for every service, as arguments of kafka-acls.sh, or apply them.
+
+    With --apply the login of an administrator is read from HOLDFAST_KAFKA_... as a service's is. Rules that
+    our services have and should not have are taken away; those of others are left alone.
+    """
+    from holdfast.bus.kafka_acls import apply as apply_rules
+    from holdfast.bus.kafka_acls import rules
+    from holdfast.runtime.principals import kafka_access
+
+    if not apply:
+        for rule in rules(kafka_access()):
+            typer.echo(rule.command())
+        return
+    from holdfast.bus.kafka import KafkaBus
+    from holdfast.bus.kafka_settings import KafkaSettings
+    from holdfast.bus.port import BusUnavailable
+    from holdfast.contracts.topics import all_topics
+    from holdfast.runtime.bus import topic_retention_ms
+    from holdfast.runtime.settings import KafkaAccessSettings, RetentionSettings, load
+
+    if not bootstrap:
+        fail(ExitCode.USAGE, "--apply needs --bootstrap HOST:PORT,...")
+    retention_ms = topic_retention_ms(load(RetentionSettings))
+    options = load(KafkaAccessSettings).kafka_options()
+    settings = KafkaSettings(bootstrap, retention_ms=retention_ms, options=options)
+    bus = KafkaBus(settings)
+    try:
+        bus.create_topics(all_topics(), partitions)
+        came, went = apply_rules(settings, kafka_access())
+    except ValueError as error:
+        fail(ExitCode.CONFLICT, str(error))
+    except BusUnavailable as error:
+        fail(ExitCode.UNAVAILABLE, str(error))
+    finally:
+        bus.close()
+    note(f"{len(all_topics())} topics are there; {came} rules were added, {went} taken away")
 
 
 @app.command()
 def groups(data: Data = DATA_DEFAULT, as_json: Json = False) -> None:
     """List consumer groups: living members, messages not read, and messages held only for this group."""
-    found = _ask(data, lambda bus: bus.groups())
+    found = _ask(data, lambda bus: bus.groups(), as_owner=False)
     if as_json:
         import msgspec
 
@@ -57,7 +135,7 @@ def forget(
         fail(ExitCode.USAGE, "--reason holds what looks like a card number, and it is kept")
     if not yes and not typer.confirm(f"Forget {group}? Messages that only it has not read will be deleted."):
         fail(ExitCode.FAILED, "nothing was done")
-    forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason))
+    forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason), as_owner=True)
     if forgotten is None:
         fail(ExitCode.NOT_FOUND, f"there is no group {group}")
     if not forgotten:
@@ -65,7 +143,7 @@ def forget(
     note(f"{group} is forgotten")
 
 
-def _ask(data: Path, question: Callable[["PostgresBus"], T]) -> T:
+def _ask(data: Path, question: Callable[["PostgresBus"], T], *, as_owner: bool) -> T:
     """Ask the platform's bus; ends the command where there is none of this kind, or no answer."""
     from holdfast.bus.port import BusUnavailable
     from holdfast.bus.postgres import PostgresBus
@@ -76,9 +154,10 @@ def _ask(data: Path, question: Callable[["PostgresBus"], T]) -> T:
         info = find(data)
     except NotRunning as error:
         fail(ExitCode.NOT_FOUND, str(error))
-    if info.bus.dsn is None:
+    dsn = info.bus.owner_dsn if as_owner else info.bus.dsn
+    if dsn is None:
         fail(ExitCode.CONFLICT, "the bus is Kafka: see kafka-consumer-groups --describe --all-groups")
-    bus = PostgresBus(info.bus.dsn)
+    bus = PostgresBus(dsn)
     try:
         return question(bus)
     except BusUnavailable as error:

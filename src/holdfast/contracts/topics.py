@@ -89,6 +89,31 @@ READS: dict[str, tuple[str, ...]] = {
 """Service to the topics that it subscribes to."""
 
 
+_WRITERS: dict[str, frozenset[str]] = {
+    topic.name: frozenset(SERVICES) if topic.name == EVENTS else frozenset({ORCHESTRATOR, topic.owner})
+    for topic in TOPICS.values()
+}
+
+
+def writers_of(topic: str) -> frozenset[str]:
+    """Return the services that a bus must let write a topic. Raises KeyError where there is none.
+
+    A topic's readers are among them: an operator's redrive sends a parked message to where it was, through
+    the service that parked it. Dead letters are written by the readers of the topic that they are from.
+    """
+    if topic in TOPICS:
+        return _WRITERS[topic]
+    return readers_of(_origin_of(topic))
+
+
+def readers_of(topic: str) -> frozenset[str]:
+    """Return the services that read a topic; none reads dead letters. Raises KeyError."""
+    if topic in TOPICS:
+        return frozenset().union(*TOPICS[topic].types.values())
+    _origin_of(topic)
+    return frozenset()
+
+
 def dead_letters(topic: str) -> str:
     """Name the topic that receives what `topic` could not deliver."""
     return f"{topic}.dlq"
@@ -97,3 +122,8 @@ def dead_letters(topic: str) -> str:
 def all_topics() -> tuple[str, ...]:
     """List every topic that must exist before a service starts, dead letters included."""
     return (*TOPICS, *(dead_letters(name) for name in TOPICS))
+
+
+def _origin_of(topic: str) -> str:
+    """Return the topic whose dead letters these are."""
+    return {dead_letters(name): name for name in TOPICS}[topic]

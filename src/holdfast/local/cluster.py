@@ -8,14 +8,17 @@ import os
 import pwd
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast.local import processes
 from holdfast.local.binaries import bin_folder, major_version
+from holdfast.local.passwords import Passwords
 from holdfast.local.processes import Account, LaunchFailed
 
+SUPERUSER = "postgres"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -35,9 +38,13 @@ class Cluster:
     user can so use a folder below one that only root enters.
     """
 
-    def __init__(self, folder: Path, patience_s: float) -> None:
-        """Take the folder; a server that is just going down on it is waited for, `patience_s` at most."""
+    def __init__(self, folder: Path, passwords: Passwords, patience_s: float) -> None:
+        """Take the folder; a server that is just going down on it is waited for, `patience_s` at most.
+
+        A new cluster has one role, the superuser, and lets nobody in without its password.
+        """
         self.folder = folder.absolute()
+        self.passwords = passwords
         self.account = _account(self.folder)
         self.programs = bin_folder(self.account)
         self.descriptor = _create(self, patience_s) if _is_empty(self) else _continue(self.folder, patience_s)
@@ -50,6 +57,25 @@ class Cluster:
     def close(self) -> None:
         """Let go, on this process's side."""
         os.close(self.descriptor)
+
+    def initdb(self, path: str, descriptor: int) -> None:
+        """Make the cluster; its programs get the password as a file without a name. Raises PostgresFailed."""
+        with tempfile.TemporaryFile() as password:
+            self.passwords.ensure(SUPERUSER)
+            password.write(self.passwords.read(SUPERUSER).encode())
+            password.flush()
+            if self.account is not None:
+                os.fchown(password.fileno(), *self.account)
+            password.seek(0)
+            options = ["-D", path, "--auth=scram-sha-256", f"--pwfile=/dev/fd/{password.fileno()}"]
+            result = processes.run(
+                [self.programs / "initdb", *options, "-U", SUPERUSER, "-E", "utf8", "--locale=C"],
+                account=self.account,
+                env=CLEAN_ENVIRONMENT,
+                pass_fds=[descriptor, password.fileno()],
+            )
+        if result.returncode != 0:
+            raise PostgresFailed(f"initdb of {self.folder} failed: {result.stderr.strip()}")
 
 
 def _path(folder: Path, descriptor: int) -> str:
@@ -79,6 +105,12 @@ def _is_empty(cluster: Cluster) -> bool:
     major = major_version(cluster.programs)
     if found != major:
         raise PostgresFailed(f"{folder} is of PostgreSQL {found}; this is PostgreSQL {major}")
+    passfile = cluster.passwords.path(SUPERUSER)
+    if not passfile.exists():
+        raise PostgresFailed(
+            f"{folder} was made without passwords, or has lost them: there is no {passfile}; "
+            "choose another folder, or put the file back"
+        )
     return False
 
 
@@ -127,20 +159,8 @@ def _fill(cluster: Cluster, unfinished: Path, descriptor: int) -> None:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if cluster.account is not None:
         os.chown(unfinished, *cluster.account)
-    _initdb(cluster, _path(unfinished, descriptor), descriptor)
+    cluster.initdb(_path(unfinished, descriptor), descriptor)
     unfinished.rename(cluster.folder)
-
-
-def _initdb(cluster: Cluster, path: str, descriptor: int) -> None:
-    options = ["-D", path, "--auth=trust", "-U", "postgres", "-E", "utf8", "--locale=C"]
-    result = processes.run(
-        [cluster.programs / "initdb", *options],
-        account=cluster.account,
-        env=CLEAN_ENVIRONMENT,
-        pass_fds=[descriptor],
-    )
-    if result.returncode != 0:
-        raise PostgresFailed(f"initdb of {cluster.folder} failed: {result.stderr.strip()}")
 
 
 def _forget_dead_server(folder: Path) -> None:

@@ -19,8 +19,11 @@ POSTGRES = "postgres"
 
 
 class BusInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`dsn` is for reading; `owner_dsn` for who changes the bus by hand. Neither holds a password."""
+
     kind: Literal["postgres", "kafka"]
     dsn: str | None = None
+    owner_dsn: str | None = None
     bootstrap: str | None = None
 
 
@@ -29,12 +32,9 @@ class PostgresInfo(msgspec.Struct, frozen=True):
     pid: int
     restarts: int
 
-    def dsn(self, database: str) -> str:
-        return f"postgresql://postgres@{HOST}:{self.port}/{database}"
-
 
 class ServiceInfo(msgspec.Struct, frozen=True):
-    """One process. `dsn` is None for the payment provider, which keeps its own ledger file."""
+    """One process. `dsn` is for reading its database; None for the provider, which has a ledger file."""
 
     port: int
     url: str

@@ -16,6 +16,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import KeyParameters, KeySet, OKPKey
 
 from holdfast.contracts.internal_calls import CALLERS
+from holdfast.local.passwords import write_private
 
 ISSUER = AUDIENCE = "holdfast"
 SHOPPER_SCOPE = "checkout:write"
@@ -48,11 +49,11 @@ class Keys:
         if not self.signing.exists():
             _write_new_key(self.signing, "EdDSA")
         if not self.public.exists():
-            _write(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
+            write_private(self.public, json.dumps(KeySet([self._key()]).as_dict(private=False)))
         if not self.provider.exists():
-            _write(self.provider, f"sk_test_{secrets.token_hex(24)}")
+            write_private(self.provider, f"sk_test_{secrets.token_hex(24)}")
         if not self.webhook.exists():
-            _write(self.webhook, f"whsec_{secrets.token_hex(24)}")
+            write_private(self.webhook, f"whsec_{secrets.token_hex(24)}")
         for service in CALLERS:
             if not self.of_service(service).exists():
                 _write_new_key(self.of_service(service), "Ed25519")
@@ -88,7 +89,7 @@ class Keys:
             if key.kid not in kids:
                 missing.append({**key.as_dict(private=False), "service": service})
         if missing:
-            _write(self.services_public, json.dumps({"keys": public + missing}))
+            write_private(self.services_public, json.dumps({"keys": public + missing}))
 
     def _key(self) -> OKPKey:
         try:
@@ -100,13 +101,4 @@ class Keys:
 def _write_new_key(path: Path, algorithm: str) -> None:
     parameters: KeyParameters = {"use": "sig", "alg": algorithm}
     key = OKPKey.generate_key("Ed25519", parameters, private=True, auto_kid=True)
-    _write(path, json.dumps(key.as_dict(private=True)))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a private file that has its name only when it is whole."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(text)
-    unfinished.rename(path)
+    write_private(path, json.dumps(key.as_dict(private=True)))

@@ -28,6 +28,7 @@ class DataFolder:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.cluster = self.root / "postgres"
+        self.passwords = self.root / "passwords"
         self.ledger = self.root / "provider" / "ledger.sqlite"
         self.keys = self.root / "keys"
         self.logs = self.root / "logs"

@@ -18,7 +18,7 @@ from typing import Self
 import msgspec
 
 from holdfast.contracts import topics
-from holdfast.local import hints, processes, settings, table
+from holdfast.local import hints, processes, provision, settings, table
 from holdfast.local.info import (
     POSTGRES,
     BusInfo,
@@ -33,6 +33,7 @@ from holdfast.local.keys import Keys
 from holdfast.local.layout import DataFolder, FolderInUse, FolderLock, NotRunning
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.local.supervisor import Supervisor
+from holdfast.runtime.principals import AUDITOR
 
 __all__ = [
     "FolderInUse",
@@ -45,7 +46,6 @@ __all__ = [
     "find",
 ]
 
-BUS_DATABASE = "bus"
 # Together at most 15 s, with what `processes.end` adds for those that don't listen.
 _SERVICES_GRACE_S = 8.0
 _PROVIDER_GRACE_S = 1.5
@@ -92,7 +92,9 @@ class Platform:
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.folder = DataFolder(data_dir)
-        self.postgres = EmbeddedPostgres(self.folder.cluster, log=self.folder.log(POSTGRES))
+        self.postgres = EmbeddedPostgres(
+            self.folder.cluster, log=self.folder.log(POSTGRES), passwords=self.folder.passwords
+        )
         self._gateway_port = gateway_port
         self._kafka = kafka
         self._environment = settings.inherited() | dict(environment or {})
@@ -144,7 +146,7 @@ class Platform:
                 name: ServiceInfo(
                     port=plan.ports[name],
                     url=plan.url(name),
-                    dsn=None if name == table.PROVIDER else plan.dsn(table.database(name)),
+                    dsn=None if name == table.PROVIDER else plan.dsn(table.database(name), AUDITOR),
                     pid=program.process.pid,
                     restarts=program.restarts,
                 )
@@ -213,10 +215,9 @@ class Platform:
         Keys(self.folder.keys).ensure()
         self.postgres.start(given_up=self._stop_requested)
         self._supervisor.adopt(POSTGRES, self.postgres.launch, self.postgres.process)
-        for name in (BUS_DATABASE, *map(table.database, topics.SERVICES)):
-            self.postgres.ensure_database(name)
+        provision.create_databases(self.postgres)
         if bus.kind == "postgres":
-            bus = BusInfo("postgres", dsn=self.postgres.dsn(BUS_DATABASE))
+            bus = provision.set_up_bus(self.postgres)
         self._plan = table.Plan(self.folder, ports, self.postgres.dsn, bus, str(hints.make()), self._webhooks)
         for row in self._rows(self._plan):
             self._supervisor.run(row.name, self._launcher(row))

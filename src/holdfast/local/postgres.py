@@ -8,19 +8,20 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from threading import Event
 from typing import Self
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from holdfast.local import processes
-from holdfast.local.cluster import CLEAN_ENVIRONMENT, AlreadyRunning, Cluster, PostgresFailed
+from holdfast.local.cluster import CLEAN_ENVIRONMENT, SUPERUSER, AlreadyRunning, Cluster, PostgresFailed
+from holdfast.local.passwords import Passwords
 
-__all__ = ["AlreadyRunning", "EmbeddedPostgres", "PostgresFailed"]
+__all__ = ["SUPERUSER", "AlreadyRunning", "EmbeddedPostgres", "PostgresFailed"]
 
 _PORT_DRAWS = 5
 _GIB = 1024**3
@@ -30,6 +31,7 @@ class EmbeddedPostgres:
     """One server on one data folder, which is made when it is missing and continued when it is there.
 
     `port=None` draws a free one at the first start and keeps it. `settings` override `machine_settings`.
+    Nobody is let in without a role's password; they stand in `passwords`, by default beside the data folder.
     As root the server runs as the folder's owner, or nobody: PostgreSQL refuses root.
     """
 
@@ -40,9 +42,11 @@ class EmbeddedPostgres:
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
         log: Path | None = None,
+        passwords: Path | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.log = log or self.data_dir.with_name(self.data_dir.name + ".log")
+        self.passwords = Passwords(passwords or self.data_dir.with_name(self.data_dir.name + ".passwords"))
         self._settings = {} if settings is None else dict(settings)
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,18 +112,41 @@ class EmbeddedPostgres:
             raise PostgresFailed("the server has not been started yet")
         return self._process
 
-    def dsn(self, database: str) -> str:
-        return f"postgresql://postgres@{processes.HOST}:{self.port}/{database}"
+    def dsn(self, database: str, role: str = SUPERUSER) -> str:
+        """Name a database of this server, as a role that has a password here."""
+        return self.passwords.dsn(self.port, database, role)
 
-    def ensure_database(self, name: str) -> None:
-        """Create this database unless it is there."""
-        with _connect(self.port) as connection:
+    def ensure_roles(self, roles: Sequence[str], readers: Sequence[str] = ()) -> None:
+        """Create these login roles unless they are there; the `readers` may SELECT everything, all over."""
+        with self._connect() as connection:
+            wanted = [*roles, *readers]
+            there = {name for (name,) in connection.execute(_statement("find_roles"), [wanted]).fetchall()}
+            for role in wanted:
+                is_new = self.passwords.ensure(role)
+                if is_new or role not in there:
+                    change = _statement("alter_role" if role in there else "create_role")
+                    connection.execute(
+                        change.format(role=sql.Identifier(role), verifier=self._verifier(connection, role))
+                    )
+            for reader in readers:
+                connection.execute(_statement("grant_reading").format(reader=sql.Identifier(reader)))
+
+    def ensure_database(self, name: str, owner: str = SUPERUSER, readers: Sequence[str] = ()) -> None:
+        """Create this database unless it is there: its owner's alone, but that `readers` may connect."""
+        database = sql.Identifier(name)
+        with self._connect() as connection:
             if connection.execute(_statement("find_database"), [name]).fetchone() is None:
-                connection.execute(_statement("create_database").format(name=sql.Identifier(name)))
+                create = _statement("create_database")
+                connection.execute(create.format(name=database, owner=sql.Identifier(owner)))
+            rights = [_statement("revoke_database").format(name=database)]
+            for reader in readers:
+                grant = _statement("grant_connect")
+                rights.append(grant.format(name=database, reader=sql.Identifier(reader)))
+            connection.execute(sql.SQL(";").join(rights))
 
     def drop_database(self, name: str) -> None:
         """Drop this database, ending the sessions on it."""
-        with _connect(self.port) as connection:
+        with self._connect() as connection:
             connection.execute(_statement("drop_database").format(name=sql.Identifier(name)))
 
     def __enter__(self) -> Self:
@@ -130,7 +157,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _spawn(self, port: int, patience_s: float) -> subprocess.Popen[bytes]:
-        cluster = Cluster(self.data_dir, patience_s)
+        cluster = Cluster(self.data_dir, self.passwords, patience_s)
         try:
             settings = machine_settings(self.data_dir) | self._settings
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -149,6 +176,21 @@ class EmbeddedPostgres:
             )
         finally:
             cluster.close()
+
+    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            self.dsn("postgres"),
+            sslmode="disable",  # whatever PGSSLMODE says: this server has none
+            gssencmode="disable",
+            connect_timeout=2,
+            autocommit=True,
+        )
+
+    def _verifier(self, connection: psycopg.Connection[tuple[object, ...]], role: str) -> sql.Literal:
+        """Return what the server keeps of a password, so that no log of statements shows the password."""
+        password = self.passwords.read(role)
+        kept = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+        return sql.Literal(kept.decode())
 
     def _await_ready(self, timeout_s: float, given_up: Event) -> bool:
         """Wait for the first connection; False when the server ended instead, by itself or for being slow."""
@@ -187,25 +229,9 @@ def machine_settings(data_dir: Path) -> dict[str, str]:
 
 
 def accepts_connections(port: int) -> bool:
-    """Say whether the embedded server on this port lets its user in now."""
-    try:
-        _connect(port).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def _connect(port: int) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(
-        host=processes.HOST,
-        port=port,
-        user="postgres",
-        dbname="postgres",
-        sslmode="disable",  # whatever PGSSLMODE says: this server has none
-        gssencmode="disable",
-        connect_timeout=2,
-        autocommit=True,
-    )
+    """Say whether the embedded server on this port would let somebody in now who has a password."""
+    conninfo = f"host={processes.HOST} port={port} sslmode=disable gssencmode=disable connect_timeout=2"
+    return pq.PGconn.ping(conninfo.encode()) == pq.Ping.OK
 
 
 def _megabytes(count: int) -> str:

@@ -13,7 +13,9 @@ from holdfast.local.info import BusInfo
 from holdfast.local.keys import Keys
 from holdfast.local.layout import DataFolder
 from holdfast.local.processes import HOST
+from holdfast.runtime.principals import role_of
 
+BUS_DATABASE = "bus"
 PROVIDER = "payment-provider"
 NAMES = (PROVIDER, *topics.SERVICES)
 
@@ -31,7 +33,7 @@ class Plan(NamedTuple):
 
     folder: DataFolder
     ports: Mapping[str, int]
-    dsn: Callable[[str], str]  # of a database
+    dsn: Callable[[str, str], str]  # of a database, as a role
     bus: BusInfo
     hints: str
     webhooks: bool = False
@@ -42,7 +44,7 @@ class Plan(NamedTuple):
 
 def database(service: str) -> str:
     """Return the name of a service's database."""
-    return service.replace("-", "_")
+    return role_of(service)
 
 
 def partitions(bus: BusInfo) -> int:
@@ -77,12 +79,12 @@ def _webhooks(plan: Plan) -> dict[str, str]:
 
 def _service(name: str, plan: Plan) -> dict[str, str]:
     return {
-        "HOLDFAST_DSN": plan.dsn(database(name)),
+        "HOLDFAST_DSN": plan.dsn(database(name), role_of(name)),
         "HOLDFAST_HTTP_HOST": HOST,
         "HOLDFAST_HTTP_PORT": str(plan.ports[name]),
         "HOLDFAST_JWKS": str(Keys(plan.folder.keys).public),
         "HOLDFAST_PARTITIONS": str(partitions(plan.bus)),
-        **_bus(plan),
+        **_bus(name, plan),
         **_service_keys(name, plan),
         **_neighbours(name, plan),
     }
@@ -98,12 +100,12 @@ def _service_keys(name: str, plan: Plan) -> dict[str, str]:
     return env
 
 
-def _bus(plan: Plan) -> dict[str, str]:
+def _bus(name: str, plan: Plan) -> dict[str, str]:
     if plan.bus.kind == "kafka":
         return {"HOLDFAST_BUS": "kafka", "HOLDFAST_KAFKA_BOOTSTRAP": plan.bus.bootstrap or ""}
     return {
         "HOLDFAST_BUS": "postgres",
-        "HOLDFAST_BUS_DSN": plan.bus.dsn or "",
+        "HOLDFAST_BUS_DSN": plan.dsn(BUS_DATABASE, role_of(name)),
         "HOLDFAST_BUS_HINTS": plan.hints,
     }
 

@@ -18,6 +18,7 @@ def connect(settings: ServiceSettings) -> Bus:
                 delivery_timeout_ms=settings.kafka_delivery_timeout_ms,
                 session_timeout_ms=settings.kafka_session_timeout_ms,
                 retention_ms=topic_retention_ms(settings),
+                options=settings.kafka_options(),
             )
         )
     from holdfast.bus.postgres import PostgresBus

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from holdfast import __version__
-from holdfast.bus.port import Bus, BusUnavailable
+from holdfast.bus.port import Bus, BusForbidden, BusUnavailable
 from holdfast.contracts.topics import all_topics
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.breaker import Breaker
@@ -38,6 +38,7 @@ from holdfast.runtime.stopping import Server, Stopping
 from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
 
 POLL_S = 0.5
+WAITING = "waiting for database and bus"
 ANSWER_S = 5
 DRAIN_S = 12.0
 FLUSH_S = 5.0
@@ -94,6 +95,7 @@ class _Process:
         self._stopping = Stopping()
         self._started = threading.Event()
         self._failed = False
+        self._forbidden = False
         self._loops = self._make_loops()
         self._server = self._make_server()
 
@@ -137,6 +139,7 @@ class _Process:
                 self._service.bus.create_topics(all_topics(), settings.partitions)
             except (StoreUnavailable, BusUnavailable) as error:
                 attempt += 1
+                self._forbidden = isinstance(error, BusForbidden)
                 log.warning("dependency_not_there", error=str(error), attempt=attempt)
                 self._stopping.begun.wait(backoff_ms(attempt, 100, 3_000, settings.instance) / 1000)
             else:
@@ -254,7 +257,7 @@ class _Process:
         if self._stopping.begun.is_set():
             reasons.append("stopping")
         if not self._started.is_set():
-            reasons.append("waiting for database and bus")
+            reasons.append("the bus refuses our name, password or rights" if self._forbidden else WAITING)
         else:
             reasons += hindrances(self._parts.manager)
         return reasons

@@ -59,7 +59,60 @@ class RetentionSettings(BaseSettings):
         )
 
 
-class ServiceSettings(RetentionSettings):
+class KafkaAccessSettings(BaseSettings):
+    """As whom we log in to Kafka.
+
+    TLS without a login would hide what is said but prove nobody's name, so there is none.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        default="SCRAM-SHA-512", validate_default=True
+    )
+    kafka_username: str = Field(default="", validate_default=True)
+    kafka_password_file: Path | None = Field(default=None, validate_default=True)
+    kafka_ca_file: Path | None = None
+
+    @field_validator("kafka_sasl_mechanism")
+    @classmethod
+    def _password_is_not_sent_in_the_open(cls, value: str, info: ValidationInfo) -> str:
+        if value == "PLAIN" and info.data.get("kafka_security_protocol") == "SASL_PLAINTEXT":
+            raise ValueError(f"PLAIN shows the password: it needs {PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL")
+        return value
+
+    @field_validator("kafka_username", "kafka_password_file")
+    @classmethod
+    def _login_is_whole(cls, value: str | Path | None, info: ValidationInfo) -> str | Path | None:
+        protocol = info.data.get("kafka_security_protocol", "PLAINTEXT")
+        if protocol == "PLAINTEXT" and value:
+            raise ValueError(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=PLAINTEXT has no login")
+        if protocol != "PLAINTEXT" and not value:
+            raise ValueError(f"{PREFIX}KAFKA_SECURITY_PROTOCOL={protocol} needs it")
+        return check_secret_file(value) if isinstance(value, Path) else value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _authority_is_used(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value and info.data.get("kafka_security_protocol", "SASL_SSL") != "SASL_SSL":
+            raise ValueError(f"only {PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL uses it")
+        return check_secret_file(value)
+
+    def kafka_options(self) -> dict[str, str]:
+        """Return librdkafka's options for this login; the password is read from its file now."""
+        if self.kafka_password_file is None:
+            return {}
+        options = {
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_username,
+            "sasl.password": self.kafka_password_file.read_text("utf-8").strip(),
+        }
+        return options | ({"ssl.ca.location": str(self.kafka_ca_file)} if self.kafka_ca_file else {})
+
+
+class ServiceSettings(RetentionSettings, KafkaAccessSettings):
     """What a service needs to know of its world."""
 
     dsn: str

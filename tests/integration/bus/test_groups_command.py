@@ -8,20 +8,23 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from tests.open_bus import OpenBus
 from typer.testing import CliRunner, Result
 
 from holdfast.bus.port import Message
 from holdfast.bus.postgres import PostgresBus
 from holdfast.cli.main import app
-from holdfast.contracts.topics import INVENTORY
+from holdfast.contracts.topics import INVENTORY, SERVICES
 from holdfast.local.info import BusInfo, PlatformInfo, PostgresInfo
 from holdfast.local.layout import DataFolder, FolderLock
+from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.runtime.principals import role_of
 
 
 @pytest.fixture
 def bus(database: str, tmp_path: Path) -> Iterator[PostgresBus]:
     """The bus of a platform that seems to run on `tmp_path`."""
-    yield from _platform(tmp_path, BusInfo("postgres", dsn=database), PostgresBus(database))
+    yield from _platform(tmp_path, BusInfo("postgres", dsn=database, owner_dsn=database), OpenBus(database))
 
 
 def _platform(root: Path, info: BusInfo, bus: PostgresBus) -> Iterator[PostgresBus]:
@@ -78,3 +81,24 @@ def test_kafka_is_left_to_its_own_tools(database: str, tmp_path: Path) -> None:
 
 def test_without_a_platform_there_is_no_bus(tmp_path: Path) -> None:
     assert holdfast(tmp_path, "groups").exit_code == 3
+
+
+def test_an_owner_sets_up_the_bus_as_often_as_he_likes(postgres: EmbeddedPostgres, database: str) -> None:
+    postgres.ensure_roles([role_of(service) for service in SERVICES])
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["bus", "setup", "--dsn", database, "--partitions", "3"])
+        assert (result.exit_code, "10 topics are there" in result.stderr) == (0, True)
+    other = CliRunner().invoke(app, ["bus", "setup", "--dsn", database, "--partitions", "4"])
+    assert (other.exit_code, "has 3 partitions, not 4" in other.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "says"),
+    [
+        ("postgresql://bus:secret@h/bus", "passfile=FILE"),
+        ("postgresql://bus:%zz@h/bus", "no connection string"),
+    ],
+)
+def test_a_password_on_the_command_line_is_refused(dsn: str, says: str) -> None:
+    result = CliRunner().invoke(app, ["bus", "setup", "--dsn", dsn])
+    assert (result.exit_code, says in result.stderr, "secret" in result.stderr) == (2, True, False)

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
+from tests.integration.bus.function_bodies import prepare_statements
+from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Consumer, Message, Record
 from holdfast.bus.postgres import PostgresBus
@@ -22,7 +24,7 @@ AT_ONCE = LogRetention(0.0)
 
 @pytest.fixture
 def bus(database: str) -> Iterator[PostgresBus]:
-    bus = PostgresBus(database)
+    bus = OpenBus(database)
     bus.create_topics(TOPICS, PARTITIONS)
     yield bus
     bus.close()
@@ -160,7 +162,7 @@ def test_a_group_that_comes_after_a_pruning_starts_at_what_is_left(bus: Postgres
 def test_consumers_prune_in_passing(
     database: str, bus: PostgresBus, sql: psycopg.Connection[TupleRow]
 ) -> None:
-    forgetful = PostgresBus(database, retention=AT_ONCE)
+    forgetful = OpenBus(database, retention=AT_ONCE)
     bus.publisher().publish(batch(30, ("a",)))
     consumer = forgetful.consumer("g", ["a"])
     drain(consumer)
@@ -244,34 +246,34 @@ def test_a_forgotten_group_that_comes_back_reads_again_what_is_left(bus: Postgre
     [
         (
             "fetch_log",
-            "array['a','a','a','a'], array[0,1,2,3], array[5000,5000,5000,5000]::int8[], 500, 1000000",
+            "'g', array['a','a','a','a'], array[0,1,2,3], array[5000,5000,5000,5000]::int8[], 500, 1000000",
         ),
         (
             "publish_batch",
             r"array['a','b'], array[0,1], array[1,1]::int8[], array['\x00','\x00']::bytea[], '{}'",
         ),
-        ("commit_offsets", "10.0, array['a'], array[0], array[1]::int8[], array[9]::int8[], 'g', 'me'"),
+        ("commit_offsets", "'g', 'me', 10.0, array['a'], array[0], array[1]::int8[], array[9]::int8[]"),
         ("renew_leases", "'g', 'me', array['a'], 10.0"),
-        ("take_leases", "array['a'], array[0], array[1]::int8[], 'g', 'me', 10.0"),
+        ("take_leases", "'g', 'me', 10.0, array['a'], array[0], array[1]::int8[]"),
     ],
 )
 def test_hot_statements_use_their_index_whether_the_tables_are_empty_or_large(
     bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow], name: str, values: str, rows: int
 ) -> None:
     sql.execute(
-        "insert into log select topic, p, i, i + 1, now(), 'x' "
+        "insert into log select topic, p, i, i + 1, now(), 'x', 'test' "
         "from topics, generate_series(0, 3) as p, generate_series(0, %s / 12 - 1) as i",
         [rows],
     )
     session = connect(database)  # with the settings of a publisher or consumer
-    wanted = statement(name)
-    types = session.execute(
-        "select string_agg(oid::regtype::text, ', ' order by number) "
-        "from unnest(%s::oid[]) with ordinality as t (oid, number)",
-        [list(wanted.types)],
-    ).fetchall()[0][0]
-    session.execute(f"prepare hot ({types}) as {wanted.text.decode()}")
-    lines = [line for (line,) in session.execute(f"explain (costs off) execute hot ({values})").fetchall()]
+    lines = [
+        line
+        for function, arguments in ((name, values), ("check_reader", "'g', array['a']"))
+        for prepared in prepare_statements(session, function)
+        for (line,) in session.execute(
+            f"explain (costs off) execute {prepared} ({arguments})".encode()
+        ).fetchall()
+    ]
     session.close()
     scans = [line.strip(" ->") for line in lines if "Scan" in line and "CTE Scan" not in line]
     assert any("log_pkey" in s or "leases_pkey" in s or "partitions_pkey" in s for s in scans)
@@ -295,7 +297,7 @@ def test_pruning_looks_once_at_each_partition_however_long_the_log_is(
     """With a bound for every row of the log it took longer than a statement may, and so never ended."""
     rows, lanes = 12_000, len(TOPICS) * PARTITIONS
     sql.execute(
-        "insert into log select topic, p, i, i + 1, now() - interval '1 hour', 'x' "
+        "insert into log select topic, p, i, i + 1, now() - interval '1 hour', 'x', 'test' "
         "from topics, generate_series(0, %s) as p, generate_series(0, %s) as i",
         [PARTITIONS - 1, rows // lanes - 1],
     )
@@ -306,14 +308,11 @@ def test_pruning_looks_once_at_each_partition_however_long_the_log_is(
     if analyzed:
         sql.execute(f"analyze {analyzed}".encode())
     session = connect(database)  # with the settings of a consumer
-    wanted = statement("prune_log")
-    session.execute(
-        f"prepare prune (float8, float8, text[], float8, int8) as {wanted.text.decode()}".encode()
-    )
-    assert [name for name, _ in wanted.parameters] == PRUNE_PARAMETERS
+    (prepared,) = prepare_statements(session, "prune_log")
+    assert [name for name, _ in statement("prune_log").parameters] == PRUNE_PARAMETERS
     values = "0, 0, '{}', 0, 2000"
     [(plan,)] = session.execute(
-        f"explain (analyze, costs off, format json) execute prune ({values})".encode()
+        f"explain (analyze, costs off, format json) execute {prepared} ({values})".encode()
     ).fetchall()
     session.close()
     assert loops_max(plan[0]["Plan"]) <= lanes
@@ -323,10 +322,10 @@ def test_pruning_looks_once_at_each_partition_however_long_the_log_is(
 def test_a_backlog_is_pruned_without_a_long_rest_between(
     database: str, bus: PostgresBus, sql: psycopg.Connection[TupleRow]
 ) -> None:
-    consumer = PostgresBus(database, retention=AT_ONCE).consumer("g", ["a"])
+    consumer = OpenBus(database, retention=AT_ONCE).consumer("g", ["a"])
     drain(consumer)
     sql.execute(
-        "insert into log select 'a', 0, i, i + 1, now() - interval '1 hour', 'x' "
+        "insert into log select 'a', 0, i, i + 1, now() - interval '1 hour', 'x', 'test' "
         "from generate_series(0, 2499) as i"
     )
     sql.execute("update leases set committed = 1000000")

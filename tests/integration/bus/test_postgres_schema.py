@@ -4,6 +4,7 @@ import threading
 
 import psycopg
 import pytest
+from tests.open_bus import OpenBus
 
 from holdfast.bus import postgres_schema
 from holdfast.bus.port import BusUnavailable
@@ -77,7 +78,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 def test_a_database_without_the_tables_is_unavailable_until_they_are_made(database: str) -> None:
-    bus = PostgresBus(database)
+    bus = OpenBus(database)
     consumer = bus.consumer("g", ["a"])
     with pytest.raises(BusUnavailable):
         consumer.poll(1, 0.0)

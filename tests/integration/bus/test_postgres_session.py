@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
+from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Message, NotOwner, TopicPartition
 from holdfast.bus.postgres import PostgresBus
@@ -15,7 +16,7 @@ PLACE = TopicPartition("a", 0)
 
 @pytest.fixture
 def bus(database: str) -> Iterator[PostgresBus]:
-    bus = PostgresBus(database, lease_s=3600.0)
+    bus = OpenBus(database, lease_s=3600.0)
     bus.create_topics(["a"], 1)
     yield bus
     bus.close()

@@ -19,6 +19,7 @@ from holdfast.local import platform as platform_module
 from holdfast.local import processes, table
 from holdfast.local.info import ProcessStatus, find
 from holdfast.local.platform import FolderInUse, NotReady, NotRunning, Platform, PortTaken, WrongBus
+from holdfast.runtime.principals import AUDITOR
 
 GATEWAY = "gateway-bff"
 
@@ -70,8 +71,8 @@ def test_it_is_found_by_its_data_folder(platform: Platform) -> None:
     info = find(platform.folder.root)
     assert info == platform.info
     assert info.pid == os.getpid()
-    assert info.bus.dsn == platform.postgres.dsn("bus")
-    assert info.services[GATEWAY].dsn == platform.postgres.dsn("gateway_bff")
+    assert info.bus.dsn == platform.postgres.dsn("bus", AUDITOR)
+    assert info.services[GATEWAY].dsn == platform.postgres.dsn("gateway_bff", AUDITOR)
     assert info.services[GATEWAY].url == f"http://127.0.0.1:{info.services[GATEWAY].port}"
     assert info.services["payment-provider"].dsn is None
     assert Path(info.hints).stat().st_mode & 0o777 == 0o700

@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 from tests.eventually import eventually
+from tests.open_bus import OpenBus
 from tests.poisons import POISONS, sound
 from tests.samples import saga_id
 
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Bus, Record
-from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, all_topics, dead_letters
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
@@ -106,7 +106,7 @@ def service(request: pytest.FixtureRequest, postgres: EmbeddedPostgres, database
     if request.param == "kafka":
         service = Service(database, KafkaBus(KafkaSettings(request.getfixturevalue("own_kafka"))))
     else:
-        service = Service(database, PostgresBus(postgres.dsn(name)))
+        service = Service(database, OpenBus(postgres.dsn(name)))
     yield service
     service.close()
     postgres.drop_database(name)

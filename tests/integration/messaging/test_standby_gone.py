@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from tests.conformance.threads import InThread
 from tests.eventually import eventually
+from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Message
-from holdfast.bus.postgres import PostgresBus
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore, PostgresTransaction
 from holdfast.messaging.database_session import CommitUncertain, commit, connect
@@ -88,7 +88,7 @@ def test_a_publish_that_is_cut_short_is_none(
 ) -> None:
     require(admin, "")
     server.ensure_database("bus")
-    bus = PostgresBus(server.dsn("bus"))
+    bus = OpenBus(server.dsn("bus"))
     bus.create_topics(["topic"], 1)
     publisher = bus.publisher()
     publisher.publish([Message("topic", b"k", b"0")])

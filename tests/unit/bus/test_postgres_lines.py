@@ -27,8 +27,9 @@ MESSAGES = st.builds(
 def test_any_bytes_come_back(messages: list[Message]) -> None:
     lines = encode(messages)
     assert lines.count(b"\n") == len(messages)
-    assert decode(PLACE, Batch(7, 7 + len(messages), 99, lines)) == [
-        Record("t", 3, offset, m.key, m.value, m.headers, 99) for offset, m in enumerate(messages, 7)
+    assert decode(PLACE, Batch(7, 7 + len(messages), 99, lines, "inventory-write")) == [
+        Record("t", 3, offset, m.key, m.value, m.headers, 99, "inventory-write")
+        for offset, m in enumerate(messages, 7)
     ]
 
 

@@ -16,7 +16,11 @@ KAFKA_BUS = BusInfo("kafka", bootstrap="broker:9092")
 
 def rows(bus: BusInfo) -> dict[str, table.Row]:
     plan = table.Plan(
-        DataFolder(Path("/data")), PORTS, lambda database: f"postgresql://{database}", bus, "/h"
+        DataFolder(Path("/data")),
+        PORTS,
+        lambda database, role: f"postgresql://{role}@h/{database}",
+        bus,
+        "/h",
     )
     return {row.name: row for row in table.processes(plan)}
 
@@ -38,13 +42,13 @@ def test_the_provider_starts_first_and_every_process_is_a_serve_command() -> Non
 
 def test_a_service_is_told_all_it_needs() -> None:
     assert rows(POSTGRES_BUS)["inventory-write"].env == {
-        "HOLDFAST_DSN": "postgresql://inventory_write",
+        "HOLDFAST_DSN": "postgresql://inventory_write@h/inventory_write",
         "HOLDFAST_HTTP_HOST": "127.0.0.1",
         "HOLDFAST_HTTP_PORT": str(PORTS["inventory-write"]),
         "HOLDFAST_JWKS": "/data/keys/jwks.json",
         "HOLDFAST_PARTITIONS": "4",
         "HOLDFAST_BUS": "postgres",
-        "HOLDFAST_BUS_DSN": "postgresql://bus",
+        "HOLDFAST_BUS_DSN": "postgresql://inventory_write@h/bus",
         "HOLDFAST_BUS_HINTS": "/h",
     }
 

@@ -1,3 +1,1 @@
-select committed
-from leases
-where group_name = %(group)b::text and topic = %(topic)b::text and partition = %(partition)b::int4
+select * from find_committed(%(group)b::text, %(topic)b::text, %(partition)b::int4)

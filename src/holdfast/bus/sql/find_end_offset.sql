@@ -1,3 +1,1 @@
-select next_offset
-from partitions
-where topic = %(topic)b::text and partition = %(partition)b::int4
+select * from find_end_offset(%(topic)b::text, %(partition)b::int4)

@@ -1,7 +1,1 @@
-with gone as (
-    delete from members
-    where group_name = %(group)b::text and member = %(me)b::text
-)
-update leases
-set owner = null
-where group_name = %(group)b::text and owner = %(me)b::text
+select leave_group(%(group)b::text, %(me)b::text)

@@ -1,7 +1,1 @@
-update leases as l
-set owner = null
-from unnest(%(topics)b::text[], %(partitions)b::int4[]) as p (topic, partition)
-where l.group_name = %(group)b::text
-    and l.topic = p.topic
-    and l.partition = p.partition
-    and l.owner = %(me)b::text
+select release_leases(%(group)b::text, %(me)b::text, %(topics)b::text[], %(partitions)b::int4[])

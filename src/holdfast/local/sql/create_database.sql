@@ -1,1 +1,1 @@
-create database {name}
+create database {name} owner {owner}

@@ -20,6 +20,7 @@ create table log (
     end_offset int8 not null check (end_offset > base_offset),
     published_at timestamptz not null default clock_timestamp(),
     lines bytea not null,
+    source text not null, -- the service that `publish_batch` knows its session's role to be
     primary key (topic, partition, end_offset)
 );
 
@@ -64,6 +65,7 @@ select
     log.partition,
     log.base_offset + line.number - 1 as message_offset,
     log.published_at,
+    log.source,
     coalesce(fields ->> 'k', fields ->> 'k64') as key,
     coalesce(fields ->> 'v', fields ->> 'v64') as value,
     coalesce(fields -> 'h', fields -> 'h64') as headers,

@@ -1,0 +1,1 @@
+select admit_roles(%(principals)b::text[])

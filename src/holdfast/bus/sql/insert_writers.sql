@@ -1,0 +1,3 @@
+insert into writers (role, source, topic)
+select role, source, topic
+from unnest(%(principals)b::text[], %(services)b::text[], %(topics)b::text[]) as t (role, source, topic)

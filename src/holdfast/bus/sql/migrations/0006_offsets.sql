@@ -1,0 +1,62 @@
+create function find_end_offset(p_topic text, p_partition int4)
+returns table (next_offset int8)
+language plpgsql
+security definer
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select next_offset
+    from partitions
+    where topic = p_topic and partition = p_partition;
+end
+$$;
+
+create function find_committed(p_group text, p_topic text, p_partition int4)
+returns table (committed int8)
+language plpgsql
+security definer
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    perform check_reader(p_group, array[p_topic]);
+    return query
+    select committed
+    from leases
+    where group_name = p_group and topic = p_topic and partition = p_partition;
+end
+$$;
+
+-- A row for each partition whose epoch is still the committer's; an offset that is not higher changes nothing.
+create function commit_offsets(
+    p_group text,
+    p_me text,
+    p_lease_s float8,
+    p_topics text[],
+    p_partitions int4[],
+    p_epochs int8[],
+    p_offsets int8[]
+)
+returns table (topic text, partition int4)
+language plpgsql
+security definer
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    perform check_reader(p_group, p_topics);
+    return query
+    update leases as l
+    set committed = greatest(l.committed, p.upto), expires_at = now() + p_lease_s * interval '1 second'
+    from unnest(p_topics, p_partitions, p_epochs, p_offsets)
+        as p (topic, partition, epoch, upto)
+    where l.group_name = p_group
+        and l.topic = p.topic
+        and l.partition = p.partition
+        and l.owner = p_me
+        and l.epoch = p.epoch
+    returning l.topic, l.partition;
+end
+$$;

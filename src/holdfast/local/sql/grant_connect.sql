@@ -1,0 +1,1 @@
+grant connect, temporary on database {name} to {reader}

@@ -1,0 +1,1 @@
+grant pg_read_all_data to {reader}
