@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from holdfast.local.keys import Keys
 from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.operations import Apps
 
 
 @contextmanager
@@ -48,6 +49,12 @@ class Caller:
         return await self._client.request(
             method, path, content=content, headers={**self._headers, **(headers or {})}
         )
+
+
+def whole(apps: Apps) -> Starlette:
+    """One application with the routes of both ports: a test of what they do need not care which is where."""
+    apps.public.router.routes.extend(apps.ops.router.routes)
+    return apps.public
 
 
 @asynccontextmanager

@@ -5,9 +5,10 @@ What an operation does is its endpoint's; bodies are msgspec structs, whose sche
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,6 +31,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _REFERENCE = "#/components/schemas/{name}"
 _OF_EVERY_CALL = (UNAUTHENTICATED, FORBIDDEN, INTERNAL_ERROR)
 _OF_A_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, INVALID_REQUEST, CARD_NUMBER_REFUSED)
+
+
+class Apps(NamedTuple):
+    """What a service serves: `public` whom it is for (shoppers, services), `ops` its operators, elsewhere."""
+
+    public: FastAPI
+    ops: FastAPI
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,13 @@ def respond(request: Request, problem: Problem) -> Response:
     return Response(msgspec.json.encode(body), kind.status, dict(problem.headers), MEDIA_TYPE)
 
 
+def application(lifespan: Any = None) -> FastAPI:
+    """Make an application whose errors are problems, and which says nothing of itself."""
+    app = FastAPI(lifespan=lifespan, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
+    install(app)
+    return app
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem."""
     app.add_exception_handler(Problem, _problem)

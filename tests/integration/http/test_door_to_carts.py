@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from tests.callers import Caller, authenticator, calling, keys, problem
+from tests.callers import Caller, authenticator, calling, keys, problem, whole
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED, all_topics
@@ -87,7 +87,7 @@ def visit(
         parts = build(cast("Any", ports), lambda: next(numbers))
         try:
             with keys() as made:
-                async with serving(cart_api.app(cart_store, authenticator(made))) as carts:
+                async with serving(whole(cart_api.apps(cart_store, authenticator(made)))) as carts:
                     neighbours = Neighbours(cart_url or carts, NOWHERE)
                     waiting = Waiting(door_store)
                     door = Door(

@@ -1,6 +1,7 @@
 """The orchestrator's HTTP API: what sagas are and how they came there; cancelling and resuming them.
 
-The gateway asks at `/internal`, to which it offers no way, after it has checked owners; operators at `/v1`.
+The gateway asks at `/internal`, to which it offers no way, after it has checked owners; operators ask at
+`/v1`, on another port.
 """
 
 import asyncio
@@ -8,7 +9,6 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +26,7 @@ from holdfast.messaging.store import Store
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, SHOPPER, Authenticator
 from holdfast.runtime.bodies import decode, decode_own, read_body
-from holdfast.runtime.operations import serve
+from holdfast.runtime.operations import Apps, serve
 from holdfast.runtime.problems import Kind, Problem
 from holdfast.runtime.writing import on_writer
 from holdfast.saga.state import SagaState
@@ -47,28 +47,32 @@ _because = msgspec.json.Decoder(Because)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-def app(
+def apps(
     store: Store[SagaTransaction],
     authenticator: Authenticator,
     parts: Parts[SagaTransaction],
     service: CheckoutService,
-) -> FastAPI:
-    """Make the HTTP application."""
-    api = FastAPI(redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
-    problems.install(api)
+) -> Apps:
+    """Make the HTTP applications."""
+    made = Apps(problems.application(), problems.application())
     desk = _Desk(store, authenticator, parts, service)
     serve(
-        api,
+        made.public,
         (
             ("POST", "/internal/v1/sagas", desk.tell),
             ("POST", "/internal/v1/sagas/cancel", desk.cancel_for_shopper),
+        ),
+    )
+    serve(
+        made.ops,
+        (
             ("GET", "/v1/sagas", desk.list),
             ("GET", "/v1/sagas/{saga_id}", desk.show),
             ("POST", "/v1/sagas/{saga_id}/cancel", desk.cancel),
             ("POST", "/v1/sagas/{saga_id}/resume", desk.resume),
         ),
     )
-    return api
+    return made
 
 
 class _Desk:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import httpx2
-from tests.callers import Caller, authenticator, calling, keys
+from tests.callers import Caller, authenticator, calling, keys, whole
 from tests.memory_platform import MemoryPlatform
 
-from holdfast.services.checkout_orchestrator.api import app
+from holdfast.services.checkout_orchestrator.api import apps
 
 PIECES = (("A", 2),)
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -94,7 +94,7 @@ def visit(scenario: Callable[[Office], Awaitable[None]]) -> None:
         parts = office.platform.orchestrator
         with keys() as made:
             store = cast("Any", office.platform.sagas)
-            application = app(store, authenticator(made), cast("Any", parts), parts.checkout_service)
+            application = whole(apps(store, authenticator(made), cast("Any", parts), parts.checkout_service))
             async with calling(application) as client:
                 office.client = client
                 office.olga = Caller(client, made.token("olga", operator=True))

@@ -1,0 +1,4 @@
+"""The HTTP/1.1 server: uvicorn with a bound on everything before the first call of the application.
+
+Imports nothing of ours: the services and the payment provider simulator both serve with it.
+"""
