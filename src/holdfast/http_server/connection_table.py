@@ -92,16 +92,19 @@ class ConnectionTable:
         """Note that the next move is the client's, from now on."""
         client = self._client_of.get(connection)
         if client is not None:
-            for waiting in (self._waiting, client.waiting):
-                waiting.pop(connection, None)
-                waiting[connection] = None
+            self._waiting.pop(connection, None)
+            self._waiting[connection] = None
+            if client.is_limited:
+                client.waiting.pop(connection, None)
+                client.waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
         """Note that the next move is ours."""
         client = self._client_of.get(connection)
         if client is not None:
             self._waiting.pop(connection, None)
-            client.waiting.pop(connection, None)
+            if client.is_limited:
+                client.waiting.pop(connection, None)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection; harmless if it is not there."""

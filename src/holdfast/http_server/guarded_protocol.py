@@ -67,10 +67,13 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._reading == _BETWEEN:
             self._begin_head()
-        for start in range(0, len(data), PIECE):
-            self._parse(data[start : start + PIECE] if len(data) > PIECE else data)
-            if self._is_deaf:
-                break
+        if len(data) <= PIECE:
+            self._parse(data)
+        else:
+            for start in range(0, len(data), PIECE):
+                self._parse(data[start : start + PIECE])
+                if self._is_deaf:
+                    break
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -191,9 +194,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._reading != _HEAD:
             return  # a trailer: nobody may add to the headers after they were judged
         name = name.lower()
-        request_rules.check_header(self.limits, self._seen, len(self.headers), name, value)
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        limits = self.limits
+        if len(name) + len(value) > limits.header_bytes_max or len(self.headers) >= limits.headers_max:
+            request_rules.refuse_size(limits, len(name) + len(value))
+        if name in request_rules.SINGLE:
+            request_rules.check_single(limits, self._seen, name, value)
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:

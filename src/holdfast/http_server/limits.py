@@ -1,7 +1,7 @@
 """Every bound of the HTTP server, with the default that is safe; docs/reference/limits.md explains each."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 
@@ -35,19 +35,18 @@ class Limits:
 
     def is_proxy(self, host: str) -> bool:
         """Tell whether many clients may stand behind this address."""
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
+        if not host:
             return True  # a socket of this machine has no address
+        address = _address(host)
         return any(address.version == network.version and address in network for network in self.proxies)
 
 
 def client_of(host: str) -> str:
     """Return what a client is told by: its IPv4 address, or the IPv6 /64 that one client has to itself."""
-    if ":" not in host:
-        return host
+    address = _address(host)
+    return str(address) if address.version == 4 else str(ip_network(f"{address}/64", strict=False))
+
+
+def _address(host: str) -> IPv4Address | IPv6Address:
     address = ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        return str(mapped)
-    return str(ip_network(f"{address}/64", strict=False))
+    return (address.version == 6 and address.ipv4_mapped) or address

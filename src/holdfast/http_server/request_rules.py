@@ -3,6 +3,8 @@
 Two readings are how requests are smuggled past whatever stands before this server.
 """
 
+from typing import NoReturn
+
 from holdfast.http_server import refusals
 from holdfast.http_server.limits import Limits
 from holdfast.http_server.refusals import Refusal
@@ -33,14 +35,15 @@ class Flawed(Exception):
         self.detail = detail
 
 
-def check_header(limits: Limits, seen: set[bytes], before: int, name: bytes, value: bytes) -> None:
-    """Judge one header, its name in lower case; `before` came before it, `seen` are those that stand once."""
-    if len(name) + len(value) > limits.header_bytes_max:
+def refuse_size(limits: Limits, size: int) -> NoReturn:
+    """Refuse a header of this size: it is too large, or one too many."""
+    if size > limits.header_bytes_max:
         raise Flawed(refusals.HEADERS_TOO_LARGE, f"one has at most {limits.header_bytes_max} bytes")
-    if before >= limits.headers_max:
-        raise Flawed(refusals.HEADERS_TOO_LARGE, f"at most {limits.headers_max} are read")
-    if name not in SINGLE:
-        return
+    raise Flawed(refusals.HEADERS_TOO_LARGE, f"at most {limits.headers_max} are read")
+
+
+def check_single(limits: Limits, seen: set[bytes], name: bytes, value: bytes) -> None:
+    """Judge a header that may stand once; `seen` are those that did before."""
     if name in seen:
         raise Flawed(refusals.MALFORMED_REQUEST, f"the header {name.decode()} stands there twice")
     seen.add(name)

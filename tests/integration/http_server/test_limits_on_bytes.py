@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from tests.integration.http_server.server_thread import LIMITS, Served, WatchedProtocol, rest, serving
 
+from holdfast.http_server import refusals
 from holdfast.http_server.guarded_protocol import PIECE
+from holdfast.runtime import problems
 
 HOST = b"Host: x\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
@@ -183,3 +185,8 @@ def test_a_refusal_waits_for_the_answers_before_it(served: Served) -> None:
 
 def test_a_bug_is_a_problem_too(served: Served) -> None:
     assert problem(served.ask(b"GET /bug HTTP/1.1\r\nHost: x\r\n\r\n")) == (500, "internal_error")
+
+
+def test_every_refusal_is_a_problem_that_is_documented() -> None:
+    documented = {(kind.code, kind.status, kind.title) for kind in problems.GENERAL}
+    assert {(each.code, each.status, each.title) for each in refusals.ALL} <= documented
