@@ -15,6 +15,7 @@ from holdfast.contracts.card_numbers import mask_card_numbers
 from holdfast.contracts.topics import GATEWAY
 from holdfast.local.keys import Keys
 from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
+from holdfast.runtime.operations import Apps
 from holdfast.runtime.service_tokens import ServiceTokens
 
 
@@ -60,6 +61,12 @@ class Caller:
         return await self._client.request(
             method, path, content=content, headers={**self._headers, **(headers or {})}
         )
+
+
+def whole(apps: Apps) -> Starlette:
+    """One application with the routes of both ports: a test of what they do need not care which is where."""
+    apps.public.router.routes.extend(apps.ops.router.routes)
+    return apps.public
 
 
 @asynccontextmanager

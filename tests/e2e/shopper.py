@@ -71,16 +71,16 @@ class Operator:
         self._put(INVENTORY, "/v1/stock", {"stock": stock})
 
     def on_hand(self, sku: str) -> dict[str, int]:
-        url = f"{self._info.services[INVENTORY].url}/v1/stock?limit=1000"
+        url = f"{self._info.services[INVENTORY].ops_url}/v1/stock?limit=1000"
         items = _json(httpx2.get(url, headers=self._headers, trust_env=False))["items"]
         return next(item for item in items if item["sku"] == sku)
 
     def resume(self, saga_id: str, reason: str) -> httpx2.Response:
-        url = f"{self._info.services[ORCHESTRATOR].url}/v1/sagas/{saga_id}/resume"
+        url = f"{self._info.services[ORCHESTRATOR].ops_url}/v1/sagas/{saga_id}/resume"
         return httpx2.post(url, json={"reason": reason}, headers=self._headers, trust_env=False, timeout=60)
 
     def _put(self, service: str, path: str, body: dict[str, Any]) -> None:
-        url = self._info.services[service].url + path
+        url = self._info.services[service].ops_url + path
         response = httpx2.put(url, json=body, headers=self._headers, trust_env=False)
         assert response.is_success, response.text
 

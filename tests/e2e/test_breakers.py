@@ -189,6 +189,6 @@ def refused_s(platform: Platform) -> tuple[float, float]:
 
 
 def metric(platform: Platform, service: str, series: str) -> float:
-    url = f"{platform.info.services[service].url}/metrics"
+    url = f"{platform.info.services[service].ops_url}/metrics"
     text = httpx2.get(url, trust_env=False, timeout=60).text
     return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series))

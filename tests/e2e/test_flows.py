@@ -29,7 +29,7 @@ def test_a_cart_becomes_a_paid_order(shopper: Shopper, operator: Operator) -> No
 
 def test_every_service_says_how_it_is_on_its_own_port(platform: Platform) -> None:
     for name in SERVICES:
-        url = platform.info.services[name].url
+        url = platform.info.services[name].ops_url
         asked = [
             httpx2.get(f"{url}/{path}", trust_env=False, timeout=60)
             for path in ("livez", "readyz", "health", "metrics")
@@ -113,6 +113,6 @@ def _holdfast(platform: Platform, *arguments: str) -> None:
 
 
 def _reactions(platform: Platform) -> set[str]:
-    text = httpx2.get(f"{platform.info.services[ORCHESTRATOR].url}/metrics", trust_env=False).text
+    text = httpx2.get(f"{platform.info.services[ORCHESTRATOR].ops_url}/metrics", trust_env=False).text
     lines = [line for line in text.splitlines() if line.startswith("checkout_saga_reactions_total{")]
     return {line.split('"')[1] for line in lines}

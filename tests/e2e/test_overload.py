@@ -254,7 +254,7 @@ def _let_in(shopper: Shopper, what: str) -> str:
 
 def _mean_s(platform: Platform, status: str) -> float:
     """Return how long the gateway took on average to answer a checkout with this status."""
-    text = httpx2.get(f"{platform.info.services[GATEWAY].url}/metrics", trust_env=False).text
+    text = httpx2.get(f"{platform.info.services[GATEWAY].ops_url}/metrics", trust_env=False).text
     found = {"sum": 0.0, "count": 0.0}
     for line in text.splitlines():
         for what in found:

@@ -98,7 +98,7 @@ def _series(text: str, series: str) -> float:
 
 
 def metric(platform: Platform, series: str) -> float:
-    text = httpx2.get(f"{platform.info.services[PAYMENT].url}/metrics", trust_env=False, timeout=60).text
+    text = httpx2.get(f"{platform.info.services[PAYMENT].ops_url}/metrics", trust_env=False, timeout=60).text
     return _series(text, series)
 
 
@@ -120,7 +120,7 @@ def listed(platform: Platform, *arguments: str) -> dict[str, dict[str, Any]]:
 def payment(platform: Platform, saga_id: str) -> dict[str, Any]:
     """Return a payment as operators see it, without the time that a command takes to start."""
     headers = {"Authorization": f"Bearer {Keys(platform.info.folder.keys).token('olga', operator=True)}"}
-    url = f"{platform.info.services[PAYMENT].url}/v1/payments?saga_id={saga_id}"
+    url = f"{platform.info.services[PAYMENT].ops_url}/v1/payments?saga_id={saga_id}"
     response = httpx2.get(url, headers=headers, trust_env=False, timeout=60)
     [item] = response.json()["items"] if response.is_success else [{}]
     return dict(item)

@@ -34,7 +34,7 @@ def provider_away(platform: Platform) -> Iterator[None]:
 
 def is_ready(platform: Platform, name: str) -> bool:
     try:
-        url = f"{platform.info.services[name].url}/readyz"
+        url = f"{platform.info.services[name].ops_url}/readyz"
         return httpx2.get(url, trust_env=False, timeout=30).status_code == 200
     except httpx2.HTTPError:
         return False

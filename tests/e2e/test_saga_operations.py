@@ -81,7 +81,9 @@ def shown(platform: Platform, saga_id: str) -> str:
 
 
 def metric(platform: Platform, name: str) -> float:
-    text = httpx2.get(f"{platform.info.services[ORCHESTRATOR].url}/metrics", trust_env=False, timeout=60).text
+    text = httpx2.get(
+        f"{platform.info.services[ORCHESTRATOR].ops_url}/metrics", trust_env=False, timeout=60
+    ).text
     found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
     assert found is not None, f"{name} is not among the metrics"
     return float(found[1])

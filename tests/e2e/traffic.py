@@ -112,7 +112,7 @@ class Stage:
 
     def _status(self, name: str, path: str) -> int:
         try:
-            url = self.platform.info.services[name].url + path
+            url = self.platform.info.services[name].ops_url + path
             return httpx2.get(url, timeout=5, trust_env=False).status_code
         except httpx2.HTTPError:
             return 0

@@ -26,6 +26,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "runtime/ops_api.py",
         "runtime/dead_letters_api.py",
         "runtime/problems.py",
+        "runtime/operations.py",  # what a service serves, on which port
         "runtime/process.py",  # serves whatever application a service gives it
         "payment_provider/*",
         "console/*",
@@ -127,7 +128,17 @@ def test_the_payment_provider_is_a_stranger() -> None:
         for name in imports(path)
         if name.startswith("holdfast.") and not name.startswith("holdfast.payment_provider")
     }
-    assert found <= {"holdfast.__version__"}
+    assert {name for name in found if not name.startswith("holdfast.http_server")} <= {"holdfast.__version__"}
+
+
+def test_the_http_server_knows_nothing_of_ours() -> None:
+    found = {
+        name
+        for path in python_files(SRC / "http_server")
+        for name in imports(path)
+        if name.startswith("holdfast") and not name.startswith("holdfast.http_server")
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize("room", ["saga", "contracts"])

@@ -57,7 +57,7 @@ class Operator:
         from holdfast.local.keys import Keys
 
         token = Keys(self._info.folder.keys).token(operator_name(), operator=True, ttl_s=60)
-        url = f"{self._info.services[service].url}{path}"
+        url = f"{self._info.services[service].ops_url}{path}"
         headers = {"Authorization": f"Bearer {token}"}
         try:
             response = httpx2.request(

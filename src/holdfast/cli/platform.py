@@ -143,7 +143,7 @@ def _say_where(info: "PlatformInfo", data: Path) -> None:
         "",
         f"The platform is up. Its public API: {gateway}",
         "",
-        *(f"  {name:{width}}  {each.url}" for name, each in info.services.items()),
+        *(f"  {name:{width}}  {each.url}  operations {each.ops_url}" for name, each in info.services.items()),
         f"  {'postgres':{width}}  {info.services[GATEWAY].dsn}",
         f"  {'bus':{width}}  {info.bus.dsn or info.bus.bootstrap}",
         f"  {'logs':{width}}  {info.folder.logs}",

@@ -25,8 +25,12 @@ Url = Annotated[
 TokenKey = Annotated[
     Path | None, typer.Option("--token-key", metavar="FILE", help="With --url: the private signing key.")
 ]
-CartUrl = Annotated[str | None, typer.Option(help="With --url: cart-crud's, to load prices.")]
-InventoryUrl = Annotated[str | None, typer.Option(help="With --url: inventory-write's, to load stock.")]
+CartUrl = Annotated[
+    str | None, typer.Option(help="With --url: cart-crud's operations address, to load prices.")
+]
+InventoryUrl = Annotated[
+    str | None, typer.Option(help="With --url: inventory-write's operations address, to load stock.")
+]
 Stock = Annotated[
     int | None, typer.Option(min=0, metavar="N", help="Pieces of each code on hand; default: ample.")
 ]

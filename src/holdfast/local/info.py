@@ -34,10 +34,15 @@ class PostgresInfo(msgspec.Struct, frozen=True):
 
 
 class ServiceInfo(msgspec.Struct, frozen=True):
-    """One process. `dsn` is for reading its database; None for the provider, which has a ledger file."""
+    """One process. `dsn` is for reading its database; None for the provider, which has a ledger file.
+
+    `url` is for whom it serves, `ops_url` for operators: health, metrics and what needs an operator's token.
+    """
 
     port: int
     url: str
+    ops_port: int
+    ops_url: str
     dsn: str | None
     pid: int
     restarts: int
@@ -86,7 +91,9 @@ def survey(info: PlatformInfo) -> list[ProcessStatus]:
     """Ask every process whether it is ready; takes at most two seconds, however many hang."""
     with ThreadPoolExecutor(len(info.services) + 1) as pool:
         postgres_ready = pool.submit(accepts_connections, info.postgres.port)
-        services_ready = {name: pool.submit(answers_ready, each.port) for name, each in info.services.items()}
+        services_ready = {
+            name: pool.submit(answers_ready, each.ops_port) for name, each in info.services.items()
+        }
     server = info.postgres
     return [
         ProcessStatus(POSTGRES, server.pid, server.port, postgres_ready.result(), server.restarts),
@@ -98,7 +105,7 @@ def survey(info: PlatformInfo) -> list[ProcessStatus]:
 
 
 def answers_ready(port: int) -> bool:
-    """Say whether the process on this port answers 200 to /readyz within two seconds."""
+    """Say whether the process with this operations port answers 200 to /readyz within two seconds."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2.0)
     try:
         connection.request("GET", "/readyz")

@@ -146,6 +146,8 @@ class Platform:
                 name: ServiceInfo(
                     port=plan.ports[name],
                     url=plan.url(name),
+                    ops_port=plan.ops_ports.get(name, plan.ports[name]),
+                    ops_url=plan.ops_url(name),
                     dsn=None if name == table.PROVIDER else plan.dsn(table.database(name), AUDITOR),
                     pid=program.process.pid,
                     restarts=program.restarts,
@@ -211,14 +213,16 @@ class Platform:
     def _start(self) -> None:
         self._forget_killed_platform()
         bus = self._check_bus()
-        ports = self._choose_ports()
+        ports, ops_ports = self._choose_ports()
         Keys(self.folder.keys).ensure()
         self.postgres.start(given_up=self._stop_requested)
         self._supervisor.adopt(POSTGRES, self.postgres.launch, self.postgres.process)
         provision.create_databases(self.postgres)
         if bus.kind == "postgres":
             bus = provision.set_up_bus(self.postgres)
-        self._plan = table.Plan(self.folder, ports, self.postgres.dsn, bus, str(hints.make()), self._webhooks)
+        self._plan = table.Plan(
+            self.folder, ports, ops_ports, self.postgres.dsn, bus, str(hints.make()), self._webhooks
+        )
         for row in self._rows(self._plan):
             self._supervisor.run(row.name, self._launcher(row))
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -256,15 +260,18 @@ class Platform:
             raise BusUnreachable(f"nothing answers at {bus.bootstrap}: is Kafka running there?")
         return bus
 
-    def _choose_ports(self) -> dict[str, int]:
-        ports = dict(zip(table.NAMES, processes.free_ports(len(table.NAMES)), strict=True))
+    def _choose_ports(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return each process's port, and each service's for operations."""
+        drawn = processes.free_ports(len(table.NAMES) + len(topics.SERVICES))
+        ports = dict(zip(table.NAMES, drawn, strict=False))
+        ops_ports = dict(zip(topics.SERVICES, drawn[len(ports) :], strict=True))
         if self._gateway_port is not None:
             if not processes.is_free(self._gateway_port):
                 raise PortTaken(
                     f"port {self._gateway_port} (the gateway's) is taken: choose another with --port N"
                 )
             ports[topics.GATEWAY] = self._gateway_port
-        return ports
+        return ports, ops_ports
 
     def _changed(self, line: str) -> None:
         self._say(line)

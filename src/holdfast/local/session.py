@@ -48,7 +48,7 @@ class Target:
     def of(cls, info: PlatformInfo) -> "Target":
         services = info.services
         keys = Keys(info.folder.keys)
-        return cls(keys, services[GATEWAY].url, services[CART].url, services[INVENTORY].url)
+        return cls(keys, services[GATEWAY].url, services[CART].ops_url, services[INVENTORY].ops_url)
 
 
 @dataclass

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
 
     folder: DataFolder
     ports: Mapping[str, int]
+    ops_ports: Mapping[str, int]  # of the operations endpoints; of services alone
     dsn: Callable[[str, str], str]  # of a database, as a role
     bus: BusInfo
     hints: str
@@ -40,6 +41,10 @@ class Plan(NamedTuple):
 
     def url(self, name: str) -> str:
         return f"http://{HOST}:{self.ports[name]}"
+
+    def ops_url(self, name: str) -> str:
+        """Where operators and their tools ask; the provider has one port for everybody."""
+        return f"http://{HOST}:{self.ops_ports.get(name, self.ports[name])}"
 
 
 def database(service: str) -> str:
@@ -82,6 +87,8 @@ def _service(name: str, plan: Plan) -> dict[str, str]:
         "HOLDFAST_DSN": plan.dsn(database(name), role_of(name)),
         "HOLDFAST_HTTP_HOST": HOST,
         "HOLDFAST_HTTP_PORT": str(plan.ports[name]),
+        "HOLDFAST_OPS_HOST": HOST,
+        "HOLDFAST_OPS_PORT": str(plan.ops_ports[name]),
         "HOLDFAST_JWKS": str(Keys(plan.folder.keys).public),
         "HOLDFAST_PARTITIONS": str(partitions(plan.bus)),
         **_bus(name, plan),

@@ -12,8 +12,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from holdfast.http_server.guarded_protocol import GuardedProtocol
 from holdfast.payment_provider.effects import Script
 from holdfast.payment_provider.errors import Answer, ApiError
 from holdfast.payment_provider.idempotency import InFlight, Key, once
@@ -29,7 +29,7 @@ Work = Callable[[Ledger], Answer]
 Plan = Callable[[Later | None], Work]
 
 
-class CuttableProtocol(HttpToolsProtocol):
+class CuttableProtocol(GuardedProtocol):
     """HTTP/1.1 whose handlers can cut the connection: `scope["extensions"][CUT]()`."""
 
     def on_message_begin(self) -> None:

@@ -11,6 +11,9 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from holdfast.http_server.config import GuardedConfig
+from holdfast.http_server.limits import Limits
+from holdfast.payment_provider.api import BODY_MAX
 from holdfast.payment_provider.call import CuttableProtocol
 from holdfast.payment_provider.ledger import LedgerError
 from holdfast.payment_provider.provider import Provider
@@ -19,22 +22,15 @@ from holdfast.payment_provider.settings import PREFIX, Settings, SettingsError, 
 log = structlog.get_logger()
 
 DRAIN_S = 10
+LIMITS = Limits(connections_max=2_000, body_bytes_max=BODY_MAX)
 
 
 class Server(uvicorn.Server):
     """Drains at the first signal, leaving the exit status to `main`; the second signal ends it at once."""
 
     def __init__(self, provider: Provider) -> None:
-        config = uvicorn.Config(
-            provider.app(),
-            http=CuttableProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=DRAIN_S,
+        config = GuardedConfig(
+            provider.app(), LIMITS, CuttableProtocol, lifespan="on", timeout_graceful_shutdown=DRAIN_S
         )
         super().__init__(config)
         self._provider = provider

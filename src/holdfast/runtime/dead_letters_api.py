@@ -1,4 +1,4 @@
-"""/v1/dead-letters on every service's port: operators look at what is parked, send it once more, give it up.
+"""/v1/dead-letters on every service's operations port: look at what is parked, send it once more, give it up.
 
 What a message says is shown cut and escaped; nothing here reads it.
 """

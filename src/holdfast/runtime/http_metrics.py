@@ -19,18 +19,23 @@ ROUTE = "holdfast.route"
 """Where `operations` puts the template of the route that matched."""
 
 
+def request_seconds(registry: CollectorRegistry) -> Histogram:
+    """Make the histogram, one for all listeners of a process."""
+    return Histogram(
+        "http_server_request_duration_seconds",
+        "Time from the request to the end of its answer.",
+        ("route", "method", "status"),
+        buckets=BUCKETS,
+        registry=registry,
+    )
+
+
 class HttpMetrics:
     """Observes every request; a route is its template, never the path that a client sent."""
 
-    def __init__(self, app: App, registry: CollectorRegistry) -> None:
+    def __init__(self, app: App, seconds: Histogram) -> None:
         self._app = app
-        self._seconds = Histogram(
-            "http_server_request_duration_seconds",
-            "Time from the request to the end of its answer.",
-            ("route", "method", "status"),
-            buckets=BUCKETS,
-            registry=registry,
-        )
+        self._seconds = seconds
         self._series: dict[tuple[str, str, int], Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

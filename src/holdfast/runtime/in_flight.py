@@ -1,6 +1,6 @@
 """How many requests a process works on at once; one more is refused before anything is read of it.
 
-A pure ASGI layer. Operations endpoints always pass: a full process must still be able to say so.
+A pure ASGI layer. Operations endpoints have a port of their own, so that a full process can still say so.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -11,8 +11,6 @@ from starlette.requests import Request
 from holdfast.runtime.problems import OVERLOADED, Problem, respond
 
 REQUESTS_MAX = 10_000
-CONNECTIONS_MAX = 12_000
-OPERATIONS = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,7 +28,7 @@ class InFlight:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPERATIONS:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if self._under_way >= self._requests_max:

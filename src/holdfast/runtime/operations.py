@@ -5,9 +5,10 @@ What an operation does is its endpoint's; bodies are msgspec structs, whose sche
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,10 +18,16 @@ from holdfast.runtime.problems import (
     BODY_TOO_LARGE,
     CARD_NUMBER_REFUSED,
     FORBIDDEN,
+    HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     INVALID_REQUEST,
     MALFORMED_JSON,
+    MALFORMED_REQUEST,
     MEDIA_TYPE,
+    METHOD_NOT_ALLOWED,
+    OVERLOADED,
+    REQUEST_TIMEOUT,
+    TARGET_TOO_LONG,
     UNAUTHENTICATED,
     Kind,
 )
@@ -28,8 +35,26 @@ from holdfast.runtime.problems import (
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _REFERENCE = "#/components/schemas/{name}"
-_OF_EVERY_CALL = (UNAUTHENTICATED, FORBIDDEN, INTERNAL_ERROR)
-_OF_A_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, INVALID_REQUEST, CARD_NUMBER_REFUSED)
+_OF_EVERY_CALL = (
+    MALFORMED_REQUEST,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    METHOD_NOT_ALLOWED,
+    REQUEST_TIMEOUT,
+    BODY_TOO_LARGE,
+    TARGET_TOO_LONG,
+    HEADERS_TOO_LARGE,
+    INTERNAL_ERROR,
+    OVERLOADED,
+)
+_OF_A_BODY = (MALFORMED_JSON, INVALID_REQUEST, CARD_NUMBER_REFUSED)
+
+
+class Apps(NamedTuple):
+    """What a service serves: `public` whom it is for (shoppers, services), `ops` its operators, elsewhere."""
+
+    public: FastAPI
+    ops: FastAPI
 
 
 @dataclass(frozen=True)

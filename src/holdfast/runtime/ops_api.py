@@ -1,4 +1,4 @@
-"""/health, /livez, /readyz and /metrics: the same on every service's port.
+"""/health, /livez, /readyz and /metrics: the same on every service's operations port.
 
 Liveness looks at this process only; readiness says whether it can do useful work now.
 """

@@ -47,6 +47,7 @@ class FieldError(NamedTuple):
     detail: str
 
 
+MALFORMED_REQUEST = Kind("malformed_request", 400, "The request is not valid HTTP")
 MALFORMED_JSON = Kind("malformed_json", 400, "The body is not JSON")
 UNAUTHENTICATED = Kind("unauthenticated", 401, "A valid token is needed")
 FORBIDDEN = Kind("forbidden", 403, "The token does not allow this")
@@ -54,13 +55,16 @@ NOT_FOUND = Kind("not_found", 404, "There is no such thing")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "This method does not exist here")
 REQUEST_TIMEOUT = Kind("request_timeout", 408, "The request took too long to arrive")
 BODY_TOO_LARGE = Kind("body_too_large", 413, "The body is too large")
+TARGET_TOO_LONG = Kind("target_too_long", 414, "The request's target is too long")
 INVALID_REQUEST = Kind("invalid_request", 422, "The request says something impossible")
 CARD_NUMBER_REFUSED = Kind("card_number_refused", 422, "Card numbers are not accepted")
+HEADERS_TOO_LARGE = Kind("headers_too_large", 431, "The request's headers are too large")
 INTERNAL_ERROR = Kind("internal_error", 500, "Something went wrong on our side")
 OVERLOADED = Kind("overloaded", 503, "Too much to do right now")
 DEPENDENCY_UNAVAILABLE = Kind("dependency_unavailable", 503, "A service that this needs is unavailable")
 
 GENERAL = (
+    MALFORMED_REQUEST,
     MALFORMED_JSON,
     UNAUTHENTICATED,
     FORBIDDEN,
@@ -68,8 +72,10 @@ GENERAL = (
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     BODY_TOO_LARGE,
+    TARGET_TOO_LONG,
     INVALID_REQUEST,
     CARD_NUMBER_REFUSED,
+    HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     OVERLOADED,
     DEPENDENCY_UNAVAILABLE,
@@ -123,6 +129,13 @@ def respond(request: Request, problem: Problem) -> Response:
         body["errors"] = [error._asdict() for error in problem.errors]
     body |= problem.extra
     return Response(msgspec.json.encode(body), kind.status, dict(problem.headers), MEDIA_TYPE)
+
+
+def application(lifespan: Any = None) -> FastAPI:
+    """Make an application whose errors are problems, and which says nothing of itself."""
+    app = FastAPI(lifespan=lifespan, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
+    install(app)
+    return app
 
 
 def install(app: FastAPI) -> None:

@@ -7,17 +7,17 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from holdfast import __version__
 from holdfast.bus.port import Bus, BusForbidden, BusUnavailable
 from holdfast.contracts.topics import all_topics
+from holdfast.http_server.config import GuardedConfig
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.dead_letters import DeadLetters
@@ -26,15 +26,16 @@ from holdfast.messaging.pruning import Pruner
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import dead_letters_api, problems
 from holdfast.runtime.auth import Authenticator
-from holdfast.runtime.http_metrics import HttpMetrics
-from holdfast.runtime.in_flight import CONNECTIONS_MAX, InFlight
+from holdfast.runtime.http_metrics import HttpMetrics, request_seconds
+from holdfast.runtime.in_flight import InFlight
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import agree_partitions, migrate, require_durable
+from holdfast.runtime.open_files import raise_limit
 from holdfast.runtime.ops_api import Health, router
 from holdfast.runtime.readiness import hindrances
-from holdfast.runtime.readings import breaker_readings, kernel_readings, pruner_readings
+from holdfast.runtime.readings import breaker_readings, http_readings, kernel_readings, pruner_readings
 from holdfast.runtime.settings import ServiceSettings
-from holdfast.runtime.stopping import Server, Stopping
+from holdfast.runtime.stopping import OpsServer, Server, Stopping
 from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
 
 POLL_S = 0.5
@@ -60,6 +61,7 @@ class ExtraLoop:
 class Service:
     """Everything that `run` needs to make a process of a service.
 
+    `app` is for those whom the process serves, `ops_app` for its operators, on a port of its own.
     `leaving` is called on the event loop when the process stops to listen: held answers are let go there.
     """
 
@@ -68,7 +70,8 @@ class Service:
     bus: Bus
     parts: Parts[Any]
     packages: Sequence[str]
-    app: FastAPI = field(default_factory=lambda: FastAPI(openapi_url=None, docs_url=None, redoc_url=None))
+    app: FastAPI = field(default_factory=problems.application)
+    ops_app: FastAPI = field(default_factory=problems.application)
     extra_loops: Sequence[ExtraLoop] = ()
     registry: CollectorRegistry = field(default_factory=new_registry)
     breakers: Sequence[Breaker] = ()
@@ -127,7 +130,8 @@ class _Process:
             for loop in self._loops:
                 loop.start()
             self._started.set()
-            log.info("service_started", port=self._service.settings.http_port)
+            settings = self._service.settings
+            log.info("service_started", port=settings.http_port, ops_port=settings.ops_port)
 
     def _await_dependencies(self) -> None:
         settings, attempt = self._service.settings, 0
@@ -177,6 +181,7 @@ class _Process:
 
     def _die(self) -> None:
         self._failed = True
+        self._server.lame_duck_s = 0.0  # it can do nothing for those who still come
         self._end()
 
     # -- loops
@@ -211,28 +216,37 @@ class _Process:
         pruner = service.pruner
         if pruner is not None:
             service.registry.register(Readings(lambda: pruner_readings(pruner)))
-        service.app.include_router(
-            router(Health(self._summary, self._not_alive, self._not_ready), service.registry)
-        )
-        dead_letters = DeadLetters(self._parts.unit_of_work, self._parts.relay)
-        problems.install(service.app)
-        service.app.include_router(dead_letters_api.router(dead_letters, Authenticator(settings.jwks)))
+        self._add_operations()
+        seconds = request_seconds(service.registry)
         service.app.add_middleware(InFlight)
-        service.app.add_middleware(HttpMetrics, registry=service.registry)
-        config = uvicorn.Config(
+        for app in (service.app, service.ops_app):
+            app.add_middleware(HttpMetrics, seconds=seconds)
+        limits = settings.limits()
+        limits = replace(limits, connections_max=min(limits.connections_max, raise_limit()))
+        config = GuardedConfig(
             service.app,
+            limits,
             host=settings.http_host,
             port=settings.http_port,
-            log_config=None,
-            access_log=False,
             timeout_graceful_shutdown=ANSWER_S,
-            backlog=2048,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_keep_alive=75,
-            server_header=False,
-            proxy_headers=False,
         )
-        return Server(config, self._stopping, service.leaving)
+        ops_config = GuardedConfig(
+            service.ops_app,
+            settings.ops_limits(),
+            host=settings.ops_host,
+            port=settings.ops_port,
+            timeout_graceful_shutdown=ANSWER_S,
+        )
+        tables = {"http": config.table, "ops": ops_config.table}
+        service.registry.register(Readings(lambda: http_readings(tables)))
+        return Server(config, OpsServer(ops_config), self._stopping, service.leaving, settings.lame_duck_s)
+
+    def _add_operations(self) -> None:
+        ops_app, registry = self._service.ops_app, self._service.registry
+        ops_app.include_router(router(Health(self._summary, self._not_alive, self._not_ready), registry))
+        dead_letters = DeadLetters(self._parts.unit_of_work, self._parts.relay)
+        authenticator = Authenticator(self._service.settings.jwks)
+        ops_app.include_router(dead_letters_api.router(dead_letters, authenticator))
 
     def _summary(self) -> dict[str, Any]:
         counters = self._parts.manager.counters
@@ -254,7 +268,7 @@ class _Process:
 
     def _not_ready(self) -> list[str]:
         reasons = []
-        if self._stopping.begun.is_set():
+        if self._stopping.announced.is_set():
             reasons.append("stopping")
         if not self._started.is_set():
             reasons.append("the bus refuses our name, password or rights" if self._forbidden else WAITING)

@@ -1,10 +1,11 @@
 """The kernel's metrics, read from live counters when scraped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client.core import Metric
 
+from holdfast.http_server.connection_table import ConnectionTable
 from holdfast.messaging.breaker import STATES, Breaker
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.pruning import Pruner
@@ -48,6 +49,27 @@ def breaker_readings(breakers: Iterable[Breaker]) -> Iterable[Metric]:
     yield gauge("breaker_state", "1 at the state that the breaker is in.", state, ("breaker", "state"))
     yield counter("breaker_transitions", "Moves into each state.", moves, ("breaker", "state"))
     yield counter("breaker_rejections", "Calls refused while it was open.", rejected, ("breaker",))
+
+
+def http_readings(tables: Mapping[str, ConnectionTable]) -> Iterable[Metric]:
+    """Return how many connections each listener has, how many it waits for, and whom it refused why."""
+    held = list(tables.items())
+    open_: Values = {(name,): table.open for name, table in held}
+    waiting: Values = {(name,): table.waiting for name, table in held}
+    refused: Values = {(name, why): count for name, table in held for why, count in table.refused.items()}
+    yield gauge("http_server_connections", "Connections that are open.", open_, ("listener",))
+    yield gauge(
+        "http_server_connections_waiting",
+        "Of these, those whose next move is the client's.",
+        waiting,
+        ("listener",),
+    )
+    yield counter(
+        "http_server_refused",
+        "Requests and connections that ended before the application was called, by reason.",
+        refused,
+        ("listener", "reason"),
+    )
 
 
 def pruner_readings(pruner: Pruner[Any]) -> Iterable[Metric]:

@@ -17,6 +17,7 @@ from holdfast.messaging import crashpoints
 from holdfast.messaging.database_session import check_dsn
 from holdfast.messaging.pruning import Retention
 from holdfast.messaging.timers import LATE_AFTER_MS_MIN, TimerSettings
+from holdfast.runtime.http_settings import HttpSettings
 
 PREFIX = "HOLDFAST_"
 DAY_S = 86_400
@@ -112,7 +113,7 @@ class KafkaAccessSettings(BaseSettings):
         return options | ({"ssl.ca.location": str(self.kafka_ca_file)} if self.kafka_ca_file else {})
 
 
-class ServiceSettings(RetentionSettings, KafkaAccessSettings):
+class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
     """What a service needs to know of its world."""
 
     dsn: str
@@ -125,8 +126,6 @@ class ServiceSettings(RetentionSettings, KafkaAccessSettings):
     kafka_delivery_timeout_ms: int = Field(default=10_000, ge=1_000)
     kafka_session_timeout_ms: int = Field(default=10_000, ge=500)
     partitions: int = Field(default=12, ge=1, le=1000)
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(ge=1, le=65535)
     jwks: Path
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     pool_size: int = Field(default=6, ge=2, le=100)

@@ -155,5 +155,5 @@ def _platform_info(root: Path, sources: Sources) -> PlatformInfo:
         bus=BusInfo("postgres", dsn=msgspec.to_builtins(sources.bus)["dsn"]),
         hints="",
         postgres=PostgresInfo(port=1, pid=1, restarts=0),
-        services={name: ServiceInfo(1, "", dsn, 1, 0) for name, dsn in sources.dsns().items()},
+        services={name: ServiceInfo(1, "", 2, "", dsn, 1, 0) for name, dsn in sources.dsns().items()},
     )

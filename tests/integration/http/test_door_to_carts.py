@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from tests.callers import Caller, authenticator, calling, keys, problem, service_authenticator
+from tests.callers import Caller, authenticator, calling, keys, problem, service_authenticator, whole
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import CART, GATEWAY, PARTITIONS_EMBEDDED, all_topics
@@ -88,9 +88,9 @@ def visit(
         parts = build(cast("Any", ports), lambda: next(numbers))
         try:
             with keys() as made:
-                carts_app = cart_api.app(cart_store, authenticator(made), service_authenticator(made, CART))
+                made_apps = cart_api.apps(cart_store, authenticator(made), service_authenticator(made, CART))
                 tokens = ServiceTokens(made.of_service(GATEWAY), GATEWAY)
-                async with serving(carts_app) as carts:
+                async with serving(whole(made_apps)) as carts:
                     neighbours = Neighbours(cart_url or carts, NOWHERE, tokens.authorization)
                     waiting = Waiting(door_store)
                     door = Door(

@@ -22,7 +22,7 @@ def rows(plan: table.Plan) -> list[table.Row]:
         table.Row(
             row.name,
             (sys.executable, "-I", "-S", str(STANDIN)),
-            {"STANDIN": row.name, "STANDIN_PORT": str(plan.ports[row.name])},
+            {"STANDIN": row.name, "STANDIN_PORT": str(plan.ops_ports.get(row.name, plan.ports[row.name]))},
         )
         for row in table.processes(plan)
     ]

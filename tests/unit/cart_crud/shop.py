@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from tests.callers import Caller, authenticator, calling, gateway_token, keys, service_authenticator
+from tests.callers import Caller, authenticator, calling, gateway_token, keys, service_authenticator, whole
 
 from holdfast.contracts.topics import CART
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.services.cart_crud.api import app
+from holdfast.services.cart_crud.api import apps
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
 
 PRODUCTS = [
@@ -37,7 +37,7 @@ def shop(scenario: Callable[[Shop], Awaitable[None]]) -> None:
         store = MemoryStore(MemoryCartTransaction, lambda: 0)
         with keys() as made:
             services = service_authenticator(made, CART)
-            async with calling(app(store, authenticator(made), services)) as client:
+            async with calling(whole(apps(store, authenticator(made), services))) as client:
                 tokens = made.token("ada"), made.token("eve"), made.token("oscar", operator=True)
                 ada, eve, operator = (Caller(client, token) for token in tokens)
                 set_up = await operator.ask("PUT", "/v1/products", {"products": PRODUCTS})

@@ -43,7 +43,7 @@ class FakeData:
     @property
     def info(self) -> PlatformInfo:
         """What platform.json would say."""
-        service = ServiceInfo(port=0, url=self.url, dsn=None, pid=0, restarts=0)
+        service = ServiceInfo(port=0, url=self.url, ops_port=0, ops_url=self.url, dsn=None, pid=0, restarts=0)
         return PlatformInfo(
             pid=0,
             started_at="",

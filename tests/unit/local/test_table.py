@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.contracts import topics
 from holdfast.local import settings, table
 from holdfast.local.info import BusInfo
 from holdfast.local.layout import DataFolder
 
 PORTS = {name: 20_000 + number for number, name in enumerate(table.NAMES)}
+OPS_PORTS = {name: 21_000 + number for number, name in enumerate(topics.SERVICES)}
 POSTGRES_BUS = BusInfo("postgres", dsn="postgresql://bus")
 KAFKA_BUS = BusInfo("kafka", bootstrap="broker:9092")
 
@@ -18,6 +20,7 @@ def rows(bus: BusInfo) -> dict[str, table.Row]:
     plan = table.Plan(
         DataFolder(Path("/data")),
         PORTS,
+        OPS_PORTS,
         lambda database, role: f"postgresql://{role}@h/{database}",
         bus,
         "/h",
@@ -45,6 +48,8 @@ def test_a_service_is_told_all_it_needs() -> None:
         "HOLDFAST_DSN": "postgresql://inventory_write@h/inventory_write",
         "HOLDFAST_HTTP_HOST": "127.0.0.1",
         "HOLDFAST_HTTP_PORT": str(PORTS["inventory-write"]),
+        "HOLDFAST_OPS_HOST": "127.0.0.1",
+        "HOLDFAST_OPS_PORT": str(OPS_PORTS["inventory-write"]),
         "HOLDFAST_JWKS": "/data/keys/jwks.json",
         "HOLDFAST_PARTITIONS": "4",
         "HOLDFAST_BUS": "postgres",

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tests.callers import calling, problem
 
 from holdfast.runtime import problems
-from holdfast.runtime.http_metrics import HttpMetrics
+from holdfast.runtime.http_metrics import HttpMetrics, request_seconds
 from holdfast.runtime.operations import serve
 
 
@@ -30,7 +30,7 @@ def application(registry: CollectorRegistry) -> FastAPI:
     async def typed(number: int) -> int:
         return number
 
-    app.add_middleware(HttpMetrics, registry=registry)
+    app.add_middleware(HttpMetrics, seconds=request_seconds(registry))
     return app
 
 

@@ -21,17 +21,25 @@ from holdfast.runtime.settings import ServiceSettings
 OK = {"ok": True, "reasons": []}
 
 
-def service(*extra_loops: ExtraLoop, port: int = 1) -> Service:
+def service(*extra_loops: ExtraLoop, port: int = 1, ops_port: int = 2, lame_duck_s: float = 0.0) -> Service:
     """A service in memory, that nobody can reach from outside until it is run."""
     world = World()
     parts: Parts[Any] = Parts(world.unit_of_work, world.relay, world.manager, LyingRows("me"))
-    settings = ServiceSettings(dsn="", bus_dsn="host=none", http_port=port, jwks=Path("none"), instance="me")
+    settings = ServiceSettings(
+        dsn="",
+        bus_dsn="host=none",
+        http_port=port,
+        ops_port=ops_port,
+        lame_duck_s=lame_duck_s,
+        jwks=Path("none"),
+        instance="me",
+    )
     return Service("inventory-write", settings, cast("Any", world.bus), parts, (), extra_loops=extra_loops)
 
 
 def ask(made: process._Process, *paths: str) -> list[httpx2.Response]:
     async def main() -> list[httpx2.Response]:
-        async with calling(made._service.app) as client:
+        async with calling(made._service.ops_app) as client:
             return [await client.get(path) for path in paths]
 
     return asyncio.run(main())
@@ -81,7 +89,7 @@ def test_who_stops_is_alive_and_not_ready() -> None:
     made = process._Process(service())
     made._started.set()
     made._parts.manager.step(0)
-    made._stopping.begun.set()
+    made._stopping.announced.set()
     assert told(ask(made, "/livez", "/readyz")) == [(200, []), (503, ["stopping"])]
 
 
@@ -93,7 +101,7 @@ def ends(program: str) -> int:
         from holdfast.runtime import process
         from holdfast.runtime.process import ExtraLoop, run
         process._Process._await_dependencies = lambda _: None
-        (port,) = free_ports(1)
+        port, ops_port = free_ports(2)
     """
     text = textwrap.dedent(head) + textwrap.dedent(program)
     root = Path(__file__).parents[3]
@@ -101,13 +109,13 @@ def ends(program: str) -> int:
 
 
 def test_a_process_ends_with_1_when_a_loop_dies() -> None:
-    assert ends("raise SystemExit(run(service(ExtraLoop('extra', sick), port=port)))") == 1
+    assert ends("raise SystemExit(run(service(ExtraLoop('extra', sick), port=port, ops_port=ops_port)))") == 1
 
 
 def test_a_process_ends_with_1_when_it_cannot_be_started() -> None:
     program = """
         process._Process._await_dependencies = lambda _: sick()
-        raise SystemExit(run(service(port=port)))
+        raise SystemExit(run(service(port=port, ops_port=ops_port)))
     """
     assert ends(program) == 1
 
@@ -118,6 +126,54 @@ def test_a_process_that_is_told_to_stop_ends_with_0() -> None:
         def stop() -> float:
             os.kill(os.getpid(), signal.SIGTERM)
             return 3600.0
-        raise SystemExit(run(service(ExtraLoop('extra', stop), port=port)))
+        raise SystemExit(run(service(ExtraLoop('extra', stop), port=port, ops_port=ops_port)))
     """
     assert ends(program) == 0
+
+
+def test_a_lame_duck_is_not_ready_and_still_answers_each_answer_the_last_of_its_connection() -> None:
+    program = """
+        import http.client, os, signal, threading
+        from tests.eventually import eventually
+
+        def status(port, path):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                return answer.status, answer.getheader("connection"), answer.read()
+            except OSError:
+                return 0, None, b""
+            finally:
+                connection.close()
+
+        def watch():
+            try:
+                eventually(lambda: status(ops_port, "/livez")[0] == 200, "it lives")
+                eventually(lambda: status(port, "/nothing")[:2] == (404, None), "it answers")
+                os.kill(os.getpid(), signal.SIGTERM)
+                eventually(lambda: b"stopping" in status(ops_port, "/readyz")[2], "it says that it stops")
+                assert status(port, "/nothing")[:2] == (404, "close")
+                assert status(ops_port, "/livez")[0] == 200
+                eventually(lambda: status(port, "/nothing")[0] == 0, "its port is closed")
+            except BaseException:
+                os._exit(9)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        code = run(service(port=port, ops_port=ops_port, lame_duck_s=3.0))
+        watcher.join()
+        raise SystemExit(code)
+    """
+    assert ends(program) == 0
+
+
+def test_each_port_has_its_own_endpoints_and_strangers_learn_nothing_of_the_process() -> None:
+    made = process._Process(service())
+
+    async def main() -> set[int]:
+        async with calling(made._service.app) as client:
+            paths = ("/livez", "/readyz", "/health", "/metrics", "/v1/dead-letters", "/docs", "/openapi.json")
+            return {(await client.get(path)).status_code for path in paths}
+
+    assert asyncio.run(main()) == {404}

@@ -35,7 +35,7 @@ from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, SHOPPER, Authenticator, ServiceAuthenticator, User
 from holdfast.runtime.bodies import decode, decode_own, read_body
 from holdfast.runtime.grouping import Grouping
-from holdfast.runtime.operations import serve
+from holdfast.runtime.operations import Apps, serve
 from holdfast.runtime.parameters import name_in_path, page_in_query
 from holdfast.runtime.problems import NOT_FOUND, FieldError, Kind, Problem
 from holdfast.services.cart_crud import editing
@@ -70,30 +70,30 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-def app(
-    store: Store[ShopTransaction], authenticator: Authenticator, services: ServiceAuthenticator
-) -> FastAPI:
-    """Make the HTTP application."""
+def apps(store: Store[ShopTransaction], authenticator: Authenticator, services: ServiceAuthenticator) -> Apps:
+    """Make the HTTP applications."""
     counter = _Counter(Shop(store), authenticator, services)
-    api = FastAPI(
-        lifespan=counter.open, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
-    )
-    problems.install(api)
+    made = Apps(problems.application(counter.open), problems.application())
     serve(
-        api,
+        made.public,
         (
             ("GET", "/v1/products", counter.list_products),
-            ("PUT", "/v1/products", counter.set_products),
             ("GET", "/v1/carts/{cart_id}", counter.read_cart),
             ("PUT", "/v1/carts/{cart_id}", counter.set_cart),
             ("PUT", "/v1/carts/{cart_id}/lines/{sku}", counter.set_line),
             ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", counter.remove_line),
-            ("POST", "/v1/carts/{cart_id}/hold", counter.hold),
-            ("POST", "/v1/carts/{cart_id}/release", counter.release),
             ("POST", internal_calls.SNAPSHOTS, counter.take_snapshots),
         ),
     )
-    return api
+    serve(
+        made.ops,
+        (
+            ("PUT", "/v1/products", counter.set_products),
+            ("POST", "/v1/carts/{cart_id}/hold", counter.hold),
+            ("POST", "/v1/carts/{cart_id}/release", counter.release),
+        ),
+    )
+    return made
 
 
 class _Counter:

@@ -9,7 +9,7 @@ from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.settings import CalledServiceSettings, load
 from holdfast.runtime.wiring import production_ports
-from holdfast.services.cart_crud.api import app
+from holdfast.services.cart_crud.api import apps
 from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
 from holdfast.services.cart_crud.store import PostgresCartTransaction
 
@@ -32,13 +32,16 @@ def main() -> int:
     settings = load(CalledServiceSettings)
     ports = production_ports(settings, CART, PostgresCartTransaction)
     parts = build(ports)
+    services = ServiceAuthenticator(settings.service_jwks, CART)
+    made = apps(ports.store, Authenticator(settings.jwks), services)
     service = Service(
         CART,
         settings,
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.cart_crud"),
-        app=app(ports.store, Authenticator(settings.jwks), ServiceAuthenticator(settings.service_jwks, CART)),
+        app=made.public,
+        ops_app=made.ops,
         pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )

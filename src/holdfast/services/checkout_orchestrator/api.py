@@ -1,13 +1,13 @@
 """The orchestrator's HTTP API: what sagas are and how they came there; cancelling and resuming them.
 
-The gateway asks at `/internal`, with its service token, for users that it has checked; operators at `/v1`.
+The gateway asks at `/internal`, with its service token, for users that it has checked; operators at `/v1`, on
+another port.
 """
 
 import asyncio
 from collections.abc import Sequence
 
 import msgspec
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ from holdfast.messaging.store import Store
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator, ServiceAuthenticator
 from holdfast.runtime.bodies import decode, decode_own, read_body
-from holdfast.runtime.operations import serve
+from holdfast.runtime.operations import Apps, serve
 from holdfast.runtime.parameters import is_uuid
 from holdfast.runtime.problems import Kind, Problem
 from holdfast.runtime.writing import on_writer
@@ -50,29 +50,33 @@ _cancel = msgspec.json.Decoder(CancelSaga)
 _because = msgspec.json.Decoder(Because)
 
 
-def app(
+def apps(
     store: Store[SagaTransaction],
     authenticator: Authenticator,
     services: ServiceAuthenticator,
     parts: Parts[SagaTransaction],
     service: CheckoutService,
-) -> FastAPI:
-    """Make the HTTP application."""
-    api = FastAPI(redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
-    problems.install(api)
+) -> Apps:
+    """Make the HTTP applications."""
+    made = Apps(problems.application(), problems.application())
     desk = _Desk(store, authenticator, services, parts, service)
     serve(
-        api,
+        made.public,
         (
             ("POST", internal_calls.SAGAS, desk.tell),
             ("POST", internal_calls.CANCEL, desk.cancel_for_shopper),
+        ),
+    )
+    serve(
+        made.ops,
+        (
             ("GET", "/v1/sagas", desk.list),
             ("GET", "/v1/sagas/{saga_id}", desk.show),
             ("POST", "/v1/sagas/{saga_id}/cancel", desk.cancel),
             ("POST", "/v1/sagas/{saga_id}/resume", desk.resume),
         ),
     )
-    return api
+    return made
 
 
 class _Desk:

@@ -19,7 +19,7 @@ from holdfast.runtime.settings import CalledServiceSettings, DeadlineSettings, l
 from holdfast.runtime.telemetry import Readings, counter
 from holdfast.runtime.wiring import production_ports
 from holdfast.sagas.checkout import CHECKOUT, VERSIONS
-from holdfast.services.checkout_orchestrator.api import app
+from holdfast.services.checkout_orchestrator.api import apps
 from holdfast.services.checkout_orchestrator.handlers import SAGAS, CheckoutService
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
@@ -76,19 +76,16 @@ def main() -> int:
     parts = build(ports, load(DeadlineSettings).timers())
     # Whoever asks how a saga stands has connections of its own: no number of them can take the writer's.
     reads = PostgresStore(settings.dsn, PostgresSagaTransaction, size=READERS, name=f"{ORCHESTRATOR}-reads")
+    services = ServiceAuthenticator(settings.service_jwks, ORCHESTRATOR)
+    made = apps(reads, Authenticator(settings.jwks), services, parts, parts.checkout_service)
     service = Service(
         ORCHESTRATOR,
         settings,
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
-        app=app(
-            reads,
-            Authenticator(settings.jwks),
-            ServiceAuthenticator(settings.service_jwks, ORCHESTRATOR),
-            parts,
-            parts.checkout_service,
-        ),
+        app=made.public,
+        ops_app=made.ops,
         breakers=[parts.breaker],
         pruner=pruner(ports, settings.retention()),
         closers=[reads.close, ports.store.close],

@@ -75,8 +75,7 @@ def app(
 ) -> FastAPI:
     """Make the HTTP application; it closes door, neighbours and waiting at its end."""
     desk = _Desk(store, authenticator, door, neighbours, waiting)
-    api = FastAPI(lifespan=desk.open, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
-    problems.install(api)
+    api = problems.application(desk.open)
     serve(
         api,
         (

@@ -20,6 +20,7 @@ class GatewaySettings(ServiceSettings):
     orchestrator_url: str = Field(pattern=URLS_PATTERN)
     service_key: Path
     resend_after_ms: int = Field(default=FIRST_AFTER_MS, ge=100)
+    http_connections_per_client_max: int = Field(default=200, ge=0)
     under_way_max: int = Field(default=Limits.under_way_max, ge=1)
 
     @field_validator("service_key")

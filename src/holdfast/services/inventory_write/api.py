@@ -42,9 +42,8 @@ _set_stock = msgspec.json.Decoder(SetStock)
 
 
 def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI:
-    """Make the HTTP application."""
-    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    problems.install(api)
+    """Make the HTTP application for operators, the only one there is."""
+    api = problems.application()
 
     @api.put("/v1/stock", status_code=204)
     async def put_stock(request: Request) -> Response:

@@ -39,7 +39,7 @@ def main() -> int:
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.inventory_write"),
-        app=app(ports.store, Authenticator(settings.jwks)),
+        ops_app=app(ports.store, Authenticator(settings.jwks)),
         pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],
     )

@@ -1,6 +1,7 @@
 """payment-gateway over HTTP: an operator's view of payments, and the door for the provider's webhooks.
 
-Shoppers have no way in here; what a person may say of a payment is the desk's to judge.
+Shoppers have no way in here, and operators use a port that the provider cannot reach. What a person may say
+of a payment is the desk's to judge.
 """
 
 import time
@@ -10,13 +11,14 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
+from holdfast.runtime.operations import Apps
 from holdfast.runtime.parameters import page_size
 from holdfast.services.payment_gateway import webhooks
 from holdfast.services.payment_gateway.desk import Desk, Verdict
@@ -101,15 +103,14 @@ class WebhookApi:
                 raise problems.unavailable("the payment provider") from None
 
 
-def app(api: PaymentApi, webhook: WebhookApi | None) -> FastAPI:
-    """Make the HTTP application; without a webhook secret there is no such door."""
-    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    problems.install(application)
-    application.add_route("/v1/payments", api.list_payments, methods=["GET"])
-    application.add_route("/v1/payments/{saga_id}/resolve", api.resolve, methods=["POST"])
+def apps(api: PaymentApi, webhook: WebhookApi | None) -> Apps:
+    """Make the HTTP applications; without a webhook secret there is no such door."""
+    made = Apps(problems.application(), problems.application())
+    made.ops.add_route("/v1/payments", api.list_payments, methods=["GET"])
+    made.ops.add_route("/v1/payments/{saga_id}/resolve", api.resolve, methods=["POST"])
     if webhook is not None:
-        application.add_route("/webhooks/provider", webhook.receive, methods=["POST"])
-    return application
+        made.public.add_route("/webhooks/provider", webhook.receive, methods=["POST"])
+    return made
 
 
 def shown(row: PaymentRow, now_ms: int) -> dict[str, Any]:

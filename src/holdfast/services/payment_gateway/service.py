@@ -15,7 +15,7 @@ from holdfast.runtime.process import ExtraLoop, Service, run
 from holdfast.runtime.settings import load
 from holdfast.runtime.telemetry import Readings
 from holdfast.runtime.wiring import production_ports
-from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, app
+from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, apps
 from holdfast.services.payment_gateway.charging import LEASE_MS, ChargeLoop, PaymentProvider
 from holdfast.services.payment_gateway.continuous import IDLE_S, LINGER_S, Caller, ContinuousCharges
 from holdfast.services.payment_gateway.desk import Desk
@@ -86,13 +86,15 @@ def main() -> int:
     if settings.provider_webhook_secret_file is not None:
         secret = _secret(settings.provider_webhook_secret_file)
         webhook = WebhookApi(secret, desk, settlement, charges.wake)
+    made = apps(PaymentApi(desk, Authenticator(settings.jwks)), webhook)
     service = Service(
         PAYMENT,
         settings,
         ports.bus,
         parts,
         ("holdfast.messaging", "holdfast.services.payment_gateway"),
-        app=app(PaymentApi(desk, Authenticator(settings.jwks)), webhook),
+        app=made.public,
+        ops_app=made.ops,
         extra_loops=[
             ExtraLoop("charges", charges.round, drain=charges.drain),
             ExtraLoop("settlement", settlement.round),

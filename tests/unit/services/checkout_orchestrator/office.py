@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import httpx2
-from tests.callers import Caller, authenticator, calling, gateway_token, keys, service_authenticator
+from tests.callers import Caller, authenticator, calling, gateway_token, keys, service_authenticator, whole
 from tests.memory_platform import MemoryPlatform
 
 from holdfast.contracts.topics import ORCHESTRATOR
-from holdfast.services.checkout_orchestrator.api import app
+from holdfast.services.checkout_orchestrator.api import apps
 
 PIECES = (("A", 2),)
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -105,8 +105,8 @@ def visit(scenario: Callable[[Office], Awaitable[None]]) -> None:
         with keys() as made:
             store = cast("Any", office.platform.sagas)
             services = service_authenticator(made, ORCHESTRATOR)
-            application = app(
-                store, authenticator(made), services, cast("Any", parts), parts.checkout_service
+            application = whole(
+                apps(store, authenticator(made), services, cast("Any", parts), parts.checkout_service)
             )
             async with calling(application) as client:
                 office.client = client

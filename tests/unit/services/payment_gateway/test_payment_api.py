@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 
 import httpx2
-from tests.callers import Caller, authenticator, calling, keys, problem
+from tests.callers import Caller, authenticator, calling, keys, problem, whole
 from tests.samples import saga_id
 from tests.unit.services.payment_gateway.test_settlement import CHARGE, ListingWorld
 from tests.unit.services.payment_gateway.world import SAGA
 
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.store import OperatorAction
-from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, app
+from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, apps
 from holdfast.services.payment_gateway.desk import Desk
 from holdfast.services.payment_gateway.domain import REFUND_FAILED, Declined, Succeeded, Unknown
 
@@ -61,7 +61,7 @@ def visit(scenario: Callable[[Door], Awaitable[None]]) -> None:
         webhook = WebhookApi(SECRET, desk, door.world.settlement, door.wake)
         with keys() as signing:
             api = PaymentApi(desk, authenticator(signing))
-            async with calling(app(api, webhook)) as client:
+            async with calling(whole(apps(api, webhook))) as client:
                 door.nobody = client
                 door.operator = Caller(client, signing.token("olga", operator=True))
                 door.shopper = Caller(client, signing.token("ada"))

@@ -1,0 +1,39 @@
+"""One request and its answer, as the application sees them: uvicorn's, which can end its connection."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from holdfast.http_server import refusals
+from holdfast.http_server.connection_table import ConnectionTable
+
+
+class GuardedCycle(RequestResponseCycle):
+    """One request and its answer, the last of its connection if the body is not whole or we stop."""
+
+    def __init__(self, table: ConnectionTable, **named: Any) -> None:
+        super().__init__(**named)
+        self._table = table
+
+    def send(self, message: Any) -> Coroutine[Any, Any, None]:  # one frame less than async
+        """See ASGI; decides first whether another request may follow."""
+        if not self.response_started and (self.more_body or self._table.is_leaving):
+            self.keep_alive = False
+        return super().send(message)
+
+    async def send_500_response(self) -> None:
+        """Answer for a bug that the application let through."""
+        body = refusals.document(refusals.INTERNAL_ERROR)
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def cut(self) -> None:
+        """Tell the application that its client is gone."""
+        self.disconnected = True
+        self.message_event.set()
