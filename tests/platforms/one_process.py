@@ -102,7 +102,7 @@ class OneProcess:
 
     def _ports(self, service: str) -> Ports[Any]:
         w = self.wiring
-        return Ports(w.stores[service], w.bus, w.monotonic_ms, f"{service}-1", w.partitions)
+        return Ports(w.stores[service], w.bus.of(service), w.monotonic_ms, f"{service}-1", w.partitions)
 
     def close(self) -> None:
         for parts in self.parts.values():

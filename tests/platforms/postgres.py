@@ -150,7 +150,7 @@ def _wiring(
     return Wiring(
         name="kafka" if kafka else "postgres",
         stores={s: PostgresStore(dsns[s], tx, size=2, name=s) for s, tx in TRANSACTIONS.items()},
-        bus=FaultyBus(bus),
+        bus=FaultyBus(lambda _: bus),
         provider=provider,
         monotonic_ms=monotonic_ms,
         rest=lambda: time.sleep(REST_S),

@@ -8,9 +8,6 @@ from typing import NamedTuple, Self
 
 from holdfast.bus.port import Record
 
-REDRIVEN_FROM = "x-redriven-from"
-"""The header that a redriven message carries beside its own: the place where it was parked."""
-
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})/([0-9]{1,18})", re.ASCII)
 
 
@@ -49,17 +46,12 @@ class Parked(NamedTuple):
     def place(self) -> Place:
         return Place(self.record.topic, self.record.partition, self.record.offset)
 
-    @property
-    def redriven_from(self) -> Place | None:
-        """Where it was parked before an operator sent it once more."""
-        return redriven_from(dict(self.record.headers).get(REDRIVEN_FROM))
-
 
 class Summary(NamedTuple):
     """A parked record without its bytes.
 
-    `status`: parked, redriven, discarded. `outcome` of a redriven one: processed, parked_again, None as long
-    as it is not known.
+    `status`: parked, redriven, discarded. `outcome` of a redriven one: processed, or None as long as it is
+    not known; of a parked one: parked_again if it was redriven before. `source` published it, as proven.
     """
 
     place: Place
@@ -73,7 +65,7 @@ class Summary(NamedTuple):
     first_ms: int
     last_ms: int
     size: int
-    redriven_from: str | None
+    source: str | None
 
 
 class Wanted(NamedTuple):
@@ -91,14 +83,8 @@ class Wanted(NamedTuple):
         return all(not want or want == has for want, has in zip(self, have, strict=True))
 
 
-def redriven_from(header: bytes | None) -> Place | None:
-    """Read the header; anybody may have written it."""
-    return Place.parse(header.decode("ascii", "replace")) if header else None
-
-
 def summary(row: Parked) -> Summary:
     """Leave out the bytes."""
-    came_from = row.redriven_from
     return Summary(
         row.place,
         row.status,
@@ -111,5 +97,5 @@ def summary(row: Parked) -> Summary:
         row.first_ms,
         row.last_ms,
         len(row.record.value or b""),
-        str(came_from) if came_from else None,
+        row.record.source,
     )
