@@ -10,7 +10,16 @@ from typing import Any
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import CheckoutInitiated, Line
-from holdfast.contracts.topics import PARTITIONS_EMBEDDED, all_topics
+from holdfast.contracts.topics import (
+    CART,
+    GATEWAY,
+    INVENTORY,
+    ORCHESTRATOR,
+    ORDER,
+    PARTITIONS_EMBEDDED,
+    PAYMENT,
+    all_topics,
+)
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.ports import Parts, Ports
@@ -67,14 +76,16 @@ class MemoryPlatform:
         self.payments = self._store(MemoryPaymentTransaction)
         self.orders = self._store(MemoryOrderTransaction)
         self.carts = self._store(MemoryCartTransaction)
-        self.orchestrator = checkout_orchestrator.build(self._ports(self.sagas), TimerSettings())
-        self.payment = payment_gateway.build(self._ports(self.payments), self.provider)
+        self.orchestrator = checkout_orchestrator.build(
+            self._ports(ORCHESTRATOR, self.sagas), TimerSettings()
+        )
+        self.payment = payment_gateway.build(self._ports(PAYMENT, self.payments), self.provider)
         self.parts: list[Parts[Any]] = [
             self.orchestrator,
             self.payment,
-            inventory_write.build(self._ports(self.inventory)),
-            order_create.build(self._ports(self.orders), ORDER_TOTAL_MAX),
-            cart_crud.build(self._ports(self.carts)),
+            inventory_write.build(self._ports(INVENTORY, self.inventory)),
+            order_create.build(self._ports(ORDER, self.orders), ORDER_TOTAL_MAX),
+            cart_crud.build(self._ports(CART, self.carts)),
         ]
         with self.inventory.transaction() as tx:
             tx.set_initial_stock(list(stock.items()))
@@ -82,8 +93,8 @@ class MemoryPlatform:
     def _store(self, transaction_type: type[Any]) -> MemoryStore[Any]:
         return MemoryStore(transaction_type, lambda: self.now_ms)
 
-    def _ports(self, store: MemoryStore[Any]) -> Ports[Any]:
-        return Ports(store, self.bus, lambda: self.now_ms, "test", PARTITIONS_EMBEDDED)
+    def _ports(self, service: str, store: MemoryStore[Any]) -> Ports[Any]:
+        return Ports(store, self.bus.of(service), lambda: self.now_ms, "test", PARTITIONS_EMBEDDED)
 
     def put_cart(self, cart_id: str, pieces: Sequence[tuple[str, int]], held: str = "") -> None:
         with self.carts.transaction() as tx:
@@ -106,7 +117,7 @@ class MemoryPlatform:
         )
         message = seal(f"{saga_id}:initiated", "CheckoutInitiated", saga_id, payload, "gateway-bff")
         assert encode(payload) == message.value
-        self.bus.publisher().publish([message])
+        self.bus.of(GATEWAY).publisher().publish([message])
         return payload
 
     def round(self) -> int:

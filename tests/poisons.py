@@ -7,6 +7,7 @@ from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.port import Message
 from holdfast.contracts.codec import encode
+from holdfast.contracts.topics import MESSAGES
 from holdfast.messaging.envelope import seal
 
 KIND = "ReserveInventory"
@@ -22,7 +23,8 @@ class Poison(NamedTuple):
 
 def sound(saga: str, kind: str = KIND) -> Message:
     """Make a message that is all right."""
-    return seal(f"{saga}:inventory:do", kind, saga, SAMPLES[kind], "test")
+    suffix, writer = next(iter(MESSAGES[kind].ids.items()))
+    return seal(f"{saga}:{suffix}", kind, saga, SAMPLES[kind], writer)
 
 
 def _value(name: str, value: bytes | None, reason: str) -> Poison:
@@ -44,6 +46,11 @@ def _header(name: str, header: str, value: bytes | None, reason: str) -> Poison:
         return message._replace(headers=kept if value is None else (*kept, (header, value)))
 
     return Poison(name, spoil, reason)
+
+
+def _with_another_id(message: Message) -> Message:
+    another = f"{message.key.decode()}:inventory:redo".encode()
+    return message._replace(headers=tuple((n, another if n == "ce_id" else v) for n, v in message.headers))
 
 
 _SOUND = encode(SAMPLES[KIND])
@@ -80,6 +87,9 @@ POISONS = (
     _header("no id", "ce_id", None, "missing_header"),
     _header("an id of 10,000 bytes", "ce_id", b"i" * 10_000, "invalid_header"),
     _header("another saga's id", "ce_id", f"{saga_id(77)}:inventory:do".encode(), "wrong_saga"),
+    Poison("another id of its saga", _with_another_id, "wrong_message_id"),
+    _header("no source", "ce_source", None, "wrong_source"),
+    _header("another source", "ce_source", b"order-create", "wrong_source"),
     _header("no version", "ce_dataschema", None, "unknown_schema"),
     _header("an unknown version", "ce_dataschema", b"ReserveInventory/999", "unknown_schema"),
     _header("a count that is none", "ce_attempt", b"-1", "invalid_header"),

@@ -358,7 +358,7 @@ RESERVED: Happened = ("InventoryReserved", InventoryReserved(1))
 RELEASED: Happened = ("InventoryCompensated", Nothing())
 REFUNDED: Happened = ("PaymentCompensated", Nothing())
 CANCELED: Happened = ("OrderCompensated", Nothing())
-CLEARED: Happened = ("CartCleared", CartCleared(3))
+CLEARED: Happened = ("CartCleared", CartCleared(3, 1))
 
 
 def _started(checkout: Checkout) -> Happened:
@@ -371,4 +371,6 @@ def _paid(checkout: Checkout) -> Happened:
 
 
 def _ordered(checkout: Checkout) -> Happened:
-    return "OrderCreated", OrderCreated(f"order-{checkout.saga_id}")
+    return "OrderCreated", OrderCreated(
+        f"order-{checkout.saga_id}", checkout.start.total_minor, checkout.start.currency
+    )

@@ -4,12 +4,11 @@ It strikes at publishing, after the publisher was told that all is well: the wor
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from holdfast.bus.port import Assignment, Bus, Consumer, Message, Publisher, TopicPartition
-from holdfast.contracts.topics import TOPICS
+from holdfast.contracts.topics import ORCHESTRATOR, SERVICES, TOPICS
 
 
 class Fate(StrEnum):
@@ -26,21 +25,24 @@ def kind_of(message: Message) -> str:
 
 
 class FaultyBus:
-    """Wraps `inner`. `struck` counts the messages that met the fate wished for them, `sent` all; by saga
-    and kind."""
+    """Wraps `inner_of`, the bus as each service holds it, made once for each.
 
-    def __init__(self, inner: Bus, of_service: Mapping[str, Bus] | None = None) -> None:
-        self._inner = inner
-        self._of_service = of_service or {}
+    `struck` counts the messages that met the fate wished for them, `sent` all; by saga and kind.
+    """
+
+    def __init__(self, inner_of: Callable[[str], Bus]) -> None:
+        self._inners = {service: inner_of(service) for service in SERVICES}
         self._wishes: dict[tuple[str, str], tuple[Fate, float]] = {}
         self._early: dict[tuple[str, str], Message] = {}
         self.struck: Counter[tuple[str, str]] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
         self.log: list[Message] = []
-        self.held: list[Message] = []
-        self._held_from: list[Bus] = []
-        self.create_topics = inner.create_topics
-        self.partition_count = inner.partition_count
+        self.held: list[tuple[str, Message]] = []
+        self.create_topics = self._inners[ORCHESTRATOR].create_topics
+
+    def of(self, service: str) -> "FaultyView":
+        """Return the bus as this service holds it."""
+        return FaultyView(self, service, self._inners[service])
 
     def strike(self, saga_id: str, kind: str, fate: Fate, times: float = 1) -> None:
         """Let the next `times` messages of `kind` of this saga meet `fate`."""
@@ -53,26 +55,28 @@ class FaultyBus:
     def release(self) -> list[Message]:
         """Deliver what was held back, and hold nothing any more; return what that was."""
         self._wishes.clear()
-        late = list(zip(self.held, self._held_from, strict=True))
-        self.held.clear()  # the lists are those of every service's view
-        self._held_from.clear()
-        for bus in dict.fromkeys(bus for _, bus in late):
-            publisher = bus.publisher()
-            publisher.publish([message for message, sender in late if sender is bus])
+        late, self.held = self.held, []
+        for service in dict.fromkeys(service for service, _ in late):
+            publisher = self._inners[service].publisher()
+            publisher.publish([message for of, message in late if of == service])
             publisher.close()
-        return [message for message, _ in late]
+        return [message for _, message in late]
 
-    def deal(self, batch: Sequence[Message]) -> list[Message]:
+    def close(self) -> None:
+        for inner in self._inners.values():
+            inner.close()
+
+    def deal(self, service: str, batch: Sequence[Message]) -> list[Message]:
         """Return what of a batch is really published."""
         there: list[Message] = []
         for message in batch:
             early = self._early.pop((message.key.decode(), kind_of(message)), None)
             for each in (early, message) if early else (message,):
                 self.log.append(each)
-                there += self._what_comes_of(each)
+                there += self._what_comes_of(service, each)
         return there
 
-    def _what_comes_of(self, message: Message) -> list[Message]:
+    def _what_comes_of(self, service: str, message: Message) -> list[Message]:
         this = (message.key.decode(), kind_of(message))
         self.sent[this] += 1
         fate, times = self._wishes.get(this, (Fate.LOST, 0))
@@ -81,36 +85,41 @@ class FaultyBus:
         self._wishes[this] = (fate, times - 1)
         self.struck[this] += 1
         if fate is Fate.HELD:
-            self.held.append(message)
-            self._held_from.append(self._inner)
+            self.held.append((service, message))
         return [message, message] if fate is Fate.DOUBLED else []
 
-    def of(self, service: str) -> "FaultyBus":
-        """Return this bus as the service reaches it: by its own name, and with everybody's fates."""
-        theirs: FaultyBus = copy(self)
-        theirs._inner = self._of_service.get(service, self._inner)
-        return theirs
+
+class FaultyView:
+    """One service's way to the faulty bus."""
+
+    def __init__(self, bus: FaultyBus, service: str, inner: Bus) -> None:
+        self._bus = bus
+        self._service = service
+        self._inner = inner
+        self.proves_sources = getattr(inner, "proves_sources", False)
+        self.create_topics = inner.create_topics
+        self.partition_count = inner.partition_count
 
     def publisher(self) -> "FaultyPublisher":
-        return FaultyPublisher(self, self._inner.publisher())
+        return FaultyPublisher(self._bus, self._service, self._inner.publisher())
 
     def consumer(self, group: str, topics: Sequence[str], assignment: Assignment | None = None) -> Consumer:
         return self._inner.consumer(group, topics, assignment)
 
     def close(self) -> None:
-        for bus in (self._inner, *self._of_service.values()):
-            bus.close()
+        self._inner.close()
 
 
 class FaultyPublisher:
     """Acknowledges everything, and publishes what its bus lets through."""
 
-    def __init__(self, bus: FaultyBus, inner: Publisher) -> None:
+    def __init__(self, bus: FaultyBus, service: str, inner: Publisher) -> None:
         self._bus = bus
+        self._service = service
         self._inner = inner
 
     def publish(self, batch: Sequence[Message]) -> None:
-        there = self._bus.deal(batch)
+        there = self._bus.deal(self._service, batch)
         if there:
             self._inner.publish(there)
 

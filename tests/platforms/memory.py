@@ -48,7 +48,7 @@ class MemoryWorld:
         return Wiring(
             name="memory",
             stores=self.stores,
-            bus=FaultyBus(self.bus),
+            bus=FaultyBus(self.bus.of),
             provider=self.provider,
             monotonic_ms=lambda: self.now_ms,
             rest=self._rest,

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-from tests.open_bus import OpenBus
 from tests.platforms.fates import FaultyBus
 from tests.platforms.one_process import OneProcess, Wiring
 from tests.platforms.skewed import SkewedClock
@@ -130,7 +129,7 @@ def postgres_platform(
     for service in SERVICES:
         package = f"holdfast.services.{service.replace('-', '_')}"
         migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
-    bus = FaultyBus(KafkaBus(KafkaSettings(kafka))) if kafka else _buses(server, names["bus"])
+    bus = _kafka_buses(kafka) if kafka else _buses(server, names["bus"])
     ledger = folder / "ledger.sqlite"
     provider = LedgerProvider(ledger)
     sources = _sources(dsns, ledger, kafka)
@@ -151,8 +150,12 @@ def _buses(server: EmbeddedPostgres, database: str) -> FaultyBus:
     """Make the bus with a role for each service; what was held back is sent on as an open one's."""
     server.ensure_roles([role_of(service) for service in SERVICES])
     postgres_schema.set_up(server.dsn(database), all_topics(), PARTITIONS, postgres_access())
-    of = {s: PostgresBus(server.dsn(database, role_of(s)), lease_s=60.0) for s in SERVICES}
-    return FaultyBus(OpenBus(server.dsn(database)), of)
+    return FaultyBus(lambda service: PostgresBus(server.dsn(database, role_of(service)), lease_s=60.0))
+
+
+def _kafka_buses(bootstrap: str) -> FaultyBus:
+    bus = KafkaBus(KafkaSettings(bootstrap))
+    return FaultyBus(lambda _: bus)
 
 
 def _wiring(

@@ -131,8 +131,10 @@ def begin(platform: OneProcess, scenario: Scenario) -> Buying:
     if scenario.unheard:
         bus.strike(saga_id, scenario.unheard, Fate.LOST)
     if scenario.early:
-        do = next(step.do for step in CHECKOUT.steps if step.undo == scenario.early)
-        bus.precede(do, seal(f"{saga_id}:early:undo", scenario.early, saga_id, Nothing(), ORCHESTRATOR))
+        step = next(step for step in CHECKOUT.steps if step.undo == scenario.early)
+        bus.precede(
+            step.do, seal(f"{saga_id}:{step.name}:undo", scenario.early, saga_id, Nothing(), ORCHESTRATOR)
+        )
     if scenario.cancel_at:
         wishes: list[str] = []
         platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, wishes))

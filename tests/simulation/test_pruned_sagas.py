@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from tests.memory_platform import MemoryPlatform
+from tests.origin import publish_as_written
 
 from holdfast.bus.port import Message, Record
+from holdfast.contracts import topics
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import PAYLOADS, OutcomeRequested, Refused
+from holdfast.contracts.topics import INVENTORY, ORDER, PAYMENT
 from holdfast.messaging.envelope import Envelope, seal
 from holdfast.messaging.ids import uuid7
 from holdfast.messaging.memory_store import MemoryStore
@@ -30,6 +33,7 @@ ENDS = {
     "above the limit": {"card": "pm_card_visa", "pieces": [("pen", 20_000)], "held": ""},
     "cart on hold": {"card": "pm_card_visa", "pieces": [("ink", 4)], "held": "a check"},
 }
+ASKERS = {"inventory": INVENTORY, "payment": PAYMENT, "order": ORDER}
 NOBODY: tuple[str, ...] = ()
 ORCHESTRATOR = ("orchestrator",)
 PARTICIPANTS = ("inventory", "payment", "order", "cart")
@@ -56,14 +60,16 @@ class Aged:
         self.messages = [_again(record) for log in self.platform.bus.state.log.values() for record in log]
         asks = [(s, step) for s in self.sagas.values() for step in ("inventory", "payment", "order")]
         self.messages += [
-            seal(f"{s}:{step}:ask:1", "OutcomeRequested", s, OutcomeRequested(step), "test")
+            seal(f"{s}:{step}:ask:1", "OutcomeRequested", s, OutcomeRequested(step), ASKERS[step])
             for s, step in asks
         ]
         for saga_id in self.sagas.values():  # also what nobody ever sent, and nobody should
-            for kind in ("CompensateInventory", "CompensatePayment", "CompensateOrder"):
-                self.messages.append(seal(f"{saga_id}:x:undo", kind, saga_id, PAYLOADS[kind](), "test"))
-            for kind in ("ConfirmInventory", "ConfirmPayment", "ConfirmOrder"):
-                self.messages.append(seal(f"{saga_id}:x:confirm", kind, saga_id, PAYLOADS[kind](), "test"))
+            for step in ASKERS:
+                for verb, word in (("undo", "Compensate"), ("confirm", "Confirm")):
+                    kind, message_id = f"{word}{step.capitalize()}", f"{saga_id}:{step}:{verb}"
+                    self.messages.append(
+                        seal(message_id, kind, saga_id, PAYLOADS[kind](), topics.ORCHESTRATOR)
+                    )
         with self.platform.carts.transaction() as tx:  # what was refused would succeed now
             tx.hold_cart(f"cart-{self.sagas['cart on hold']}", "")
         self.platform.advance(31 * DAY_MS)
@@ -100,7 +106,7 @@ class Aged:
         return {name: self.platform.state(saga_id) for name, saga_id in self.sagas.items()}
 
     def deliver(self, messages: Sequence[Message]) -> None:
-        self.platform.bus.publisher().publish(messages)
+        publish_as_written(self.platform.bus, messages)
         self.platform.settle()
 
 

@@ -58,14 +58,29 @@ class MemoryState:
 
 
 class MemoryBus:
-    """A bus on `state`. Members' leases expire by `clock`, in seconds."""
+    """A bus on `state`. Members' leases expire by `clock`, in seconds.
+
+    Its records carry `source`: whoever holds a service's view of the bus is that service.
+    """
+
+    proves_sources = True
 
     def __init__(
-        self, clock: Callable[[], float], *, state: MemoryState | None = None, lease_s: float = 10.0
+        self,
+        clock: Callable[[], float],
+        *,
+        state: MemoryState | None = None,
+        lease_s: float = 10.0,
+        source: str | None = None,
     ) -> None:
         self.state = state or MemoryState()
         self.clock = clock
         self.lease_s = lease_s
+        self._source = source
+
+    def of(self, service: str) -> "MemoryBus":
+        """Return the same bus as `service` holds it."""
+        return MemoryBus(self.clock, state=self.state, lease_s=self.lease_s, source=service)
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
         self.state.check()
@@ -81,7 +96,7 @@ class MemoryBus:
         return _partition_count(self.state, topic)
 
     def publisher(self) -> "MemoryPublisher":
-        return MemoryPublisher(self.state, self.clock)
+        return MemoryPublisher(self.state, self.clock, self._source)
 
     def consumer(
         self, group: str, topics: Sequence[str], assignment: Assignment | None = None
@@ -99,9 +114,10 @@ class MemoryBus:
 class MemoryPublisher:
     """Appends to the log at once, all of a batch or nothing."""
 
-    def __init__(self, state: MemoryState, clock: Callable[[], float]) -> None:
+    def __init__(self, state: MemoryState, clock: Callable[[], float], source: str | None = None) -> None:
         self._state = state
         self._clock = clock
+        self._source = source
 
     def publish(self, batch: Sequence[Message]) -> None:
         self._state.check()
@@ -115,7 +131,8 @@ class MemoryPublisher:
             place = TopicPartition(message.topic, partition_of(message.key, count))
             records = added.setdefault(place, [])
             offset = len(log[place]) + len(records)
-            records.append(Record(*place, offset, message.key, message.value, message.headers, now_ms))
+            record = Record(*place, offset, message.key, message.value, message.headers, now_ms, self._source)
+            records.append(record)
         for place, records in added.items():
             log[place] += tuple(records)
 

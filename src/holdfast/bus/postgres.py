@@ -42,8 +42,11 @@ class PostgresBus:
     without one by LISTEN/NOTIFY. A consumer keeps its partitions for `lease_s` after its last poll (which
     renews them three times a lease) or commit (which renews those that it commits); the longest batch must
     take less. Messages that all groups have consumed are deleted when they are old enough (`retention`), by
-    the consumers in passing; a group that comes later starts at what is left.
+    the consumers in passing; a group that comes later starts at what is left. A record's source is the
+    service as which its publisher logged in.
     """
+
+    proves_sources = True
 
     def __init__(
         self,

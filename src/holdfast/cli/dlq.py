@@ -85,7 +85,7 @@ def redrive(
     json: Json = False,
     data: Data = DATA_DEFAULT,
 ) -> None:
-    """Send messages once more to the topic where they were."""
+    """Have their services process messages once more, as they were."""
     from holdfast.cli.dlq_redriving import Acting
 
     operator = _operator(data)

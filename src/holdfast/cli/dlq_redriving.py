@@ -135,11 +135,11 @@ class Acting:
             self._sleep(LOOK_EVERY_S)
 
     def _came_back(self, sent: Sequence[Letter]) -> list[Letter]:
-        """Return what is parked now because these were redriven."""
+        """Return those of these that are parked again."""
         places = {(letter.service, letter.place) for letter in sent}
         return [
             Letter(service, row["place"], row["reason"])
             for service in sorted({letter.service for letter in sent})
             for row in pages(self._services, service, {"status": "parked"})
-            if (service, row["redriven_from"]) in places
+            if (service, row["place"]) in places
         ]

@@ -96,12 +96,15 @@ class PaymentProcessed(Payload, frozen=True):
 
 class OrderCreated(Payload, frozen=True):
     order_id: Name
+    total_minor: Minor
+    currency: Currency
 
 
 class CartCleared(Payload, frozen=True):
-    """`version_left` is the version that the cart was left at."""
+    """`version_left` is the version that the cart was left at, `cart_version` the snapshot's, as asked."""
 
     version_left: Version
+    cart_version: Version
 
 
 class Refused(Payload, frozen=True):

@@ -117,7 +117,7 @@ class PostgresTransaction:
             values=[row.record.value for row in unique.values()],
             headers=[_batch_encoder.encode(row.record.headers) for row in unique.values()],
             attempts=[row.attempts for row in unique.values()],
-            redriven_from=[row.redriven_from and str(row.redriven_from) for row in unique.values()],
+            sources=[row.record.source and _storable(row.record.source, 100) for row in unique.values()],
         )
         for topic, partition, offset, attempts, first_ms, last_ms in there.fetchall():
             place = Place(topic, partition, offset)
@@ -137,22 +137,32 @@ class PostgresTransaction:
         return [Summary(Place(*row[:3]), *row[3:]) for row in rows.fetchall()]
 
     def lock_parked(self, places: Collection[Place]) -> list[Parked]:
+        return self._parked("lock_parked", places)
+
+    def take_redriven(self, places: Collection[Place]) -> list[Parked]:
+        return self._parked("take_redriven", places)
+
+    def _parked(self, statement: str, places: Collection[Place]) -> list[Parked]:
         if not places:
             return []
         parked = []
-        for row in self.run(self._kernel["lock_parked"], **_places(places)).fetchall():
+        for row in self.run(self._kernel[statement], **_places(places)).fetchall():
             key, value, headers = (part if part is None else bytes(part) for part in row[3:6])
-            record = Record(row[0], row[1], row[2], key, value, _headers_decoder.decode(headers or b""), 0)
-            parked.append(Parked(record, *row[6:]))
+            decoded = _headers_decoder.decode(headers or b"")
+            record = Record(row[0], row[1], row[2], key, value, decoded, 0, row[6])
+            parked.append(Parked(record, *row[7:]))
         return parked
 
     def settle_parked(self, places: Collection[Place], status: str) -> None:
         if places:
             self.run(self._kernel["settle_parked"], **_places(places), status=status)
 
-    def note_redriven(self, places: Collection[Place], outcome: str) -> None:
+    def redriven_places(self, limit: int) -> list[Place]:
+        return [Place(*row) for row in self.run(self._kernel["select_redriven"], limit=limit).fetchall()]
+
+    def note_processed(self, places: Collection[Place]) -> None:
         if places:
-            self.run(self._kernel["note_redriven"], **_places(places), outcome=outcome)
+            self.run(self._kernel["note_processed"], **_places(places))
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         if actions:

@@ -1,20 +1,19 @@
-"""What operators do with parked records: look, send once more, give up; each act logged in its transaction.
+"""What operators do with parked records: look, redrive, give up; each act logged in its transaction.
 
-An act touches only what is parked, so that it can be repeated after any interruption.
+An act touches only what is parked, so that it can be repeated after any interruption. Processing what was
+redriven is `redriver`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from holdfast.bus.port import RECORD_BYTES_MAX, Message
 from holdfast.messaging.handler import Handled
-from holdfast.messaging.parked import CARD_NUMBER, REDRIVEN_FROM, Parked, Place, Summary, Wanted
-from holdfast.messaging.relay import Relay
+from holdfast.messaging.parked import CARD_NUMBER, Parked, Place, Summary, Wanted
 from holdfast.messaging.store import OperatorAction, Transaction
 from holdfast.messaging.unit_of_work import UnitOfWork
 
 ROWS_PER_TRANSACTION = 10
-"""Records may be of 1 MB each, and an outbox row holds all that one transaction sends."""
+"""Records may be of 1 MB each, and a transaction reads those that it locks."""
 
 
 class Because(NamedTuple):
@@ -25,19 +24,22 @@ class Because(NamedTuple):
 
 
 class Acted(NamedTuple):
-    """What was done, and what was left as it is, with a word why: missing, redriven, discarded, too_large."""
+    """What was done, and what was left as it is, with a word why: missing, redriven, discarded."""
 
     done: list[Place]
     skipped: list[tuple[Place, str]]
 
 
 class DeadLetters:
-    """A service's parked records. Safe from any thread; every method raises StoreUnavailable."""
+    """A service's parked records. Safe from any thread; every method raises StoreUnavailable.
 
-    def __init__(self, unit_of_work: UnitOfWork[Any], relay: Relay) -> None:
+    `redriven` tells the writer that there is something to process.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork[Any], redriven: Callable[[], None]) -> None:
         self.service = unit_of_work.service
         self._unit_of_work = unit_of_work
-        self._relay = relay
+        self._redriven = redriven
 
     def find(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
         """Return a page of parked records in the order of their places."""
@@ -50,8 +52,10 @@ class DeadLetters:
             return next(iter(tx.lock_parked([place])), None)
 
     def redrive(self, places: Sequence[Place], because: Because) -> Acted:
-        """Send these once more, as they were, to where they were; what comes of it is noted at the row."""
-        return self._act(places, because, "redriven")
+        """Have the writer process these once more, as they were; what comes of it is noted at the row."""
+        acted = self._act(places, because, "redriven")
+        self._redriven()
+        return acted
 
     def discard(self, places: Sequence[Place], because: Because) -> Acted:
         """Give these up; their bytes stay until retention takes them."""
@@ -65,33 +69,28 @@ class DeadLetters:
             parts: list[Acted] = []
 
             def work(tx: Transaction, some: Sequence[Place] = some, parts: list[Acted] = parts) -> Handled:
-                part, handled = _settle(tx, some, because, status)
-                parts.append(part)
-                return handled
+                parts.append(_settle(tx, some, because, status))
+                return Handled()
 
-            self._relay.submit(self._unit_of_work.commit(work))
+            self._unit_of_work.commit(work)
             acted.done.extend(parts[-1].done)
             acted.skipped.extend(parts[-1].skipped)
         return acted
 
 
-def _settle(tx: Transaction, places: Sequence[Place], because: Because, status: str) -> tuple[Acted, Handled]:
+def _settle(tx: Transaction, places: Sequence[Place], because: Because, status: str) -> Acted:
     rows = {row.place: row for row in tx.lock_parked(places)}
-    acted, handled = Acted([], []), Handled()
+    acted = Acted([], [])
     for place in places:
         row = rows.get(place)
-        letter = _again(row) if row and status == "redriven" else None
         if row is None:
             acted.skipped.append((place, "missing"))
         elif row.status != "parked":
             acted.skipped.append((place, row.status))
-        elif letter is not None and row.is_masked:
+        elif status == "redriven" and row.is_masked:
             acted.skipped.append((place, CARD_NUMBER))
-        elif letter is not None and letter.size > RECORD_BYTES_MAX:
-            acted.skipped.append((place, "too_large"))
         else:
             acted.done.append(place)
-            handled.messages.extend([letter] if letter else [])
     tx.settle_parked(acted.done, status)
     tx.record_actions(
         [
@@ -99,11 +98,4 @@ def _settle(tx: Transaction, places: Sequence[Place], because: Because, status: 
             for place in acted.done
         ]
     )
-    return acted, handled
-
-
-def _again(row: Parked) -> Message:
-    """Make the message that was parked, with one more header that says where."""
-    headers = tuple(header for header in row.record.headers if header[0] != REDRIVEN_FROM)
-    link = (REDRIVEN_FROM, str(row.place).encode())
-    return Message(row.record.topic, row.record.key or b"", row.record.value, (*headers, link))
+    return acted

@@ -10,14 +10,11 @@ from holdfast.bus.port import Headers, Message, Record
 from holdfast.contracts import codec
 from holdfast.contracts.messages import SCHEMA_VERSION, Payload
 from holdfast.contracts.topics import TOPIC_OF, TOPICS
-from holdfast.messaging.parked import REDRIVEN_FROM, Place, redriven_from
+from holdfast.messaging.message_origin import check_id, check_payload, check_source
 
 
 class Envelope(NamedTuple):
-    """A message that was understood. `attempt` counts sends from 1; `record` is None for timers' firings.
-
-    `redriven_from`: where it was parked before an operator sent it once more.
-    """
+    """A message that was understood. `attempt` counts sends from 1; `record` is None for timers' firings."""
 
     message_id: str
     kind: str
@@ -26,7 +23,6 @@ class Envelope(NamedTuple):
     raw: bytes
     attempt: int
     record: Record | None
-    redriven_from: Place | None = None
 
 
 class Bad(NamedTuple):
@@ -83,8 +79,11 @@ def seal_raw(
     return Message(TOPIC_OF[kind], saga_id.encode(), value, tuple(headers))
 
 
-def open_record(record: Record, reader: str) -> Envelope | Bad | NotMine:
-    """Read a record for `reader`; a record that only its topic's owner should park is NotMine to others."""
+def open_record(record: Record, reader: str, *, proven: bool = True) -> Envelope | Bad | NotMine:
+    """Read a record for `reader`; a record that only its topic's owner should park is NotMine to others.
+
+    `proven`: whether the bus proves who published it.
+    """
     headers = dict(record.headers)
     topic = TOPICS[record.topic]
     try:
@@ -92,7 +91,7 @@ def open_record(record: Record, reader: str) -> Envelope | Bad | NotMine:
         readers = topic.types.get(kind)
         if readers is not None and reader not in readers:
             return NotMine(record)
-        return _open(record, headers, kind, known=readers is not None)
+        return _open(record, headers, kind, known=readers is not None, proven=proven)
     except codec.Undecodable as error:
         if (
             reader != topic.owner
@@ -102,23 +101,25 @@ def open_record(record: Record, reader: str) -> Envelope | Bad | NotMine:
         return Bad(record, error.reason, error.detail, _lenient(headers, "ce_id"), _saga_of(record))
 
 
-def _open(record: Record, headers: dict[str, bytes], kind: str, *, known: bool) -> Envelope:
+def _open(record: Record, headers: dict[str, bytes], kind: str, *, known: bool, proven: bool) -> Envelope:
     if not known:
         raise codec.Undecodable("unknown_type", f"{kind!r} is not a type of {record.topic}")
+    source = check_source(record, kind, headers.get("ce_source"), proven=proven)
     message_id = _text(headers, "ce_id")
     saga_id = _saga_of(record)
     if saga_id is None:
         raise codec.Undecodable("invalid_key", "the record's key is not a saga id")
     if not message_id.startswith(f"{saga_id}:"):
         raise codec.Undecodable("wrong_saga", f"ce_id {message_id[:80]!r} does not belong to key {saga_id}")
+    check_id(kind, message_id, saga_id, source)
     if headers.get("ce_dataschema") != _SCHEMAS[kind]:
         raise codec.Undecodable("unknown_schema", _lenient(headers, "ce_dataschema") or "no ce_dataschema")
     attempt = headers.get("ce_attempt", b"1")
     if not attempt.isdigit() or len(attempt) > 9:
         raise codec.Undecodable("invalid_header", "ce_attempt is not a count")
     payload = codec.decode(kind, record.value)
-    origin = redriven_from(headers.get(REDRIVEN_FROM))
-    return Envelope(message_id, kind, saga_id, payload, record.value or b"", int(attempt), record, origin)
+    check_payload(message_id, payload)
+    return Envelope(message_id, kind, saga_id, payload, record.value or b"", int(attempt), record)
 
 
 def _text(headers: dict[str, bytes], name: str) -> str:

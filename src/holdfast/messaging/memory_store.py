@@ -137,8 +137,14 @@ class MemoryTransaction:
         unique = {row.place: row for row in rows}
         for place, row in unique.items():
             before = parked.get(place, row._replace(attempts=0, first_ms=now))
+            is_redriven = before.status == "redriven" and before.outcome is None
             there = before._replace(
-                attempts=before.attempts + row.attempts, last_ms=now, status="parked", outcome=None
+                reason=row.reason,
+                detail=row.detail,
+                attempts=before.attempts + row.attempts,
+                last_ms=now,
+                status="parked",
+                outcome="parked_again" if is_redriven else None,
             )
             parked[place] = there
             unique[place] = row._replace(
@@ -156,12 +162,19 @@ class MemoryTransaction:
 
     def settle_parked(self, places: Collection[Place], status: str) -> None:
         for row in self.lock_parked(places):
-            self.table("parked")[row.place] = row._replace(status=status)
+            self.table("parked")[row.place] = row._replace(status=status, outcome=None)
 
-    def note_redriven(self, places: Collection[Place], outcome: str) -> None:
+    def redriven_places(self, limit: int) -> list[Place]:
+        rows = self.table("parked").values()
+        return sorted(row.place for row in rows if row.status == "redriven" and row.outcome is None)[:limit]
+
+    def take_redriven(self, places: Collection[Place]) -> list[Parked]:
+        return [row for row in self.lock_parked(places) if row.status == "redriven" and row.outcome is None]
+
+    def note_processed(self, places: Collection[Place]) -> None:
         for row in self.lock_parked(places):
             if row.status == "redriven":
-                self.table("parked")[row.place] = row._replace(outcome=outcome)
+                self.table("parked")[row.place] = row._replace(outcome="processed")
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         log = self.table("operator_actions")

@@ -15,9 +15,6 @@ CARD_NUMBER = "card_number"
 MASKED = "x-masked"
 """The header of a record that is kept with a card number masked: its bytes are not what was sent."""
 
-REDRIVEN_FROM = "x-redriven-from"
-"""The header that a redriven message carries beside its own: the place where it was parked."""
-
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})/([0-9]{1,18})", re.ASCII)
 
 
@@ -58,20 +55,15 @@ class Parked(NamedTuple):
 
     @property
     def is_masked(self) -> bool:
-        """Tell whether the bytes are not those that were sent, so that nobody may send them again."""
+        """Tell whether the bytes are not those that were sent, so that nobody may process them again."""
         return MASKED in dict(self.record.headers)
-
-    @property
-    def redriven_from(self) -> Place | None:
-        """Where it was parked before an operator sent it once more."""
-        return redriven_from(dict(self.record.headers).get(REDRIVEN_FROM))
 
 
 class Summary(NamedTuple):
     """A parked record without its bytes.
 
-    `status`: parked, redriven, discarded. `outcome` of a redriven one: processed, parked_again, None as long
-    as it is not known.
+    `status`: parked, redriven, discarded. `outcome` of a redriven one: processed, or None as long as it is
+    not known; of a parked one: parked_again if it was redriven before. `source` published it, as proven.
     """
 
     place: Place
@@ -85,7 +77,7 @@ class Summary(NamedTuple):
     first_ms: int
     last_ms: int
     size: int
-    redriven_from: str | None
+    source: str | None
 
 
 class Wanted(NamedTuple):
@@ -128,14 +120,8 @@ def without_cards(row: Parked) -> Parked:
     return row._replace(record=masked)
 
 
-def redriven_from(header: bytes | None) -> Place | None:
-    """Read the header; anybody may have written it."""
-    return Place.parse(header.decode("ascii", "replace")) if header else None
-
-
 def summary(row: Parked) -> Summary:
     """Leave out the bytes."""
-    came_from = row.redriven_from
     return Summary(
         row.place,
         row.status,
@@ -148,5 +134,5 @@ def summary(row: Parked) -> Summary:
         row.first_ms,
         row.last_ms,
         len(row.record.value or b""),
-        str(came_from) if came_from else None,
+        row.record.source,
     )

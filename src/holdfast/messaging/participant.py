@@ -12,6 +12,7 @@ from holdfast.contracts.messages import Nothing, Payload, Refused
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Act, Fence, FenceState, Verb, act
 from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.message_origin import CONTRADICTS_RECORD
 from holdfast.messaging.store import Transaction
 
 
@@ -69,6 +70,9 @@ class Participant(Protocol[T_contra, R]):
     def do(self, rows: R, saga_id: str, command: Payload) -> Outcome:
         """Make the effect in `rows`, or refuse it."""
 
+    def agrees(self, rows: R, command: Payload, fence: Fence) -> bool:
+        """Tell whether a repeated do asks for what this row did; of one that did nothing, True."""
+
     def undo(self, rows: R, saga_id: str) -> bool:
         """Make the inverse effect in `rows`; False where the outside world must answer first."""
 
@@ -120,8 +124,16 @@ class _Fold(Generic[T, R]):
         self.handled = Handled()
 
     def apply(self, envelope: Envelope, verb: Verb) -> None:
+        fence = self.fences.get(envelope.saga_id)
+        repeated = fence if verb is Verb.DO else None
+        if repeated and not self._participant.agrees(self.rows, envelope.payload, repeated):
+            detail = f"a repeated {envelope.kind} asks for something else"
+            self.handled.park(envelope, CONTRADICTS_RECORD, detail)
+        else:
+            self._follow(envelope, verb, fence)
+
+    def _follow(self, envelope: Envelope, verb: Verb, fence: Fence | None) -> None:
         saga_id = envelope.saga_id
-        fence = self.fences.get(saga_id)
         match act(fence, verb):
             case Act.RUN:
                 self._run(envelope)

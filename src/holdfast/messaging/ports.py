@@ -13,6 +13,7 @@ from holdfast.messaging.consumer import Chore, KafkaConsumerManager
 from holdfast.messaging.handler import Handler
 from holdfast.messaging.outbox import LyingRows
 from holdfast.messaging.producer import Guard, ProducerManager
+from holdfast.messaging.redriver import Redriver
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import Store, Transaction
 from holdfast.messaging.unit_of_work import UnitOfWork
@@ -57,7 +58,8 @@ def assemble(
     chores: Sequence[Chore[Any]] = (),
 ) -> Parts[T]:
     """Wire one service: its unit of work, its relay, its one writer on the topics that it reads."""
-    unit_of_work = UnitOfWork(service, ports.store, handler)
+    sources_proven: bool = getattr(ports.bus, "proves_sources", False)
+    unit_of_work = UnitOfWork(service, ports.store, handler, sources_proven=sources_proven)
     relay = Relay(ProducerManager(ports.bus, breaker), ports.instance)
     lying_rows = LyingRows(ports.instance)
     manager = KafkaConsumerManager(
@@ -66,6 +68,6 @@ def assemble(
         unit_of_work,
         relay,
         ports.monotonic_ms,
-        [lying_rows.chore(), *chores],
+        [lying_rows.chore(), Redriver().chore(), *chores],
     )
     return Parts(unit_of_work, relay, manager, lying_rows)

@@ -128,8 +128,14 @@ class Transaction(Protocol):
     def settle_parked(self, places: Collection[Place], status: str) -> None:
         """Write what was decided of these: redriven, discarded."""
 
-    def note_redriven(self, places: Collection[Place], outcome: str) -> None:
-        """Write what became of these, as far as they are redriven: processed, parked_again."""
+    def redriven_places(self, limit: int) -> list[Place]:
+        """Return the first places that are redriven and of which no outcome is known."""
+
+    def take_redriven(self, places: Collection[Place]) -> list[Parked]:
+        """Lock and return, bytes and all, those without a known outcome; skip what others have locked."""
+
+    def note_processed(self, places: Collection[Place]) -> None:
+        """Write of these redriven ones that they were processed; parking one again notes that by itself."""
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         """Append to the audit log of operators' actions, in the transaction that carries them out."""

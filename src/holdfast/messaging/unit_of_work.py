@@ -3,9 +3,12 @@
 Decoding comes before it, offsets after it; this module never touches the bus.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
+
+import structlog
 
 from holdfast import __version__
 from holdfast.bus.port import RECORD_BYTES_MAX, Message, Record
@@ -13,10 +16,13 @@ from holdfast.contracts.topics import dead_letters
 from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal_raw
 from holdfast.messaging.handler import Handled, Handler, Reply
+from holdfast.messaging.message_origin import REFUSALS
 from holdfast.messaging.parked import CARD_NUMBER, Parked, Place, holds_card, without_cards
 from holdfast.messaging.store import Store, Transaction
 
 T = TypeVar("T", bound=Transaction)
+
+log = structlog.get_logger(__name__)
 
 
 class Committed(NamedTuple):
@@ -36,11 +42,11 @@ class Opened:
     bad: list[Bad] = field(default_factory=list)
 
 
-def open_batch(records: Sequence[Record], reader: str) -> Opened:
-    """Read every record; what is not for `reader` is left out."""
+def open_batch(records: Sequence[Record], reader: str, *, proven: bool = True) -> Opened:
+    """Read every record; what is not for `reader` is left out. `proven`: whether the bus proves sources."""
     opened = Opened()
     for record in records:
-        match open_record(record, reader):
+        match open_record(record, reader, proven=proven):
             case Envelope() as envelope if holds_card(record):
                 opened.bad.append(_with_card(record, envelope))
             case Envelope() as envelope:
@@ -53,12 +59,20 @@ def open_batch(records: Sequence[Record], reader: str) -> Opened:
 
 
 class UnitOfWork(Generic[T]):
-    """Runs a service's handler over batches; the caller publishes what it returns and commits offsets."""
+    """Runs a service's handler over batches; the caller publishes what it returns and commits offsets.
 
-    def __init__(self, service: str, store: Store[T], handler: Handler[T]) -> None:
+    `sources_proven`: whether the bus proves who published a record; one without a proof is then refused.
+    `refused` counts, by reason, what was parked with an alarm: what was not its source's to say.
+    """
+
+    def __init__(
+        self, service: str, store: Store[T], handler: Handler[T], *, sources_proven: bool = True
+    ) -> None:
         self.service = service
         self.store = store
+        self.refused: Counter[str] = Counter()
         self._handler = handler
+        self._sources_proven = sources_proven
 
     def run(
         self, records: Sequence[Record], forget: Sequence[int] = (), lock_wait_ms: int | None = None
@@ -68,16 +82,46 @@ class UnitOfWork(Generic[T]):
         Safe to repeat, also after a commit whose answer was lost: history and fence know what was done.
         `lock_wait_ms` bounds the wait for each lock; without it the session's own bound counts.
         """
-        opened = open_batch(records, self.service)
+        opened = open_batch(records, self.service, proven=self._sources_proven)
         if not opened.envelopes and not opened.bad and not forget:
             return Committed(0, [])
         at = "batch" if opened.envelopes else "forget"
         bad = [_parked(each) for each in opened.bad]
         return self.commit(lambda tx: self._handle(tx, opened), bad, forget, at=at, lock_wait_ms=lock_wait_ms)
 
+    def run_redriven(self, places: Sequence[Place]) -> Committed:
+        """Process parked rows that are redriven as the records that they were; raises as `run` does.
+
+        Those that others hold, or have settled meanwhile, are left out. What came of each is noted.
+        """
+        bad: list[Parked] = []
+
+        def work(tx: T) -> Handled:
+            rows = tx.take_redriven(places)
+            opened = open_batch([row.record for row in rows], self.service, proven=self._sources_proven)
+            bad.extend(_parked(each) for each in opened.bad)
+            handled = self._handle(tx, opened)
+            again = {row.place for row in (*bad, *_refused(handled))}
+            tx.note_processed([row.place for row in rows if row.place not in again])
+            return handled
+
+        return self.commit(work, bad)
+
+    def park_again(self, place: Place, reason: str, detail: str) -> Committed:
+        """Park one redriven row that the handler cannot process."""
+        again: list[Parked] = []
+
+        def work(tx: T) -> Handled:
+            text = detail.encode("utf-8", "replace").decode()
+            rows = tx.take_redriven([place])
+            again.extend(row._replace(reason=reason, detail=text, attempts=1) for row in rows)
+            return Handled()
+
+        return self.commit(work, again)
+
     def park(self, record: Record, reason: str, detail: str, attempts: int = 1) -> Committed:
         """Park one record that the handler cannot process; `detail` may be any text."""
-        opened = open_record(record, self.service)
+        opened = open_record(record, self.service, proven=self._sources_proven)
         ids = (None, None) if isinstance(opened, NotMine) else (opened.message_id, opened.saga_id)
         text = detail.encode("utf-8", "replace").decode()
         return self.commit(lambda _: Handled(), [Parked(record, reason, text, *ids, attempts)])
@@ -96,7 +140,8 @@ class UnitOfWork(Generic[T]):
             if lock_wait_ms is not None:
                 tx.limit_lock_wait(lock_wait_ms)
             handled = work(tx)
-            letters = self._park(tx, [*parked, *_refused(handled)])
+            unfit = [*parked, *_refused(handled)]
+            letters = self._park(tx, unfit)
             messages = [*map(self._seal, handled.replies), *handled.messages, *letters]
             outbox_id = tx.append_outbox(messages) if messages else 0
             tx.set_timers([row._replace(outbox_id=outbox_id) for row in handled.fired])
@@ -104,6 +149,7 @@ class UnitOfWork(Generic[T]):
             at = "park" if letters else at
             crashpoint(f"{at}.before_commit")
         crashpoint(f"{at}.after_commit")
+        self._alarm(unfit)
         return Committed(outbox_id, messages, handled.handled, len(letters))
 
     def _handle(self, tx: T, opened: Opened) -> Handled:
@@ -111,15 +157,26 @@ class UnitOfWork(Generic[T]):
             return Handled()
         handled = self._handler.handle(tx, opened.envelopes)
         handled.handled = len(opened.envelopes)
-        refused = {parked.place for parked in _refused(handled)}
-        done = [e.redriven_from for e in opened.envelopes if e.redriven_from and _place(e) not in refused]
-        tx.note_redriven(done, "processed")
         return handled
 
     def _park(self, tx: T, parked: Sequence[Parked]) -> list[Message]:
-        """Keep the rows, tell the places from which they were redriven, make the dead letters."""
-        tx.note_redriven([row.redriven_from for row in parked if row.redriven_from], "parked_again")
+        """Keep the rows and make their dead letters."""
         return [self._copy(row) for row in tx.park([without_cards(row) for row in parked])]
+
+    def _alarm(self, parked: Sequence[Parked]) -> None:
+        """Tell of what somebody said that was not theirs to say."""
+        for row in parked:
+            if row.reason in REFUSALS:
+                self.refused[row.reason] += 1
+                log.error(
+                    "message_refused",
+                    reason=row.reason,
+                    detail=row.detail,
+                    place=str(row.place),
+                    source=row.record.source,
+                    message_id=row.message_id,
+                    saga_id=row.saga_id,
+                )
 
     def _seal(self, reply: Reply) -> Message:
         return seal_raw(
@@ -173,8 +230,3 @@ def _refused(handled: Handled) -> list[Parked]:
         for p in handled.parked
         if p.envelope.record is not None
     ]
-
-
-def _place(envelope: Envelope) -> Place | None:
-    record = envelope.record
-    return Place(record.topic, record.partition, record.offset) if record else None

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.dead_letters import DeadLetters
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.pruning import Pruner
+from holdfast.messaging.redriver import NAME as REDRIVER
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import dead_letters_api, problems
 from holdfast.runtime.auth import Authenticator
@@ -244,7 +246,8 @@ class _Process:
     def _add_operations(self) -> None:
         ops_app, registry = self._service.ops_app, self._service.registry
         ops_app.include_router(router(Health(self._summary, self._not_alive, self._not_ready), registry))
-        dead_letters = DeadLetters(self._parts.unit_of_work, self._parts.relay)
+        hurry = partial(self._parts.manager.hurry, REDRIVER)
+        dead_letters = DeadLetters(self._parts.unit_of_work, hurry)
         authenticator = Authenticator(self._service.settings.jwks)
         ops_app.include_router(dead_letters_api.router(dead_letters, authenticator))
 

@@ -7,6 +7,7 @@ from prometheus_client.core import Metric
 
 from holdfast.http_server.connection_table import ConnectionTable
 from holdfast.messaging.breaker import STATES, Breaker
+from holdfast.messaging.message_origin import REFUSALS
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.pruning import Pruner
 from holdfast.runtime.telemetry import counter, gauge
@@ -26,6 +27,13 @@ def kernel_readings(parts: Parts[Any]) -> Iterable[Metric]:
             ("skipped",): max(0, counters.records - counters.handled - counters.parked),
         },
         ("result",),
+    )
+    refused: Values = {(reason,): parts.unit_of_work.refused[reason] for reason in sorted(REFUSALS)}
+    yield counter(
+        "messages_refused",
+        "Records parked because their source, id or content was not theirs to say.",
+        refused,
+        ("reason",),
     )
     yield counter("batches", "Batches committed.", {(): counters.batches})
     yield counter("troubles", "Rounds that failed for database or bus.", {(): counters.troubles})

@@ -54,7 +54,8 @@ class Saga:
     """A saga definition, checked when made; raises InvalidDefinition.
 
     `completed` and `failed` build the final events' payloads from the ended saga; `refusal` reads code
-    and sentence out of a refusing event; `nothing` is the payload of undos and confirms.
+    and sentence out of a refusing event; `nothing` is the payload of undos and confirms. `contradiction`
+    says how an event of an existing saga differs from what was asked, empty if it does not.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Saga:
     refusal: "Callable[[Event], tuple[str, str]]"
     nothing: Any
     outcome_requested: str = "OutcomeRequested"
+    contradiction: "Callable[[SagaState, Event], str]" = lambda _saga, _event: ""
     step_named: Mapping[str, Step] = field(init=False, repr=False)
     pending_index: Mapping[str, int] = field(init=False, repr=False)
 

@@ -11,8 +11,10 @@ from holdfast.contracts.messages import (
     CheckoutInitiated,
     ClearCart,
     CreateOrder,
+    InventoryReserved,
     Nothing,
     OrderCreated,
+    PaymentProcessed,
     ProcessPayment,
     Refused,
     ReserveInventory,
@@ -75,6 +77,30 @@ def handle_cart_clearance_failed(turn: Turn) -> Decision:
 
 def _initiated(saga: SagaState) -> CheckoutInitiated:
     return decode_as(CheckoutInitiated, saga.data)
+
+
+def _contradiction(saga: SagaState, event: Event) -> str:
+    """Compare an answer with what was asked; of a saga that was cancelled unborn, nothing was asked."""
+    if saga.ended_ms and saga.version == 1:
+        return ""
+    if event.kind == CHECKOUT.begins_with:
+        return "" if event.raw == saga.data else "the checkout began with other contents"
+    answer = event.payload
+    if not isinstance(answer, InventoryReserved | PaymentProcessed | OrderCreated | CartCleared):
+        return ""
+    cart = _initiated(saga)
+    asked: tuple[object, ...] = (cart.total_minor, cart.currency)
+    match answer:
+        case PaymentProcessed():
+            told: tuple[object, ...] = (answer.amount_minor, answer.currency)
+        case OrderCreated():
+            told = (answer.total_minor, answer.currency)
+        case InventoryReserved():
+            asked, told = (sum(line.quantity for line in cart.lines),), (answer.pieces,)
+        case CartCleared():
+            asked = (cart.cart_version, True)
+            told = (answer.cart_version, answer.version_left >= answer.cart_version)
+    return "" if told == asked else f"{told} was answered, {asked} was asked"
 
 
 def _reserve_inventory(saga: SagaState) -> ReserveInventory:
@@ -211,6 +237,7 @@ CHECKOUT = Saga(
     failed=_failed,
     refusal=_refusal,
     nothing=Nothing(),
+    contradiction=_contradiction,
 )
 """The checkout, version 1: a change that treats a saga under way differently needs a new version."""
 

@@ -12,8 +12,8 @@ LINES = (Line("A", 1, 700),)
 
 EXAMPLES: Mapping[str, Payload] = {
     "CheckoutInitiated": CheckoutInitiated("ada", "cart-1", 1, "pm_card_visa", "GBP", 700, LINES, 2**42),
-    "OrderCreated": OrderCreated("order-1"),
-    "CartCleared": CartCleared(2),
+    "OrderCreated": OrderCreated("order-1", 700, "GBP"),
+    "CartCleared": CartCleared(2, 1),
     "ReturnRequested": ReturnRequested("order-1", "charge-1", 700, "GBP", LINES),
     "PaymentRefunded": PaymentRefunded("refund-1"),
 }

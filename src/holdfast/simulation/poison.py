@@ -1,6 +1,7 @@
 """Records that cannot be processed, as a world meets them: who must park each of them, and why.
 
-Some cannot be read. One can, but a row of its saga is one for which no rule was written: the handler raises.
+Some cannot be read, some are forged. One can be read, but a row of its saga is one for which no rule was
+written: the handler raises.
 """
 
 from typing import NamedTuple, cast
@@ -8,9 +9,19 @@ from typing import NamedTuple, cast
 from holdfast.bus.port import Message
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Nothing
-from holdfast.contracts.topics import INVENTORY, ORDER, PAYMENT, READS, SERVICES, TOPICS
+from holdfast.contracts.topics import (
+    INVENTORY,
+    MESSAGES,
+    ORCHESTRATOR,
+    ORDER,
+    PAYMENT,
+    READS,
+    SERVICES,
+    TOPICS,
+)
 from holdfast.messaging.envelope import seal_raw
 from holdfast.messaging.fence import FenceState
+from holdfast.messaging.message_origin import UNPROVEN_SOURCE, WRONG_MESSAGE_ID, WRONG_SOURCE
 from holdfast.messaging.participant import StepMessages
 from holdfast.services.inventory_write.handlers import MESSAGES as INVENTORY_MESSAGES
 from holdfast.services.order_create.handlers import MESSAGES as ORDER_MESSAGES
@@ -22,6 +33,10 @@ SHAPES = {
     "key": "invalid_key",
     "saga": "wrong_saga",
     "schema": "unknown_schema",
+    "source": WRONG_SOURCE,
+    "unproven": UNPROVEN_SOURCE,
+    "claim": WRONG_SOURCE,
+    "id": WRONG_MESSAGE_ID,
 }
 """What is wrong with a record to the reason for which it must be parked."""
 
@@ -48,13 +63,29 @@ class Doom(NamedTuple):
     message_id: str
 
 
-def poison(service: str, shape: str, saga_id: str) -> tuple[Message, Doom]:
+class Poison(NamedTuple):
+    """The record, the service whose way to the bus it took (None: one that proves nothing), and its doom."""
+
+    message: Message
+    source: str | None
+    doom: Doom
+
+
+def poison(service: str, shape: str, saga_id: str) -> Poison:
     """Make a record that `service` would read if it could, on the lane of `saga_id`."""
     topic = TOPICS[READS[service][0]]
     kind = next(kind for kind, readers in topic.types.items() if service in readers)
-    message_id = f"{saga_id}:poison"
-    sound = seal_raw(message_id, kind, saga_id, b"{}", "nobody")
+    suffix, writer = next(iter(MESSAGES[kind].ids.items()))
+    message_id = f"{saga_id}:{suffix}"
+    sound = seal_raw(message_id, kind, saga_id, encode(Nothing()), writer)
     doom = Doom(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
+    message, doom = _spoiled(sound, shape, doom)
+    forger = next(other for other in SERVICES if other not in MESSAGES[kind].writers)
+    return Poison(message, {"source": forger, "unproven": None}.get(shape, writer), doom)
+
+
+def _spoiled(sound: Message, shape: str, doom: Doom) -> tuple[Message, Doom]:
+    """Return the record with what is wrong with it, and its doom."""
     match shape:
         case "json":
             return sound._replace(value=b'{"quantity": '), doom
@@ -64,16 +95,23 @@ def poison(service: str, shape: str, saga_id: str) -> tuple[Message, Doom]:
             return sound._replace(key=b"\xffnot-a-saga"), doom
         case "saga":
             return _with_header(sound, "ce_id", b"another:poison"), doom._replace(message_id="another:poison")
+        case "schema":
+            return _with_header(sound, "ce_dataschema", b"Nothing/0"), doom
+        case "claim":
+            return _with_header(sound, "ce_source", b"nobody"), doom
+        case "id":
+            forged = f"{doom.message_id}:once-more"
+            return _with_header(sound, "ce_id", forged.encode()), doom._replace(message_id=forged)
         case _:
-            return _with_header(sound, "ce_dataschema", f"{kind}/0".encode()), doom
+            return sound, doom
 
 
-def cursed(service: str, saga_id: str) -> tuple[Message, Doom]:
+def cursed(service: str, saga_id: str) -> Poison:
     """Make a sound command of a saga whose fence row at `service` is in no state that there is."""
     messages = STEPS[service]
-    message_id = f"{saga_id}:{messages.step}:cursed"
-    message = seal_raw(message_id, messages.undo, saga_id, encode(Nothing()), "nobody")
-    return message, Doom(service, HANDLER_FAILED, message_id)
+    message_id = f"{saga_id}:{messages.step}:undo"
+    message = seal_raw(message_id, messages.undo, saga_id, encode(Nothing()), ORCHESTRATOR)
+    return Poison(message, ORCHESTRATOR, Doom(service, HANDLER_FAILED, message_id))
 
 
 def _with_header(message: Message, name: str, value: bytes) -> Message:

@@ -52,16 +52,17 @@ class Network:
     """What lies between publishers and the log: messages that are on their way for longer than others."""
 
     def __init__(self, bus: MemoryBus, told: Callable[[str, Message, str], None]) -> None:
-        self.limbo: list[Message] = []
+        self.limbo: list[tuple[str, Message]] = []
+        """With the service that published each: what comes late still is its."""
         self.told = told
-        self._publisher = bus.publisher()
+        self._bus = bus
 
     def arrive(self, position: int) -> bool:
         """Let one delayed message arrive."""
         if not self.limbo:
             return False
-        message = self.limbo.pop(position % len(self.limbo))
-        self._publisher.publish([message])
+        service, message = self.limbo.pop(position % len(self.limbo))
+        self._bus.of(service).publisher().publish([message])
         self.told("", message, "arrives")
         return True
 
@@ -69,8 +70,11 @@ class Network:
 class SimPublisher:
     """One process's publisher."""
 
-    def __init__(self, who: str, inner: MemoryPublisher, network: Network, faults: Switch) -> None:
+    def __init__(
+        self, who: str, service: str, inner: MemoryPublisher, network: Network, faults: Switch
+    ) -> None:
         self._who = who
+        self._service = service
         self._inner = inner
         self._network = network
         self._faults = faults
@@ -98,7 +102,7 @@ class SimPublisher:
         for position, message in enumerate(batch):
             its_fate = fate if position == which else ""
             if its_fate in ("delay", "repeat"):
-                self._network.limbo.append(message)
+                self._network.limbo.append((self._service, message))
             if its_fate in ("", "repeat"):
                 there.append(message)
             self._network.told(self._who, message, its_fate)
@@ -152,11 +156,16 @@ class SimConsumer:
 
 
 class SimBus:
-    """One process's bus."""
+    """One process's bus, which knows its service."""
 
-    def __init__(self, who: str, bus: MemoryBus, network: Network, batch_max: int, faults: Switch) -> None:
+    proves_sources = True
+
+    def __init__(
+        self, who: str, service: str, bus: MemoryBus, network: Network, batch_max: int, faults: Switch
+    ) -> None:
         self._who = who
-        self._bus = bus
+        self._service = service
+        self._bus = bus.of(service)
         self._network = network
         self._batch_max = batch_max
         self._faults = faults
@@ -165,7 +174,7 @@ class SimBus:
         self.consumers: list[SimConsumer] = []
 
     def publisher(self) -> SimPublisher:
-        return SimPublisher(self._who, self._bus.publisher(), self._network, self._faults)
+        return SimPublisher(self._who, self._service, self._bus.publisher(), self._network, self._faults)
 
     def consumer(
         self, group: str, topics: Sequence[str], assignment: Assignment | None = None

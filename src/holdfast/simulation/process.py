@@ -77,7 +77,14 @@ class Process:
     def start(self) -> None:
         """Begin with nothing in memory."""
         self.frozen = False
-        self._bus = SimBus(self.name, self._memory_bus, self._network, self._setup.batch_max, self._faults)
+        self._bus = SimBus(
+            self.name,
+            self.service,
+            self._memory_bus,
+            self._network,
+            self._setup.batch_max,
+            self._faults,
+        )
         ports = Ports[Any](
             SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
         )

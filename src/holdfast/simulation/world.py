@@ -228,11 +228,12 @@ class World:
     def _new_id(self) -> str:
         return str(uuid7(self.now_ms, self.door.chance()))
 
-    def _publish_doomed(self, kind: str, message: Message, doom: Doom) -> None:
+    def _publish_doomed(self, kind: str, message: Message, source: str | None, doom: Doom) -> None:
         partition = partition_of(message.key, self.setup.partitions)
         place = TopicPartition(message.topic, partition)
         self.doomed[Place(*place, len(self.bus.state.log[place]))] = doom
-        self.bus.publisher().publish([message])
+        bus = self.bus.of(source) if source else self.bus
+        bus.publisher().publish([message])
         self.faults.fired[kind] += 1
 
     # -- what is left to do

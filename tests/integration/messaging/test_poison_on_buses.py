@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from holdfast.messaging.dead_letters import Because, DeadLetters
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.parked import Parked, Wanted
 from holdfast.messaging.ports import Parts, Ports
+from holdfast.messaging.redriver import NAME
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.wiring import monotonic_ms
 from holdfast.services.inventory_write import service as inventory_write
@@ -56,7 +58,7 @@ class Service:
         eventually(done, what, 60)
 
     def parked(self) -> list[Parked]:
-        letters = DeadLetters(self.parts.unit_of_work, self.parts.relay)
+        letters = DeadLetters(self.parts.unit_of_work, partial(self.parts.manager.hurry, NAME))
         found = (letters.show(row.place) for row in letters.find(Wanted(), None, 100))
         return [row for row in found if row is not None]
 
@@ -156,7 +158,7 @@ def test_a_bug_is_parked_and_redriven_and_what_came_of_it_is_known(
     rows = service.parked()
     assert {(row.saga_id, row.reason) for row in rows} == {(saga, "handler_failed") for saga in sick}
     assert all(row.attempts > 1 for row in rows)
-    letters = DeadLetters(service.parts.unit_of_work, service.parts.relay)
+    letters = DeadLetters(service.parts.unit_of_work, partial(service.parts.manager.hurry, NAME))
     assert service.parts.unit_of_work.service == INVENTORY
     monkeypatch.undo()
     acted = letters.redrive([row.place for row in rows], Because("olga", "mended"))

@@ -84,7 +84,9 @@ class OnPostgres:
         payload = command if verb == DO else Nothing()
         message = seal_raw(f"{saga}:{self.step}:{verb}", kind, saga, encode(payload), "checkout-orchestrator")
         place = (message.topic, 0, next(_numbers))
-        return Record(*place, message.key, message.value, message.headers, NOT_AFTER_MS)
+        return Record(
+            *place, message.key, message.value, message.headers, NOT_AFTER_MS, "checkout-orchestrator"
+        )
 
     def run(self, records: Sequence[Record]) -> list[Answered]:
         """Handle one batch in one transaction; return what it appended."""

@@ -69,7 +69,7 @@ def _one(value: Any, names: str) -> dict[str, Any]:
 
 VALUES: dict[str, Any] = {
     **_each("x", "actions charge_ids currencies decline_codes definitions details failed kinds last_errors"),
-    **_each("x", "message_ids operators order_ids owed paths payment_methods places reasons redriven_from"),
+    **_each("x", "message_ids operators order_ids owed paths payment_methods places reasons sources"),
     **_each("x", "refund_ids reply_kinds targets topics"),
     **_each("ada", "user_ids"),
     **_each("do", "verbs"),
@@ -120,7 +120,6 @@ OTHER_MEANINGS: dict[str, dict[str, Any]] = {
     "order_create.insert_orders": NEW,
     "payment_gateway.insert_payments": NEW,
     "gateway_bff.update_endings": _each("COMPLETED", "statuses"),
-    "messaging.note_redriven": {"outcome": "processed"},
     "messaging.select_held_fences": {"keys": SOME},
     "messaging.set_timers": _each("deadline", "kinds"),
     "messaging.settle_parked": {"status": "redriven"},

@@ -11,11 +11,11 @@ from tests.integration.stores.twins import HOUR_MS, START_MS, Twins, Work, in_tu
 from tests.samples import saga_id
 
 from holdfast.bus.port import Message, Record
-from holdfast.contracts.topics import EVENTS
+from holdfast.contracts.topics import EVENTS, GATEWAY, ORCHESTRATOR
 from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.memory_store import MemoryTransaction
-from holdfast.messaging.parked import REDRIVEN_FROM, Parked, Place, Wanted
+from holdfast.messaging.parked import Parked, Place, Wanted
 from holdfast.messaging.store import OperatorAction, Page, Pruned, TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, RESOLVE
 
@@ -29,7 +29,7 @@ def twins(database: str) -> Iterator[Twins]:
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 BYTES = st.binary(max_size=8)
-HEADER = st.tuples(TEXT, BYTES) | st.just((REDRIVEN_FROM, b"t/1/2"))
+HEADER = st.tuples(TEXT, BYTES)
 HEADERS = st.lists(HEADER, max_size=3).map(tuple)
 SAGAS = st.integers(1, 4).map(saga_id)
 STEPS = st.sampled_from(["inventory", "payment"])
@@ -61,6 +61,7 @@ def parkings() -> st.SearchStrategy[Work]:
         st.none() | BYTES,
         HEADERS,
         st.just(0),
+        st.none() | st.sampled_from([ORCHESTRATOR, GATEWAY]),
     )
     parked = st.builds(Parked, record, TEXT, TEXT, st.none() | TEXT, st.none() | SAGAS, st.integers(1, 3))
     unique = st.lists(parked, max_size=3, unique_by=lambda p: p.place)
@@ -92,12 +93,10 @@ def dead_letters() -> st.SearchStrategy[Work]:
         places,
         some(["redriven", "discarded"]),
     )
-    notes = st.builds(
-        lambda rows, outcome: lambda tx: tx.note_redriven(rows, outcome),
-        places,
-        some(["processed", "parked_again"]),
-    )
-    return finds | locks | settles | notes
+    notes = places.map(lambda rows: lambda tx: tx.note_processed(rows))
+    redriven = st.integers(1, 4).map(lambda n: lambda tx: tx.redriven_places(n))
+    takes = places.map(lambda rows: lambda tx: _timeless(tx.take_redriven(rows)))
+    return finds | locks | settles | notes | redriven | takes
 
 
 def _timeless(rows: list[Any]) -> list[Any]:
@@ -244,15 +243,14 @@ def _outbox(twins: Twins) -> list[Any]:
 
 def _parked(twins: Twins) -> list[Any]:
     rows = twins.select(
-        "select topic, partition, position, key, value, headers, reason, detail, message_id, saga_id::text,"
-        " attempts, status, outcome, redriven_from from parked order by topic, partition, position"
+        "select topic, partition, position, key, value, headers, source, reason, detail, message_id,"
+        " saga_id::text, attempts, status, outcome from parked order by topic, partition, position"
     )
     decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
     parked = []
-    for topic, partition, offset, key, value, headers, *rest, came_from in rows:
-        row = Parked(Record(topic, partition, offset, key, value, decode(headers), 0), *rest)
-        assert (row.redriven_from and str(row.redriven_from)) == came_from
-        parked.append(row)
+    for topic, partition, offset, key, value, headers, source, *rest in rows:
+        record = Record(topic, partition, offset, key, value, decode(headers), 0, source)
+        parked.append(Parked(record, *rest))
     return parked
 
 

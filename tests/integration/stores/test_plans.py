@@ -38,7 +38,7 @@ SMALL = {
     "messaging.select_outbox_age": "outbox",
     "messaging.find_parked": "parked",
     "messaging.lock_parked": "parked",  # PostgreSQL 15 looks for three lists by the first of them alone
-    "messaging.note_redriven": "parked",
+    "messaging.note_processed": "parked",
     "messaging.prune_parked": "parked",
     "messaging.settle_parked": "parked",
     "checkout_orchestrator.count_open": "timers",

@@ -39,7 +39,7 @@ class FakeServices:
             self._under_way = {place: looks - 1 for place, looks in self._under_way.items()}
         else:
             rows = [
-                {"place": f"{place}0", "redriven_from": place, "reason": "handler_failed"}
+                {"place": place, "outcome": "parked_again", "reason": "handler_failed"}
                 for place in mine
                 if place in self.comes_back
             ]
@@ -84,7 +84,7 @@ def test_the_same_failure_stops_it_at_its_wave(culprit: int, done: int) -> None:
     services = FakeServices(comes_back=[LETTERS[culprit].place], looks=2)
     result = acting(services)[0].redrive(LETTERS, 60, canary=True)
     assert (len(result.done), result.left) == (done, 100 - done)
-    assert [letter.place for letter in result.came_back] == [f"{LETTERS[culprit].place}0"]
+    assert [letter.place for letter in result.came_back] == [LETTERS[culprit].place]
 
 
 def test_a_wave_of_which_nothing_is_heard_stops_it_when_the_time_is_up() -> None:

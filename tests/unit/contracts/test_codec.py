@@ -150,10 +150,10 @@ def test_spaces_and_another_order_are_harmless() -> None:
 
 
 def test_a_value_has_a_size_limit_in_both_directions() -> None:
-    room = MESSAGE_BYTES_MAX - len(b'{"order_id":""}')
-    assert len(encode(OrderCreated("x" * room))) == MESSAGE_BYTES_MAX
+    room = MESSAGE_BYTES_MAX - len(encode(OrderCreated("", 1, "GBP")))
+    assert len(encode(OrderCreated("x" * room, 1, "GBP"))) == MESSAGE_BYTES_MAX
     with pytest.raises(TooLarge, match="OrderCreated is 900001 bytes"):
-        encode(OrderCreated("x" * (room + 1)))
+        encode(OrderCreated("x" * (room + 1), 1, "GBP"))
     assert reason_of("ConfirmOrder", b" " * MESSAGE_BYTES_MAX + b"{}") == "too_large"
     assert decode("ConfirmOrder", b" " * (MESSAGE_BYTES_MAX - 2) + b"{}") == SAMPLES["ConfirmOrder"]
 

@@ -10,12 +10,13 @@ import httpx2
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.callers import Caller, authenticator, calling, keys
+from tests.origin import publish_as_written
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.codec import encode
 from holdfast.contracts.http_api import Cancellation, SagaView, Snapshot
 from holdfast.contracts.messages import CheckoutCompleted, CheckoutFailed, Line, Payload
-from holdfast.contracts.topics import EVENTS, PARTITIONS_EMBEDDED, all_topics
+from holdfast.contracts.topics import EVENTS, GATEWAY, ORCHESTRATOR, PARTITIONS_EMBEDDED, all_topics
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.ports import Ports
@@ -106,7 +107,7 @@ class Town:
         self.store: MemoryStore[MemoryGatewayTransaction] = MemoryStore(
             MemoryGatewayTransaction, lambda: self.now_ms
         )
-        ports = Ports(self.store, self.bus, lambda: self.now_ms, "test", PARTITIONS_EMBEDDED)
+        ports = Ports(self.store, self.bus.of(GATEWAY), lambda: self.now_ms, "test", PARTITIONS_EMBEDDED)
         limits = Limits(waited_s_max=WAITED_S_MAX)
         self.parts: GatewayParts = build(cast("Any", ports), lambda: next(self.random) << 62, limits=limits)
         self.neighbours = FakeNeighbours()
@@ -138,9 +139,9 @@ class Town:
 
     def hear(self, saga_id: str, kind: str, payload: Payload, suffix: str) -> None:
         """Have the orchestrator publish an event, and the gateway read it."""
-        message = seal(f"{saga_id}:{suffix}", kind, saga_id, payload, "checkout-orchestrator")
+        message = seal(f"{saga_id}:{suffix}", kind, saga_id, payload, ORCHESTRATOR)
         assert encode(payload) == message.value
-        self.bus.publisher().publish([message])
+        publish_as_written(self.bus, [message])
         while self.parts.manager.step(0):
             pass
 

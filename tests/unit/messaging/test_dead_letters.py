@@ -1,13 +1,20 @@
 """Operators' acts on parked records: repeatable, logged, and what comes of a redriven one is known."""
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 import pytest
+from structlog.testing import capture_logs
 from tests.samples import saga_id
 from tests.unit.messaging.world import World, command, record
 
-from holdfast.bus.port import RECORD_BYTES_MAX
-from holdfast.contracts.topics import INVENTORY_COMMANDS
+from holdfast.contracts.topics import INVENTORY_COMMANDS, ORDER
 from holdfast.messaging.dead_letters import ROWS_PER_TRANSACTION, Because, DeadLetters
-from holdfast.messaging.parked import REDRIVEN_FROM, Parked, Place, Wanted
+from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.handler import Handled
+from holdfast.messaging.parked import Parked, Place, Wanted
+from holdfast.messaging.redriver import NAME, ROWS_MAX, Redriver
 
 BECAUSE = Because("olga", "the bug is mended")
 EVERYTHING = Wanted()
@@ -15,12 +22,14 @@ EVERYTHING = Wanted()
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    world = World()
+    world.manager.chores.append(Redriver().chore())
+    return world
 
 
 @pytest.fixture
 def dead_letters(world: World) -> DeadLetters:
-    return DeadLetters(world.unit_of_work, world.relay)
+    return DeadLetters(world.unit_of_work, partial(world.manager.hurry, NAME))
 
 
 def park(world: World, *numbers: int) -> list[Place]:
@@ -34,6 +43,7 @@ def park(world: World, *numbers: int) -> list[Place]:
 
 
 def settle(world: World) -> None:
+    world.manager.step(0)
     while world.relay.step(0) or world.manager.step(0):
         pass
 
@@ -46,16 +56,15 @@ def actions(world: World) -> list[tuple[str, ...]]:
     return [tuple(action) for _, action in world.rows("operator_actions").values()]
 
 
-def test_a_redriven_message_is_the_original_with_one_header_more(
+def test_a_redriven_message_is_processed_as_it_was_and_never_published_again(
     world: World, dead_letters: DeadLetters
 ) -> None:
     [place] = park(world, 1)
     world.handler.parks = set()
     assert dead_letters.redrive([place], BECAUSE).done == [place]
+    assert statuses(world) == [("redriven", None)]
     settle(world)
-    original, again = world.on_topic(INVENTORY_COMMANDS)
-    assert again[3:5] == original[3:5]
-    assert again.headers == (*original.headers, (REDRIVEN_FROM, str(place).encode()))
+    assert len(world.on_topic(INVENTORY_COMMANDS)) == 1
     assert world.rows("seen") == {saga_id(1): 2}
     assert statuses(world) == [("redriven", "processed")]
     assert actions(world) == [("olga", "dlq_redriven", str(place), "the bug is mended")]
@@ -67,37 +76,102 @@ def test_a_second_redrive_does_nothing(world: World, dead_letters: DeadLetters) 
     again = dead_letters.redrive([place], BECAUSE)
     assert (again.done, again.skipped) == ([], [(place, "redriven")])
     assert dead_letters.discard([place], BECAUSE).skipped == [(place, "redriven")]
+    world.handler.parks = set()
     settle(world)
-    assert len(world.on_topic(INVENTORY_COMMANDS)) == 2
+    assert dead_letters.redrive([place], BECAUSE).skipped == [(place, "redriven")]
+    settle(world)
+    assert world.rows("seen") == {saga_id(1): 2}
     assert len(actions(world)) == 1
 
 
-def test_what_is_parked_again_is_linked_to_where_it_came_from(
-    world: World, dead_letters: DeadLetters
-) -> None:
-    [first] = park(world, 1)
-    dead_letters.redrive([first], BECAUSE)
-    settle(world)
-    [second] = [row.place for row in dead_letters.find(EVERYTHING, None, 10) if row.place != first]
-    dead_letters.redrive([second], BECAUSE)
-    settle(world)
-    rows = {row.place: row for row in dead_letters.find(EVERYTHING, None, 10)}
-    assert [rows[place].outcome for place in (first, second)] == ["parked_again", "parked_again"]
-    [third] = set(rows) - {first, second}
-    assert [rows[place].redriven_from for place in (first, second, third)] == [None, str(first), str(second)]
-    shown = dead_letters.show(third)
-    assert shown is not None
-    assert [name for name, _ in shown.record.headers].count(REDRIVEN_FROM) == 1
-
-
-def test_a_bug_that_parks_a_redriven_message_again_is_linked_too(
+def test_what_is_parked_again_says_so_and_can_be_redriven_again(
     world: World, dead_letters: DeadLetters
 ) -> None:
     [place] = park(world, 1)
-    world.handler.parks, world.handler.bugs = set(), {saga_id(1)}
-    dead_letters.redrive([place], BECAUSE)
+    for attempts in (2, 3):
+        assert dead_letters.redrive([place], BECAUSE).done == [place]
+        settle(world)
+        assert statuses(world) == [("parked", "parked_again")]
+        assert world.rows("parked")[place].attempts == attempts
+    assert len(world.on_topic(f"{INVENTORY_COMMANDS}.dlq")) == 3
+    world.handler.parks = set()
+    assert dead_letters.redrive([place], BECAUSE).done == [place]
+    assert statuses(world) == [("redriven", None)], "what was known before is no outcome of this one"
     settle(world)
-    assert statuses(world) == [("redriven", "parked_again"), ("parked", None)]
+    assert statuses(world) == [("redriven", "processed")]
+
+
+def test_a_bug_parks_the_one_redriven_message_that_meets_it(world: World, dead_letters: DeadLetters) -> None:
+    places = park(world, *range(8))
+    world.handler.parks, world.handler.bugs = set(), {saga_id(3)}
+    dead_letters.redrive(places, BECAUSE)
+    with capture_logs():
+        settle(world)
+    rows = world.rows("parked")
+    assert {rows[place].outcome for place in places if place != places[3]} == {"processed"}
+    sick = rows[places[3]]
+    assert (sick.status, sick.outcome, sick.reason) == ("parked", "parked_again", "handler_failed")
+
+
+def test_trouble_leaves_a_redriven_message_to_the_next_round(world: World, dead_letters: DeadLetters) -> None:
+    [place] = park(world, 1)
+    world.handler.parks, world.handler.unavailable = set(), 2
+    dead_letters.redrive([place], BECAUSE)
+    for _ in range(2):
+        world.manager.hurry(NAME)
+        world.manager.step(0)
+        assert statuses(world) == [("redriven", None)]
+    world.manager.hurry(NAME)
+    settle(world)
+    assert statuses(world) == [("redriven", "processed")]
+
+
+def test_line_37_a_redriven_message_whose_source_was_refused_is_refused_again(
+    world: World, dead_letters: DeadLetters
+) -> None:
+    world.bus.of(ORDER).publisher().publish([command(1)])
+    world.bus.publisher().publish([command(2)])
+    settle(world)
+    reasons = {row.saga_id: (row.reason, row.record.source) for row in world.rows("parked").values()}
+    assert reasons == {saga_id(1): ("wrong_source", ORDER), saga_id(2): ("unproven_source", None)}
+    dead_letters.redrive(list(world.rows("parked")), BECAUSE)
+    settle(world)
+    assert statuses(world) == [("parked", "parked_again")] * 2
+    again = {row.saga_id: (row.reason, row.record.source) for row in world.rows("parked").values()}
+    assert again == reasons
+    assert not world.rows("seen")
+    assert world.unit_of_work.refused == {"wrong_source": 2, "unproven_source": 2}
+
+
+def test_line_29_a_redriven_message_that_kills_the_process_is_parked_at_the_fifth_start(
+    world: World, dead_letters: DeadLetters
+) -> None:
+    class Killed(BaseException):
+        """Ends the process in the middle of a batch."""
+
+    places = park(world, 1, 2, 3)
+    world.handler.parks = set()
+    dead_letters.redrive(places, BECAUSE)
+    sound = world.handler.handle
+
+    def handle(tx: Any, envelopes: Sequence[Envelope]) -> Handled:
+        if saga_id(2) in {envelope.saga_id for envelope in envelopes}:
+            raise Killed
+        return sound(tx, envelopes)
+
+    world.handler.handle = handle  # type: ignore[method-assign]
+    deaths = 0
+    for _ in range(20):
+        manager = world.new_manager([Redriver().chore()])
+        try:
+            manager.step(0)
+        except Killed:
+            deaths += 1
+    killer = next(row for row in world.rows("parked").values() if row.saga_id == saga_id(2))
+    assert (killer.status, killer.outcome, killer.reason) == ("parked", "parked_again", "kills_the_process")
+    others = {row.outcome for row in world.rows("parked").values() if row.saga_id != saga_id(2)}
+    assert others == {"processed"}
+    assert deaths < 12
 
 
 def test_a_discarded_message_stays_where_it_is(world: World, dead_letters: DeadLetters) -> None:
@@ -111,13 +185,10 @@ def test_a_discarded_message_stays_where_it_is(world: World, dead_letters: DeadL
     assert dead_letters.show(place) is not None
 
 
-def test_what_is_not_there_or_too_large_is_left_and_said(world: World, dead_letters: DeadLetters) -> None:
-    large = record(1, 7)._replace(value=b"x" * (RECORD_BYTES_MAX - 200))
-    world.unit_of_work.park(large, "too_large", "for the test")
-    nowhere, there = Place(INVENTORY_COMMANDS, 0, 99), Place(INVENTORY_COMMANDS, 0, 7)
-    acted = dead_letters.redrive([nowhere, there], BECAUSE)
-    assert acted.skipped == [(nowhere, "missing"), (there, "too_large")]
-    assert statuses(world) == [("parked", None)]
+def test_what_is_not_there_is_left_and_said(world: World, dead_letters: DeadLetters) -> None:
+    nowhere = Place(INVENTORY_COMMANDS, 0, 99)
+    acted = dead_letters.redrive([nowhere], BECAUSE)
+    assert acted.skipped == [(nowhere, "missing")]
     assert not actions(world)
 
 
@@ -125,25 +196,15 @@ def test_many_are_redriven_in_small_transactions_and_go_on_after_a_crash(
     world: World, dead_letters: DeadLetters
 ) -> None:
     places = park(world, *range(25))
-    batches = len(world.rows("outbox"))
+    world.handler.parks = set()
     dead_letters.redrive(places[:ROWS_PER_TRANSACTION], BECAUSE)
     acted = dead_letters.redrive(places, BECAUSE)
     assert len(acted.done) == 15
     assert len(acted.skipped) == ROWS_PER_TRANSACTION
-    assert len(world.rows("outbox")) == batches + 3
+    batches = len(world.handler.batches)
     settle(world)
-    sent = [dict(each.headers).get(REDRIVEN_FROM) for each in world.on_topic(INVENTORY_COMMANDS)]
-    assert sorted(link for link in sent if link) == sorted(str(place).encode() for place in places)
-
-
-def test_a_message_that_lies_about_its_past_changes_nothing(world: World, dead_letters: DeadLetters) -> None:
-    [place] = park(world, 1)
-    for link in (str(place).encode(), b"\xff", b"a/b/c", b"x" * 5_000):
-        message = command(2)
-        world.bus.publisher().publish([message._replace(headers=(*message.headers, (REDRIVEN_FROM, link)))])
-    settle(world)
-    assert statuses(world) == [("parked", None)]
-    assert world.rows("seen")[saga_id(2)] == 4
+    assert statuses(world) == [("redriven", "processed")] * 25
+    assert world.handler.batches[batches:] == [ROWS_MAX, ROWS_MAX, 5]
 
 
 def test_pages_follow_each_other_and_filters_choose(world: World, dead_letters: DeadLetters) -> None:

@@ -5,24 +5,46 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.origin import source_of
 from tests.samples import SAGA, SAMPLES
 
 from holdfast.bus.port import Headers, Message, Record
-from holdfast.contracts.codec import TooLarge
-from holdfast.contracts.messages import Refused
-from holdfast.contracts.topics import EVENTS, GATEWAY, INVENTORY, INVENTORY_COMMANDS, ORCHESTRATOR, TOPICS
+from holdfast.contracts.codec import TooLarge, encode
+from holdfast.contracts.messages import OutcomeRequested, Refused
+from holdfast.contracts.topics import (
+    EVENTS,
+    GATEWAY,
+    INVENTORY,
+    INVENTORY_COMMANDS,
+    MESSAGES,
+    ORCHESTRATOR,
+    OUTCOME_REQUESTED,
+    SERVICES,
+    TOPICS,
+)
 from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal
 
 
 def record_of(message: Message, **changes: Any) -> Record:
     """Return the message as it lies on a partition."""
-    record = Record(message.topic, 1, 42, message.key, message.value, message.headers, 7)
+    record = Record(message.topic, 1, 42, message.key, message.value, message.headers, 7, source_of(message))
     return record._replace(**changes)
+
+
+def id_of(kind: str, saga: str = SAGA) -> str:
+    """Return an id that is the message's own."""
+    suffix = next(iter(MESSAGES[kind].ids))
+    return f"{saga}:{suffix}" + (":1" if kind == OUTCOME_REQUESTED else "")
+
+
+def sealed(kind: str, **more: Any) -> Message:
+    """Return a message as its one writer seals it."""
+    return seal(id_of(kind), kind, SAGA, SAMPLES[kind], next(iter(MESSAGES[kind].ids.values())), **more)
 
 
 def reserve(**headers: bytes | None) -> Record:
     """Return a good ReserveInventory with some headers replaced, or (None) left out."""
-    message = seal(f"{SAGA}:inventory:do", "ReserveInventory", SAGA, SAMPLES["ReserveInventory"], "test")
+    message = sealed("ReserveInventory")
     fields = dict(message.headers) | headers
     kept: Headers = tuple((name, value) for name, value in fields.items() if value is not None)
     return record_of(message, headers=kept)
@@ -30,13 +52,13 @@ def reserve(**headers: bytes | None) -> Record:
 
 @pytest.mark.parametrize("kind", sorted({kind for topic in TOPICS.values() for kind in topic.types}))
 def test_every_message_comes_back_as_it_was_sealed(kind: str) -> None:
-    message = seal(f"{SAGA}:x", kind, SAGA, SAMPLES[kind], "test", attempt=3, cause=f"{SAGA}:y")
+    message = sealed(kind, attempt=3, cause=f"{SAGA}:y")
     topic = TOPICS[message.topic]
     assert message.key == SAGA.encode()
     for reader in topic.types[kind]:
         record = record_of(message)
         opened = open_record(record, reader)
-        assert opened == Envelope(f"{SAGA}:x", kind, SAGA, SAMPLES[kind], message.value or b"", 3, record)
+        assert opened == Envelope(id_of(kind), kind, SAGA, SAMPLES[kind], message.value or b"", 3, record)
 
 
 def test_headers_are_cloudevents_in_binary_mode() -> None:
@@ -132,7 +154,7 @@ def test_what_a_bad_record_says_of_itself_can_be_stored() -> None:
 
 
 def test_a_known_type_of_another_reader_is_not_mine_however_broken_it_is() -> None:
-    message = seal(f"{SAGA}:x", "CheckoutCompleted", SAGA, SAMPLES["CheckoutCompleted"], "test")
+    message = sealed("CheckoutCompleted")
     for record in (record_of(message), record_of(message, value=b"{", key=None)):
         assert open_record(record, ORCHESTRATOR) == NotMine(record)
         if record.value == b"{":
@@ -141,7 +163,7 @@ def test_a_known_type_of_another_reader_is_not_mine_however_broken_it_is() -> No
 
 @pytest.mark.parametrize("kind", [b"NoSuchKind", b"", b"\xff", b"x" * 400])
 def test_only_the_topics_owner_parks_what_nobody_knows(kind: bytes) -> None:
-    message = seal(f"{SAGA}:x", "CheckoutCompleted", SAGA, SAMPLES["CheckoutCompleted"], "test")
+    message = sealed("CheckoutCompleted")
     headers = tuple((n, kind if n == "ce_type" else v) for n, v in message.headers)
     record = record_of(message, headers=headers)
     assert TOPICS[EVENTS].owner == ORCHESTRATOR
@@ -162,18 +184,71 @@ def test_a_message_above_the_limit_is_refused_when_it_is_sealed() -> None:
         seal(f"{SAGA}:x", "PaymentFailed", SAGA, Refused("no", "x" * 900_000), "test")
 
 
+@pytest.mark.parametrize("kind", sorted(MESSAGES))
+def test_line_37_each_message_is_taken_from_its_one_writer_alone(kind: str) -> None:
+    (reader,) = MESSAGES[kind].readers
+    (_, writer) = next(iter(MESSAGES[kind].ids.items()))
+    message = sealed(kind)
+    assert isinstance(open_record(record_of(message), reader), Envelope)
+    for source in (*SERVICES, "stranger", "", None):
+        if source == writer:
+            continue
+        opened = open_record(record_of(message, source=source), reader)
+        assert isinstance(opened, Bad), source
+        assert opened.reason in ("wrong_source", "unproven_source" if source is None else "wrong_source")
+    claimed = sealed(kind)._replace(headers=tuple(h for h in message.headers if h[0] != "ce_source"))
+    for said in ((), (("ce_source", b"stranger"),), (("ce_source", b""),)):
+        opened = open_record(record_of(message, headers=claimed.headers + said), reader)
+        assert isinstance(opened, Bad)
+        assert opened.reason == "wrong_source"
+
+
+@pytest.mark.parametrize("kind", sorted(MESSAGES))
+def test_line_37_each_message_is_taken_under_its_one_id_alone(kind: str) -> None:
+    (reader,) = MESSAGES[kind].readers
+    right = id_of(kind).removeprefix(f"{SAGA}:")
+    wrong = {right + ":2", right + "x", right + ":", ":" + right, right.upper(), "x", "early:undo"}
+    wrong |= {id_of(other).removeprefix(f"{SAGA}:") for other in MESSAGES} - {right}
+    if kind == OUTCOME_REQUESTED:
+        asks = (":ask", ":ask:", ":ask:-1", ":ask:01", ":ask:1 ", ":ask:1\n", ":ask:" + "9" * 20)
+        wrong |= {f"inventory{ask}" for ask in asks} | {"payment:ask:1", "cart:ask:1"}
+    if kind == "CheckoutFailed":
+        wrong.discard("failed")
+    for suffix in sorted(wrong):
+        headers = tuple(
+            (n, f"{SAGA}:{suffix}".encode() if n == "ce_id" else v) for n, v in sealed(kind).headers
+        )
+        opened = open_record(record_of(sealed(kind), headers=headers), reader)
+        assert isinstance(opened, Bad), suffix
+        assert opened.reason == "wrong_message_id", suffix
+
+
+def test_line_37_a_question_names_the_step_of_its_id() -> None:
+    message = sealed(OUTCOME_REQUESTED)
+    value = encode(OutcomeRequested("payment"))
+    opened = open_record(record_of(message, value=value), ORCHESTRATOR)
+    assert isinstance(opened, Bad)
+    assert opened.reason == "wrong_message_id"
+
+
+def test_a_bus_that_proves_nothing_is_believed_only_where_its_wiring_says_so() -> None:
+    record = record_of(sealed("PaymentProcessed"), source=None)
+    assert isinstance(open_record(record, ORCHESTRATOR), Bad)
+    assert isinstance(open_record(record, ORCHESTRATOR, proven=False), Envelope)
+
+
 @given(
     key=st.none() | st.binary(max_size=40) | st.just(SAGA.encode()),
     value=st.none() | st.binary(max_size=60) | st.just(reserve().value),
     headers=st.lists(
         st.tuples(
-            st.sampled_from(["ce_id", "ce_type", "ce_dataschema", "ce_attempt", "other"]),
+            st.sampled_from(["ce_id", "ce_type", "ce_dataschema", "ce_attempt", "ce_source", "other"]),
             st.binary(max_size=30) | st.sampled_from([v for _, v in reserve().headers]),
         ),
         max_size=6,
     ),
 )
 def test_no_record_raises(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
-    record = Record(INVENTORY_COMMANDS, 0, 1, key, value, tuple(headers), 0)
+    record = Record(INVENTORY_COMMANDS, 0, 1, key, value, tuple(headers), 0, ORCHESTRATOR)
     opened = open_record(record, INVENTORY)
     assert opened.record == record

@@ -41,6 +41,9 @@ class Scripted:
         self.calls.append(("do", saga_id))
         return self.outcome
 
+    def agrees(self, rows: None, command: Payload, fence: Fence) -> bool:
+        return command == SAMPLES["ReserveInventory"]
+
     def undo(self, rows: None, saga_id: str) -> bool:
         self.calls.append(("undo", saga_id))
         return self.undo_at_once

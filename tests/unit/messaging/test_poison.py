@@ -6,7 +6,7 @@ from tests.samples import saga_id
 from tests.unit.messaging.world import World
 
 from holdfast.bus.port import TopicPartition
-from holdfast.contracts.topics import INVENTORY_COMMANDS
+from holdfast.contracts.topics import INVENTORY_COMMANDS, ORCHESTRATOR
 
 
 def test_there_are_enough_kinds_each_with_its_name() -> None:
@@ -19,7 +19,7 @@ def test_poison_is_parked_and_its_neighbours_flow(poison: Poison) -> None:
     spoiled = poison.spoil(sound(saga_id(2)))
     place = TopicPartition(INVENTORY_COMMANDS, 0)
     for message in (sound(saga_id(1)), spoiled, sound(saga_id(3))):
-        world.bus.publisher().publish([message])
+        world.bus.of(ORCHESTRATOR).publisher().publish([message])
         _move_last_to(world, place)
     assert world.manager.step(0) == 3
     assert world.rows("seen") == {saga_id(1): 1, saga_id(3): 1}

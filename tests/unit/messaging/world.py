@@ -4,12 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.origin import publish_as_written, record_as_written
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.bus.port import BusUnavailable, Message, MessageRefused, PublishFailed, Record, TopicPartition
 from holdfast.contracts.codec import encode
-from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, PARTITIONS_EMBEDDED, all_topics
+from holdfast.contracts.topics import (
+    INVENTORY,
+    INVENTORY_COMMANDS,
+    ORCHESTRATOR,
+    PARTITIONS_EMBEDDED,
+    all_topics,
+)
 from holdfast.messaging.consumer import Chore, KafkaConsumerManager
 from holdfast.messaging.envelope import Envelope, seal
 from holdfast.messaging.handler import Handled, Reply
@@ -85,7 +92,7 @@ class ScriptedPublisher:
             raise MessageRefused("as scripted")
         if self.errors:
             raise self.errors.pop(0)
-        self.bus.publisher().publish(batch)
+        self.bus.of(INVENTORY).publisher().publish(batch)
 
     def end_offset(self, place: TopicPartition) -> int:
         return self.bus.publisher().end_offset(place)
@@ -118,7 +125,7 @@ class World:
 
     def send(self, *numbers: int) -> None:
         """Publish a ReserveInventory for each of these sagas."""
-        self.bus.publisher().publish([command(n) for n in numbers])
+        publish_as_written(self.bus, [command(n) for n in numbers])
 
     def rows(self, table: str) -> dict[Any, Any]:
         """Return a table as committed."""
@@ -150,13 +157,12 @@ class _Publishing(MemoryBus):
 def command(n: int) -> Message:
     """Make the ReserveInventory of the n-th saga."""
     saga = saga_id(n)
-    return seal(f"{saga}:inventory:do", "ReserveInventory", saga, SAMPLES["ReserveInventory"], "test")
+    return seal(f"{saga}:inventory:do", "ReserveInventory", saga, SAMPLES["ReserveInventory"], ORCHESTRATOR)
 
 
 def record(n: int, offset: int = 0) -> Record:
     """Make the same as it lies on a partition."""
-    message = command(n)
-    return Record(message.topic, 0, offset, message.key, message.value, message.headers, START_MS)
+    return record_as_written(command(n), offset, START_MS)
 
 
 UNREACHABLE = BusUnavailable("as scripted")

@@ -3,7 +3,7 @@ select
     (extract(epoch from first_at) * 1000)::bigint,
     (extract(epoch from last_at) * 1000)::bigint,
     coalesce(octet_length(value), 0),
-    redriven_from
+    source
 from parked
 where
     (topic, partition, position) > (%(after_topic)s::text, %(after_partition)s::integer, %(after_position)s::bigint)

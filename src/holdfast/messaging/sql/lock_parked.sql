@@ -1,6 +1,6 @@
 select
-    topic, partition, position, key, value, headers, reason, detail, message_id, saga_id::text, attempts, status,
-    outcome,
+    topic, partition, position, key, value, headers, source, reason, detail, message_id, saga_id::text, attempts,
+    status, outcome,
     (extract(epoch from first_at) * 1000)::bigint,
     (extract(epoch from last_at) * 1000)::bigint
 from parked

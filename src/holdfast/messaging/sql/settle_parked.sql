@@ -1,5 +1,5 @@
 update parked
-set status = %(status)s
+set status = %(status)s, outcome = null
 from unnest(
     %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[]
 ) as u (topic, partition, position)

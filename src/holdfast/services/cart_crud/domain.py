@@ -42,7 +42,7 @@ class Carts:
         cart = self.carts.get(command.cart_id)
         if cart is None:
             self.clearances.append(Clearance(saga_id, command.cart_id, command.cart_version, ()))
-            return CartCleared(command.cart_version)
+            return CartCleared(command.cart_version, command.cart_version)
         if cart.held:
             return Refused("cart_on_hold", f"an operator put the cart on hold: {cart.held}")
         bought = _sum((line.sku, line.quantity) for line in command.lines)
@@ -55,7 +55,7 @@ class Carts:
         self.carts[cart.cart_id] = cleared
         self.changed.add(cart.cart_id)
         self.clearances.append(Clearance(saga_id, cart.cart_id, cleared.version, taken))
-        return CartCleared(cleared.version)
+        return CartCleared(cleared.version, command.cart_version)
 
 
 def _sum(lines: Iterable[tuple[str, int]]) -> dict[str, int]:

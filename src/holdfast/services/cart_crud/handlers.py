@@ -3,7 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from holdfast.contracts.messages import ClearCart, Payload, Refused
+from holdfast.contracts.codec import decode_as
+from holdfast.contracts.messages import CartCleared, ClearCart, Payload, Refused
+from holdfast.messaging.fence import Fence
 from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
 from holdfast.messaging.store import Transaction
 from holdfast.services.cart_crud.domain import Cart, Carts, Clearance
@@ -41,6 +43,12 @@ class CartParticipant:
         assert isinstance(command, ClearCart)
         outcome = rows.clear(saga_id, command)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
+
+    def agrees(self, rows: Carts, command: Payload, fence: Fence) -> bool:
+        assert isinstance(command, ClearCart)
+        if fence.reply_kind != MESSAGES.done:
+            return True
+        return decode_as(CartCleared, fence.reply).cart_version == command.cart_version
 
     def undo(self, rows: Carts, saga_id: str) -> bool:
         raise AssertionError("the pivot is never undone")

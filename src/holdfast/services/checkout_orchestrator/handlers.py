@@ -4,11 +4,13 @@ All rules of the saga stand in `sagas.checkout`; this is only their way to the d
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.message_origin import CONTRADICTS_REQUEST
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
 from holdfast.saga.definition import Saga
@@ -32,6 +34,17 @@ _ODD = "it cannot belong to"
 _WHY = {"unknown_definition": "began under rules that only a newer program knows"}
 
 
+class Objection(NamedTuple):
+    """Why an event is parked: a reason for programs, a detail for people."""
+
+    reason: str
+    detail: str
+
+
+def _objection(reason: str, event: Event) -> Objection:
+    return Objection(reason, f"{event.kind} met a saga that {_WHY.get(reason, _ODD)}")
+
+
 class CheckoutService:
     """The orchestrator's handler. `definitions` holds every version that a saga under way may carry."""
 
@@ -47,9 +60,9 @@ class CheckoutService:
         events = [Event(e.saga_id, e.message_id, e.kind, e.payload, e.raw) for e in envelopes]
         turn = _Batch(self, tx, events)
         for envelope, event in zip(envelopes, events, strict=True):
-            parked = turn.apply(event)
-            if parked:
-                turn.handled.park(envelope, parked, f"{event.kind} met a saga that {_WHY.get(parked, _ODD)}")
+            objection = turn.apply(event)
+            if objection:
+                turn.handled.park(envelope, *objection)
         turn.save()
         return turn.handled
 
@@ -107,23 +120,26 @@ class _Batch:
         self._fired: list[TimerRow] = []
         self.handled = Handled()
 
-    def apply(self, event: Event, fired: FiredTimer | None = None) -> str:
-        """Let one event change its saga; return the reason to park it, or nothing."""
+    def apply(self, event: Event, fired: FiredTimer | None = None) -> Objection | None:
+        """Let one event change its saga; return why it must be parked, or nothing."""
         saga = self._sagas.get(event.saga_id)
         if not self._service.knows(saga):
-            return "unknown_definition"
+            return _objection("unknown_definition", event)
         definition = self._service.definition_of(saga)
+        contradiction = definition.contradiction(saga, event) if saga is not None else ""
+        if contradiction:
+            return Objection(CONTRADICTS_REQUEST, f"{event.kind}: {contradiction}")
         processed = (event.saga_id, event.event_id) in self._processed_event_ids
         if processed and event.kind != definition.begins_with:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, "repeated"))
-            return ""
+            return None
         if saga is None and event.saga_id in self._born and self._is_pruned(event):
-            return "pruned_saga"
+            return _objection("pruned_saga", event)
         decision = decide(definition, saga, event, self._now_ms)
         reaction = definition.reactions.get(event.kind)
         self._service.watch.reactions[reaction.__name__ if reaction else event.kind] += 1
         if decision.parked:
-            return decision.parked
+            return _objection(decision.parked, event)
         if decision.saga is not None:
             self._change(event, decision, decision.saga)
             self._service.watch.changed(definition, saga, decision.saga, fired)
@@ -136,7 +152,7 @@ class _Batch:
             self.handled.replies.append(
                 Reply(message.message_id, message.kind, event.saga_id, value, event.event_id, attempt)
             )
-        return ""
+        return None
 
     def _is_pruned(self, event: Event) -> bool:
         """Tell whether the saga that this event would begin may have ended and been pruned.

@@ -2,31 +2,52 @@
 
 from collections.abc import Sequence
 
-from holdfast.contracts.messages import CheckoutCompleted, CheckoutFailed
+from holdfast.contracts.messages import CheckoutCompleted, CheckoutFailed, Payload
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.handler import Handled
-from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Ending
-from holdfast.services.gateway_bff.store_port import GatewayTransaction
+from holdfast.messaging.message_origin import CONTRADICTS_RECORD
+from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, TERMINAL, Ending
+from holdfast.services.gateway_bff.store_port import GatewayTransaction, KnownCheckout
 
 
 class StatusHandler:
-    """Writes endings; a repeated or older one changes nothing, by the saga's version."""
+    """Writes endings; a repeated or older one changes nothing, by the saga's version.
+
+    One that contradicts what was accepted, or an end that was written already, is parked.
+    """
 
     def handle(self, tx: GatewayTransaction, envelopes: Sequence[Envelope]) -> Handled:
-        versions = tx.lock_checkouts({envelope.saga_id for envelope in envelopes})
+        known = tx.lock_checkouts({envelope.saga_id for envelope in envelopes})
         handled = Handled()
         newest: dict[str, Ending] = {}
         for envelope in envelopes:
-            if envelope.saga_id not in versions:
+            checkout = known.get(envelope.saga_id)
+            if checkout is None:
                 handled.park(envelope, "unknown_checkout", "the gateway never accepted this saga")
                 continue
             ending = _ending(envelope)
-            if ending.saga_version > versions[envelope.saga_id]:
-                versions[envelope.saga_id] = ending.saga_version
+            contradiction = _contradiction(checkout, ending, envelope.payload)
+            if contradiction:
+                handled.park(envelope, CONTRADICTS_RECORD, contradiction)
+            elif ending.saga_version > checkout.saga_version:
+                known[envelope.saga_id] = checkout._replace(
+                    saga_version=ending.saga_version, status=ending.status
+                )
                 newest[envelope.saga_id] = ending
         if newest:
             tx.end_checkouts(list(newest.values()))
         return handled
+
+
+def _contradiction(checkout: KnownCheckout, ending: Ending, event: Payload) -> str:
+    """Say what an end contradicts; empty if nothing."""
+    if checkout.status in TERMINAL and checkout.status != ending.status:
+        return f"the checkout ended as {checkout.status}"
+    if isinstance(event, CheckoutCompleted):
+        accepted, paid = (checkout.total_minor, checkout.currency), (event.total_minor, event.currency)
+        if paid != accepted:
+            return f"{paid[0]} {paid[1]} was paid, {accepted[0]} {accepted[1]} was accepted"
+    return ""
 
 
 def _ending(envelope: Envelope) -> Ending:

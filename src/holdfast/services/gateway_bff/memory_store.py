@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from holdfast.messaging.memory_store import CHANGED, MemoryTransaction
 from holdfast.messaging.store import Page, Pruned
 from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout, Ending
-from holdfast.services.gateway_bff.store_port import OpenCheckout
+from holdfast.services.gateway_bff.store_port import KnownCheckout, OpenCheckout
 
 
 class MemoryGatewayTransaction(MemoryTransaction):
@@ -51,8 +51,12 @@ class MemoryGatewayTransaction(MemoryTransaction):
     def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
         return frozenset(row.saga_id for row in self._rows() if row.saga_id in saga_ids and row.is_terminal)
 
-    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, int]:
-        return {row.saga_id: row.saga_version for row in self._rows() if row.saga_id in saga_ids}
+    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, KnownCheckout]:
+        return {
+            row.saga_id: KnownCheckout(row.saga_version, row.status, row.total_minor, row.currency)
+            for row in self._rows()
+            if row.saga_id in saga_ids
+        }
 
     def end_checkouts(self, rows: Collection[Ending]) -> None:
         for ending in rows:

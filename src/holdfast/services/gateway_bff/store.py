@@ -6,7 +6,7 @@ from typing import Any
 from holdfast.messaging.database import PostgresTransaction, statements
 from holdfast.messaging.store import Page, Pruned
 from holdfast.services.gateway_bff.domain import Checkout, Ending
-from holdfast.services.gateway_bff.store_port import OpenCheckout
+from holdfast.services.gateway_bff.store_port import KnownCheckout, OpenCheckout
 
 SQL = statements("holdfast.services.gateway_bff")
 
@@ -67,8 +67,9 @@ class PostgresGatewayTransaction(PostgresTransaction):
         rows = self.run(SQL["select_terminal"], saga_ids=list(saga_ids))
         return frozenset(row[0] for row in rows.fetchall())
 
-    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, int]:
-        return dict(self.run(SQL["lock_checkouts"], saga_ids=list(saga_ids)).fetchall())
+    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, KnownCheckout]:
+        rows = self.run(SQL["lock_checkouts"], saga_ids=list(saga_ids)).fetchall()
+        return {row[0]: KnownCheckout(*row[1:]) for row in rows}
 
     def end_checkouts(self, rows: Collection[Ending]) -> None:
         self.run(

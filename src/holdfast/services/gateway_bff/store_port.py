@@ -15,6 +15,15 @@ class OpenCheckout(NamedTuple):
     initiated: bytes
 
 
+class KnownCheckout(NamedTuple):
+    """What an end is compared with: the last status and its saga version, the total as accepted."""
+
+    saga_version: int
+    status: str
+    total_minor: int
+    currency: str
+
+
 class GatewayTransaction(Transaction, Protocol):
     """The kernel's transaction and the gateway's own table."""
 
@@ -43,8 +52,8 @@ class GatewayTransaction(Transaction, Protocol):
     def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
         """Return which of these have ended."""
 
-    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, int]:
-        """Lock these rows in sorted order; return the saga version of those that exist."""
+    def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, KnownCheckout]:
+        """Lock these rows in sorted order; return those that exist."""
 
     def end_checkouts(self, rows: Collection[Ending]) -> None:
         """Write how these ended, where the row's saga version is older; their rows are locked."""

@@ -28,6 +28,14 @@ class Movement(NamedTuple):
     pieces: tuple[tuple[str, int], ...]
 
 
+def pieces_of(lines: Iterable[Line]) -> tuple[tuple[str, int], ...]:
+    """Return the pieces by code, in the order of codes."""
+    wanted: dict[str, int] = {}
+    for line in lines:
+        wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+    return tuple(sorted(wanted.items()))
+
+
 @dataclass
 class Shelves:
     """The rows that a batch works on."""
@@ -39,22 +47,19 @@ class Shelves:
 
     def reserve(self, saga_id: str, lines: Iterable[Line]) -> InventoryReserved | Refused:
         """Take all pieces off the shelf, or none of them."""
-        wanted: dict[str, int] = {}
-        for line in lines:
-            wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
-        for sku, pieces in wanted.items():
+        reserved = pieces_of(lines)
+        for sku, pieces in reserved:
             stock = self.stock.get(sku)
             if stock is None:
                 return Refused("unknown_product", f"there is no product {sku}")
             if stock.on_hand < pieces:
                 return Refused("out_of_stock", f"{sku}: {pieces} wanted, {stock.on_hand} left")
-        reserved = tuple(sorted(wanted.items()))
         for sku, pieces in reserved:
             stock = self.stock[sku]
             self._put(stock._replace(on_hand=stock.on_hand - pieces, reserved=stock.reserved + pieces))
         self.reservations[saga_id] = reserved
         self.movements.append(Movement(saga_id, "reserve", reserved))
-        return InventoryReserved(sum(wanted.values()))
+        return InventoryReserved(sum(pieces for _, pieces in reserved))
 
     def release(self, saga_id: str) -> None:
         """Put a reservation back on the shelf."""

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from holdfast.contracts.messages import Payload, Refused, ReserveInventory
-from holdfast.messaging.fence import Verb
+from holdfast.messaging.fence import Fence, Verb
 from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
 from holdfast.messaging.store import Transaction
-from holdfast.services.inventory_write.domain import Movement, Shelves, Stock
+from holdfast.services.inventory_write.domain import Movement, Shelves, Stock, pieces_of
 
 MESSAGES = StepMessages(
     step="inventory",
@@ -54,21 +54,26 @@ class InventoryParticipant:
     def load(self, tx: InventoryTransaction, work: Sequence[Work]) -> Shelves:
         skus: set[str] = set()
         held: set[str] = set()
+        repeated: set[str] = set()
         for item in work:
             command = item.envelope.payload
             if isinstance(command, ReserveInventory) and item.fence is None:
                 skus.update(line.sku for line in command.lines)
-            elif item.verb is not Verb.DO and item.fence is not None:
-                held.add(item.envelope.saga_id)
-        reservations = tx.load_reservations(held) if held else {}
-        for pieces in reservations.values():
-            skus.update(sku for sku, _ in pieces)
+            elif item.fence is not None:
+                (repeated if item.verb is Verb.DO else held).add(item.envelope.saga_id)
+        reservations = tx.load_reservations(held | repeated) if held or repeated else {}
+        for saga_id in held & reservations.keys():
+            skus.update(sku for sku, _ in reservations[saga_id])
         return Shelves(tx.lock_stock(skus) if skus else {}, reservations)
 
     def do(self, rows: Shelves, saga_id: str, command: Payload) -> Outcome:
         assert isinstance(command, ReserveInventory)
         outcome = rows.reserve(saga_id, command.lines)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
+
+    def agrees(self, rows: Shelves, command: Payload, fence: Fence) -> bool:
+        assert isinstance(command, ReserveInventory)
+        return rows.reservations.get(fence.saga_id, pieces_of(command.lines)) == pieces_of(command.lines)
 
     def undo(self, rows: Shelves, saga_id: str) -> bool:
         rows.release(saga_id)

@@ -46,7 +46,7 @@ class OrderBook:
             command.lines,
         )
         self.created[saga_id] = order
-        return OrderCreated(order_id)
+        return OrderCreated(order_id, command.total_minor, command.currency)
 
     def settle(self, saga_id: str, status: str) -> None:
         """Give this saga's order its final status, also when it was created in the same batch."""

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from holdfast.contracts.messages import CreateOrder, Payload, Refused
+from holdfast.contracts.codec import decode_as
+from holdfast.contracts.messages import CreateOrder, OrderCreated, Payload, Refused
+from holdfast.messaging.fence import Fence
 from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
 from holdfast.messaging.store import Transaction
 from holdfast.services.order_create.domain import Order, OrderBook
@@ -45,6 +47,13 @@ class OrderParticipant:
         assert isinstance(command, CreateOrder)
         outcome = rows.create(saga_id, command)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
+
+    def agrees(self, rows: OrderBook, command: Payload, fence: Fence) -> bool:
+        assert isinstance(command, CreateOrder)
+        if fence.reply_kind != MESSAGES.done:
+            return True
+        created = decode_as(OrderCreated, fence.reply)
+        return (created.total_minor, created.currency) == (command.total_minor, command.currency)
 
     def undo(self, rows: OrderBook, saga_id: str) -> bool:
         rows.settle(saga_id, "CANCELED")

@@ -43,6 +43,11 @@ class Payment(NamedTuple):
     last_error: str = ""
     same_error: int = 0
 
+    @property
+    def asked(self) -> tuple[str, str, int, str]:
+        """What the saga asked for, which never changes."""
+        return self.user_id, self.payment_method, self.amount_minor, self.currency
+
 
 class Ask(StrEnum):
     """What to ask the provider next."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from holdfast.contracts.messages import Payload, ProcessPayment
+from holdfast.messaging.fence import Fence, Verb
 from holdfast.messaging.participant import Outcome, Running, StepMessages, Work
 from holdfast.messaging.store import TimerKey, TimerRow, Transaction
 from holdfast.messaging.timers import RESOLVE
@@ -90,8 +91,12 @@ class PaymentTransaction(Transaction, Protocol):
 
 @dataclass
 class Intents:
-    """What a batch asks for: charges and refunds to come, and intents taken back."""
+    """What a batch asks for: charges and refunds to come, and intents taken back.
 
+    `recorded`: the payments that repeated commands are compared with.
+    """
+
+    recorded: dict[str, Payment] = field(default_factory=dict)
     charges: dict[str, Payment] = field(default_factory=dict)
     refunds: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
@@ -103,15 +108,19 @@ class PaymentParticipant:
     messages = MESSAGES
 
     def load(self, tx: PaymentTransaction, work: Sequence[Work]) -> Intents:
-        """Read nothing: the fence row, already locked, says all that recording an intent needs."""
-        return Intents()
+        """Read what repeated commands asked for first: recording an intent needs no more than the fence."""
+        repeated = {w.envelope.saga_id for w in work if w.verb is Verb.DO and w.fence is not None}
+        return Intents(tx.load_payments(repeated) if repeated else {})
 
     def do(self, rows: Intents, saga_id: str, command: Payload) -> Outcome:
         assert isinstance(command, ProcessPayment)
-        rows.charges[saga_id] = Payment(
-            saga_id, command.user_id, command.payment_method, command.amount_minor, command.currency
-        )
+        rows.charges[saga_id] = _intent(saga_id, command)
         return Running()
+
+    def agrees(self, rows: Intents, command: Payload, fence: Fence) -> bool:
+        assert isinstance(command, ProcessPayment)
+        recorded = rows.charges.get(fence.saga_id) or rows.recorded.get(fence.saga_id)
+        return recorded is None or recorded.asked == _intent(fence.saga_id, command).asked
 
     def undo(self, rows: Intents, saga_id: str) -> bool:
         rows.refunds.add(saga_id)
@@ -131,6 +140,10 @@ class PaymentParticipant:
         due += [resolve_timer(s, "undo", now_ms) for s in sorted(rows.refunds)]
         tx.set_timers(due)
         tx.clear_timers([TimerKey(s, "payment", "do") for s in sorted(rows.forgotten)])
+
+
+def _intent(saga_id: str, command: ProcessPayment) -> Payment:
+    return Payment(saga_id, command.user_id, command.payment_method, command.amount_minor, command.currency)
 
 
 def resolve_timer(saga_id: str, verb: str, due_ms: int) -> TimerRow:

@@ -96,6 +96,11 @@ def plain(message: Message) -> Message:
     return message._replace(headers=kept)
 
 
+def _source(message: Message) -> str | None:
+    """Return who sealed it: here every message comes out of a service's own outbox, as it was sealed."""
+    return dict(message.headers).get("ce_source", b"").decode() or None
+
+
 class Real:
     """A service's own `build`, on whatever database is put in place."""
 
@@ -121,7 +126,8 @@ class Real:
     def consume(self, before: MemoryTables, batch: list[Message]) -> tuple[MemoryTables, tuple[Message, ...]]:
         """Run the unit of work on these messages, as records."""
         records = [
-            Record(m.topic, 0, offset, m.key, m.value, m.headers, START_MS) for offset, m in enumerate(batch)
+            Record(m.topic, 0, offset, m.key, m.value, m.headers, START_MS, _source(m))
+            for offset, m in enumerate(batch)
         ]
         return self.run(before, lambda: self.parts.unit_of_work.run(records))
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import Nothing, Payload, Refused
 from holdfast.messaging.envelope import Envelope
+from holdfast.messaging.fence import Fence
 from holdfast.messaging.handler import Handled, Handler
 from holdfast.messaging.memory_store import MemoryTables, MemoryTransaction
 from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
@@ -105,6 +106,10 @@ class Counting:
         if isinstance(self._answer, Done):
             rows.count(saga_id, "done")
         return self._answer
+
+    def agrees(self, rows: Counts, command: Payload, fence: Fence) -> bool:
+        """Agree: a command of a rehearsal is the same whenever it comes."""
+        return True
 
     def undo(self, rows: Counts, saga_id: str) -> bool:
         rows.count(saga_id, "undone")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tests.samples import saga_id
 from tests.unit.services.commands import Command, Participating
 
+from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import CartCleared, ClearCart, Line, Refused
 from holdfast.services.cart_crud.domain import Cart, Carts, Clearance
 from holdfast.services.cart_crud.handlers import CartParticipant
@@ -25,7 +26,7 @@ def clear(*bought: tuple[str, int], cart_id: str = "cart-1") -> ClearCart:
 def cleared(before: Cart, *bought: tuple[str, int]) -> tuple[Cart, Clearance]:
     """Clear the cart; return what is left of it, and what was logged."""
     rows = Carts({"cart-1": before})
-    assert rows.clear(A, clear(*bought)) == CartCleared(before.version + 1)
+    assert rows.clear(A, clear(*bought)) == CartCleared(before.version + 1, clear(*bought).cart_version)
     return rows.carts["cart-1"], rows.clearances[0]
 
 
@@ -49,7 +50,7 @@ def test_a_code_on_two_lines_of_the_snapshot_is_summed() -> None:
 
 def test_line_9_a_cart_that_was_deleted_counts_as_cleared() -> None:
     rows = Carts({})
-    assert rows.clear(A, clear(("mug", 1))) == CartCleared(3)
+    assert rows.clear(A, clear(("mug", 1))) == CartCleared(3, 3)
     assert rows.clearances == [Clearance(A, "cart-1", 3, ())]
     assert not rows.changed
 
@@ -82,7 +83,7 @@ def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked()
     carts = desk(cart(("mug", 5)))
     first = carts.hear(command(A, ("mug", 1)), command(A, ("mug", 1))).replies
     again = carts.hear(command(A, ("mug", 1))).replies
-    assert {reply.value for reply in [*first, *again]} == {b'{"version_left":6}'}
+    assert {reply.value for reply in [*first, *again]} == {b'{"version_left":6,"cart_version":3}'}
     assert carts.rows("cart")["cart-1"] == cart(("mug", 4), version=6)
     assert list(carts.rows("clear_log")) == [A]
 
@@ -90,7 +91,7 @@ def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked()
 def test_two_sagas_of_one_cart_in_one_batch_each_take_their_own() -> None:
     carts = desk(cart(("mug", 5), ("pot", 5)))
     replies = carts.hear(command(A, ("mug", 5)), command(B, ("pot", 1), ("mug", 1))).replies
-    assert [reply.value for reply in replies] == [b'{"version_left":6}', b'{"version_left":7}']
+    assert [reply.value for reply in replies] == [encode(CartCleared(6, 3)), encode(CartCleared(7, 3))]
     assert carts.rows("cart")["cart-1"] == cart(("pot", 4), version=7)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.memory_platform import MemoryPlatform
+from tests.origin import publish_as_written
 from tests.samples import saga_id
 
 from holdfast.contracts.codec import encode
@@ -133,7 +134,7 @@ def test_late_replies_change_nothing(platform: SilentPlatform) -> None:
     paid = PaymentProcessed("pi_late", 200, "GBP")
     late = seal(f"{SAGA}:payment:done", "PaymentProcessed", SAGA, paid, PAYMENT)
     assert encode(paid) == late.value
-    platform.bus.publisher().publish([late, late])
+    publish_as_written(platform.bus, [late, late])
     platform.pass_time(MINUTE_MS)
     assert platform.saga() == before
     assert sum(map(len, platform.bus.state.log.values())) == sent + 2, "no message follows from it"

@@ -20,7 +20,7 @@ def order(status: str) -> Order:
 
 def test_an_order_is_created_pending_with_what_was_bought() -> None:
     book = OrderBook(LIMIT)
-    assert book.create(A, COMMAND) == OrderCreated(f"order-{A}")
+    assert book.create(A, COMMAND) == OrderCreated(f"order-{A}", COMMAND.total_minor, COMMAND.currency)
     assert book.created == {A: order("PENDING")}
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.origin import record_as_written
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.memory import MemoryBus
-from holdfast.bus.port import Record
-from holdfast.contracts.topics import PARTITIONS_EMBEDDED, PAYMENT_COMMANDS, all_topics
+from holdfast.contracts.topics import ORCHESTRATOR, PARTITIONS_EMBEDDED, PAYMENT, all_topics
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.fence import Fence
 from holdfast.messaging.memory_store import MemoryStore
@@ -49,7 +49,7 @@ class PaymentWorld:
         bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
         self.store = MemoryStore(MemoryPaymentTransaction, lambda: self.now_ms)
         self.provider = ScriptedProvider()
-        ports: Ports[Any] = Ports(self.store, bus, lambda: self.now_ms, "me", PARTITIONS_EMBEDDED)
+        ports: Ports[Any] = Ports(self.store, bus.of(PAYMENT), lambda: self.now_ms, "me", PARTITIONS_EMBEDDED)
         self.parts = build(ports, self.provider, claim_lease_ms=claim_lease_ms)
         self.loop = self.parts.charge_loop
         self._offset = 0
@@ -59,11 +59,9 @@ class PaymentWorld:
         kinds = {"do": "ProcessPayment", "undo": "CompensatePayment", "confirm": "ConfirmPayment"}
         records = []
         for verb in verbs:
-            message = seal(f"{saga}:payment:{verb}", kinds[verb], saga, SAMPLES[kinds[verb]], "test")
+            message = seal(f"{saga}:payment:{verb}", kinds[verb], saga, SAMPLES[kinds[verb]], ORCHESTRATOR)
             self._offset += 1
-            records.append(
-                Record(PAYMENT_COMMANDS, 0, self._offset, message.key, message.value, message.headers, 0)
-            )
+            records.append(record_as_written(message, self._offset))
         committed = self.parts.unit_of_work.run(records)
         return [dict(message.headers)["ce_type"].decode() for message in committed.messages]
 

@@ -1,4 +1,4 @@
-select saga_id::text, saga_version
+select saga_id::text, saga_version, last_status, total_minor, currency
 from checkout
 where saga_id = any(%(saga_ids)b::text[]::uuid[])
 order by saga_id

@@ -1,5 +1,5 @@
 update parked
-set outcome = %(outcome)s
+set outcome = 'processed'
 from unnest(
     %(topics)b::text[], %(partitions)b::integer[], %(positions)b::bigint[]
 ) as u (topic, partition, position)

@@ -1,0 +1,5 @@
+select topic, partition, position
+from parked
+where status = 'redriven' and outcome is null
+order by topic, partition, position
+limit %(limit)s
