@@ -19,7 +19,7 @@ from holdfast import __version__
 from holdfast.bus.port import Bus, BusUnavailable
 from holdfast.contracts.topics import all_topics
 from holdfast.messaging.backoff import backoff_ms
-from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.breaker import Circuit
 from holdfast.messaging.dead_letters import DeadLetters
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.pruning import Pruner
@@ -70,7 +70,7 @@ class Service:
     app: FastAPI = field(default_factory=lambda: FastAPI(openapi_url=None, docs_url=None, redoc_url=None))
     extra_loops: Sequence[ExtraLoop] = ()
     registry: CollectorRegistry = field(default_factory=new_registry)
-    breakers: Sequence[Breaker] = ()
+    breakers: Sequence[Circuit] = ()
     leaving: Sequence[Callable[[], None]] = ()
     pruner: Pruner[Any] | None = None
     closers: Sequence[Callable[[], None]] = ()

@@ -123,5 +123,6 @@ OTHER_MEANINGS: dict[str, dict[str, Any]] = {
     "messaging.note_redriven": {"outcome": "processed"},
     "messaging.select_held_fences": {"keys": SOME},
     "messaging.set_timers": _each("deadline", "kinds"),
+    "payment_gateway.select_due_calls": _each(True, "fresh newest_first") | _each(SOME, "limits"),
     "messaging.settle_parked": {"status": "redriven"},
 }
