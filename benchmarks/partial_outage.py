@@ -3,8 +3,9 @@
     python -m benchmarks.partial_outage [--rate 20] [--seconds 20] [--shares 0.1 0.3 0.6]
 
 The same platform is measured without failing payments and with each share of them, which fail by their card:
-at once (an error) or slowly (no answer). Ends with 1 if the others' p99 is three times what it was, and at once
-if one of them is undone. Wall times of a shared machine differ; their ratio says what waits for what.
+at once (an error) or slowly (no answer). Ends with 1 if the others' p99 is three times what it was, and
+immediately if one of them is undone. Wall times of a shared machine differ; their ratio says what waits for
+what.
 """
 
 import argparse

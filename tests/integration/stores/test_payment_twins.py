@@ -197,7 +197,9 @@ def test_calls_are_due_by_their_time_and_beyond_the_horizon(twins: Twins) -> Non
 def test_each_lane_has_a_limit_of_its_own_and_says_which_come_first(twins: Twins) -> None:
     def write(tx: Any) -> Any:
         first = [resolve_timer(saga_id(n), "do", START_MS - n) for n in range(1, 4)]
-        failed = [resolve_timer(saga_id(n), "do", START_MS - 60_000)._replace(fired=n) for n in range(4, 8)]
+        failed = [
+            resolve_timer(saga_id(n), "do", START_MS - n * 1_000)._replace(fired=n) for n in range(4, 8)
+        ]
         refunds = [resolve_timer(saga_id(n), "undo", START_MS) for n in range(1, 3)]
         tx.set_timers([*first, *failed, *refunds])
 

@@ -86,7 +86,10 @@ class PaymentTransaction(Transaction, Protocol):
         """Make waiting calls due now, but for those under way; return how many there were."""
 
     def peek_due_calls(self, limits: Sequence[ClaimLimit], horizon_ms: int) -> list[TimerRow]:
-        """Return due `resolve` timers without locking them, lane by lane; due beyond `horizon_ms` is due."""
+        """Return due `resolve` timers without locking them, lane by lane; due beyond `horizon_ms` is due.
+
+        What fails by chance is found before what fails for ever.
+        """
 
 
 @dataclass

@@ -98,5 +98,6 @@ class MemoryPaymentTransaction(MemoryTransaction):
             lane = [row for row in due if row.key.verb == verb and (row.fired == 0) == fresh]
             lane.sort(key=lambda row: row.key)
             lane.sort(key=lambda row: row.due_ms, reverse=newest_first)
+            lane.sort(key=lambda row: row.fired)
             found += lane[:calls_max]
         return found

@@ -211,6 +211,20 @@ def test_failed_work_that_hangs_leaves_fresh_work_its_places(bench: Bench) -> No
     assert bench.caller.begun == [*hanging, SLOW, FAST[3]]
 
 
+def test_what_failed_least_is_asked_again_first(bench: Bench) -> None:
+    often, once = FAST[:2]
+    failed_before(bench, often)
+    bench.rounds()
+    bench.caller.end(often, Unknown("http_500"))
+    failed_before(bench, once)
+    timers = {timer.key.saga_id: timer for timer in bench.world.timers()}
+    assert (timers[often].fired, timers[once].fired) == (2, 1)
+    with bench.world.store.transaction() as tx:
+        tx.set_timers([timers[often]._replace(due_ms=0)])
+    bench.rounds()
+    assert bench.caller.begun == [once], "although the other has been due for longer"
+
+
 def test_an_open_breaker_of_charges_holds_no_refund_back_nor_the_other_way_round(bench: Bench) -> None:
     refund(bench, FAST[0])
     bench.caller.fail_once()

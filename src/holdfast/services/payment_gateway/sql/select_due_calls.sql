@@ -1,11 +1,11 @@
--- Due calls of each lane, at most as many as its limit, oldest or newest first: no lane hides another's.
+-- Due calls of each lane, at most as many as its limit: those that failed least, of these the oldest or the newest.
 select saga_id::text, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset
 from (
     select
         t.*, lane.n, lane.calls_max,
         row_number() over (
             partition by lane.n
-            order by case when lane.newest_first then -t.due_ms else t.due_ms end, t.saga_id
+            order by t.fired, case when lane.newest_first then -t.due_ms else t.due_ms end, t.saga_id
         ) as position
     from timers t
     join unnest(
