@@ -111,22 +111,34 @@ class Shop:
     async def close(self) -> None:
         await self._gateway.close()
 
-    async def _buy(self) -> float:
+    async def begin(self, card: str = "pm_card_visa") -> str:
+        """Start the checkout of a full cart and return its saga."""
         name = self._carts.get_nowait()
-        started = time.perf_counter()
-        body = {"cart_id": name, "payment_method": "pm_card_visa"}
+        body = {"cart_id": name, "payment_method": card}
         response = await self._gateway.ask(
             "POST", "/v1/checkouts", self._token, _until(), body=body, headers={"idempotency-key": name}
         )
         assert response.status == 202, response
-        path = f"/v1/checkouts/{response.json()['saga_id']}"
+        return str(response.json()["saga_id"])
+
+    async def end(self, saga_id: str) -> None:
+        """Wait until a checkout is completed; none may fail."""
         state = ""
         while state != "COMPLETED":
             response = await self._gateway.ask(
-                "GET", path, self._token, _until(), headers={"prefer": "wait=30"}, held_s=30
+                "GET",
+                f"/v1/checkouts/{saga_id}",
+                self._token,
+                _until(),
+                headers={"prefer": "wait=30"},
+                held_s=30,
             )
             state = response.json()["state"]
             assert state != "FAILED", response
+
+    async def _buy(self) -> float:
+        started = time.perf_counter()
+        await self.end(await self.begin())
         return (time.perf_counter() - started) * 1000
 
     def _ended(self, run: Run, started: float) -> Run:

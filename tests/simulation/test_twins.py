@@ -2,6 +2,7 @@
 
 import pytest
 from tests.simulation.twins import TWINS, Twin
+from tests.simulation.twins_in_payments import IN_PAYMENTS
 from tests.simulation.twins_on_trial import ON_TRIAL, OnTrial
 
 from holdfast.simulation.run import quiet_logs, run_seed
@@ -21,7 +22,7 @@ def test_a_broken_rule_is_noticed(twin: Twin) -> None:
     pytest.fail(f"{twin.name} survived {WORLDS_MAX} worlds")
 
 
-@pytest.mark.parametrize("twin", ON_TRIAL, ids=lambda twin: twin.name)
+@pytest.mark.parametrize("twin", ON_TRIAL + IN_PAYMENTS, ids=lambda twin: twin.name)
 def test_a_rule_of_which_no_invariant_speaks_is_held_by_its_test(twin: OnTrial) -> None:
     twin.check()
     with twin.broken(), pytest.raises((AssertionError, pytest.fail.Exception)):
@@ -29,5 +30,5 @@ def test_a_rule_of_which_no_invariant_speaks_is_held_by_its_test(twin: OnTrial) 
 
 
 def test_there_are_enough_of_them_and_all_differ() -> None:
-    names = [twin.name for twin in TWINS] + [twin.name for twin in ON_TRIAL]
+    names = [twin.name for twin in TWINS] + [twin.name for twin in ON_TRIAL + IN_PAYMENTS]
     assert len(set(names)) == len(names) >= 20

@@ -16,7 +16,7 @@ import pybreaker
 from holdfast.messaging.producer import BreakerOpen
 
 PROBE_S = 1.0
-STATES = ("closed", "half-open", "open")
+STATES = CLOSED, HALF_OPEN, OPEN = ("closed", "half-open", "open")
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,14 @@ class BreakerSettings:
     open_s: float = 5.0
 
 
-class Breaker:
-    """Guards calls. Only exceptions of the types in `failures` count; all others leave it as it is."""
+class Circuit:
+    """One breaker's state by pybreaker's names, how often it entered each, how many calls it refused."""
 
-    def __init__(
-        self,
-        name: str,
-        failures: tuple[type[BaseException], ...],
-        settings: BreakerSettings | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.name = name
-        self._failures = failures
-        self._settings = settings or BreakerSettings()
         self._monotonic = monotonic
         self._lock = Lock()
         self._states = pybreaker.CircuitBreaker(fail_max=2**31, reset_timeout=0, name=name)
-        self._ends: deque[tuple[float, bool]] = deque()
-        self._in_a_row = 0
-        self._retry_at = 0.0
-        self._probing = False
-        self._ticket_until = 0.0
         self.rejected = 0
         self.transitions = dict.fromkeys(STATES, 0)
 
@@ -62,6 +49,41 @@ class Breaker:
     def is_open(self) -> bool:
         """Tell whether the circuit is not closed: also while a probe is due or under way."""
         return self.state != pybreaker.STATE_CLOSED
+
+    def _move(self, state: str) -> None:
+        if self._states.current_state == state:
+            return
+        {"closed": self._states.close, "half-open": self._states.half_open, "open": self._states.open}[
+            state
+        ]()
+        self.transitions[state] += 1
+
+    def _jitter(self) -> float:
+        """Return a factor from 0.75 to 1.25, another one each time that the circuit opens."""
+        return 0.75 + crc32(f"{self.name}:{self.transitions['open']}".encode()) / 2**33
+
+
+class Breaker(Circuit):
+    """Guards calls that all depend on one thing; independent work has a `keyed_breaker`.
+
+    Only exceptions of the types in `failures` count; all others leave it as it is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        failures: tuple[type[BaseException], ...],
+        settings: BreakerSettings | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name, monotonic)
+        self._failures = failures
+        self._settings = settings or BreakerSettings()
+        self._ends: deque[tuple[float, bool]] = deque()
+        self._in_a_row = 0
+        self._retry_at = 0.0
+        self._probing = False
+        self._ticket_until = 0.0
 
     def closed_for_s(self) -> float:
         """Return 0 where calls pass, else how long until one may, at least `PROBE_S`."""
@@ -150,20 +172,10 @@ class Breaker:
                 self._retry_at = self._monotonic()
 
     def _open(self) -> None:
-        opened = self.transitions["open"] + 1
-        jitter = crc32(f"{self.name}:{opened}".encode()) / 2**32
-        self._retry_at = self._monotonic() + self._settings.open_s * (0.75 + jitter / 2)
+        self._move(pybreaker.STATE_OPEN)
+        self._retry_at = self._monotonic() + self._settings.open_s * self._jitter()
         self._in_a_row = 0
         self._ticket_until = 0.0
-        self._move(pybreaker.STATE_OPEN)
-
-    def _move(self, state: str) -> None:
-        if self._states.current_state == state:
-            return
-        {"closed": self._states.close, "half-open": self._states.half_open, "open": self._states.open}[
-            state
-        ]()
-        self.transitions[state] += 1
 
     def _remember(self, *, failed: bool) -> None:
         now = self._monotonic()

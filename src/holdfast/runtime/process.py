@@ -20,7 +20,7 @@ from holdfast.bus.port import Bus, BusForbidden, BusUnavailable
 from holdfast.contracts.topics import all_topics
 from holdfast.http_server.config import GuardedConfig
 from holdfast.messaging.backoff import backoff_ms
-from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.breaker import Circuit
 from holdfast.messaging.dead_letters import DeadLetters
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.pruning import Pruner
@@ -76,7 +76,7 @@ class Service:
     ops_app: FastAPI = field(default_factory=problems.application)
     extra_loops: Sequence[ExtraLoop] = ()
     registry: CollectorRegistry = field(default_factory=new_registry)
-    breakers: Sequence[Breaker] = ()
+    breakers: Sequence[Circuit] = ()
     leaving: Sequence[Callable[[], None]] = ()
     pruner: Pruner[Any] | None = None
     closers: Sequence[Callable[[], None]] = ()

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from holdfast.http_server.connection_table import ConnectionTable
-from holdfast.messaging.breaker import STATES, Breaker
+from holdfast.messaging.breaker import STATES, Circuit
 from holdfast.messaging.message_origin import REFUSALS
 from holdfast.messaging.ports import Parts
 from holdfast.messaging.pruning import Pruner
@@ -48,7 +48,7 @@ def kernel_readings(parts: Parts[Any]) -> Iterable[Metric]:
     yield gauge("outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.outbox_age_ms() / 1000})
 
 
-def breaker_readings(breakers: Iterable[Breaker]) -> Iterable[Metric]:
+def breaker_readings(breakers: Iterable[Circuit]) -> Iterable[Metric]:
     """Return the state of each circuit breaker, how often it moved, and how many calls it refused."""
     held = list(breakers)
     state: Values = {(b.name, state): float(b.state == state) for b in held for state in STATES}

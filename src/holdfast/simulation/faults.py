@@ -66,6 +66,7 @@ IN_WORLD = (
     "add",
     "poison",  # a record that cannot be read
     "bug",  # a message at which a handler raises
+    "outage",  # the provider fails one card, a share of all keys, or all, until it is over
 )
 """What happens beside the ports, as actions of their own."""
 

@@ -18,6 +18,7 @@ from holdfast.services.inventory_write.memory_store import MemoryInventoryTransa
 from holdfast.services.order_create import service as order_create
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
 from holdfast.services.payment_gateway import service as payment_gateway
+from holdfast.services.payment_gateway.call_lanes import limits
 from holdfast.services.payment_gateway.charging import HORIZON_MS
 from holdfast.services.payment_gateway.continuous import ContinuousCharges
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
@@ -134,7 +135,7 @@ class Process:
         if not self._store.tables.tables.get("timers"):
             return False
         with self._store.transaction() as tx:
-            return bool(tx.peek_due_calls(1, HORIZON_MS))
+            return bool(tx.peek_due_calls(limits(1), HORIZON_MS))
 
     # -- actions; each returns whether anything was done
 

@@ -4,7 +4,9 @@ Knows nothing of the services but the shape of a call; it is the arbiter for mon
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
+from zlib import crc32
 
 from holdfast.messaging.producer import BreakerOpen
 from holdfast.runtime.http_client import ConnectionFailed
@@ -14,6 +16,9 @@ from holdfast.services.payment_gateway.stripe_provider import provider_breaker
 from holdfast.simulation.faults import IN_PROVIDER, Switch
 
 VISA = "pm_card_visa"
+MASTERCARD = "pm_card_mastercard"
+HANGS_S = 10.0
+"""So long a caller waits for an answer that never comes."""
 
 
 class Entry(NamedTuple):
@@ -36,14 +41,44 @@ class Memory(NamedTuple):
     answers: tuple[tuple[str, Answer], ...] = ()
 
 
+class Outage(NamedTuple):
+    """Fails all charges of one card, or charges and refunds of a share of all keys: always the same."""
+
+    card: str = ""
+    share: float = 0.0
+    hangs: bool = False
+
+    def strikes(self, call: Call) -> bool:
+        """Tell whether this call is one of those that fail."""
+        if call.ask is Ask.CHARGE and self.card:
+            return call.payment.payment_method == self.card
+        of_key = crc32(call.idempotency_key.encode()) / 2**32
+        return call.ask in (Ask.CHARGE, Ask.REFUND) and of_key < self.share
+
+
+OUTAGES = {
+    "over": None,
+    "mastercard_fails": Outage(MASTERCARD),
+    "mastercard_hangs": Outage(MASTERCARD, hangs=True),
+    "some_fail": Outage(share=0.3),
+    "most_hang": Outage(share=0.6, hangs=True),
+    "all_fail": Outage(share=1.0),
+}
+
+
 class SimProvider:
-    """A `PaymentProvider` whose answers may come late or never; `late` calls land when told to."""
+    """A `PaymentProvider` whose answers may come late or never; `late` calls land when told to.
+
+    `outage` says which calls fail until it is over; an answer takes `latency_s`, where anybody waits for it.
+    """
 
     def __init__(self, faults: Switch, memory: Memory | None = None) -> None:
         began = memory or Memory()
         self.ledger: list[Entry] = list(began.ledger)
         self.late: list[Call] = list(began.late)
         self.adopted = 0  # ends that were found by a look-up
+        self.outage: Outage | None = None
+        self.latency_s = 0.0
         self._answers: dict[str, Answer] = dict(began.answers)
         self._faults = faults
 
@@ -60,6 +95,10 @@ class SimProvider:
         fault, which = self._faults.strikes_one_of(IN_PROVIDER, size)
         return [fault if place == which else "" for place in range(size)]
 
+    def lasts_s(self, call: Call) -> float:
+        """Return how long this call's answer takes."""
+        return HANGS_S if self.outage and self.outage.hangs and self.outage.strikes(call) else self.latency_s
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -72,6 +111,9 @@ class SimProvider:
 
     def ask(self, call: Call, fault: str) -> Answer:
         """Answer one call, under this fault where one is named."""
+        if self.outage and self.outage.strikes(call):
+            self._faults.fired["outage"] += 1
+            return Unknown("timeout" if self.outage.hangs else "http_500")
         if fault == "late":
             self.late.append(call)
         if fault in ("late", "timeout_before"):
@@ -95,7 +137,7 @@ class SimProvider:
         return self._answers[key]
 
     def _charge(self, call: Call) -> Answer:
-        ok = call.payment.payment_method == VISA
+        ok = call.payment.payment_method in (VISA, MASTERCARD)
         reference = self._enter("charge", call, ok=ok)
         return Succeeded(reference) if ok else Declined("generic_decline", "the bank says no")
 
@@ -133,51 +175,66 @@ class SimProvider:
         return Unknown("not_found")
 
 
+class _UnderWay(NamedTuple):
+    """A call that its breaker has let through."""
+
+    call: Call
+    ended: Ended
+    began_s: float
+    guard: AbstractContextManager[None]
+
+
 class SimCaller:
-    """One process's calls under way: they are made when told to, behind the breaker of the real provider."""
+    """One process's calls under way: answered when told to, behind the breakers of the real provider."""
 
     def __init__(self, provider: SimProvider, monotonic: Callable[[], float]) -> None:
         self.breaker = provider_breaker(monotonic)
+        self.refund_breaker = provider_breaker(monotonic, "payment-provider-refunds")
+        self.look_up_breaker = provider_breaker(monotonic, "payment-provider-look-ups")
         self._provider = provider
-        self._under_way: list[tuple[Call, Ended]] = []
+        self._monotonic = monotonic
+        self._under_way: list[_UnderWay] = []
 
     def begin(self, calls: Sequence[Call], ended: Ended) -> None:
-        self._under_way += [(call, ended) for call in calls]
+        for call in calls:
+            guard = self._guard(call)
+            try:
+                guard.__enter__()
+            except BreakerOpen as error:
+                ended(call, NotSent(int(error.retry_after_s * 1000)))
+            else:
+                self._under_way.append(_UnderWay(call, ended, self._monotonic(), guard))
 
     def is_idle(self) -> bool:
         """Tell whether no call is under way."""
         return not self._under_way
 
     def answer(self) -> bool:
-        """Let all calls that are under way be answered, but for a slow one; tell whether there were any."""
+        """Answer all calls that have lasted long enough, but for a slow one; tell whether there were any."""
+        now_s = self._monotonic()
+        done: list[_UnderWay] = []
         begun, self._under_way = self._under_way, []
-        for (call, ended), mood in zip(begun, self._provider.moods(len(begun)), strict=True):
+        for each in begun:
+            over = now_s >= each.began_s + self._provider.lasts_s(each.call)
+            (done if over else self._under_way).append(each)
+        for each, mood in zip(done, self._provider.moods(len(done)), strict=True):
             if mood == "slow":
-                self._under_way.append((call, ended))
+                self._under_way.append(each)
             else:
-                ended(call, self._guarded(call, mood))
-        return bool(begun)
+                self._end(each, self._provider.ask(each.call, mood))
+        return bool(done)
 
-    def _guarded(self, call: Call, mood: str) -> Answer:
-        """Ask, unless the breaker is open; the same answers count against it as for the real provider."""
-        try:
-            with self.breaker.guard():
-                return self._asked(call, mood)
-        except BreakerOpen as error:
-            return NotSent(int(error.retry_after_s * 1000))
-        except _Failed as error:
-            return error.answer
+    def _guard(self, call: Call) -> AbstractContextManager[None]:
+        if call.ask is Ask.CHARGE:
+            return self.breaker.guard(call.idempotency_key, fresh=call.is_first)
+        if call.ask is Ask.REFUND:
+            return self.refund_breaker.guard(call.idempotency_key, fresh=call.is_first)
+        return self.look_up_breaker.guard(f"{call.payment.saga_id}:{call.ask}")
 
-    def _asked(self, call: Call, mood: str) -> Answer:
-        answer = self._provider.ask(call, mood)
+    def _end(self, each: _UnderWay, answer: Answer) -> None:
+        """Let the same answers count against the breaker as of the real provider."""
+        error = None
         if isinstance(answer, Unknown) and answer.error in ("timeout", "http_500"):
-            raise _Failed(answer)
-        return answer
-
-
-class _Failed(ConnectionFailed):
-    """What the breaker counts."""
-
-    def __init__(self, answer: Unknown) -> None:
-        super().__init__(answer.error)
-        self.answer = answer
+            error = ConnectionFailed(answer.error)
+        each.guard.__exit__(type(error) if error else None, error, None)
+        each.ended(each.call, answer)

@@ -16,6 +16,7 @@ from holdfast.contracts.topics import GATEWAY, INVENTORY
 from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
 from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
 from holdfast.simulation.poison import POISONS, STEPS
+from holdfast.simulation.provider import OUTAGES
 from holdfast.simulation.setup import DEEP_EVERY, TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
 from holdfast.simulation.world import Action, World
 
@@ -83,6 +84,7 @@ def _run(world: World, actions: Iterator[Action], *, to_the_end: bool = False) -
 def _heal(world: World, broken: Callable[[], bool]) -> bool:
     """No more faults, everybody has a turn, until nobody waits for anything; False where the run is over."""
     heal_until_ms = world.now_ms + HEAL_MS_MAX
+    world.provider.outage = None
     for service in world.skew_ms:
         world.skew_ms[service] = 0
     for _ in range(HEAL_ROUNDS_MAX):
@@ -175,6 +177,8 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
         return Action(kind, rng.choice(list(world.processes)))
     if kind in ("poison", "bug"):
         return Action(kind, rng.choice(POISONS if kind == "poison" else list(STEPS)))
+    if kind == "outage":
+        return Action(kind, rng.choice(list(OUTAGES)))
     if kind == "rewind":
         return Action(kind, rng.choice(list(world.stores)))
     if kind == "clock":

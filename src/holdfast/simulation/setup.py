@@ -9,7 +9,7 @@ from typing import NamedTuple
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.messaging.timers import TimerSettings
 from holdfast.simulation.faults import ALL
-from holdfast.simulation.provider import VISA
+from holdfast.simulation.provider import MASTERCARD, VISA
 
 START_MS = 1_800_000_000_000
 ORDER_TOTAL_MAX_MINOR = 10_000
@@ -70,7 +70,8 @@ def draw_setup(rng: Random, *, deep: bool) -> Setup:
     for number in range(rng.choice((1, 1, 2, 2, 3, 4) if deep else (1, 1, 1, 2, 2, 3))):
         again = wishes and rng.random() < 0.2
         cart_id, pieces = rng.choice(wishes)[:2] if again else (f"cart-{number}", _pieces(rng))
-        card = VISA if rng.random() < 0.8 else "pm_card_chargeDeclined"
+        luck = rng.random()
+        card = VISA if luck < 0.5 else MASTERCARD if luck < 0.8 else "pm_card_chargeDeclined"
         wishes.append(Wish(cart_id, pieces, card))
     return Setup(
         wishes=tuple(wishes),

@@ -10,7 +10,7 @@ ARROWS_MAX = 120
 ARROWS = {"lose": "--x", "delay": "-)"}
 """By what became of a message."""
 
-NOTED = ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug")
+NOTED = ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug", "outage")
 """Actions that are no service's own."""
 
 

@@ -36,7 +36,7 @@ from holdfast.simulation.faults import Crash, Switch
 from holdfast.simulation.poison import NO_STATE, STEPS, Doom, cursed, poison
 from holdfast.simulation.ports import Network
 from holdfast.simulation.process import TRANSACTIONS, Process
-from holdfast.simulation.provider import SimProvider
+from holdfast.simulation.provider import OUTAGES, SimProvider
 from holdfast.simulation.setup import PRICES_MINOR, START_MS, Setup
 
 PARTICIPANTS = (INVENTORY, PAYMENT, ORDER, CART)
@@ -156,6 +156,11 @@ class World:
 
     def _land(self, position: str) -> bool:
         return self.provider.land(int(position))
+
+    def _outage(self, which: str) -> bool:
+        """Let the provider fail some calls, until it is told that its outage is over."""
+        self.provider.outage = OUTAGES[which]
+        return True
 
     def _hold(self, number: str) -> bool:
         """Let an operator put a cart on hold, or release it."""

@@ -122,5 +122,6 @@ OTHER_MEANINGS: dict[str, dict[str, Any]] = {
     "gateway_bff.update_endings": _each("COMPLETED", "statuses"),
     "messaging.select_held_fences": {"keys": SOME},
     "messaging.set_timers": _each("deadline", "kinds"),
+    "payment_gateway.select_due_calls": _each(True, "fresh newest_first") | _each(SOME, "limits"),
     "messaging.settle_parked": {"status": "redriven"},
 }

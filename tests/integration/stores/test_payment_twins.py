@@ -19,6 +19,7 @@ from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import Store, TimerKey, TimerRow
 from holdfast.messaging.timers import RESOLVE
 from holdfast.messaging.unit_of_work import UnitOfWork
+from holdfast.services.payment_gateway.call_lanes import LANES, ClaimLimit
 from holdfast.services.payment_gateway.charging import HORIZON_MS, ChargeLoop
 from holdfast.services.payment_gateway.domain import Answer, Call, Declined, Payment, Succeeded, Unknown
 from holdfast.services.payment_gateway.handlers import (
@@ -32,6 +33,10 @@ from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransact
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 
 SAGAS = [saga_id(n) for n in range(1, 5)]
+
+
+def every_lane(calls_max: int) -> list[ClaimLimit]:
+    return [ClaimLimit(*lane, calls_max) for lane in LANES]
 
 
 class AnswersInTurn:
@@ -62,7 +67,7 @@ class Loop:
     def run(self, answers: list[Answer]) -> None:
         """Make every call due, then run the loop once, in an order that both stores share."""
         with self.store.transaction() as tx:
-            due = sorted(tx.peek_due_calls(100, -10 * HOUR_MS))
+            due = sorted(tx.peek_due_calls(every_lane(100), -10 * HOUR_MS))
             tx.set_timers([row._replace(due_ms=n) for n, row in enumerate(due)])
         self.provider.answers = answers
         self.charges.step()
@@ -124,7 +129,8 @@ def _state(tx: Any) -> Any:
     """Read all there is, but for the times, which are of two clocks."""
     fences = tx.lock_fences("payment", SAGAS)
     tx.save_fences("payment", [], sorted(set(SAGAS) - set(fences)))
-    timers = sorted(row._replace(since_ms=0, due_ms=0) for row in tx.peek_due_calls(100, -10 * HOUR_MS))
+    due = tx.peek_due_calls(every_lane(100), -10 * HOUR_MS)
+    timers = sorted(row._replace(since_ms=0, due_ms=0) for row in due)
     outbox = [messages for _, messages in tx.lying_outbox(0, 1000)]
     pages = [_timeless(tx.payment_page(saga_id(1), 3, which)) for which in ("", "unknown", "owed")]
     pages.append(_timeless(tx.payment_page(saga_id(2), 1)))
@@ -168,9 +174,11 @@ def test_a_hint_makes_a_waiting_call_due_but_not_one_under_way(twins: Twins) -> 
 
     twins.transact(write)
     assert twins.transact(lambda tx: tx.hint_calls([saga_id(1), saga_id(2), saga_id(9)])) == 1
-    assert twins.transact(lambda tx: [row.key.saga_id for row in tx.peek_due_calls(9, HORIZON_MS)]) == [
-        saga_id(1)
-    ]
+
+    def due(tx: Any) -> list[str]:
+        return [row.key.saga_id for row in tx.peek_due_calls(every_lane(9), HORIZON_MS)]
+
+    assert twins.transact(due) == [saga_id(1)]
     assert twins.transact(lambda tx: tx.hint_calls([saga_id(1)])) == 0, "it is due already"
 
 
@@ -181,9 +189,32 @@ def test_calls_are_due_by_their_time_and_beyond_the_horizon(twins: Twins) -> Non
     ]
     assert HORIZON_MS < 24 * HOUR_MS
     twins.transact(lambda tx: tx.set_timers(rows))
-    due = twins.transact(lambda tx: tx.peek_due_calls(10, HORIZON_MS))
+    due = twins.transact(lambda tx: tx.peek_due_calls(every_lane(10), HORIZON_MS))
     assert [row.key.saga_id for row in due] == [saga_id(n) for n in (1, 4, 0, 3)]
-    assert twins.transact(lambda tx: tx.peek_due_calls(2, HORIZON_MS)) == due[:2]
+    assert twins.transact(lambda tx: tx.peek_due_calls(every_lane(2), HORIZON_MS)) == due[:2]
+
+
+def test_each_lane_has_a_limit_of_its_own_and_says_which_come_first(twins: Twins) -> None:
+    def write(tx: Any) -> Any:
+        first = [resolve_timer(saga_id(n), "do", START_MS - n) for n in range(1, 4)]
+        failed = [
+            resolve_timer(saga_id(n), "do", START_MS - n * 1_000)._replace(fired=n) for n in range(4, 8)
+        ]
+        refunds = [resolve_timer(saga_id(n), "undo", START_MS) for n in range(1, 3)]
+        tx.set_timers([*first, *failed, *refunds])
+
+    def peek(*limits: ClaimLimit) -> list[tuple[str, str]]:
+        rows = twins.transact(lambda tx: tx.peek_due_calls(limits, HORIZON_MS))
+        return [(row.key.saga_id, row.key.verb) for row in rows]
+
+    twins.transact(write)
+    assert peek(ClaimLimit("do", True, 2)) == [(saga_id(3), "do"), (saga_id(2), "do")]
+    assert peek(ClaimLimit("do", True, 2, newest_first=True)) == [(saga_id(1), "do"), (saga_id(2), "do")]
+    assert peek(ClaimLimit("do", False, 1), ClaimLimit("undo", True, 9), ClaimLimit("undo", False, 9)) == [
+        (saga_id(4), "do"),
+        (saga_id(1), "undo"),
+        (saga_id(2), "undo"),
+    ]
 
 
 def test_a_second_payment_of_one_saga_is_refused_by_both(twins: Twins) -> None:

@@ -18,6 +18,7 @@ from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.unit_of_work import UnitOfWork
+from holdfast.services.payment_gateway.call_lanes import ClaimLimit, limits
 from holdfast.services.payment_gateway.domain import (
     REFUSED_REFUND_WAIT_MS,
     Answer,
@@ -32,7 +33,6 @@ from holdfast.services.payment_gateway.domain import (
 )
 from holdfast.services.payment_gateway.handlers import MESSAGES, PaymentTransaction, resolve_timer
 
-CALLS_MAX = 64
 LEASE_MS = 60_000
 KEY_LIFETIME_MS = 23 * 3_600_000  # Stripe keeps keys for 24 h; an hour of margin
 HORIZON_MS = 2 * REFUSED_REFUND_WAIT_MS
@@ -80,13 +80,13 @@ class ChargeLoop:
         self.record(list(zip(calls, answers, strict=True)))
         return len(calls)
 
-    def claim(self, limit: int = CALLS_MAX) -> list[Call]:
+    def claim(self, wanted: Sequence[ClaimLimit] = tuple(limits())) -> list[Call]:
         """Lease due calls and mark their fences submitted, so that an undo knows it must wait."""
         calls: list[Call] = []
 
         def work(tx: PaymentTransaction) -> Handled:
             calls.clear()
-            calls.extend(_claim(tx, limit, self._lease_ms))
+            calls.extend(_claim(tx, wanted, self._lease_ms))
             if calls:
                 crashpoint("claim.before_commit")
             return Handled()
@@ -139,15 +139,16 @@ def after_calls(calls: Sequence[Call]) -> None:
         crashpoint("refund.after_call")
 
 
-def _claim(tx: PaymentTransaction, limit: int, lease_ms: int) -> list[Call]:
+def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) -> list[Call]:
     # Fences are locked before timers, as the writer does it, so that the two never deadlock.
-    peeked = tx.peek_due_calls(limit, HORIZON_MS)
+    peeked = tx.peek_due_calls(wanted, HORIZON_MS)
     ids = sorted({row.key.saga_id for row in peeked})
     if not ids:
         return []
     fences = tx.lock_fences("payment", ids)
-    wanted = {row.key for row in peeked}
-    due = [row for row in tx.peek_due_calls(limit * 2, HORIZON_MS) if row.key in wanted]
+    again = [each._replace(calls_max=2 * each.calls_max) for each in wanted]
+    keys = {row.key for row in peeked}
+    due = [row for row in tx.peek_due_calls(again, HORIZON_MS) if row.key in keys]
     payments = tx.load_payments(ids)
     now_ms = tx.now_ms()
     calls, leased, submitted, stale = [], [], [], []

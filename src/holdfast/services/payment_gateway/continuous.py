@@ -1,6 +1,7 @@
 """The charge loop as it runs for real: always full, never waiting for its slowest call.
 
-Claims refill as calls end, answers are recorded in batches as they come; what a claim is: `charging`.
+Claims refill as calls end, answers are recorded in batches as they come; what a claim is: `charging`. No
+work waits behind work that fails: each lane (`call_lanes`) has places of its own, each verb a breaker.
 """
 
 import time
@@ -10,10 +11,20 @@ from typing import Protocol
 
 import structlog
 
-from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.keyed_breaker import KeyedBreaker
 from holdfast.messaging.store import StoreUnavailable
-from holdfast.services.payment_gateway.charging import CALLS_MAX, ChargeLoop, after_calls, before_calls
-from holdfast.services.payment_gateway.domain import RETRY_AFTER_MAX_MS, Answer, Call, Unknown
+from holdfast.services.payment_gateway.call_lanes import (
+    CALLS_MAX,
+    HELD_MAX_S,
+    LANES,
+    ClaimLimit,
+    Lane,
+    UnderWay,
+    lane_of,
+    room,
+)
+from holdfast.services.payment_gateway.charging import ChargeLoop, after_calls, before_calls
+from holdfast.services.payment_gateway.domain import Answer, Call, Unknown
 
 IDLE_S = 0.25
 LINGER_S = 0.008  # so long the first answer of a batch waits for others
@@ -28,14 +39,15 @@ Ended = Callable[[Call, Answer], None]
 class Caller(Protocol):
     """A provider whose calls can be under way."""
 
-    breaker: Breaker
+    breaker: KeyedBreaker
+    refund_breaker: KeyedBreaker
 
     def begin(self, calls: Sequence[Call], ended: Ended) -> None:
         """Begin all calls and return; `ended` gets each answer, in any order, from any thread."""
 
 
 class ContinuousCharges:
-    """One thread's work. An open breaker claims nothing, so that rows wait and no attempt is spent.
+    """One thread's work. While a breaker is open only its probes are claimed: rows wait, no attempt is spent.
 
     A round waits `idle_s` for an answer at most, and `linger_s` for more of them; 0 is not at all.
     """
@@ -57,7 +69,7 @@ class ContinuousCharges:
         self._idle_s = idle_s
         self._linger_s = linger_s
         self._answers: SimpleQueue[tuple[Call, Answer] | None] = SimpleQueue()
-        self._under_way: dict[str, Call] = {}
+        self._under_way: dict[str, UnderWay] = {}
         self._unrecorded: list[tuple[Call, Answer]] = []
         self._quiet_until = 0.0
 
@@ -92,7 +104,7 @@ class ContinuousCharges:
             if self._monotonic() >= deadline:
                 break
         answered = {call.idempotency_key for call, _ in self._unrecorded}
-        given_up = [call for key, call in self._under_way.items() if key not in answered]
+        given_up = [each.call for key, each in self._under_way.items() if key not in answered]
         self._unrecorded += [(call, Unknown("stopped")) for call in given_up]
         try:
             self._record()
@@ -100,15 +112,40 @@ class ContinuousCharges:
             log.warning("charges_not_recorded", error=str(error), unrecorded=len(self._unrecorded))
 
     def _refill(self) -> None:
-        room = self._calls_max - len(self._under_way)
-        room = 0 if self._monotonic() < self._quiet_until else self._caller.breaker.admits(room)
-        if room <= 0:
+        if self._monotonic() < self._quiet_until:
             return
-        calls = self._loop.claim(room)
-        self._under_way |= {call.idempotency_key: call for call in calls}
+        first = [lane for lane in LANES if lane.fresh or not self._breaker(lane).is_open()]
+        unused = self._begin(first)
+        # What failed before probes only if there is not enough fresh work that could.
+        self._begin([lane for lane in LANES if lane not in first and unused.get(lane.verb)])
+
+    def _begin(self, lanes: Sequence[Lane]) -> dict[str, int]:
+        """Begin what is due in these lanes; return by verb how many more fresh calls could have begun."""
+        limits = [limit for limit in map(self._limit, lanes) if limit.calls_max]
+        unused = {each.verb: each.calls_max for each in limits if each.fresh}
+        calls = self._loop.claim(limits) if limits else []
+        began_s = self._monotonic()
+        self._under_way |= {call.idempotency_key: UnderWay(call, began_s) for call in calls}
+        for lane in map(lane_of, calls):
+            if lane.fresh:
+                unused[lane.verb] -= 1
         if calls:
             before_calls(calls)
             self._caller.begin(calls, self._ended)
+        return unused
+
+    def _limit(self, lane: Lane) -> ClaimLimit:
+        """Say how many calls of this lane may begin now.
+
+        While its breaker is open the newest come first: they have not waited beside those that fail.
+        """
+        breaker = self._breaker(lane)
+        free = room(lane, self._under_way.values(), self._monotonic(), self._calls_max)
+        newest_first = lane.fresh and breaker.is_open()
+        return ClaimLimit(*lane, breaker.admits(free, fresh=lane.fresh), newest_first)
+
+    def _breaker(self, lane: Lane) -> KeyedBreaker:
+        return self._caller.breaker if lane.verb == "do" else self._caller.refund_breaker
 
     def _ended(self, call: Call, answer: Answer) -> None:
         self._answers.put((call, answer))
@@ -124,16 +161,19 @@ class ContinuousCharges:
                 return
             if ended is not None:
                 self._unrecorded.append(ended)
-                self._heed(ended[1])
+                self._heed(*ended)
             if len(self._unrecorded) >= len(self._under_way):
                 return
             until = until or self._monotonic() + self._linger_s
             waiting_s = until - self._monotonic()
 
-    def _heed(self, answer: Answer) -> None:
-        """Leave a provider alone that says it has too many requests, for as long as it says."""
-        if isinstance(answer, Unknown) and answer.error == "http_429":
-            quiet_s = min(answer.retry_after_ms, RETRY_AFTER_MAX_MS) / 1000
+    def _heed(self, call: Call, answer: Answer) -> None:
+        """Leave a provider alone that has too many requests: as long as it says, and `HELD_MAX_S` at most.
+
+        Said again of a key it may be about that key alone, which waits by itself.
+        """
+        if isinstance(answer, Unknown) and answer.error == "http_429" and call.is_first:
+            quiet_s = min(answer.retry_after_ms / 1000, HELD_MAX_S)
             self._quiet_until = max(self._quiet_until, self._monotonic() + quiet_s)
 
     def _record(self) -> None:

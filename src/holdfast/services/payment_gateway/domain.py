@@ -74,6 +74,11 @@ class Call(NamedTuple):
         return f"{self.payment.saga_id}:payment:{self.verb}"
 
     @property
+    def is_first(self) -> bool:
+        """Tell whether nothing was asked under this key before."""
+        return self.attempt <= 1
+
+    @property
     def verb(self) -> str:
         """The timer's verb that this call serves."""
         return "undo" if self.ask in (Ask.REFUND, Ask.FIND_REFUND) else "do"

@@ -12,6 +12,7 @@ from holdfast.messaging.fence import Fence, Verb
 from holdfast.messaging.participant import Outcome, Running, StepMessages, Work
 from holdfast.messaging.store import TimerKey, TimerRow, Transaction
 from holdfast.messaging.timers import RESOLVE
+from holdfast.services.payment_gateway.call_lanes import ClaimLimit
 from holdfast.services.payment_gateway.domain import Payment
 
 MESSAGES = StepMessages(
@@ -85,8 +86,11 @@ class PaymentTransaction(Transaction, Protocol):
     def hint_calls(self, saga_ids: Collection[str]) -> int:
         """Make waiting calls due now, but for those under way; return how many there were."""
 
-    def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
-        """Return due `resolve` timers without locking them; due further ahead than `horizon_ms` is due."""
+    def peek_due_calls(self, limits: Sequence[ClaimLimit], horizon_ms: int) -> list[TimerRow]:
+        """Return due `resolve` timers without locking them, lane by lane; due beyond `horizon_ms` is due.
+
+        What fails by chance is found before what fails for ever.
+        """
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """payment-gateway's table in memory: the twin of `store`."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.timers import RESOLVE
+from holdfast.services.payment_gateway.call_lanes import ClaimLimit
 from holdfast.services.payment_gateway.domain import Payment
 from holdfast.services.payment_gateway.handlers import OpenMoney, PaymentRow
 
@@ -85,11 +86,18 @@ class MemoryPaymentTransaction(MemoryTransaction):
                 )
         return row
 
-    def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
+    def peek_due_calls(self, limits: Sequence[ClaimLimit], horizon_ms: int) -> list[TimerRow]:
         now = self.now_ms()
         due = [
             row
             for row in self.table("timers").values()
             if row.kind == RESOLVE and (row.due_ms <= now or row.due_ms > now + horizon_ms)
         ]
-        return sorted(due, key=lambda row: (row.due_ms, row.key))[:limit]
+        found: list[TimerRow] = []
+        for verb, fresh, calls_max, newest_first in limits:
+            lane = [row for row in due if row.key.verb == verb and (row.fired == 0) == fresh]
+            lane.sort(key=lambda row: row.key)
+            lane.sort(key=lambda row: row.due_ms, reverse=newest_first)
+            lane.sort(key=lambda row: row.fired)
+            found += lane[:calls_max]
+        return found

@@ -101,7 +101,7 @@ def main() -> int:
         ],
         pruner=pruner(ports, settings.retention()),
         closers=[provider.close, ports.store.close],
-        breakers=[provider.breaker, provider.look_up_breaker],
+        breakers=[provider.breaker, provider.refund_breaker, provider.look_up_breaker],
     )
     service.registry.register(Readings(lambda: overview.readings(parts.charge_loop)))
     return run(service)

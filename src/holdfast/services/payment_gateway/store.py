@@ -1,9 +1,10 @@
 """payment-gateway's table in PostgreSQL; statements stand in `sql/`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from holdfast.messaging.database import PostgresTransaction, statements
 from holdfast.messaging.store import TimerKey, TimerRow
+from holdfast.services.payment_gateway.call_lanes import ClaimLimit
 from holdfast.services.payment_gateway.domain import Payment
 from holdfast.services.payment_gateway.handlers import UNKNOWN_AFTER_MS, OpenMoney, PaymentRow
 
@@ -52,6 +53,13 @@ class PostgresPaymentTransaction(PostgresTransaction):
     def hint_calls(self, saga_ids: Collection[str]) -> int:
         return self.run(SQL["hint_calls"], saga_ids=list(saga_ids)).rowcount
 
-    def peek_due_calls(self, limit: int, horizon_ms: int) -> list[TimerRow]:
-        rows = self.run(SQL["select_due_calls"], limit=limit, horizon_ms=horizon_ms).fetchall()
+    def peek_due_calls(self, limits: Sequence[ClaimLimit], horizon_ms: int) -> list[TimerRow]:
+        rows = self.run(
+            SQL["select_due_calls"],
+            verbs=[each.verb for each in limits],
+            fresh=[each.fresh for each in limits],
+            limits=[each.calls_max for each in limits],
+            newest_first=[each.newest_first for each in limits],
+            horizon_ms=horizon_ms,
+        ).fetchall()
         return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in rows]

@@ -15,9 +15,10 @@ import structlog
 import uvloop
 
 from holdfast.contracts.card_numbers import holds_card_number, mask_card_numbers
-from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.keyed_breaker import KeyedBreaker, KeyedSettings
 from holdfast.messaging.producer import BreakerOpen
 from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
+from holdfast.services.payment_gateway.call_lanes import connections
 from holdfast.services.payment_gateway.domain import (
     STORED,
     Answer,
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS_MAX = 80  # the charge loop's calls, and some for people who look
+CONNECTIONS_MAX = connections() + 16  # the charge loop's calls, and some for people who look
 _REFERENCE = re.compile(r"[!-~]{1,200}")
 _MALFORMED = Unknown("malformed_answer")
 
@@ -50,19 +51,20 @@ class _ServerFailed(Exception):
 
 def provider_breaker(
     monotonic: Callable[[], float] = time.monotonic, name: str = "payment-provider"
-) -> Breaker:
-    """Make a breaker that opens on time-outs, lost connections and 5xx, and on nothing else."""
-    return Breaker(name, (ConnectionFailed, _ServerFailed), monotonic=monotonic)
+) -> KeyedBreaker:
+    """Make a breaker that opens on time-outs, lost connections and 5xx of many keys, and on nothing else."""
+    return KeyedBreaker(name, (ConnectionFailed, _ServerFailed), KeyedSettings(), monotonic)
 
 
 class StripeProvider:
     """A `PaymentProvider` whose calls are made side by side, on an event loop in a thread of its own.
 
-    Look-ups have a breaker of their own: a search that is down keeps no shopper from paying.
+    Charges, refunds and look-ups have a breaker each: a search that is down keeps no shopper from paying.
     """
 
-    def __init__(self, url: str, secret_key: str, timeout_s: float, breaker: Breaker | None = None) -> None:
-        self.breaker = breaker or provider_breaker()
+    def __init__(self, url: str, secret_key: str, timeout_s: float) -> None:
+        self.breaker = provider_breaker()
+        self.refund_breaker = provider_breaker(name="payment-provider-refunds")
         self.look_up_breaker = provider_breaker(name="payment-provider-look-ups")
         self._client = HttpClient(url, CONNECTIONS_MAX)
         self._headers = {"authorization": f"Bearer {secret_key}"}
@@ -144,7 +146,7 @@ class StripeProvider:
             "confirm": "true",
             "metadata[saga_id]": payment.saga_id,
         }
-        response = await self._post("/v1/payment_intents", form, call.idempotency_key)
+        response = await self._post(self.breaker, "/v1/payment_intents", form, call)
         if response.status == 200:
             return intent_answer(_json(response))
         return _refusal(response)
@@ -155,7 +157,7 @@ class StripeProvider:
             "amount": str(call.payment.amount_minor),
             "metadata[saga_id]": call.payment.saga_id,
         }
-        response = await self._post("/v1/refunds", form, call.idempotency_key)
+        response = await self._post(self.refund_breaker, "/v1/refunds", form, call)
         if response.status == 200:
             return refund_answer(_json(response))
         answer = _refusal(response)
@@ -198,26 +200,30 @@ class StripeProvider:
             raise ProviderSilent(f"http {response.status}")
         return [_charge_of(each) for each in _found(response)]
 
-    async def _post(self, path: str, form: Mapping[str, str], key: str) -> Response:
+    async def _post(self, breaker: KeyedBreaker, path: str, form: Mapping[str, str], call: Call) -> Response:
+        key = call.idempotency_key
         headers = {"idempotency-key": key, "content-type": "application/x-www-form-urlencoded"}
-        return await self._exchange("POST", path, headers, urlencode(form).encode())
-
-    async def _get(self, path: str, query: Mapping[str, str]) -> Response:
-        return await self._exchange("GET", f"{path}?{urlencode(query)}", {}, b"")
-
-    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Make one request through its breaker; what is repeated from memory is no failure of now."""
-        breaker = self.look_up_breaker if method == "GET" else self.breaker
         try:
-            with breaker.guard():
-                response = await self._client.request(
-                    method, path, {**self._headers, **headers}, body, self._timeout_s
-                )
-                if response.status >= 500 and not _is_repeated(response):
-                    raise _ServerFailed(response)  # noqa: TRY301 - the guard learns by exceptions
-                return response
+            with breaker.guard(key, fresh=call.is_first):
+                return await self._exchange("POST", path, headers, urlencode(form).encode())
         except _ServerFailed as failed:
             return failed.response
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> Response:
+        target = f"{path}?{urlencode(query)}"
+        try:
+            with self.look_up_breaker.guard(target):
+                return await self._exchange("GET", target, {}, b"")
+        except _ServerFailed as failed:
+            return failed.response
+
+    async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Make one request. Raises _ServerFailed, but not for a failure that is repeated from memory."""
+        headers = {**self._headers, **headers}
+        response = await self._client.request(method, path, headers, body, self._timeout_s)
+        if response.status >= 500 and not _is_repeated(response):
+            raise _ServerFailed(response)
+        return response
 
 
 def intent_answer(intent: Mapping[str, Any]) -> Answer:
@@ -277,7 +283,9 @@ def _refusal(response: Response) -> Answer:
         return Unknown(f"{STORED}http_{status}")
     retry_after = response.headers.get("retry-after", "")
     seconds = int(retry_after) if re.fullmatch("[0-9]{1,5}", retry_after) else 0
-    return Unknown(f"http_{status}", seconds * 1000)
+    # A locked object is one payment's matter, too many requests are everybody's.
+    locked = "_lock_timeout" if status == 429 and error.get("code") == "lock_timeout" else ""
+    return Unknown(f"http_{status}{locked}", seconds * 1000)
 
 
 def _is_repeated(response: Response) -> bool:

@@ -7,7 +7,8 @@ from tests.unit.services.payment_gateway.world import SAGA, START_MS, PaymentWor
 from holdfast.contracts.codec import decode
 from holdfast.contracts.messages import PaymentProcessed, Refused
 from holdfast.messaging.fence import FenceState
-from holdfast.services.payment_gateway.charging import CALLS_MAX, HORIZON_MS, KEY_LIFETIME_MS, LEASE_MS
+from holdfast.services.payment_gateway.call_lanes import CALLS_MAX
+from holdfast.services.payment_gateway.charging import HORIZON_MS, KEY_LIFETIME_MS, LEASE_MS
 from holdfast.services.payment_gateway.domain import (
     REFUSED_REFUND_WAIT_MS,
     SAME_ERROR_MAX,

@@ -8,8 +8,9 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.samples import SAGA
+from tests.samples import SAGA, saga_id
 
+from holdfast.messaging.keyed_breaker import KeyedSettings
 from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
 from holdfast.services.payment_gateway.domain import (
     Answer,
@@ -86,9 +87,17 @@ def provider(stub: Stub) -> Iterator[StripeProvider]:
     provider.close()
 
 
-def ask(provider: StripeProvider, what: Ask) -> Answer:
-    [answer] = provider.call([Call(what, PAYMENT, 1)])
+def ask(provider: StripeProvider, what: Ask, payment: Payment = PAYMENT) -> Answer:
+    [answer] = provider.call([Call(what, payment, 1)])
     return answer
+
+
+def fail_all(provider: StripeProvider, stub: Stub, what: Ask, status: int = 503) -> None:
+    """Ask for one payment after the other, all of which fail, until the breaker opens."""
+    stub.answers(status, {})
+    for number in range(KeyedSettings.failures_max):
+        other = PAYMENT._replace(saga_id=saga_id(number), charge_id=f"pi_{number}")
+        assert ask(provider, what, other) == Unknown(f"http_{status}")
 
 
 def test_a_charge_carries_its_stable_key_and_the_saga_in_its_metadata(
@@ -296,9 +305,7 @@ def test_no_document_raises_and_every_word_of_an_answer_can_be_stored(document: 
 def test_the_breaker_opens_on_failures_of_the_provider_and_then_no_call_is_made(
     provider: StripeProvider, stub: Stub
 ) -> None:
-    stub.answers(503, {})
-    while provider.breaker.admits(1):
-        assert ask(provider, Ask.CHARGE) == Unknown("http_503")
+    fail_all(provider, stub, Ask.CHARGE)
     made = len(stub.requests)
     held = ask(provider, Ask.CHARGE)
     assert isinstance(held, NotSent)
@@ -307,9 +314,7 @@ def test_the_breaker_opens_on_failures_of_the_provider_and_then_no_call_is_made(
 
 
 def test_look_ups_that_fail_keep_nobody_from_paying(provider: StripeProvider, stub: Stub) -> None:
-    stub.answers(503, {})
-    while provider.look_up_breaker.admits(1):
-        assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_503")
+    fail_all(provider, stub, Ask.FIND_CHARGE)
     assert isinstance(ask(provider, Ask.FIND_REFUND), NotSent)
     stub.answers(200, {"id": "pi_1", "status": "succeeded"})
     assert ask(provider, Ask.CHARGE) == Succeeded("pi_1")
@@ -339,12 +344,13 @@ def test_a_failure_that_the_provider_repeats_from_memory_says_so(
 def test_a_stored_failure_does_not_keep_the_breaker_open(provider: StripeProvider, stub: Stub) -> None:
     clock = [100.0]
     provider.breaker = provider_breaker(lambda: clock[0])
-    stub.answers(500, {})
-    while provider.breaker.admits(1):
-        ask(provider, Ask.CHARGE)
+    fail_all(provider, stub, Ask.CHARGE, 500)
+    assert provider.breaker.state == "open"
     clock[0] += 60
     stub.answers(500, {}, **{"idempotent-replayed": "true"})
-    assert ask(provider, Ask.CHARGE) == Unknown("stored_http_500"), "it is the probe"
+    for number in range(100, 100 + KeyedSettings.successes):
+        probe = PAYMENT._replace(saga_id=saga_id(number))
+        assert ask(provider, Ask.CHARGE, probe) == Unknown("stored_http_500"), "it is a probe"
     assert provider.breaker.state == "closed", "the provider answers: others may pass"
 
 

@@ -1,0 +1,72 @@
+"""The lanes of calls to the provider: independent work has places of its own, so that none fills another's.
+
+A call's lane is its verb (charge or refund) and whether it is the first attempt. Pure: time is handed in.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from holdfast.services.payment_gateway.domain import Call
+
+CALLS_MAX = 64
+"""First charges side by side; charges that failed before have half of it, refunds a quarter."""
+SLOW_AFTER_S = 1.0
+SLOW_FACTOR = 4
+"""A call gives its place up after `SLOW_AFTER_S`; a lane has at most so many times its places under way."""
+HELD_MAX_S = 30.0
+"""So long "too many requests" holds all calls back at most; the key that heard it waits in full."""
+
+
+class Lane(NamedTuple):
+    """Calls of one verb, either first attempts or repeated ones."""
+
+    verb: str
+    fresh: bool
+
+
+class ClaimLimit(NamedTuple):
+    """How many due calls of one lane to take: those that failed least, of these the oldest or newest."""
+
+    verb: str
+    fresh: bool
+    calls_max: int
+    newest_first: bool = False
+
+
+LANES = (Lane("do", True), Lane("undo", True), Lane("do", False), Lane("undo", False))
+
+
+def places(lane: Lane, calls_max: int = CALLS_MAX) -> int:
+    """Return how many calls of this lane are made side by side, slow ones not counted."""
+    share = 4 if lane.verb == "undo" else 1 if lane.fresh else 2
+    return max(1, calls_max // share)
+
+
+def limits(calls_max: int = CALLS_MAX) -> list[ClaimLimit]:
+    """Return the limits of a claim when nothing is under way."""
+    return [ClaimLimit(*lane, places(lane, calls_max)) for lane in LANES]
+
+
+def connections(calls_max: int = CALLS_MAX) -> int:
+    """Return how many calls can be under way at most."""
+    return SLOW_FACTOR * sum(places(lane, calls_max) for lane in LANES)
+
+
+def lane_of(call: Call) -> Lane:
+    """Return the lane that a call is in."""
+    return Lane(call.verb, call.is_first)
+
+
+class UnderWay(NamedTuple):
+    """A call that was begun and whose answer is not recorded."""
+
+    call: Call
+    began_s: float
+
+
+def room(lane: Lane, under_way: Iterable[UnderWay], now_s: float, calls_max: int = CALLS_MAX) -> int:
+    """Return how many more calls of this lane may begin."""
+    began = [each.began_s for each in under_way if lane_of(each.call) == lane]
+    prompt = sum(1 for began_s in began if now_s - began_s < SLOW_AFTER_S)
+    most = places(lane, calls_max)
+    return max(0, min(most - prompt, SLOW_FACTOR * most - len(began)))
