@@ -86,10 +86,10 @@ class KafkaAccessSettings(BaseSettings):
     @field_validator("kafka_username", "kafka_password_file")
     @classmethod
     def _login_is_whole(cls, value: str | Path | None, info: ValidationInfo) -> str | Path | None:
-        protocol = info.data.get("kafka_security_protocol", "PLAINTEXT")
+        protocol = info.data.get("kafka_security_protocol")
         if protocol == "PLAINTEXT" and value:
             raise ValueError(f"{PREFIX}KAFKA_SECURITY_PROTOCOL=PLAINTEXT has no login")
-        if protocol != "PLAINTEXT" and not value:
+        if protocol in {"SASL_PLAINTEXT", "SASL_SSL"} and not value:
             raise ValueError(f"{PREFIX}KAFKA_SECURITY_PROTOCOL={protocol} needs it")
         return check_secret_file(value) if isinstance(value, Path) else value
 

@@ -3,21 +3,31 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from holdfast.bus.kafka_errors import NEW_GENERATION, NOT_OWNER, OURS, REFUSED, error_of, text, unavailable
-from holdfast.bus.port import BusUnavailable
+from holdfast.bus.kafka_errors import (
+    FORBIDDEN,
+    NEW_GENERATION,
+    NOT_OWNER,
+    OURS,
+    REFUSED,
+    error_of,
+    text,
+    unavailable,
+)
+from holdfast.bus.port import BusForbidden, BusUnavailable
 
 
 def named(name: str, *, fatal: bool = False) -> KafkaException:
     return KafkaException(KafkaError(getattr(KafkaError, name), "what happened", fatal=fatal))
 
 
-@pytest.mark.parametrize("name", sorted(NOT_OWNER | NEW_GENERATION | REFUSED | OURS))
+@pytest.mark.parametrize("name", sorted(NOT_OWNER | NEW_GENERATION | REFUSED | OURS | FORBIDDEN))
 def test_the_tables_have_names_that_librdkafka_uses(name: str) -> None:
     assert error_of(named(name)).name() == name
 
 
 def test_the_tables_answer_different_questions() -> None:
     assert not NOT_OWNER & (REFUSED | OURS)
+    assert not FORBIDDEN & (NOT_OWNER | NEW_GENERATION | REFUSED | OURS)
     assert not NEW_GENERATION & (REFUSED | OURS)
     assert "REBALANCE_IN_PROGRESS" not in NOT_OWNER
 
@@ -29,6 +39,11 @@ def test_what_may_mend_is_unavailable(name: str) -> None:
     raised = unavailable(named(name))
     assert isinstance(raised, BusUnavailable)
     assert str(raised).startswith(name)
+
+
+@pytest.mark.parametrize("name", sorted(FORBIDDEN))
+def test_a_cluster_that_does_not_let_us_is_waited_for_and_told_apart(name: str) -> None:
+    assert isinstance(unavailable(named(name)), BusForbidden)
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

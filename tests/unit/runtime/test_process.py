@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx2
+import pytest
 from tests.callers import calling
 from tests.unit.messaging.world import World
 
+from holdfast.bus.port import BusForbidden
 from holdfast.messaging.outbox import LyingRows
 from holdfast.messaging.ports import Parts
 from holdfast.runtime import process
@@ -57,6 +59,22 @@ def test_while_its_dependencies_are_away_it_lives_and_is_not_ready() -> None:
     waiting = ["waiting for database and bus"]
     made = process._Process(service())
     assert told(ask(made, "/livez", "/readyz", "/health")) == [(200, []), (503, waiting), (200, waiting)]
+
+
+def test_a_bus_that_does_not_let_it_in_is_said_by_its_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("require_durable", "migrate", "agree_partitions"):
+        monkeypatch.setattr(process, name, lambda *_: None)
+    made = process._Process(service())
+
+    def refused(*_: object) -> None:
+        made._stopping.begun.set()
+        raise BusForbidden("TOPIC_AUTHORIZATION_FAILED")
+
+    monkeypatch.setattr(made._service.bus, "create_topics", refused)
+    made._await_dependencies()
+    made._stopping.begun.clear()
+    why = ["the bus refuses our name, password or rights"]
+    assert told(ask(made, "/livez", "/readyz")) == [(200, []), (503, why)]
 
 
 def test_a_process_that_is_well_says_so_and_what_it_does() -> None:
