@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail
+from holdfast.cli.terminal import console, note, say_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,9 +38,7 @@ def audit(
     except SourceUnavailable as error:
         fail(ExitCode.UNAVAILABLE, str(error))
     if as_json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode(report).decode())
+        say_json(report)
     else:
         _print(report)
     raise typer.Exit(report.exit_code)
@@ -73,14 +72,10 @@ def _sources(data: Path, file: Path | None) -> "Sources":
 
 def _print(report: "AuditReport") -> None:
     """Print what was found on stdout; say the verdict, and what qualifies it, on stderr."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_IN_PIPES)
+    shown = console(width_in_pipes=WIDTH_IN_PIPES)
     if report.violations:
-        console.print(_violations(report))
-    console.print(_summary(report))
+        shown.print(_violations(report))
+    shown.print(_summary(report))
     for reason in report.quiet:
         note(f"Not quiet: {reason}")
     note(_verdict(report))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note, operator_name
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, operator_name
+from holdfast.cli.terminal import ask, console, note, say_json
 
 if TYPE_CHECKING:
     from holdfast.bus.postgres import Group, PostgresBus
@@ -102,11 +103,8 @@ def groups(data: Data = DATA_DEFAULT, as_json: Json = False) -> None:
     """List consumer groups: living members, messages not read, and messages held only for this group."""
     found = _ask(data, lambda bus: bus.groups(), as_owner=False)
     if as_json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode([group._asdict() for group in found]).decode())
+        say_json([group._asdict() for group in found])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -115,7 +113,7 @@ def groups(data: Data = DATA_DEFAULT, as_json: Json = False) -> None:
     for group in found:
         counts = (f"{count:,}" for count in (group.members, group.unread, group.held))
         table.add_row(group.name, *counts, _gone(group))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -133,7 +131,7 @@ def forget(
         fail(ExitCode.CONFLICT, f"{group} is a service's own group: what it has not read must stay")
     if holds_card_number(reason):
         fail(ExitCode.USAGE, "--reason holds what looks like a card number, and it is kept")
-    if not yes and not typer.confirm(f"Forget {group}? Messages that only it has not read will be deleted."):
+    if not yes and not ask(f"Forget {group}? Messages that only it has not read will be deleted."):
         fail(ExitCode.FAILED, "nothing was done")
     forgotten = _ask(data, lambda bus: bus.forget_group(group, operator_name(), reason), as_owner=True)
     if forgotten is None:

@@ -2,12 +2,13 @@
 
 import getpass
 import os
-import sys
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
+from holdfast.cli.terminal import note
 
 DATA_DEFAULT = Path(".data")
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The platform's data folder.")]
@@ -30,11 +31,6 @@ def operator_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid-{os.getuid()}"
-
-
-def note(line: str) -> None:
-    """Tell the person at the terminal something that is no result."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the command's voice
 
 
 def fail(code: ExitCode, line: str) -> NoReturn:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail
+from holdfast.cli.terminal import console, note, say, say_json
 
 if TYPE_CHECKING:
     from holdfast.cli.dlq_redriving import Letter, Result
@@ -23,6 +24,8 @@ All = Annotated[bool, typer.Option("--all", help="Everything that is parked.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Rate = Annotated[float, typer.Option("--rate", min=0.1, help="At most so many a second.")]
 
+WIDTH_IN_PIPES = 240
+
 app = typer.Typer(help="Messages that could not be processed.", no_args_is_help=True)
 
 
@@ -39,7 +42,7 @@ def list_(
     """List dead letters."""
     rows = _rows(_operator(data), service, "" if status == "all" else status, topic, failure, saga)
     if json:
-        _print_json(rows)
+        say_json(rows)
     else:
         _print_table(rows)
         note(f"{len(rows):,} dead letters")
@@ -59,12 +62,12 @@ def show(
     if not found:
         fail(ExitCode.NOT_FOUND, f"nothing is parked from {place}")
     if json:
-        _print_json(found)
+        say_json(found)
         return
     for row in found:
         headers = row.pop("headers")
         for name, value in [*row.items(), *((f"  {name}", value) for name, value in headers)]:
-            typer.echo(f"{name}: {'-' if value is None else value}")
+            say(f"{name}: {'-' if value is None else value}")
 
 
 @app.command()
@@ -177,10 +180,10 @@ def _chosen(
 
 def _show_chosen(letters: "list[Letter]", json: bool) -> None:
     if json:
-        _print_json([letter._asdict() for letter in letters])
+        say_json([letter._asdict() for letter in letters])
         return
     for letter in letters:
-        typer.echo(f"{letter.service}  {letter.place}  {letter.reason}")
+        say(f"{letter.service}  {letter.place}  {letter.reason}")
     note(f"{len(letters):,} would be acted on; nothing was done")
 
 
@@ -188,7 +191,7 @@ def _finish(result: "Result", done: str, by_place: bool, json: bool) -> None:
     """Say what became of it, and end with the exit code that belongs to that."""
     skipped = [(letter, why) for letter, why in result.skipped if why != "missing"]
     if json:
-        _print_json(
+        say_json(
             {
                 done: [letter._asdict() for letter in result.done],
                 "skipped": [{**letter._asdict(), "why": why} for letter, why in skipped],
@@ -198,7 +201,7 @@ def _finish(result: "Result", done: str, by_place: bool, json: bool) -> None:
             }
         )
     else:
-        typer.echo(f"{len(result.done):,} {done}")
+        say(f"{len(result.done):,} {done}")
     for letter, why in skipped:
         note(f"{letter.place} at {letter.service} was left as it is: {why}")
     if result.came_back:
@@ -212,22 +215,12 @@ def _finish(result: "Result", done: str, by_place: bool, json: bool) -> None:
         fail(ExitCode.NOT_FOUND, "nothing is parked there")
 
 
-def _print_json(document: object) -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.encode(document).decode())
-
-
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from datetime import UTC, datetime
 
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
     table = Table(box=None)
     for name in ("service", "place", "status", "reason", "tries", "last", "saga"):
         table.add_column(name, overflow="fold")
@@ -236,4 +229,4 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         status = row["status"] + (f" ({row['outcome']})" if row["outcome"] else "")
         cells = (row["service"], row["place"], status, row["reason"], str(row["attempts"]), last)
         table.add_row(*map(Text, cells), Text(row["saga_id"] or "-"))
-    console.print(table)
+    console(width_in_pipes=WIDTH_IN_PIPES).print(table)

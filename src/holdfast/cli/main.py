@@ -1,5 +1,9 @@
 """The `holdfast` command's table of contents; a command's module is imported here, its room inside it."""
 
+import sys
+import traceback
+from types import TracebackType
+
 import typer
 
 from holdfast.cli import (
@@ -17,6 +21,7 @@ from holdfast.cli import (
     simulate,
     token,
 )
+from holdfast.cli.terminal import note
 
 app = typer.Typer(
     name="holdfast",
@@ -43,7 +48,13 @@ app.command("crashpoints")(crashpoints.crashpoints)
 
 
 def main() -> None:
+    sys.excepthook = _died
     app()
+
+
+def _died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a bug of ours: what its text repeats may be anybody's."""
+    note("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.common import DATA_DEFAULT, Data, Json
+from holdfast.cli.terminal import console, say_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,17 +76,10 @@ def resolve(
 
 
 def _show(items: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    import json
-
-    from rich.console import Console
-
     if as_json:
-        typer.echo(json.dumps(items, indent=2))
-        return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_IN_PIPES)
-    console.print(table_of(items))
+        say_json(items, indent=2)
+    else:
+        console(width_in_pipes=WIDTH_IN_PIPES).print(table_of(items))
 
 
 def table_of(items: Sequence[dict[str, Any]]) -> "Table":

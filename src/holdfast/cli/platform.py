@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail
+from holdfast.cli.terminal import console, note, say, say_json
 
 if TYPE_CHECKING:
     from holdfast.local.info import PlatformInfo, ProcessStatus
@@ -92,7 +93,7 @@ def status(data: Data = DATA_DEFAULT, as_json: Json = False) -> None:
         processes = survey(find(data))
     except NotRunning as error:
         fail(ExitCode.NOT_FOUND, str(error))
-    _print_json(processes) if as_json else _print_table(processes)
+    say_json(processes) if as_json else _print_table(processes)
     raise typer.Exit(ExitCode.DONE if all(each.ready for each in processes) else ExitCode.FAILED)
 
 
@@ -156,21 +157,15 @@ def _say_where(info: "PlatformInfo", data: Path) -> None:
         "",
         "Ctrl-C stops everything.",
     ]
-    typer.echo("\n".join(lines))
-
-
-def _print_json(processes: "list[ProcessStatus]") -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.encode(processes).decode())
+    say(*lines)
 
 
 def _print_table(processes: "list[ProcessStatus]") -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("name", "pid", "port", "ready", "restarts", box=None)
     for each in processes:
-        ready = "[green]yes[/]" if each.ready else "[red]no[/]"
+        ready = Text("yes", "green") if each.ready else Text("no", "red")
         table.add_row(each.name, str(each.pid), str(each.port), ready, str(each.restarts))
-    Console().print(table)
+    console().print(table)

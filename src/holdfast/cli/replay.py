@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail
+from holdfast.cli.terminal import note, say_json
 
 if TYPE_CHECKING:
     from holdfast.local.keys import Keys
@@ -202,8 +203,6 @@ def _tell(report: "Report", rejects: Path, *, as_json: bool) -> None:
     for line in problems(report):
         note(line)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(report.summary() | {"rejects_file": str(rejects)}))
+        say_json(report.summary() | {"rejects_file": str(rejects)})
     else:
         print_report(report)

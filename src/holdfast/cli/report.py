@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from holdfast.cli.terminal import console
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,19 +19,17 @@ WIDTH_IN_PIPES = 250
 @contextmanager
 def progress(total: int) -> "Iterator[Callable[[Outcome], None]]":
     """Show a bar on stderr while a replay runs; on anything but a terminal show nothing."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    shown = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=shown, disable=not shown.is_terminal) as bar:
         task = bar.add_task("checkouts", total=total)
         yield lambda _outcome: bar.advance(task)
 
 
 def print_report(report: "Report", books: str | None = None) -> None:
     """Print what was read, how the checkouts ended, how fast, and what the audit said."""
-    from rich.console import Console
     from rich.table import Table
 
     figures = report.summary()
@@ -43,10 +43,7 @@ def print_report(report: "Report", books: str | None = None) -> None:
         table.add_section()
     if books is not None:
         table.add_row("books", books)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_IN_PIPES)
-    console.print(table)
+    console(width_in_pipes=WIDTH_IN_PIPES).print(table)
 
 
 def problems(report: "Report") -> list[str]:

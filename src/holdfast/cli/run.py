@@ -8,7 +8,8 @@ import typer
 
 from holdfast.cli import platform as platform_command
 from holdfast.cli import replay as replay_command
-from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, note
+from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail
+from holdfast.cli.terminal import note, say_json
 
 if TYPE_CHECKING:
     from holdfast.audit import AuditReport
@@ -100,10 +101,8 @@ def _tell(report: "Report", books: "AuditReport", *, as_json: bool) -> None:
     for line in (*problems(report), *violations[:VIOLATIONS_SHOWN], *books.quiet):
         note(line)
     if as_json:
-        import json
-
         verdict = {"exit_code": books.exit_code, "violations": violations, "quiet": books.quiet}
         figures = report.summary() | {"books": verdict}
-        typer.echo(json.dumps(figures))
+        say_json(figures)
     else:
         print_report(report, _BOOKS.get(books.exit_code, f"violations: {len(violations)}"))

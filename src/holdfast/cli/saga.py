@@ -4,14 +4,12 @@ What a saga's page says in words is in `saga_page`.
 """
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli.common import DATA_DEFAULT, Data, Json
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from holdfast.cli.terminal import console, say, say_json
 
 PAGE = 500
 WIDTH_IN_PIPES = 160
@@ -57,11 +55,11 @@ def list_(
         params["stalled"] = "true"
     sagas = _pages(data, params, limit)
     if as_json:
-        _print_json(sagas)
+        say_json(sagas)
         return
     from holdfast.cli.saga_page import table_of
 
-    _console().print(table_of(sagas, int(time.time() * 1000)))
+    console(width_in_pipes=WIDTH_IN_PIPES).print(table_of(sagas, int(time.time() * 1000)))
 
 
 @app.command()
@@ -69,11 +67,11 @@ def show(saga_id: SagaId, as_json: Json = False, data: Data = DATA_DEFAULT) -> N
     """Tell where a saga is, how it came there, what it waits for and what it owes."""
     found = _operator(data).get(_service(), f"/v1/sagas/{_in_path(saga_id)}")
     if as_json:
-        _print_json(found)
+        say_json(found)
         return
     from holdfast.cli.saga_page import page_of
 
-    _console().print(page_of(found))
+    console(width_in_pipes=WIDTH_IN_PIPES).print(page_of(found))
 
 
 @app.command()
@@ -92,10 +90,10 @@ def _act(saga_id: str, verb: str, reason: str, data: Any, as_json: bool) -> None
     path = f"/v1/sagas/{_in_path(saga_id)}/{verb}"
     done = _operator(data).post(_service(), path, {"reason": reason})
     if as_json:
-        _print_json(done)
+        say_json(done)
     else:
         sent = ", ".join(done["sent"]) or "nothing: it was on its way back already"
-        typer.echo(f"{done['saga_id']} is {done['state']}; sent {sent}")
+        say(f"{done['saga_id']} is {done['state']}; sent {sent}")
 
 
 def _pages(data: Any, params: dict[str, str | int], limit: int) -> list[dict[str, Any]]:
@@ -126,16 +124,3 @@ def _in_path(saga_id: str) -> str:
     from urllib.parse import quote
 
     return quote(saga_id.strip().lower(), safe="")
-
-
-def _print_json(document: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(document))
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH_IN_PIPES)

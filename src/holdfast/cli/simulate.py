@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli.common import ExitCode, note
+from holdfast.cli.common import ExitCode
+from holdfast.cli.terminal import console, note, say
 
 if TYPE_CHECKING:
     from holdfast.simulation.campaign import Tally
@@ -45,13 +46,12 @@ def simulate(
     if seed is not None:
         _tell(seed)
         return
-    from rich.console import Console
     from rich.progress import Progress
 
     from holdfast.simulation import campaign
 
     began = time.monotonic()
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=console(stderr=True)) as progress:
         bar = progress.add_task("simulating", total=seeds)
         tally = campaign.run(first, seeds, jobs, lambda so_far: progress.update(bar, completed=so_far.runs))
     _report(tally, time.monotonic() - began)
@@ -75,12 +75,12 @@ def _prove(saga: str, examples: str, only: str, faults: int | None, processors: 
     if faults is not None:
         jobs = tuple(job._replace(faults=faults) for job in jobs)
     reports = prove(jobs, processors, lambda report: note(f"{report.scope}: {report.states} states"))
-    typer.echo(table(reports))
+    say(*table(reports).split("\n"))
     source = Source(saga, examples)
     found = [(job, finding) for job, report in zip(jobs, reports, strict=True) for finding in report.findings]
     for job, finding in found:
-        typer.echo(f"\n{job.name}: {finding.what}\n    {source.command(job, finding)}")
-        typer.echo(f"\n```mermaid\n{finding.diagram}\n```\n\n{source.regression_test(job, finding)}")
+        say("", f"{job.name}: {finding.what}", f"    {source.command(job, finding)}")
+        _show(finding.diagram, source.regression_test(job, finding))
     missed = [] if saga or only else untried(reports)
     if missed:
         note(f"never happened: {', '.join(missed)}")
@@ -102,12 +102,12 @@ def _report(tally: "Tally", seconds: float) -> None:
 
     faults = f"{tally.fired.total()} faults of {len(tally.fired)} kinds"
     pace = f"{seconds:.1f} s, {tally.runs / seconds:.0f} runs/s"
-    typer.echo(f"{tally.runs} runs, {tally.sagas} sagas, {tally.actions} actions, {faults} in {pace}")
+    say(f"{tally.runs} runs, {tally.sagas} sagas, {tally.actions} actions, {faults} in {pace}")
     missed = tally.missed()
     if missed:
         note(f"never met: {', '.join(missed)}")
     for seed, violation in tally.failures:
-        typer.echo(f"{violation}\n    {command(seed)}")
+        say(str(violation), f"    {command(seed)}")
 
 
 def _tell(seed: int) -> None:
@@ -118,11 +118,16 @@ def _tell(seed: int) -> None:
     with quiet_logs():
         outcome = run_seed(seed)
         if not outcome.violations:
-            typer.echo(f"seed {seed}: {len(outcome.schedule)} actions, the books balance")
+            say(f"seed {seed}: {len(outcome.schedule)} actions, the books balance")
             return
         note(f"seed {seed}: {outcome.violations[0]}; shrinking {len(outcome.schedule)} actions")
         smallest = shrink(outcome)
     for violation in smallest.violations:
-        typer.echo(str(violation))
-    typer.echo(f"\n```mermaid\n{diagram(smallest)}\n```\n\n{regression_test(smallest, f'seed_{seed}')}")
+        say(str(violation))
+    _show(diagram(smallest), regression_test(smallest, f"seed_{seed}"))
     raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(diagram: str, test: str) -> None:
+    """Print what was found as a diagram and as a test to keep."""
+    say("", "```mermaid", *diagram.split("\n"), "```", "", *test.split("\n"))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, fail
+from holdfast.cli.terminal import say
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -30,7 +31,7 @@ def token(
         text = Keys(DataFolder(data).keys).token(user, operator=operator, ttl_s=_seconds(ttl))
     except NoKeys as error:
         fail(ExitCode.NOT_FOUND, str(error))
-    typer.echo(text)
+    say(text)
 
 
 def _seconds(ttl: str) -> int:

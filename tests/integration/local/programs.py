@@ -97,7 +97,7 @@ class OwnProcess:
 
 def keep_up_standins(data: str, port: int) -> None:
     """What OwnProcess runs."""
-    from holdfast.cli.common import note
     from holdfast.cli.platform import keep_up
+    from holdfast.cli.terminal import note
 
     keep_up(Platform(Path(data), gateway_port=port, rows=rows, say=note), Path(data))
