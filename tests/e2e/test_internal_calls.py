@@ -20,7 +20,7 @@ from tests.e2e.shopper import Shopper
 from tests.eventually import eventually
 
 from holdfast.contracts.internal_calls import CANCEL, MAY_CALL, SAGAS, SNAPSHOTS
-from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, ORDER
+from holdfast.contracts.topics import CART, GATEWAY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.local.keys import Keys
 from holdfast.local.platform import Platform
 
@@ -122,6 +122,42 @@ def test_cancelling_what_nobody_started_leaves_no_saga_behind(platform: Platform
             )
             assert answer.status_code == 404
     assert sagas(platform) == before
+
+
+def test_an_operator_who_acts_on_what_nobody_has_makes_nothing(platform: Platform) -> None:
+    olga, nobodys = Keys(platform.info.folder.keys).token("olga", operator=True), str(uuid4())
+    before = _rows(platform)
+    for service, path, body in (
+        (ORCHESTRATOR, f"/v1/sagas/{nobodys}/cancel", {"reason": "a wrong id"}),
+        (ORCHESTRATOR, f"/v1/sagas/{nobodys}/resume", {"reason": "a wrong id"}),
+        (PAYMENT, f"/v1/payments/{nobodys}/resolve", {"outcome": "charged", "reason": "a wrong id"}),
+        (CART, f"/v1/carts/{nobodys}/hold", {"reason": "a wrong id"}),
+        (CART, f"/v1/carts/{nobodys}/release", {"reason": "a wrong id"}),
+    ):
+        answer = httpx2.post(
+            platform.info.services[service].url + path,
+            json=body,
+            headers={"Authorization": f"Bearer {olga}"},
+            trust_env=False,
+        )
+        assert answer.status_code == 404, (path, answer.text)
+    assert _rows(platform) == before
+
+
+TABLES = {
+    ORCHESTRATOR: ("saga", "saga_event", "timers", "operator_actions"),
+    PAYMENT: ("fence", "payment", "timers", "operator_actions"),
+    CART: ("cart", "fence", "operator_actions"),
+}
+
+
+def _rows(platform: Platform) -> dict[tuple[str, str], int]:
+    counts = {}
+    for service, tables in TABLES.items():
+        with psycopg.connect(platform.info.services[service].dsn or "") as session:
+            for table in tables:
+                [counts[service, table]] = session.execute(f"select count(*) from {table}").fetchone() or [-1]
+    return counts
 
 
 def _new_key_of(service: str, public: Path) -> OKPKey:

@@ -6,7 +6,6 @@ What a message says is shown cut and escaped; nothing here reads it.
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -18,7 +17,7 @@ from holdfast.messaging.dead_letters import Acted, Because, DeadLetters
 from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
-from holdfast.runtime.parameters import page_size
+from holdfast.runtime.parameters import is_uuid, page_size, query
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
 
 PAGE_MAX = 100
@@ -56,9 +55,9 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     @api.get("")
     async def page(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        query = request.query_params
-        wanted, limit = _wanted(query), page_size(request, PAGE_MAX, PAGE_MAX)
-        after = _place(query["after"], "/after") if query.get("after") else None
+        asked = query(request, *Wanted._fields, "limit", "after")
+        wanted, limit = _wanted(asked), page_size(asked, PAGE_MAX, PAGE_MAX)
+        after = _place(asked["after"], "/after") if asked.get("after") else None
         rows = await run_in_threadpool(dead_letters.find, wanted, after, limit)
         following = str(rows[-1].place) if len(rows) == limit else None
         return _json({"items": [_row(dead_letters.service, row) for row in rows], "next": following})
@@ -140,23 +139,16 @@ def _shown(data: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str | None:
     return safe if len(data) <= bytes_max else f"{safe}... ({len(data)} bytes)"
 
 
-def _wanted(query: Mapping[str, str]) -> Wanted:
-    wanted = Wanted(*(query.get(name, "") for name in Wanted._fields))
+def _wanted(asked: Mapping[str, str]) -> Wanted:
+    wanted = Wanted(*(asked.get(name, "") for name in Wanted._fields))
     wrong = [
         FieldError(f"/{name}", "is not such a name")
         for name, text in wanted._asdict().items()
-        if not _WORD.fullmatch(text) or (name == "saga_id" and text and not _is_uuid(text))
+        if not _WORD.fullmatch(text) or (name == "saga_id" and text and not is_uuid(text))
     ]
     if wrong:
         raise Problem(INVALID_REQUEST, errors=wrong)
     return wanted
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def _place(text: str, pointer: str) -> Place:

@@ -1,6 +1,7 @@
 """Reading what stands outside the body: names in the path, pages in the query. Bounded, and never echoed."""
 
 import re
+from collections.abc import Mapping
 
 from starlette.requests import Request
 
@@ -8,11 +9,13 @@ from holdfast.contracts.http_api import NAME_PATTERN, UUID_PATTERN
 from holdfast.runtime.kept_text import refuse_card_number
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
 
+QUERY_VALUE_CHARACTERS_MAX = 300
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
 
 _NAME = re.compile(NAME_PATTERN)
 _UUID = re.compile(UUID_PATTERN)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_uuid(text: str) -> bool:
@@ -30,18 +33,39 @@ def name_in_path(request: Request, parameter: str) -> str:
     return name
 
 
+def query(request: Request, *names: str) -> dict[str, str]:
+    """Return the query, of which these parameters may stand there, each once. Raises Problem.
+
+    Their values are bounded text of one line; what else they must be is the caller's to check.
+    """
+    wrong: list[FieldError] = []
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in names:
+            wrong.append(FieldError("", "an unknown parameter"))
+        elif name in found:
+            wrong.append(FieldError(f"/{name}", "stands here more than once"))
+        elif len(value) > QUERY_VALUE_CHARACTERS_MAX or _CONTROL.search(value):
+            wrong.append(FieldError(f"/{name}", "has a wrong form"))
+        found[name] = value
+    if wrong:
+        raise Problem(INVALID_REQUEST, errors=list(dict.fromkeys(wrong)))
+    return found
+
+
 def page_in_query(request: Request) -> tuple[str, int]:
     """Return the code after which a page begins (empty: at the first) and its size. Raises Problem."""
-    after = request.query_params.get("after", "")
+    asked = query(request, "after", "limit")
+    after = asked.get("after", "")
     if after and not _NAME.match(after):
         raise Problem(INVALID_REQUEST, errors=[FieldError("/after", "must be the `next` of the page before")])
     refuse_card_number(after, "/after")
-    return after, page_size(request)
+    return after, page_size(asked)
 
 
-def page_size(request: Request, default: int = PAGE_DEFAULT, most: int = PAGE_MAX) -> int:
-    """Return how many rows are wanted on a page. Raises Problem."""
-    text = request.query_params.get("limit", str(default))
+def page_size(asked: Mapping[str, str], default: int = PAGE_DEFAULT, most: int = PAGE_MAX) -> int:
+    """Return how many rows this query wants on a page. Raises Problem."""
+    text = asked.get("limit", str(default))
     if len(text) <= 9 and text.isascii() and text.isdigit() and 1 <= int(text) <= most:
         return int(text)
     raise Problem(INVALID_REQUEST, errors=[FieldError("/limit", f"must be a whole number from 1 to {most}")])

@@ -28,13 +28,13 @@ from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator, ServiceAuthenticator
 from holdfast.runtime.bodies import decode, decode_own, read_body
 from holdfast.runtime.operations import Apps, serve
-from holdfast.runtime.parameters import is_uuid
+from holdfast.runtime.parameters import is_uuid, query
 from holdfast.runtime.problems import Kind, Problem
 from holdfast.runtime.writing import on_writer
 from holdfast.saga.state import SagaState
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.checkout_orchestrator.handlers import CheckoutService
-from holdfast.services.checkout_orchestrator.looking import Looking, page_wanted
+from holdfast.services.checkout_orchestrator.looking import PARAMETERS, Looking, page_wanted
 from holdfast.services.checkout_orchestrator.operations import Acted, Did, Operations, Outcome
 from holdfast.services.checkout_orchestrator.owing import owner
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
@@ -124,7 +124,7 @@ class _Desk:
 
     async def list(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        return _json(await asyncio.to_thread(self._looking.page, page_wanted(request.query_params)))
+        return _json(await asyncio.to_thread(self._looking.page, page_wanted(query(request, *PARAMETERS))))
 
     async def show(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)

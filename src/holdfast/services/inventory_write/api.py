@@ -11,13 +11,12 @@ from fastapi import FastAPI, Request, Response
 from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 
-from holdfast.contracts.messages import Sku
+from holdfast.contracts.http_api import Code
 from holdfast.messaging.store import OperatorAction, Store
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
-from holdfast.runtime.kept_text import refuse_card_number
-from holdfast.runtime.parameters import page_size
+from holdfast.runtime.parameters import page_in_query
 from holdfast.services.inventory_write.domain import Stock
 from holdfast.services.inventory_write.handlers import StockTransaction
 
@@ -28,7 +27,7 @@ STOCK_IS_GONE = problems.Kind("stock_is_gone", 409, "More pieces are gone than t
 
 
 class StockRow(Struct, forbid_unknown_fields=True):
-    sku: Sku
+    sku: Code
     on_hand: Annotated[int, Meta(ge=0, le=10**12)]
 
 
@@ -59,9 +58,7 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
     @api.get("/v1/stock")
     async def get_stock(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        limit = page_size(request)
-        after = request.query_params.get("after", "").replace("\x00", "")[:64]
-        refuse_card_number(after, "/after")
+        after, limit = page_in_query(request)
         rows = await run_in_threadpool(_page, store, after, limit)
         page = {"items": [_shown(row) for row in rows], "next": rows[-1].sku if len(rows) == limit else None}
         return Response(msgspec.json.encode(page), media_type="application/json")
@@ -93,11 +90,6 @@ def _refuse_repeats(rows: list[StockRow]) -> None:
     ]
     if twice:
         raise problems.Problem(problems.INVALID_REQUEST, "a code may be named once", errors=twice)
-    nul = [
-        problems.FieldError(f"/stock/{n}/sku", "holds NUL") for n, row in enumerate(rows) if "\x00" in row.sku
-    ]
-    if nul:
-        raise problems.Problem(problems.INVALID_REQUEST, errors=nul)
 
 
 def _shown(row: Stock) -> dict[str, Any]:

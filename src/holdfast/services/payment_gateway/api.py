@@ -7,7 +7,6 @@ of a payment is the desk's to judge.
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 import structlog
@@ -15,11 +14,12 @@ from fastapi import Request, Response
 from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 
+from holdfast.contracts.http_api import REASON_PATTERN
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.operations import Apps
-from holdfast.runtime.parameters import page_size
+from holdfast.runtime.parameters import is_uuid, page_size, query
 from holdfast.services.payment_gateway import webhooks
 from holdfast.services.payment_gateway.desk import Desk, Verdict
 from holdfast.services.payment_gateway.handlers import PaymentRow
@@ -29,8 +29,8 @@ BAD_SIGNATURE = problems.Kind("bad_signature", 400, "The webhook is not signed b
 
 log = structlog.get_logger(__name__)
 
-Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
-Reference = Annotated[str, Meta(max_length=200, pattern=r"^[!-~]*$")]
+Text = Annotated[str, Meta(max_length=500, pattern=REASON_PATTERN)]
+Reference = Annotated[str, Meta(max_length=200, pattern=r"^[!-~]*(?!\n)$")]
 
 
 class Resolve(Struct, forbid_unknown_fields=True):
@@ -53,13 +53,13 @@ class PaymentApi:
 
     async def list_payments(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        query = request.query_params
-        if saga_id := query.get("saga_id"):
+        asked = query(request, "saga_id", "after", "limit", "unknown", "owed")
+        if saga_id := asked.get("saga_id"):
             row, now_ms = await run_in_threadpool(self._desk.show, _saga_id(saga_id))
             return _json({"items": [shown(row, now_ms)], "next": None})
-        limit = page_size(request)
-        which = next((w for w in ("unknown", "owed") if query.get(w) == "true"), "")
-        after = _saga_id(query["after"]) if query.get("after") else ""
+        limit = page_size(asked)
+        which = next((w for w in ("unknown", "owed") if asked.get(w) == "true"), "")
+        after = _saga_id(asked["after"]) if asked.get("after") else ""
         rows, now_ms = await run_in_threadpool(self._desk.page, after, limit, which)
         following = rows[-1].payment.saga_id if len(rows) == limit else None
         return _json({"items": [shown(row, now_ms) for row in rows], "next": following})
@@ -140,7 +140,6 @@ def _json(document: dict[str, Any]) -> Response:
 
 
 def _saga_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise problems.Problem(problems.NOT_FOUND) from None
+    if not is_uuid(text):
+        raise problems.Problem(problems.NOT_FOUND, "there is no such payment")
+    return text
