@@ -21,14 +21,13 @@ from holdfast.contracts.topics import (
 
 
 def test_every_service_writes_events_and_two_read_them() -> None:
-    assert (writers_of(EVENTS), readers_of(EVENTS)) == (frozenset(SERVICES), {ORCHESTRATOR, GATEWAY})
+    assert set(writers_of(EVENTS)) == set(SERVICES)
+    assert set(readers_of(EVENTS)) == {ORCHESTRATOR, GATEWAY}
 
 
 def test_commands_are_the_orchestrators_and_their_readers_who_send_parked_ones_again() -> None:
-    assert (writers_of(PAYMENT_COMMANDS), readers_of(PAYMENT_COMMANDS)) == (
-        {ORCHESTRATOR, PAYMENT},
-        {PAYMENT},
-    )
+    assert set(writers_of(PAYMENT_COMMANDS)) == {ORCHESTRATOR, PAYMENT}
+    assert set(readers_of(PAYMENT_COMMANDS)) == {PAYMENT}
 
 
 def test_dead_letters_are_written_by_who_reads_the_topic_and_read_by_no_service() -> None:
@@ -44,9 +43,7 @@ def test_every_topic_that_a_service_subscribes_to_it_may_read() -> None:
     assert CART not in readers_of(EVENTS)
 
 
-@pytest.mark.parametrize(
-    "topic", ["checkout.another", "checkout.another.dlq", "checkout.checkout-events.dlq.dlq"]
-)
+@pytest.mark.parametrize("topic", ["checkout.another", "another.dlq", f"{EVENTS}.dlq.dlq"])
 def test_a_topic_that_is_not_in_the_table_has_nobody(topic: str) -> None:
     for question in (writers_of, readers_of):
         with pytest.raises(KeyError):
