@@ -48,8 +48,12 @@ def standby_of(primary: EmbeddedPostgres, folder: Path, port: int | None) -> Ite
     subprocess.run([*command, "-R", "-X", "stream", "-c", "fast"], check=True, capture_output=True)
     configuration = folder / "postgresql.auto.conf"
     lines = configuration.read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("synchronous_standby_names")]
-    configuration.write_text("\n".join([*kept, ""]))
+    ours = ("synchronous_standby_names", "primary_conninfo")
+    kept = [line for line in lines if not line.startswith(ours)]
+    # The password itself: the server's account may not read the file that has it.
+    password = primary.passwords.read(SUPERUSER)
+    login = f"host=127.0.0.1 port={primary.port} user={SUPERUSER} password={password}"
+    configuration.write_text("\n".join([*kept, f"primary_conninfo = '{login}'", ""]))
     owner = primary.data_dir.stat()
     for path in (folder, *folder.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -32,18 +32,14 @@ def setup(
 
     The services' login roles must be there: see docs/how-to/run-on-clusters.md.
     """
-    from psycopg.conninfo import conninfo_to_dict
-
     from holdfast.bus import postgres_schema
     from holdfast.bus.port import BusUnavailable
     from holdfast.contracts.topics import all_topics
-    from holdfast.messaging.database_session import check_dsn
+    from holdfast.messaging.database_session import check_typed_dsn
     from holdfast.runtime.principals import postgres_access
 
     try:
-        check_dsn(dsn)
-        if "password" in conninfo_to_dict(dsn):
-            fail(ExitCode.USAGE, "--dsn: everybody sees a command line: have the password in a passfile=FILE")
+        check_typed_dsn(dsn)
         postgres_schema.set_up(dsn, all_topics(), partitions, postgres_access())
     except ValueError as error:
         fail(ExitCode.USAGE, str(error))
@@ -71,7 +67,7 @@ def acls(
 
     if not apply:
         for rule in rules(kafka_access()):
-            typer.echo(rule.command())
+            say(rule.command())
         return
     from holdfast.bus.kafka import KafkaBus
     from holdfast.bus.kafka_settings import KafkaSettings

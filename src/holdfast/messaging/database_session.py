@@ -71,6 +71,13 @@ def check_dsn(dsn: str) -> None:
         raise ValueError("its password holds an @, which is written %40 there")
 
 
+def check_typed_dsn(dsn: str) -> None:
+    """Raise ValueError where this is no connection string, or one with a password: command lines are seen."""
+    check_dsn(dsn)
+    if "password" in conninfo_to_dict(dsn):
+        raise ValueError("everybody sees a command line: have the password in a passfile=FILE")
+
+
 def is_trouble(error: psycopg.Error) -> bool:
     """Tell whether the error says nothing about the statement's content."""
     if error.sqlstate is None:
