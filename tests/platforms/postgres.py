@@ -6,7 +6,7 @@ The books are the audit's, over all databases, the bus and the ledger.
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from holdfast import audit
 from holdfast.audit import KafkaSource, PostgresSource, Sources
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.message_signature import read_keys
 from holdfast.bus.port import Bus
 from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
+from holdfast.local.keys import Keys
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore, PostgresTransaction
 from holdfast.messaging.timers import TimerSettings
@@ -118,11 +120,20 @@ def postgres_platform(
     for service in SERVICES:
         package = f"holdfast.services.{service.replace('-', '_')}"
         migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
-    bus: Bus = KafkaBus(KafkaSettings(kafka)) if kafka else PostgresBus(dsns["bus"], lease_s=60.0)
+    postgres_bus = PostgresBus(dsns["bus"], lease_s=60.0)
+    (folder / "keys").mkdir(exist_ok=True)
+    keys = Keys(folder / "keys")
+    keys.ensure()
+
+    def bus_of(service: str) -> Bus:
+        if kafka is None:
+            return postgres_bus
+        return KafkaBus(KafkaSettings(kafka), read_keys(keys.messages(service)))
+
     ledger = folder / "ledger.sqlite"
     provider = LedgerProvider(ledger)
     sources = _sources(dsns, ledger, kafka)
-    wiring = _wiring(dsns, bus, provider, sources, kafka)
+    wiring = _wiring(dsns, bus_of, provider, sources, kafka)
     if clock:
         wiring.monotonic_ms, wiring.timers = clock.monotonic_ms, SKEWED_TIMERS
     platform = OneProcess(wiring)
@@ -136,7 +147,11 @@ def postgres_platform(
 
 
 def _wiring(
-    dsns: dict[str, str], bus: Bus, provider: LedgerProvider, sources: Sources, kafka: str | None
+    dsns: dict[str, str],
+    bus_of: Callable[[str], Bus],
+    provider: LedgerProvider,
+    sources: Sources,
+    kafka: str | None,
 ) -> Wiring:
     def order(saga_id: str) -> Any:
         statement = "select status, user_id, total_minor, skus, quantities from orders where saga_id = %s"
@@ -150,7 +165,7 @@ def _wiring(
     return Wiring(
         name="kafka" if kafka else "postgres",
         stores={s: PostgresStore(dsns[s], tx, size=2, name=s) for s, tx in TRANSACTIONS.items()},
-        bus=FaultyBus(lambda _: bus),
+        bus=FaultyBus(bus_of),
         provider=provider,
         monotonic_ms=monotonic_ms,
         rest=lambda: time.sleep(REST_S),

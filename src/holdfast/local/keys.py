@@ -5,6 +5,7 @@ Verifying tokens is the services' (runtime); the private key never leaves this f
 
 import json
 import secrets
+import shutil
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +14,9 @@ from threading import Lock
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import KeyParameters, KeySet, OKPKey
+
+from holdfast.bus.message_signature import SigningKey, keys_document
+from holdfast.contracts.topics import SERVICES, signers_read_by
 
 ISSUER = AUDIENCE = "holdfast"
 SHOPPER_SCOPE = "checkout:write"
@@ -34,6 +38,11 @@ class Keys:
         self.public = folder / "jwks.json"
         self.provider = folder / "provider.key"
         self.webhook = folder / "webhook.key"
+        self._messages = folder / "messages"
+
+    def messages(self, service: str) -> Path:
+        """Name the file of the keys that this service signs its messages with, and verifies others' by."""
+        return self._messages / f"{service}.json"
 
     def ensure(self) -> None:
         if not self.signing.exists():
@@ -46,6 +55,19 @@ class Keys:
             _write(self.provider, f"sk_test_{secrets.token_hex(24)}")
         if not self.webhook.exists():
             _write(self.webhook, f"whsec_{secrets.token_hex(24)}")
+        if not self._messages.exists():
+            self._write_message_keys()
+
+    def _write_message_keys(self) -> None:
+        """Give each service a key, and the keys of those whose signed messages it reads; all or none."""
+        keys = {name: SigningKey(f"{name}-1", name, secrets.token_bytes(32)) for name in SERVICES}
+        unfinished = self._messages.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        for name, own in keys.items():
+            known = [own, *(keys[writer] for writer in sorted(signers_read_by(name) - {name}))]
+            _write(unfinished / f"{name}.json", keys_document(own.key_id, known))
+        unfinished.rename(self._messages)
 
     def token(self, user: str, *, operator: bool = False, ttl_s: int = 8 * 3600) -> str:
         """Return a signed token for this user; raises NoKeys."""

@@ -81,14 +81,18 @@ def _service(name: str, plan: Plan) -> dict[str, str]:
         "HOLDFAST_HTTP_PORT": str(plan.ports[name]),
         "HOLDFAST_JWKS": str(Keys(plan.folder.keys).public),
         "HOLDFAST_PARTITIONS": str(partitions(plan.bus)),
-        **_bus(plan),
+        **_bus(name, plan),
         **_neighbours(name, plan),
     }
 
 
-def _bus(plan: Plan) -> dict[str, str]:
+def _bus(name: str, plan: Plan) -> dict[str, str]:
     if plan.bus.kind == "kafka":
-        return {"HOLDFAST_BUS": "kafka", "HOLDFAST_KAFKA_BOOTSTRAP": plan.bus.bootstrap or ""}
+        return {
+            "HOLDFAST_BUS": "kafka",
+            "HOLDFAST_KAFKA_BOOTSTRAP": plan.bus.bootstrap or "",
+            "HOLDFAST_SIGNING_KEYS": str(Keys(plan.folder.keys).messages(name)),
+        }
     return {
         "HOLDFAST_BUS": "postgres",
         "HOLDFAST_BUS_DSN": plan.bus.dsn or "",
