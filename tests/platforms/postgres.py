@@ -22,6 +22,7 @@ from holdfast.audit import KafkaSource, PostgresSource, Sources
 from holdfast.bus import postgres_schema
 from holdfast.bus.kafka import KafkaBus
 from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.message_signature import read_keys
 from holdfast.bus.postgres import PostgresBus
 from holdfast.contracts.topics import (
     CART,
@@ -33,6 +34,7 @@ from holdfast.contracts.topics import (
     SERVICES,
     all_topics,
 )
+from holdfast.local.keys import Keys
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore, PostgresTransaction
 from holdfast.messaging.timers import TimerSettings
@@ -129,7 +131,7 @@ def postgres_platform(
     for service in SERVICES:
         package = f"holdfast.services.{service.replace('-', '_')}"
         migrate(dsns[service], ["holdfast.messaging", package], time.sleep)
-    bus = _kafka_buses(kafka) if kafka else _buses(server, names["bus"])
+    bus = _kafka_buses(kafka, folder) if kafka else _buses(server, names["bus"])
     ledger = folder / "ledger.sqlite"
     provider = LedgerProvider(ledger)
     sources = _sources(dsns, ledger, kafka)
@@ -147,15 +149,18 @@ def postgres_platform(
 
 
 def _buses(server: EmbeddedPostgres, database: str) -> FaultyBus:
-    """Make the bus with a role for each service; what was held back is sent on as an open one's."""
+    """Make the bus with a role for each service."""
     server.ensure_roles([role_of(service) for service in SERVICES])
     postgres_schema.set_up(server.dsn(database), all_topics(), PARTITIONS, postgres_access())
     return FaultyBus(lambda service: PostgresBus(server.dsn(database, role_of(service)), lease_s=60.0))
 
 
-def _kafka_buses(bootstrap: str) -> FaultyBus:
-    bus = KafkaBus(KafkaSettings(bootstrap))
-    return FaultyBus(lambda _: bus)
+def _kafka_buses(bootstrap: str, folder: Path) -> FaultyBus:
+    (folder / "keys").mkdir(exist_ok=True)
+    keys = Keys(folder / "keys")
+    keys.ensure()
+    settings = KafkaSettings(bootstrap)
+    return FaultyBus(lambda service: KafkaBus(settings, read_keys(keys.messages(service))))
 
 
 def _wiring(

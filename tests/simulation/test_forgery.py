@@ -14,6 +14,7 @@ from holdfast.contracts.messages import (
     CreateOrder,
     InventoryReserved,
     Line,
+    Nothing,
     OrderCreated,
     Payload,
     PaymentProcessed,
@@ -159,6 +160,33 @@ def test_a_repeated_command_that_says_the_same_is_answered_as_before() -> None:
     publish_as_written(platform.bus, commands)
     platform.settle()
     assert [reason for parts in platform.parts for reason in parked(parts)] == []
+
+
+def test_line_37_a_decline_for_a_completed_checkout_is_kept_for_a_person() -> None:
+    platform = under_way("pm_card_visa")
+    platform.settle()
+    assert platform.state(SAGA) == "COMPLETED"
+    decline = Refused("payment_declined", "the bank changed its mind")
+    declined = seal(f"{SAGA}:payment:failed", "PaymentFailed", SAGA, decline, PAYMENT)
+    undone = seal(f"{SAGA}:order:compensated", "OrderCompensated", SAGA, Nothing(), ORDER)
+    publish_as_written(platform.bus, [declined, undone])
+    platform.settle()
+    assert platform.state(SAGA) == "COMPLETED"
+    assert parked(platform.orchestrator) == ["contradicts_end"] * 2
+    assert platform.orchestrator.unit_of_work.refused == {"contradicts_end": 2}
+
+
+def test_line_37_a_success_of_a_step_that_had_refused_is_kept_for_a_person() -> None:
+    platform = under_way()
+    platform.settle()
+    assert platform.state(SAGA) == "FAILED"
+    reserved = InventoryReserved(3)
+    repeated = seal(f"{SAGA}:inventory:done", "InventoryReserved", SAGA, reserved, INVENTORY)
+    paid = seal(PAYMENT_DONE, "PaymentProcessed", SAGA, PAID, PAYMENT)
+    publish_as_written(platform.bus, [repeated, paid])
+    platform.settle()
+    assert parked(platform.orchestrator) == ["contradicts_end"], "a repeat stays a repeat"
+    assert platform.state(SAGA) == "FAILED"
 
 
 def test_a_refused_cancellation_is_no_payment() -> None:

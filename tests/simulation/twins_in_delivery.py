@@ -6,10 +6,14 @@ from unittest.mock import patch
 
 from tests.simulation.twinning import Broken, both, twin
 
+from holdfast.bus.port import Record
+from holdfast.contracts.topics import MESSAGES
+from holdfast.messaging import envelope
 from holdfast.messaging.asking import Asking
 from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.ids import uuid7
+from holdfast.messaging.message_origin import check_source
 from holdfast.messaging.outbox import LyingRows
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.unit_of_work import Committed, UnitOfWork
@@ -145,3 +149,27 @@ def a_key_is_kept_outside_the_transaction() -> Broken:
         return answers
 
     return patch.object(Acceptor, "accept", accept)
+
+
+@twin("I15")
+def whoever_publishes_a_message_is_believed() -> Broken:
+    return patch.object(envelope, "check_source", lambda record, kind, *_args, **_: _first_writer(kind))
+
+
+def _first_writer(kind: str) -> str:
+    return next(iter(MESSAGES[kind].writers))
+
+
+@twin("I15")
+def what_a_message_says_of_its_source_is_believed() -> Broken:
+    real = check_source
+
+    def claimed(record: Record, kind: str, said: bytes | None, *, proven: bool) -> str:
+        return real(record, kind, said, proven=False)
+
+    return patch.object(envelope, "check_source", claimed)
+
+
+@twin("I15")
+def any_id_of_the_saga_is_taken() -> Broken:
+    return patch.object(envelope, "check_id", lambda *_: None)

@@ -15,9 +15,11 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, Offset
 from holdfast.bus.kafka_consumer import KafkaConsumer
 from holdfast.bus.kafka_errors import FORBIDDEN, error_of, unavailable
 from holdfast.bus.kafka_log import client_log
+from holdfast.bus.kafka_origin import MessageOrigin
 from holdfast.bus.kafka_publisher import KafkaPublisher
 from holdfast.bus.kafka_retention import RETENTION, check_retention
 from holdfast.bus.kafka_settings import TOPIC_KNOWN_S, KafkaSettings
+from holdfast.bus.message_signature import SigningKeys
 from holdfast.bus.port import Assignment, BusUnavailable, MessageRefused, TopicPartition
 
 REPLICAS_IN_SYNC_MIN = 2
@@ -26,10 +28,17 @@ _ATTEMPT_S = 2.0
 
 
 class KafkaBus:
-    """One Kafka cluster. Safe to use from several threads; publishers and consumers are not."""
+    """One Kafka cluster. Safe to use from several threads; publishers and consumers are not.
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    It proves sources: on a topic with one writer by the cluster's ACLs, on one with several by signatures
+    with `keys`; without them nothing proves who wrote there.
+    """
+
+    proves_sources = True
+
+    def __init__(self, settings: KafkaSettings, keys: SigningKeys | None = None) -> None:
         self._settings = settings
+        self._origin = MessageOrigin(keys)
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
         self._stranger: KafkaError | None = None  # how a broker last answered to our name and password
@@ -68,13 +77,13 @@ class KafkaBus:
 
     def publisher(self) -> KafkaPublisher:
         """See the port."""
-        return KafkaPublisher(self._settings, self._end_offset)
+        return KafkaPublisher(self._settings, self._end_offset, self._origin)
 
     def consumer(
         self, group: str, topics: Sequence[str], assignment: Assignment | None = None
     ) -> KafkaConsumer:
         """See the port."""
-        return KafkaConsumer(self._settings, group, topics, assignment, self._end_offset)
+        return KafkaConsumer(self._settings, group, topics, assignment, self._end_offset, self._origin)
 
     def close(self) -> None:
         """See the port."""

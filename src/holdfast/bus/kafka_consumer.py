@@ -16,6 +16,7 @@ from holdfast.bus.kafka_backlog import Backlog
 from holdfast.bus.kafka_commits import Commits, Offsets
 from holdfast.bus.kafka_errors import NOT_OWNER, error_of, text, unavailable
 from holdfast.bus.kafka_log import client_log
+from holdfast.bus.kafka_origin import MessageOrigin
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import Assignment, BusUnavailable, NotOwner, Record, TopicPartition
 
@@ -43,7 +44,9 @@ class KafkaConsumer:
         topics: Sequence[str],
         assignment: Assignment | None,
         end_offset: Callable[[TopicPartition], int],
+        origin: MessageOrigin,
     ) -> None:
+        self._origin = origin
         self._timeout_s = settings.lookup_timeout_s
         self._topics = list(topics)
         self._joined = False
@@ -189,7 +192,7 @@ class KafkaConsumer:
             if error is not None:
                 self._on_error(error)
                 continue
-            record = _record(message)
+            record = _record(message, self._origin)
             self._floor.setdefault(record.place, record.offset)
             if record.place in self._owned:  # else it was revoked in the midst of the poll that brought it
                 self._backlog.add(record)
@@ -285,14 +288,16 @@ class KafkaConsumer:
             self._floor.pop(place, None)
 
 
-def _record(message: KafkaMessage) -> Record:
+def _record(message: KafkaMessage, origin: MessageOrigin) -> Record:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None
     assert partition is not None
     assert offset is not None
     pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
     headers = tuple((name, value or b"") for name, value in pairs or ())
-    return Record(topic, partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
+    key, value, at_ms = message.key(), message.value(), message.timestamp()[1]
+    source = origin.source_of(topic, key, value, headers)
+    return Record(topic, partition, offset, key, value, headers, at_ms, source)
 
 
 def _places(partitions: Sequence[KafkaPlace]) -> frozenset[TopicPartition]:

@@ -11,6 +11,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from holdfast.bus.kafka_errors import REFUSED, error_of, text
 from holdfast.bus.kafka_log import client_log
+from holdfast.bus.kafka_origin import MessageOrigin
 from holdfast.bus.kafka_settings import KafkaSettings
 from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, PublishFailed, TopicPartition
 
@@ -45,8 +46,11 @@ class KafkaPublisher:
     published again whole. Order per key so holds for whoever drops repeats by their id.
     """
 
-    def __init__(self, settings: KafkaSettings, end_offset: Callable[[TopicPartition], int]) -> None:
+    def __init__(
+        self, settings: KafkaSettings, end_offset: Callable[[TopicPartition], int], origin: MessageOrigin
+    ) -> None:
         self._settings = settings
+        self._origin = origin
         self._end_offset = end_offset
         self._producer: Producer | None = None
 
@@ -59,7 +63,9 @@ class KafkaPublisher:
         deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
         deliveries = _Deliveries()
         for message in batch:
-            _produce(producer, message, deliveries, deadline)  # nothing, once one has failed
+            _produce(
+                producer, self._origin.sign(message), deliveries, deadline
+            )  # nothing, once one has failed
         unanswered = _flush(producer, deliveries, deadline)
         if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
             self._producer = None  # what it still holds is never sent

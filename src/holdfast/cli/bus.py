@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, operator_name
-from holdfast.cli.terminal import ask, console, note, say_json
+from holdfast.cli.terminal import ask, console, note, say, say_json
 
 if TYPE_CHECKING:
     from holdfast.bus.postgres import Group, PostgresBus

@@ -184,6 +184,16 @@ _READERS: dict[str, frozenset[str]] = {
 }
 
 
+def signers_read_by(service: str) -> frozenset[str]:
+    """Return the writers that share a topic with others and of which this service reads a message."""
+    return frozenset(
+        writer
+        for message in MESSAGES.values()
+        if service in message.readers and len(_WRITERS[message.topic]) > 1
+        for writer in message.writers
+    )
+
+
 def writers_of(topic: str) -> frozenset[str]:
     """Return the services that may write to this topic; to a dead-letter topic, its topic's readers."""
     for name in TOPICS:

@@ -6,6 +6,7 @@ never leave this folder.
 
 import json
 import secrets
+import shutil
 import time
 import warnings
 from pathlib import Path
@@ -15,7 +16,9 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import KeyParameters, KeySet, OKPKey
 
+from holdfast.bus.message_signature import SigningKey, keys_document
 from holdfast.contracts.internal_calls import CALLERS
+from holdfast.contracts.topics import SERVICES, signers_read_by
 from holdfast.local.passwords import write_private
 
 ISSUER = AUDIENCE = "holdfast"
@@ -40,6 +43,11 @@ class Keys:
         self.services_public = folder / "services.jwks.json"
         self.provider = folder / "provider.key"
         self.webhook = folder / "webhook.key"
+        self._messages = folder / "messages"
+
+    def messages(self, service: str) -> Path:
+        """Name the file of the keys that this service signs its messages with, and verifies others' by."""
+        return self._messages / f"{service}.json"
 
     def of_service(self, service: str) -> Path:
         """Return where the key is that this service signs its calls to other services with."""
@@ -58,6 +66,19 @@ class Keys:
             if not self.of_service(service).exists():
                 _write_new_key(self.of_service(service), "Ed25519")
         self._publish_service_keys()
+        if not self._messages.exists():
+            self._write_message_keys()
+
+    def _write_message_keys(self) -> None:
+        """Give each service a key, and the keys of those whose signed messages it reads; all or none."""
+        keys = {name: SigningKey(f"{name}-1", name, secrets.token_bytes(32)) for name in SERVICES}
+        unfinished = self._messages.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        for name, own in keys.items():
+            known = [own, *(keys[writer] for writer in sorted(signers_read_by(name) - {name}))]
+            write_private(unfinished / f"{name}.json", keys_document(own.key_id, known))
+        unfinished.rename(self._messages)
 
     def token(self, user: str, *, operator: bool = False, ttl_s: int = 8 * 3600) -> str:
         """Return a signed token for this user; raises NoKeys."""

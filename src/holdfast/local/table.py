@@ -109,7 +109,11 @@ def _service_keys(name: str, plan: Plan) -> dict[str, str]:
 
 def _bus(name: str, plan: Plan) -> dict[str, str]:
     if plan.bus.kind == "kafka":
-        return {"HOLDFAST_BUS": "kafka", "HOLDFAST_KAFKA_BOOTSTRAP": plan.bus.bootstrap or ""}
+        return {
+            "HOLDFAST_BUS": "kafka",
+            "HOLDFAST_KAFKA_BOOTSTRAP": plan.bus.bootstrap or "",
+            "HOLDFAST_SIGNING_KEYS": str(Keys(plan.folder.keys).messages(name)),
+        }
     return {
         "HOLDFAST_BUS": "postgres",
         "HOLDFAST_BUS_DSN": plan.dsn(BUS_DATABASE, role_of(name)),

@@ -13,11 +13,20 @@ WRONG_SOURCE = "wrong_source"
 WRONG_MESSAGE_ID = "wrong_message_id"
 CONTRADICTS_REQUEST = "contradicts_request"
 """An answer whose amount, pieces, total or version is not what was asked."""
+CONTRADICTS_END = "contradicts_end"
+"""A refusal of a step whose saga completed, or a success of one that refused and whose saga failed."""
 CONTRADICTS_RECORD = "contradicts_record"
 """A command or an end that contradicts what its reader has written about the saga."""
 
 REFUSALS = frozenset(
-    {UNPROVEN_SOURCE, WRONG_SOURCE, WRONG_MESSAGE_ID, CONTRADICTS_REQUEST, CONTRADICTS_RECORD}
+    {
+        UNPROVEN_SOURCE,
+        WRONG_SOURCE,
+        WRONG_MESSAGE_ID,
+        CONTRADICTS_REQUEST,
+        CONTRADICTS_END,
+        CONTRADICTS_RECORD,
+    }
 )
 """Reasons that raise an alarm: somebody says what is not theirs to say, or two services disagree."""
 

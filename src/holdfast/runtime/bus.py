@@ -1,12 +1,18 @@
 """Which bus a process speaks to, chosen by its settings. The one place that knows all of them."""
 
+import sys
+
+from holdfast.bus.message_signature import SigningKeys, UnusableKeys, read_keys
 from holdfast.bus.port import Bus
-from holdfast.contracts.topics import TOPICS, dead_letters
-from holdfast.runtime.settings import RetentionSettings, ServiceSettings
+from holdfast.contracts.topics import TOPICS, dead_letters, signers_read_by
+from holdfast.runtime.settings import PREFIX, RetentionSettings, ServiceSettings
 
 
-def connect(settings: ServiceSettings) -> Bus:
-    """Make the bus; connects on first use. Imports only the client it needs."""
+def connect(settings: ServiceSettings, service: str) -> Bus:
+    """Make the bus as `service` holds it; connects on first use. Imports only the client it needs.
+
+    On Kafka a file of keys that is not this service's, or lacks one, is told in one line: exit with 2.
+    """
     if settings.bus == "kafka":
         from holdfast.bus.kafka import KafkaBus
         from holdfast.bus.kafka_settings import KafkaSettings
@@ -19,7 +25,8 @@ def connect(settings: ServiceSettings) -> Bus:
                 session_timeout_ms=settings.kafka_session_timeout_ms,
                 retention_ms=topic_retention_ms(settings),
                 options=settings.kafka_options(),
-            )
+            ),
+            _signing_keys(settings, service),
         )
     from holdfast.bus.postgres import PostgresBus
     from holdfast.bus.postgres_consumer import LogRetention
@@ -32,6 +39,17 @@ def connect(settings: ServiceSettings) -> Bus:
     return PostgresBus(
         settings.bus_dsn, settings.bus_hints, lease_s=settings.bus_lease_s, retention=retention
     )
+
+
+def _signing_keys(settings: ServiceSettings, service: str) -> SigningKeys:
+    assert settings.signing_keys is not None, "settings for Kafka always name it"
+    try:
+        keys = read_keys(settings.signing_keys)
+        keys.require(service, signers_read_by(service))
+    except UnusableKeys as error:
+        sys.stderr.write(f"configuration error: {PREFIX}SIGNING_KEYS: {error}\n")
+        raise SystemExit(2) from None
+    return keys
 
 
 def topic_retention_ms(settings: RetentionSettings) -> dict[str, int]:

@@ -122,6 +122,7 @@ class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
     bus_hints: Path | None = None
     bus_lease_s: float = Field(default=10.0, gt=0)
     kafka_bootstrap: str = Field(default="", validate_default=True)
+    signing_keys: Path | None = Field(default=None, validate_default=True)
     kafka_replicas: int | None = Field(default=None, ge=1)
     kafka_delivery_timeout_ms: int = Field(default=10_000, ge=1_000)
     kafka_session_timeout_ms: int = Field(default=10_000, ge=500)
@@ -145,10 +146,10 @@ class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
         check_dsn(value)
         return value
 
-    @field_validator("bus_dsn", "kafka_bootstrap")
+    @field_validator("bus_dsn", "kafka_bootstrap", "signing_keys")
     @classmethod
-    def _bus_is_named(cls, value: str, info: ValidationInfo) -> str:
-        bus = {"bus_dsn": "postgres", "kafka_bootstrap": "kafka"}[info.field_name or ""]
+    def _bus_is_named(cls, value: str | Path | None, info: ValidationInfo) -> str | Path | None:
+        bus = "postgres" if info.field_name == "bus_dsn" else "kafka"
         if info.data.get("bus") == bus and not value:
             raise ValueError(f"{PREFIX}BUS={bus} needs it")
         return value

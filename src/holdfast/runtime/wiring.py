@@ -14,7 +14,7 @@ T = TypeVar("T", bound=PostgresTransaction)
 def production_ports(settings: ServiceSettings, name: str, transaction_type: type[T]) -> Ports[T]:
     """Make the ports of a service that runs for real. Connects on first use."""
     store = PostgresStore(settings.dsn, transaction_type, size=settings.pool_size, name=name)
-    return Ports(store, connect(settings), monotonic_ms, settings.instance, settings.partitions)
+    return Ports(store, connect(settings, name), monotonic_ms, settings.instance, settings.partitions)
 
 
 def monotonic_ms() -> int:

@@ -34,6 +34,20 @@ def decide(definition: Saga, saga: SagaState | None, event: Event, now_ms: int) 
     return reaction(turn)
 
 
+def contradicts_end(definition: Saga, saga: SagaState, event: Event) -> str:
+    """Say how a definitive answer contradicts the end of its saga; empty if it does not, or is no answer.
+
+    For an answer that is not in the history: a repeat of one that is there contradicts nothing.
+    """
+    if saga.state == definition.completed_state:
+        denied = [s.name for s in definition.steps if event.kind in (s.failed, s.undone)]
+        return f"{denied[0]} says that it does not stand, and the saga completed" if denied else ""
+    if saga.state == definition.failed_state:
+        made = [s.name for s in definition.steps if event.kind == s.done and s.name in saga.failed]
+        return f"{made[0]} says that it is done, and had refused" if made else ""
+    return ""
+
+
 class Turn:
     """One event meeting one saga: the moves that a definition's reactions choose from."""
 

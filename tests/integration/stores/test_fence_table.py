@@ -199,7 +199,9 @@ def test_a_cart_that_is_gone_counts_as_cleared(participants: dict[str, Participa
     saga = on.new_saga()
     command = ClearCart("ada", saga, 7, (Line("A", 2, 100),))
     first, again = (on.run([on.record(saga, DO, command)]) for _ in range(2))
-    assert [(answer.kind, answer.value) for answer in first] == [("CartCleared", b'{"version_left":7}')]
+    assert [(answer.kind, answer.value) for answer in first] == [
+        ("CartCleared", b'{"version_left":7,"cart_version":7}')
+    ]
     assert again == first
     assert on.fence(saga) == "DONE"
     assert participants["cart"].facts(saga) == ([], 1)

@@ -14,6 +14,8 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import KeySet
 
+from holdfast.bus.message_signature import read_keys
+from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, PAYMENT, SERVICES, signers_read_by
 from holdfast.local.keys import Keys, NoKeys
 
 
@@ -60,19 +62,35 @@ def test_the_public_file_holds_no_private_part_and_names_its_key(tmp_path: Path)
 def test_keys_are_for_their_owner_alone_and_stay_what_they_are(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     keys.ensure()
-    files = sorted(tmp_path.iterdir())
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert [file.name for file in files] == [
         "gateway-bff.key.json",
         "jwks.json",
+        *(f"{name}.json" for name in sorted(SERVICES)),
         "provider.key",
         "services.jwks.json",
         "signing.json",
         "webhook.key",
     ]
+    assert (tmp_path / "messages").stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     contents = [file.read_text() for file in files]
     keys.ensure()
     assert [file.read_text() for file in files] == contents
+
+
+def test_each_service_has_the_keys_of_those_whose_signed_messages_it_reads_and_no_others(
+    tmp_path: Path,
+) -> None:
+    keys = Keys(tmp_path)
+    keys.ensure()
+    for service in SERVICES:
+        read_keys(keys.messages(service)).require(service, signers_read_by(service))
+        known = {key["service"] for key in json.loads(keys.messages(service).read_text())["keys"]}
+        assert known == signers_read_by(service) | {service}
+    assert signers_read_by(ORCHESTRATOR) == set(SERVICES) - {ORCHESTRATOR}
+    assert signers_read_by(GATEWAY) == {ORCHESTRATOR}
+    assert signers_read_by(PAYMENT) == set()
 
 
 def test_a_folder_without_keys_is_said(tmp_path: Path) -> None:

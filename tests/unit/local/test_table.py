@@ -64,6 +64,7 @@ def test_on_kafka_nothing_speaks_of_the_other_bus() -> None:
         "HOLDFAST_BUS": "kafka",
         "HOLDFAST_KAFKA_BOOTSTRAP": "broker:9092",
     }
+    assert env["HOLDFAST_SIGNING_KEYS"] == "/data/keys/messages/order-create.json"
     assert env["HOLDFAST_PARTITIONS"] == "12"
 
 

@@ -15,6 +15,7 @@ GOOD = {
     "BUS_DSN": "host=h1 dbname=bus",
     "HTTP_PORT": "8080",
     "JWKS": "keys",
+    "SIGNING_KEYS": "message-keys",
     "CART_URL": "http://127.0.0.1:8081",
     "ORCHESTRATOR_URL": "http://127.0.0.1:8082/",
     "SERVICE_JWKS": "keys",
@@ -56,6 +57,20 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_a_right_one_starts(settings: type[BaseSettings]) -> None:
     assert load(settings)
+
+
+def test_kafka_needs_keys_of_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOLDFAST_BUS", "kafka")
+    monkeypatch.setenv("HOLDFAST_KAFKA_BOOTSTRAP", "broker:9092")
+    assert load(ServiceSettings)
+    monkeypatch.delenv("HOLDFAST_SIGNING_KEYS")
+    with pytest.raises(SystemExit) as ended:
+        load(ServiceSettings)
+    assert ended.value.code == 2
+    said = "configuration error: HOLDFAST_SIGNING_KEYS: HOLDFAST_BUS=kafka needs it\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(("settings", "name", "value"), CASES)

@@ -10,11 +10,11 @@ from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.handler import Handled, Reply
-from holdfast.messaging.message_origin import CONTRADICTS_REQUEST
+from holdfast.messaging.message_origin import CONTRADICTS_END, CONTRADICTS_REQUEST
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
 from holdfast.saga.definition import Saga
-from holdfast.saga.machine import decide
+from holdfast.saga.machine import contradicts_end, decide
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
     DEADLINE_PASSED,
@@ -133,6 +133,9 @@ class _Batch:
         if processed and event.kind != definition.begins_with:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, "repeated"))
             return None
+        contradiction = contradicts_end(definition, saga, event) if saga is not None else ""
+        if contradiction:
+            return Objection(CONTRADICTS_END, f"{event.kind}: {contradiction}")
         if saga is None and event.saga_id in self._born and self._is_pruned(event):
             return _objection("pruned_saga", event)
         decision = decide(definition, saga, event, self._now_ms)

@@ -13,6 +13,7 @@ from holdfast.simulation.proof.services import (
     GatewayCell,
     OrchestratorCell,
     ParticipantCell,
+    ServiceCell,
     in_state,
     standing,
 )
@@ -82,7 +83,7 @@ class Checkout:
             ParticipantCell(INVENTORY, post, Real(INVENTORY, setup), "inventory"),
             PaymentCell(post, setup),
             ParticipantCell(ORDER, post, Real(ORDER, setup), "order"),
-            ParticipantCell(CART, post, Real(CART, setup), "cart"),
+            ServiceCell(CART, post, Real(CART, setup)),
         )
         self._failed: dict[int, frozenset[str]] = {}
         self._standing: dict[tuple[int, int], frozenset[str]] = {}
