@@ -12,8 +12,11 @@ from threading import Lock
 from zlib import crc32
 
 import pybreaker
+import structlog
 
 from holdfast.messaging.producer import BreakerOpen
+
+log = structlog.get_logger(__name__)
 
 PROBE_S = 1.0
 STATES = ("closed", "half-open", "open")
@@ -164,6 +167,10 @@ class Breaker:
             state
         ]()
         self.transitions[state] += 1
+        if state == pybreaker.STATE_OPEN:
+            log.warning("breaker_changed", breaker=self.name, state=state)
+        else:
+            log.info("breaker_changed", breaker=self.name, state=state)
 
     def _remember(self, *, failed: bool) -> None:
         now = self._monotonic()

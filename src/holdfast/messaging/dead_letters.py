@@ -6,12 +6,16 @@ An act touches only what is parked, so that it can be repeated after any interru
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import structlog
+
 from holdfast.bus.port import RECORD_BYTES_MAX, Message
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.parked import CARD_NUMBER, REDRIVEN_FROM, Parked, Place, Summary, Wanted
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import OperatorAction, Transaction
 from holdfast.messaging.unit_of_work import UnitOfWork
+
+log = structlog.get_logger(__name__)
 
 ROWS_PER_TRANSACTION = 10
 """Records may be of 1 MB each, and an outbox row holds all that one transaction sends."""
@@ -72,6 +76,8 @@ class DeadLetters:
             self._relay.submit(self._unit_of_work.commit(work))
             acted.done.extend(parts[-1].done)
             acted.skipped.extend(parts[-1].skipped)
+        for place in acted.done:
+            log.info("dead_letter_settled", place=str(place), status=status, operator=because.operator)
         return acted
 
 
