@@ -33,6 +33,7 @@ from holdfast.local.keys import Keys
 from holdfast.local.layout import DataFolder, FolderInUse, FolderLock, NotRunning
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.local.supervisor import Supervisor
+from holdfast.local.teller import Teller
 from holdfast.runtime.principals import AUDITOR
 
 __all__ = [
@@ -100,7 +101,7 @@ class Platform:
         self._environment = settings.inherited() | dict(environment or {})
         self._webhooks = webhooks
         self._rows = rows
-        self._say = say
+        self._teller = Teller(say)
         self._supervisor = Supervisor(self._changed)
         self._lock: FolderLock | None = None
         self._writing = Lock()
@@ -192,6 +193,7 @@ class Platform:
         `keep_folder`: this process is about to end, and holds the folder until it has.
         """
         self._supervisor.leave()
+        self._teller.end()
         self._end(topics.SERVICES, _SERVICES_GRACE_S)
         self._end([table.PROVIDER], _PROVIDER_GRACE_S)
         self.postgres.stop(_POSTGRES_GRACE_S, self._hurry)
@@ -228,6 +230,7 @@ class Platform:
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.folder.bus.write_text(bus.kind)
         self._write_info()
+        self._teller.start()
         self._supervisor.watch()
 
     def _launcher(self, row: table.Row) -> Callable[[], Popen[bytes]]:
@@ -274,11 +277,11 @@ class Platform:
         return ports, ops_ports
 
     def _changed(self, line: str) -> None:
-        self._say(line)
+        self._teller.tell(line)
         try:
             self._write_info()
         except OSError as error:  # a full disk must not end the supervisor
-            self._say(f"platform.json could not be written: {error}")
+            self._teller.tell(f"platform.json could not be written: {error}")
 
     def _write_info(self) -> None:
         with self._writing:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from holdfast.local.processes import LaunchFailed
-
 DELAY_MIN_S = 0.2
 DELAY_MAX_S = 5.0
 HEALTHY_AFTER_S = 30.0
@@ -87,7 +85,7 @@ class Supervisor:
         program.started_at = now
         try:
             program.process = program.launch()
-        except LaunchFailed as error:
+        except Exception as error:  # noqa: BLE001 - it is said and tried again; the others are watched on
             self._schedule(program, now, f"could not be started ({error})")
             return
         program.due_at = None

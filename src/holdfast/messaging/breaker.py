@@ -12,8 +12,11 @@ from threading import Lock
 from zlib import crc32
 
 import pybreaker
+import structlog
 
 from holdfast.messaging.producer import BreakerOpen
+
+log = structlog.get_logger(__name__)
 
 PROBE_S = 1.0
 STATES = CLOSED, HALF_OPEN, OPEN = ("closed", "half-open", "open")
@@ -57,6 +60,8 @@ class Circuit:
             state
         ]()
         self.transitions[state] += 1
+        tell = log.warning if state == pybreaker.STATE_OPEN else log.info
+        tell("breaker_changed", breaker=self.name, state=state)
 
     def _jitter(self) -> float:
         """Return a factor from 0.75 to 1.25, another one each time that the circuit opens."""

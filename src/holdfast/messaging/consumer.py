@@ -86,6 +86,7 @@ class KafkaConsumerManager(Generic[T]):
         self._troubles = 0
         self.counters = Counters()
         self._owned: set[TopicPartition] = set()
+        self._bus_lost = False
         self.joined = False
         """Whether the group gave us partitions, and we did not lose all of them since without being asked."""
         self.after_batch: list[Callable[[], None]] = []
@@ -110,8 +111,14 @@ class KafkaConsumerManager(Generic[T]):
                 timeout_s = min(timeout_s, self.deferred.due_in_s())
             records = self.consumer.poll(BATCH_MAX, timeout_s)
         except (StoreUnavailable, BusUnavailable) as error:
+            if isinstance(error, BusUnavailable) and not self._bus_lost:
+                self._bus_lost = True
+                log.warning("bus_connection_lost", error=str(error))
             self._trouble("round_failed", error)
             return 0
+        if self._bus_lost:
+            self._bus_lost = False
+            log.info("bus_connected_again")
         if not records and not self.deferred and not self.relay.has_published():
             self._troubles = 0
             self._commit_offsets()

@@ -7,10 +7,14 @@ redriven is `redriver`'s.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import structlog
+
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.parked import CARD_NUMBER, Parked, Place, Summary, Wanted
 from holdfast.messaging.store import OperatorAction, Transaction
 from holdfast.messaging.unit_of_work import UnitOfWork
+
+log = structlog.get_logger(__name__)
 
 ROWS_PER_TRANSACTION = 10
 """Records may be of 1 MB each, and a transaction reads those that it locks."""
@@ -75,6 +79,8 @@ class DeadLetters:
             self._unit_of_work.commit(work)
             acted.done.extend(parts[-1].done)
             acted.skipped.extend(parts[-1].skipped)
+        for place in acted.done:
+            log.info("dead_letter_settled", place=str(place), status=status, operator=because.operator)
         return acted
 
 

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from threading import Condition
 from typing import Generic, Protocol, TypeVar
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 
 class Closeable(Protocol):
     def close(self) -> None:
@@ -54,6 +58,7 @@ class Pool(Generic[C]):
         self._down_until = 0.0
         self._down: Exception | None = None
         self._closed = False
+        self._lost = False
 
     def take(self) -> C:
         """Return a connection that nobody else has.
@@ -90,6 +95,7 @@ class Pool(Generic[C]):
         with self._changed:
             self._born.clear()
             idle, self._idle = self._idle, []
+            self._note_lost("a connection broke")
             self._left()
         for each in (connection, *idle):
             each.close()
@@ -118,11 +124,20 @@ class Pool(Generic[C]):
         except Exception as error:
             with self._changed:
                 self._down, self._down_until = error, self._clock() + self._rest_s
+                self._note_lost(str(error))
                 self._left()
             raise
         with self._changed:
             self._born[id(connection)] = self._clock()
+            if self._lost:
+                self._lost = False
+                log.info("database_connected_again")
         return connection
+
+    def _note_lost(self, error: str) -> None:
+        if not self._lost:
+            self._lost = True
+            log.warning("database_connection_lost", error=error)
 
     def _left(self) -> None:
         self._taken -= 1

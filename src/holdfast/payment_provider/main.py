@@ -16,6 +16,7 @@ from holdfast.http_server.limits import Limits
 from holdfast.payment_provider.api import BODY_MAX
 from holdfast.payment_provider.call import CuttableProtocol
 from holdfast.payment_provider.ledger import LedgerError
+from holdfast.payment_provider.log_lines import LogLines
 from holdfast.payment_provider.provider import Provider
 from holdfast.payment_provider.settings import PREFIX, Settings, SettingsError, load
 
@@ -50,11 +51,14 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     """Serves until a signal; ends 0 after a drain, 1 when the ledger failed, 2 for unusable settings."""
-    _log_json()
+    lines = LogLines(sys.stdout.fileno())
+    lines.start()
+    _log_json(lines)
     try:
         settings, secrets = load()
         listener = _listen(settings)
         provider = Provider(settings, secrets)
+        provider.metrics.log_lines_dropped(lambda: lines.dropped)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  the operator reads this, not a log collector
         sys.exit(2)
@@ -76,8 +80,18 @@ def _listen(settings: Settings) -> socket.socket:
         raise SettingsError(f"{PREFIX}HTTP_PORT: cannot listen on {place}: {error.strerror}") from error
 
 
-def _log_json() -> None:
-    """One JSON object a line on stdout, for our own events and for those of libraries."""
+class _LineLogger:
+    def __init__(self, lines: LogLines) -> None:
+        self._lines = lines
+
+    def msg(self, message: str) -> None:
+        self._lines.write(f"{message}\n")
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def _log_json(lines: LogLines) -> None:
+    """One JSON object a line, for our own events and for those of libraries."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -85,8 +99,12 @@ def _log_json() -> None:
         structlog.processors.format_exc_info,
     ]
     render = structlog.processors.JSONRenderer()
-    structlog.configure(processors=[*shared, render], cache_logger_on_first_use=True)
-    handler = logging.StreamHandler(sys.stdout)
+    structlog.configure(
+        processors=[*shared, render],
+        logger_factory=lambda *_: _LineLogger(lines),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=render))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 

@@ -3,6 +3,7 @@
 No ids in labels: whom something happened to is in the ledger.
 """
 
+from collections.abc import Callable
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -53,6 +54,9 @@ class Metrics:
         self._commits = Histogram(
             "provider_commit_seconds", "Time of a transaction", registry=registry, buckets=_SECONDS
         )
+        self._dropped = Gauge(
+            "provider_log_lines_dropped", "Log lines that could not be written in time", registry=registry
+        )
         self.ready = Gauge("provider_ready", "1 while ready to serve", registry=registry)
 
     def request(self, operation: str, outcome: str, seconds: float) -> None:
@@ -68,6 +72,10 @@ class Metrics:
 
     def webhook(self, outcome: str) -> None:
         self._sent[outcome].inc()
+
+    def log_lines_dropped(self, count: Callable[[], int]) -> None:
+        """Shows how many log lines nobody could take."""
+        self._dropped.set_function(count)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

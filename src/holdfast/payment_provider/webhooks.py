@@ -5,6 +5,7 @@ Events are written by `operations` in the effect's own transaction; here they ar
 
 import asyncio
 import hmac
+import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -19,7 +20,7 @@ from holdfast.payment_provider.behaviour import Behaviour
 from holdfast.payment_provider.effects import Contradict, Duplicate, Hold
 from holdfast.payment_provider.ledger import Ledger, Reader, StoredEvent, wall_ms
 from holdfast.payment_provider.objects import Json
-from holdfast.payment_provider.writer import LedgerDownError, Writer
+from holdfast.payment_provider.writer import PASSING, LedgerDownError, Writer
 
 log = structlog.get_logger()
 
@@ -99,9 +100,19 @@ class Webhooks:
         async with self._client:
             while True:
                 self._wake.clear()
-                if not await self._send_due():
+                if not await self._look():
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), POLL_S)
+
+    async def _look(self) -> bool:
+        """As `_send_due`; a ledger that cannot be read just now is read again later."""
+        try:
+            return await self._send_due()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname not in PASSING:
+                raise
+            log.warning("webhooks_not_read", error=str(error))
+            return False
 
     async def _send_due(self) -> bool:
         """Whether there was something, and it is settled."""

@@ -85,7 +85,7 @@ class Service:
 def run(service: Service) -> int:
     """Run until a signal or a dead loop; return the exit status."""
     settings = service.settings
-    configure_logs(service.name, settings.instance, __version__, settings.log_level)
+    configure_logs(service.name, settings.instance, __version__, settings.log_level, settings.log_saga_share)
     # A batch makes thousands of objects that live for one transaction: by default the collector would walk
     # them again and again for nothing.
     gc.freeze()

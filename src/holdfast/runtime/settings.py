@@ -131,6 +131,7 @@ class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     pool_size: int = Field(default=6, ge=2, le=100)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_saga_share: float = Field(default=1.0, ge=0, le=1)
     crash_at: str = ""
 
     @field_validator("instance")

@@ -71,8 +71,10 @@ class Stopping:
 
     def _watch(self) -> None:
         time.sleep(self._within_s + 1.0)
-        log.error("stop_took_too_long", seconds=self._within_s)  # what is committed is safe in the outbox
-        os._exit(1)
+        try:
+            log.error("stop_took_too_long", seconds=self._within_s)  # what is committed is safe in the outbox
+        finally:
+            os._exit(1)
 
 
 class OpsServer(uvicorn.Server):

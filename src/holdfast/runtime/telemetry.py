@@ -1,62 +1,30 @@
 """Logs as JSON lines through a queue that never blocks, and the metrics that every service has.
 
-A stopped reader of stdout costs log lines (counted), never a checkout. Nothing gets past `redaction`.
+Where lines go: `log_sink`. Nothing gets past `redaction`.
 """
 
-import atexit
+import json
 import logging
-import queue
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeVar
+from zlib import crc32
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from holdfast.runtime.log_sink import LogSink, dropped, failures
 from holdfast.runtime.redaction import redact, redact_text
 
-LINES_MAX = 10_000
-LAST_LINES_S = 1.0
-
-dropped = Counter("log_lines_dropped_total", "Log lines that no reader took in time.", registry=None)
-
-
-class _Lines:
-    """A bounded queue of log lines and the daemon thread that writes them; None is the last."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[str | None] = queue.Queue(LINES_MAX)
-        self._thread = threading.Thread(target=self._write, name="logs", daemon=True)
-        self._thread.start()
-        atexit.register(self._end)
-
-    def put(self, line: str) -> None:
-        try:
-            self._queue.put_nowait(line)
-        except queue.Full:
-            dropped.inc()
-
-    def _write(self) -> None:
-        ended = False
-        while not ended:
-            lines = [self._queue.get()]
-            while len(lines) < 500 and not self._queue.empty():
-                lines.append(self._queue.get_nowait())
-            ended = None in lines
-            sys.stdout.write("".join(f"{line}\n" for line in lines if line is not None))
-            sys.stdout.flush()
-
-    def _end(self) -> None:
-        """Wait a moment for the last lines; a reader who does not read keeps no process alive."""
-        try:
-            self._queue.put(None, timeout=LAST_LINES_S)
-        except queue.Full:
-            return
-        self._thread.join(LAST_LINES_S)
+LAST_WORDS_S = 1.0
+SAMPLED = frozenset({"checkout_accepted", "saga_ended"})
+"""What is said once for every saga that goes well, and so grows with the traffic."""
 
 
 class _QueueLogger:
@@ -78,16 +46,19 @@ class _StdlibHandler(logging.Handler):
         logger.log(record.levelno, "library_message", text=record.getMessage()[:2000], exc_info=error)
 
 
-def configure_logs(service: str, instance: str, version: str, level: str) -> None:
+def configure_logs(service: str, instance: str, version: str, level: str, saga_share: float = 1.0) -> None:
     """Send all logs of this process to stdout, one JSON object a line, and have nothing else speak for it."""
-    lines = _Lines()
+    who = {"service": service, "instance": instance, "version": version}
+    sink = LogSink(sys.stdout.fileno(), lambda lost: _lost_line(lost, who))
+    sink.start()
     structlog.contextvars.bind_contextvars(service=service)
 
     def stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {**event, "service": service, "instance": instance, "version": version}
+        return {**event, **who}
 
     structlog.configure(
         processors=[
+            lambda _logger, _method, event: _sampled(event, saga_share),
             structlog.processors.add_log_level,
             stamp,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
@@ -96,7 +67,7 @@ def configure_logs(service: str, instance: str, version: str, level: str) -> Non
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=lambda *_: _QueueLogger(lines.put),
+        logger_factory=lambda *_: _QueueLogger(sink.put),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -106,9 +77,31 @@ def configure_logs(service: str, instance: str, version: str, level: str) -> Non
     threading.excepthook = _thread_died
 
 
+def _sampled(event: MutableMapping[str, Any], share: float) -> MutableMapping[str, Any]:
+    """Let a share of the sagas tell how they begin and end: of each saga all such lines, or none."""
+    if event["event"] in SAMPLED and crc32(str(event.get("saga_id")).encode()) >= share * 2**32:
+        raise structlog.DropEvent
+    return event
+
+
+def _lost_line(lost: int, who: Mapping[str, str]) -> str:
+    """Make the line that says how many are missing; it cannot take the way on which they were lost."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"event": "log_lines_lost", "level": "warning", "lines": lost, **who, "ts": now})
+
+
 def _process_died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say it at once: nobody will write what is in the queue."""
-    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
+    """Say it at once, since nobody will write what is in the queue; whoever reads not holds up no end."""
+    text = redact_text("".join(traceback.format_exception(kind, error, trace)))
+    last = threading.Thread(target=_say_last, args=[text], daemon=True)
+    last.start()
+    last.join(LAST_WORDS_S)
+
+
+def _say_last(text: str) -> None:
+    with suppress(OSError):  # nobody is left to tell
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _thread_died(died: threading.ExceptHookArgs) -> None:
@@ -154,4 +147,5 @@ def new_registry() -> CollectorRegistry:
     """Make the registry of a process; everything in it shows on /metrics."""
     registry = CollectorRegistry()
     registry.register(dropped)
+    registry.register(failures)
     return registry

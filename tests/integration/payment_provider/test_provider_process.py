@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,7 +19,9 @@ from typing import Any
 import httpx2
 import pytest
 from tests.eventually import eventually
-from tests.integration.payment_provider.provider_process import ProviderProcess, running
+from tests.integration.payment_provider.provider_process import KEY, ProviderProcess, running
+
+from holdfast.local.processes import free_ports
 
 
 def test_killed_between_effect_and_answer_it_charged_once(tmp_path: Path) -> None:
@@ -296,3 +299,46 @@ def test_dead_webhooks_make_it_unready_while_charges_go_on(tmp_path: Path) -> No
         assert provider.charge("k").status_code == 200
         assert provider.get("/health")["status"] == "degraded"
         assert "webhooks_died" in [event["event"] for event in provider.log]
+
+
+def test_a_reader_of_its_log_who_reads_nothing_delays_no_charge_and_hears_how_much_he_missed(
+    tmp_path: Path,
+) -> None:
+    """The pipe is full before the process is there: not even its start waits for the reader."""
+    (tmp_path / "secret").write_text("whsec_1")
+    (tmp_path / "key").write_text(KEY)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    padding = 0
+    with suppress(BlockingIOError):
+        while True:
+            padding += os.write(writer, b"x" * 1024)
+    os.set_blocking(writer, True)
+    port = free_ports(1)[0]
+    environment = {
+        **os.environ,
+        "PROVIDER_HTTP_PORT": str(port),
+        "PROVIDER_LEDGER": str(tmp_path / "ledger.sqlite"),
+        "PROVIDER_KEY_FILE": str(tmp_path / "key"),
+    }
+    command = [sys.executable, "-m", "holdfast.payment_provider.main"]
+    with (
+        subprocess.Popen(command, env=environment, stdout=writer) as process,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+    ):
+        os.close(writer)
+        eventually(lambda: _is_ready(client), "it serves", 60)
+        assert "provider_log_lines_dropped 0.0" in client.get("/metrics").text
+        while padding > 0:
+            padding -= len(os.read(reader, min(padding, 1 << 16)))
+        assert json.loads(os.read(reader, 1 << 16).splitlines()[0])["event"] == "listening"
+        process.terminate()
+        assert process.wait(60) == 0
+    os.close(reader)
+
+
+def _is_ready(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False

@@ -96,3 +96,19 @@ def test_a_start_that_fails_is_tried_again_as_slowly() -> None:
         "it could not be started (no room); it is started again in 0.4 s",
         "it was started again (pid 2)",
     ]
+
+
+def test_whatever_keeps_a_program_from_starting_it_is_tried_again() -> None:
+    world = World()
+    world.started[-1].exit_code = 1
+    launch, world.program.launch = world.program.launch, _no_thread
+    for second in (10.0, 20.0):
+        world.tend(second)
+    assert "could not be started (can't start new thread)" in world.lines[-1]
+    world.program.launch = launch
+    world.tend(40.0)
+    assert len(world.started) == 2
+
+
+def _no_thread() -> Popen[bytes]:
+    raise RuntimeError("can't start new thread")

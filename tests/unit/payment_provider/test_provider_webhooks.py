@@ -16,7 +16,7 @@ from tests.unit.payment_provider.books import Books, body
 from holdfast.payment_provider import webhooks as webhooks_module
 from holdfast.payment_provider.behaviour import Behaviour
 from holdfast.payment_provider.effects import Duplicate, Hold, Trouble
-from holdfast.payment_provider.ledger import Reader, wall_ms
+from holdfast.payment_provider.ledger import Reader, StoredEvent, wall_ms
 from holdfast.payment_provider.webhooks import Webhooks, backoff_ms, opposite, sign
 from holdfast.payment_provider.writer import Writer
 
@@ -226,4 +226,21 @@ def test_a_restart_sends_what_was_left(books: Books) -> None:
     listener = Listener()
     again = Books(books.path, keeps_events=True)
     deliver(again, listener, all_sent(again))
+    assert listener.kinds == ["payment_intent.succeeded"]
+
+
+def test_a_ledger_that_cannot_be_read_for_a_moment_is_read_again(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.charge()
+    read, failure = Reader.events_due, sqlite3.OperationalError("database is locked")
+    failure.sqlite_errorname = "SQLITE_BUSY"
+
+    def busy_once(self: Reader, now_ms: int, limit: int) -> list[StoredEvent]:
+        monkeypatch.setattr(Reader, "events_due", read)
+        raise failure
+
+    monkeypatch.setattr(Reader, "events_due", busy_once)
+    listener = Listener()
+    deliver(books, listener, all_sent(books))
     assert listener.kinds == ["payment_intent.succeeded"]

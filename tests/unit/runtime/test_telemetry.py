@@ -91,3 +91,25 @@ def test_a_reader_who_reads_no_more_keeps_no_process_alive() -> None:
     text = HEAD + "for number in range(20_000):\n    log.info('x' * 100)\n"
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
         assert process.wait(60) == 0
+
+
+def test_a_share_of_the_sagas_tells_its_begin_and_its_end_and_all_else_is_told() -> None:
+    head = HEAD.replace('"info")', '"info", 0.5)')
+    assert head != HEAD
+    text = head + textwrap.dedent(
+        """
+        for number in range(200):
+            log.info("checkout_accepted", saga_id=str(number))
+            log.info("saga_ended", saga_id=str(number))
+            log.info("saga_refused", saga_id=str(number))
+        """
+    )
+    ended = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    of = {
+        event: [line["saga_id"] for line in lines if line["event"] == event]
+        for event in ("checkout_accepted", "saga_ended", "saga_refused")
+    }
+    assert of["checkout_accepted"] == of["saga_ended"]
+    assert 50 < len(of["saga_ended"]) < 150
+    assert len(of["saga_refused"]) == 200

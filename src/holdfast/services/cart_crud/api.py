@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,6 +43,8 @@ from holdfast.services.cart_crud import editing
 from holdfast.services.cart_crud.editing import Change, Edit, NotThere, OtherVersion, Price, Refused, Wrong
 from holdfast.services.cart_crud.shop import Priced, Shop
 from holdfast.services.cart_crud.store_port import ShopTransaction
+
+log = structlog.get_logger(__name__)
 
 PRODUCTS_BYTES_MAX = 1024 * 1024
 SNAPSHOTS_BYTES_MAX = 1024 * 1024
@@ -175,6 +178,7 @@ class _Counter:
         reason = decode(_because, await read_body(request.receive)).reason
         if not await self._run(lambda: self._shop.hold(user.name, cart_id, reason, held=held)):
             raise _no_such_cart()
+        log.info("cart_held" if held else "cart_released", cart_id=cart_id, operator=user.name)
         return _json(CartHold(cart_id, held))
 
     # -- the gateway

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,6 +39,8 @@ from holdfast.services.checkout_orchestrator.looking import PARAMETERS, Looking,
 from holdfast.services.checkout_orchestrator.operations import Acted, Did, Operations, Outcome
 from holdfast.services.checkout_orchestrator.owing import owner
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
+
+log = structlog.get_logger(__name__)
 
 PAST_THE_PIVOT = Kind("past_the_pivot", 409, "The checkout can only go forward now")
 SAGA_ENDED = Kind("saga_ended", 409, "The saga has ended")
@@ -138,6 +141,7 @@ class _Desk:
         outcome = await on_writer(
             self._manager, lambda tx: self._operations.cancel(tx, saga_id, operator, reason)
         )
+        log.info("saga_cancelled", saga_id=saga_id, did=outcome.did.value, operator=operator)
         return _acted(outcome)
 
     async def resume(self, request: Request) -> Response:
@@ -145,6 +149,7 @@ class _Desk:
         outcome = await on_writer(
             self._manager, lambda tx: self._operations.resume(tx, saga_id, operator, reason)
         )
+        log.info("saga_resumed", saga_id=saga_id, did=outcome.did.value, operator=operator)
         return _acted(outcome)
 
     async def _wish(self, request: Request) -> tuple[str, str, str]:

@@ -39,8 +39,11 @@ class Watch:
         self, definition: Saga, before: SagaState | None, saga: SagaState, fired: FiredTimer | None
     ) -> None:
         """Take note of a saga that changed."""
+        if saga.reason and not (before and before.reason):
+            log.info("saga_refused", saga_id=saga.saga_id, state=saga.state, reason=saga.reason)
         if saga.state in definition.terminal:
             self.ended[saga.state, saga.reason] += 1
+            log.info("saga_ended", saga_id=saga.saga_id, state=saga.state, reason=saga.reason)
             if before is not None and before.stalled_ms:
                 log.info("saga_no_longer_stalled", saga_id=saga.saga_id)
         if fired is None:

@@ -5,6 +5,8 @@ The uniqueness of key, cart and cart version is the database's; what lost agains
 
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from holdfast.contracts.codec import encode
 from holdfast.messaging.handler import Handled, Reply
 from holdfast.messaging.ids import uuid7
@@ -23,6 +25,8 @@ from holdfast.services.gateway_bff.domain import (
     replayed,
 )
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
+
+log = structlog.get_logger(__name__)
 
 
 class Acceptor:
@@ -56,6 +60,9 @@ class Acceptor:
 
         committed = self._unit_of_work.commit(work, at="accept")
         self._relay.submit(committed)
+        for answer in answers:
+            if isinstance(answer, Started) and not answer.replayed:
+                log.info("checkout_accepted", saga_id=answer.checkout.saga_id)
         return answers
 
     def _accept(self, tx: GatewayTransaction, group: Sequence[Wanted]) -> tuple[list[Admission], Handled]:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,6 +53,8 @@ from holdfast.services.gateway_bff.openapi import document
 from holdfast.services.gateway_bff.shedding import retry_after_s
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 from holdfast.services.gateway_bff.waiting import Waiting
+
+log = structlog.get_logger(__name__)
 
 LINGER_S = 0.001
 GROUPS_ABREAST = 2
@@ -152,8 +155,10 @@ class _Desk:
             case Started(checkout, replayed):
                 return _started(checkout, replayed=replayed)
             case NotStarted(why, other, total):
+                log.info("checkout_refused", why=why.value)
                 raise _not_started(why, other, total, user)
             case NotBuyable(why):
+                log.info("checkout_refused", why=why)
                 raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), NOT_BUYABLE_DETAIL.get(why, ""))
             case Unreached(problem):
                 raise problem

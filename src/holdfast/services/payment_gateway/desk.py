@@ -5,6 +5,8 @@ A person's word is checked at the provider, then recorded as the charge loop rec
 
 from typing import NamedTuple
 
+import structlog
+
 from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.store import OperatorAction, Store
 from holdfast.runtime.problems import NOT_FOUND, Kind, Problem, unavailable
@@ -21,6 +23,8 @@ from holdfast.services.payment_gateway.domain import (
     is_silence,
 )
 from holdfast.services.payment_gateway.handlers import PaymentRow, PaymentTransaction
+
+log = structlog.get_logger(__name__)
 
 FIRST = "00000000-0000-0000-0000-000000000000"
 
@@ -82,6 +86,7 @@ class Desk:
             tx.record_actions([OperatorAction(verdict.operator, action, saga_id, verdict.reason)])
 
         self._charges.record([(call, answer)], again)
+        log.info("payment_resolved", saga_id=saga_id, outcome=verdict.outcome, operator=verdict.operator)
         return self.show(saga_id)[0]
 
 

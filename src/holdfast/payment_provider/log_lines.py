@@ -1,0 +1,90 @@
+"""Log lines through a bounded queue and a thread of its own: a reader who does not read delays no payment.
+
+What cannot be written is tried again; what is lost meanwhile is counted, and said when lines come back.
+"""
+
+import atexit
+import errno
+import json
+import os
+import queue
+import select
+import threading
+from typing import Any
+
+LINES_MAX = 10_000
+BATCH_MAX = 500
+RETRY_S = 1.0
+LAST_LINES_S = 1.0
+
+
+class LogLines:
+    """A text stream for loggers, on a file descriptor. `dropped` counts lines that had no room."""
+
+    def __init__(self, descriptor: int, lines_max: int = LINES_MAX, retry_s: float = RETRY_S) -> None:
+        self._descriptor = descriptor
+        self._retry_s = retry_s
+        self._queue: queue.Queue[str | None] = queue.Queue(lines_max)
+        self._ending = threading.Event()
+        self._told = 0
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="log-lines", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; at the end of the process it gets a moment for the last lines."""
+        self._thread.start()
+        atexit.register(self.end)
+
+    def write(self, text: str) -> int:
+        """Takes a text, or drops and counts it; never waits."""
+        try:
+            self._queue.put_nowait(text)
+        except queue.Full:
+            self.dropped += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Does nothing: the thread writes as soon as it can."""
+
+    def end(self) -> None:
+        """Waits a moment for the last lines."""
+        self._ending.set()
+        try:
+            self._queue.put(None, timeout=LAST_LINES_S)
+        except queue.Full:
+            return
+        self._thread.join(LAST_LINES_S)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            texts = [self._queue.get()]
+            while len(texts) < BATCH_MAX and not self._queue.empty():
+                texts.append(self._queue.get_nowait())
+            ended = None in texts
+            self._write("".join(text for text in texts if text is not None))
+            if (lost := self.dropped - self._told) > 0:
+                self._told += lost
+                line: dict[str, Any] = {"event": "log_lines_lost", "level": "warning", "lines": lost}
+                self._write(json.dumps(line) + "\n")
+
+    def _write(self, text: str) -> None:
+        whole = text.encode("utf-8", "backslashreplace")
+        rest = memoryview(whole)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except OSError as error:
+                if error.errno == errno.EPIPE:  # the next reader begins with a whole line
+                    rest = memoryview(whole)[whole.rfind(b"\n", 0, len(whole) - len(rest)) + 1 :]
+                if self._ending.is_set():
+                    return
+                self._wait(error)
+
+    def _wait(self, error: OSError) -> None:
+        if error.errno == errno.EAGAIN:
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            poll.poll(self._retry_s * 1000)
+        else:
+            self._ending.wait(self._retry_s)
