@@ -65,7 +65,7 @@ class Aged:
             for kind in ("ConfirmInventory", "ConfirmPayment", "ConfirmOrder"):
                 self.messages.append(seal(f"{saga_id}:x:confirm", kind, saga_id, PAYLOADS[kind](), "test"))
         with self.platform.carts.transaction() as tx:  # what was refused would succeed now
-            tx.hold_cart(f"cart-{self.sagas['cart on hold']}", "")
+            tx.hold_cart((f"cart-{self.sagas['cart on hold']}", "ada"), "")
         self.platform.advance(31 * DAY_MS)
         self.platform.settle()
 
