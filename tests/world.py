@@ -280,6 +280,7 @@ class World(Databases):
             "clear_log",
             saga_id=checkout.saga_id,
             cart_id=checkout.start.cart_id,
+            user_id=checkout.start.user_id,
             version_left=3,
             skus=[sku for sku, _ in checkout.pieces],
             quantities_before=[pieces + 2 for _, pieces in checkout.pieces],

@@ -80,6 +80,19 @@ def test_a_held_cart_undoes_everything(platform: Platform, shopper: Shopper, ope
     assert shopper.end_of(str(shopper.post(cart_id).json()["saga_id"]))["state"] == "COMPLETED"
 
 
+def test_two_users_with_the_same_cart_id_each_buy_their_own(platform: Platform, shopper: Shopper) -> None:
+    cart_id, eve = f"cart-{uuid4().hex[:12]}", Shopper(platform.info, "eve")
+    shopper.fill(cart_id, {"pen": 3})
+    eve.fill(cart_id, {"ink": 5})
+    ada_saga = str(shopper.post(cart_id).json()["saga_id"])
+    eve_saga = str(eve.post(cart_id).json()["saga_id"])
+    assert shopper.end_of(ada_saga)["total_minor"] == 3 * 250
+    assert shopper.cart(cart_id)["lines"] == []
+    assert eve.end_of(eve_saga)["total_minor"] == 5 * 250
+    assert eve.cart(cart_id)["lines"] == []
+    assert shopper.client.get(f"/v1/checkouts/{eve_saga}").status_code == 404
+
+
 def test_a_step_that_hears_nothing_asks(platform: Platform, shopper: Shopper) -> None:
     """While cart-crud is frozen, the three others hold their steps and ask how it ended."""
     cart_id = f"cart-{uuid4().hex[:12]}"

@@ -121,7 +121,7 @@ class OneProcess:
         with stores[CART].transaction() as tx:
             tx.insert_carts([Cart(cart_id, USER, 1, pieces)])
             if held:
-                tx.hold_cart(cart_id, "fraud check")
+                tx.hold_cart((cart_id, USER), "fraud check")
         snapshot = Shop(stores[CART]).snapshots([(cart_id, USER)])[0]
         wanted = Wanted(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
         (answer,) = self.parts[GATEWAY].acceptor.accept([wanted])  # type: ignore[attr-defined]
@@ -224,7 +224,7 @@ class OneProcess:
         with stores[PAYMENT].transaction() as tx:
             payments = tx.load_payments([saga_id])
         with stores[CART].transaction() as tx:
-            carts = tx.lock_carts([cart_id])
+            carts = tx.lock_carts([(cart_id, USER)])
         return {
             "saga": self.saga(saga_id),
             "history": self.history(saga_id),

@@ -71,7 +71,7 @@ class Aged:
                         seal(message_id, kind, saga_id, PAYLOADS[kind](), topics.ORCHESTRATOR)
                     )
         with self.platform.carts.transaction() as tx:  # what was refused would succeed now
-            tx.hold_cart(f"cart-{self.sagas['cart on hold']}", "")
+            tx.hold_cart((f"cart-{self.sagas['cart on hold']}", "ada"), "")
         self.platform.advance(31 * DAY_MS)
         self.platform.settle()
 

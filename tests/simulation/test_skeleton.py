@@ -35,7 +35,7 @@ def test_a_cart_becomes_a_paid_order(platform: MemoryPlatform) -> None:
     assert platform.stock("A") == (8, 0, 2)
     assert platform.provider.charges == {SAGA: 300}
     assert platform.orders.tables.tables["orders"][SAGA].status == "PLACED"
-    assert platform.carts.tables.tables["cart"][f"cart-{SAGA}"].pieces == (("B", 2),)
+    assert platform.carts.tables.tables["cart"][f"cart-{SAGA}", "ada"].pieces == (("B", 2),)
     assert all(fence.state in ("CONFIRMED", "DONE") for fence in _fences(platform))
 
 
@@ -70,7 +70,7 @@ def test_a_held_cart_undoes_everything(platform: MemoryPlatform) -> None:
     assert platform.history(SAGA)[-3:] == ["CART_CLEARANCE_PENDING", "COMPENSATING", "FAILED"]
     assert platform.provider.refunds == {SAGA: 300}
     assert platform.orders.tables.tables["orders"][SAGA].status == "CANCELED"
-    assert platform.carts.tables.tables["cart"][f"cart-{SAGA}"].pieces == PIECES
+    assert platform.carts.tables.tables["cart"][f"cart-{SAGA}", "ada"].pieces == PIECES
 
 
 def _fences(platform: MemoryPlatform) -> list[Fence]:

@@ -292,7 +292,8 @@ def clearing_empties_the_cart() -> Broken:
     def clear(self: Carts, saga_id: str, command: ClearCart) -> Any:
         answer = real(self, saga_id, command)
         if not isinstance(answer, Refused):
-            self.carts[command.cart_id] = self.carts[command.cart_id]._replace(pieces=())
+            key = command.cart_id, command.user_id
+            self.carts[key] = self.carts[key]._replace(pieces=())
         return answer
 
     return patch.object(Carts, "clear", clear)

@@ -8,29 +8,35 @@ from holdfast.cli.common import DATA_DEFAULT, Data
 from holdfast.cli.terminal import say
 
 CartId = Annotated[str, typer.Argument(metavar="CART", help="The cart's id.")]
+User = Annotated[
+    str, typer.Option("--user", metavar="USER", help="Whose; needed if several users have one of this id.")
+]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the audit log.")]
 
 app = typer.Typer(help="Hold a cart, or release it.", no_args_is_help=True)
 
 
 @app.command()
-def hold(cart_id: CartId, reason: Reason, data: Data = DATA_DEFAULT) -> None:
+def hold(cart_id: CartId, reason: Reason, user: User = "", data: Data = DATA_DEFAULT) -> None:
     """Put a cart on hold: a checkout that reaches its clearing is undone and refunded."""
-    _act(cart_id, "hold", reason, data)
-    say(f"{cart_id} is on hold")
+    owner = _act(cart_id, "hold", reason, user, data)
+    say(f"{cart_id} of {owner} is on hold")
 
 
 @app.command()
-def release(cart_id: CartId, reason: Reason, data: Data = DATA_DEFAULT) -> None:
+def release(cart_id: CartId, reason: Reason, user: User = "", data: Data = DATA_DEFAULT) -> None:
     """Let a held cart be bought again."""
-    _act(cart_id, "release", reason, data)
-    say(f"{cart_id} is free")
+    owner = _act(cart_id, "release", reason, user, data)
+    say(f"{cart_id} of {owner} is free")
 
 
-def _act(cart_id: str, verb: str, reason: str, data: Data) -> None:
+def _act(cart_id: str, verb: str, reason: str, user: str, data: Data) -> str:
+    """Have it done, and return whose cart it is."""
     from urllib.parse import quote
 
     from holdfast.cli.operator import Operator
     from holdfast.contracts.topics import CART
 
-    Operator(data).post(CART, f"/v1/carts/{quote(cart_id, safe='')}/{verb}", {"reason": reason})
+    body = {"reason": reason} | ({"user_id": user} if user else {})
+    done = Operator(data).post(CART, f"/v1/carts/{quote(cart_id, safe='')}/{verb}", body)
+    return str(done["user_id"])

@@ -104,10 +104,17 @@ class Because(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(max_length=500, pattern=REASON_PATTERN)]
 
 
+class HoldCart(Because, frozen=True, forbid_unknown_fields=True):
+    """An operator's reason, and whose cart is meant: needed only if several users have one of this id."""
+
+    user_id: UserId | None = None
+
+
 class CartHold(Struct, frozen=True):
-    """Whether an operator keeps a cart from being cleared, and so from being bought."""
+    """Whether an operator keeps a user's cart from being cleared, and so from being bought."""
 
     cart_id: str
+    user_id: str
     held: bool
 
 

@@ -334,6 +334,9 @@ def carts(world: World) -> Iterator[Violation]:
         if (saga.state == "COMPLETED") != (saga_id in log):
             yield Violation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
     for saga_id, clearance in log.items():
+        start = world.door.initiated(saga_id)
+        if (clearance.cart_id, clearance.user_id) != (start.cart_id, start.user_id):
+            yield Violation("I14", f"{saga_id} cleared {clearance.cart_id} of {clearance.user_id}")
         if {sku: n for sku, _, n in clearance.taken} != _bought(world, saga_id):
             yield Violation("I14", f"{saga_id} took {clearance.taken} out of its cart")
     left = Counter(world.added)

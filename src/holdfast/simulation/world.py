@@ -164,15 +164,15 @@ class World:
 
     def _hold(self, number: str) -> bool:
         """Let an operator put a cart on hold, or release it."""
-        cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id]
+        cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id, USER]
         with self.stores[CART].transaction() as tx:
-            tx.hold_cart(cart.cart_id, "" if cart.held else "fraud check")
+            tx.hold_cart(cart.key, "" if cart.held else "fraud check")
         self.faults.fired["hold"] += 1
         return True
 
     def _add(self, number: str) -> bool:
         """Let the shopper put one more piece of what is cheap into the cart."""
-        cart: Cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id]
+        cart: Cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id, USER]
         pieces = dict(cart.pieces)
         for sku in ("A", "B"):
             pieces[sku] = pieces.get(sku, 0) + 1

@@ -64,8 +64,9 @@ def cleared(saga: str) -> Plant:
     """A cart that this saga had no right to clear."""
     return sql(
         CART,
-        "insert into clear_log (saga_id, cart_id, version_left, skus, quantities_before, quantities_removed)"
-        f" values ('{saga}', 'cart', 2, '{{}}', '{{}}', '{{}}')",
+        "insert into clear_log"
+        " (saga_id, cart_id, user_id, version_left, skus, quantities_before, quantities_removed)"
+        f" values ('{saga}', 'cart', 'ada', 2, '{{}}', '{{}}', '{{}}')",
     )
 
 

@@ -266,6 +266,9 @@ CASES = {
         "cart_cleared_exactly",
         COMPLETED,
     ),
+    "another user's cart of the same id": Case(
+        sql(CART, f"update clear_log set user_id = 'eve' {ENTRY}"), "cart_cleared_exactly", COMPLETED
+    ),
     "a cart of which a line was forgotten": Case(
         sql(
             CART,

@@ -16,7 +16,7 @@ from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.runtime.migrations import migrate
 from holdfast.services.cart_crud.domain import Cart
-from holdfast.services.cart_crud.editing import Edit, NotThere, Price, RemoveOne, SetAll, SetOne
+from holdfast.services.cart_crud.editing import Edit, Price, RemoveOne, SetAll, SetOne
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
 from holdfast.services.cart_crud.shop import Shop
 from holdfast.services.cart_crud.store import SQL, PostgresCartTransaction
@@ -73,18 +73,22 @@ def test_both_stores_answer_the_same_edits_alike(
 def test_holding_is_seen_by_the_participant_and_logged(store: PostgresStore[PostgresCartTransaction]) -> None:
     shop = stocked(store)
     shop.edit([Edit("c-1", "ada", SetAll((("a", 1),)))])
-    assert shop.hold("oscar", "c-1", "fraud check", held=True)
-    assert not shop.hold("oscar", "none", "fraud check", held=True)
+    key = ("c-1", "ada")
+    assert shop.hold("oscar", "c-1", "fraud check", held=True) == key
+    assert shop.hold("oscar", "none", "fraud check", held=True) is None
     with store.transaction() as tx:
-        assert tx.lock_carts({"c-1"})["c-1"].held == "fraud check"
-    assert shop.hold("oscar", "c-1", "cleared up", held=False)
+        assert tx.lock_carts({key})[key].held == "fraud check"
+    assert shop.hold("oscar", "c-1", "cleared up", held=False) == key
     with store.transaction() as tx:
-        assert tx.lock_carts({"c-1"})["c-1"].held == ""
+        assert tx.lock_carts({key})[key].held == ""
         log = tx.run("select operator, action, target, reason from operator_actions order by id").fetchall()
-    assert log[1:] == [("oscar", "hold", "c-1", "fraud check"), ("oscar", "release", "c-1", "cleared up")]
+    assert log[1:] == [
+        ("oscar", "hold", "c-1 of ada", "fraud check"),
+        ("oscar", "release", "c-1 of ada", "cleared up"),
+    ]
 
 
-def test_two_instances_that_make_the_same_cart_at_once_lose_nothing(
+def test_two_users_who_make_carts_of_the_same_id_at_once_each_have_their_own(
     store: PostgresStore[PostgresCartTransaction],
 ) -> None:
     shop = stocked(store)
@@ -96,11 +100,12 @@ def test_two_instances_that_make_the_same_cart_at_once_lose_nothing(
 
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(make, range(8)))
-    refused = [answer for answer in answers if isinstance(answer, NotThere)]
-    made = [answer[0] for answer in answers if not isinstance(answer, NotThere)]
-    assert len(refused) == len(made) == 4, "one user's four edits were made, the other's met a foreign cart"
-    assert sorted(cart.version for cart in made) == [1, 2, 3, 4]
-    assert len({cart.user_id for cart in made}) == 1
+    for user in ("ada", "eve"):
+        made = [cart for cart, _ in answers if cart.user_id == user]
+        assert sorted(cart.version for cart in made) == [1, 2, 3, 4], "none of a user's own edits is lost"
+        [kept] = shop.read([("c-1", user)])
+        assert kept is not None
+        assert kept[0] == max(made, key=lambda cart: cart.version)
 
 
 def test_a_snapshot_reads_carts_and_prices_at_one_moment(

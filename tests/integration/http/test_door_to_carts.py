@@ -190,6 +190,24 @@ def test_a_cart_is_checked_out_at_the_price_that_cart_crud_says(databases: tuple
     visit(databases, scenario)
 
 
+def test_two_users_check_out_carts_of_the_same_id_each_at_its_own_price(databases: tuple[str, str]) -> None:
+    async def scenario(visitors: Visitors) -> None:
+        await stock_up(visitors)
+        sagas, totals = set(), []
+        for caller, quantity in ((visitors.ada, 3), (visitors.eve, 5)):
+            lines = {"lines": [{"sku": "sku-1", "quantity": quantity}]}
+            assert (await caller.ask("PUT", "/v1/carts/c-1", lines)).status_code == 200
+        for caller in (visitors.ada, visitors.eve):
+            body = {"cart_id": "c-1", "payment_method": "pm_card_visa"}
+            started = await caller.ask("POST", "/v1/checkouts", body, headers={"idempotency-key": "key-1"})
+            assert started.status_code == 202, started.text
+            sagas.add(started.json()["saga_id"])
+            totals.append((await caller.ask("GET", started.headers["location"])).json()["total_minor"])
+        assert (len(sagas), totals) == (2, [303, 505])
+
+    visit(databases, scenario)
+
+
 def test_many_shoppers_at_once_all_get_through(databases: tuple[str, str]) -> None:
     async def scenario(visitors: Visitors) -> None:
         await stock_up(visitors)

@@ -233,8 +233,8 @@ def _until_somebody_waits(store: GatewayStore) -> None:
 def test_statements_use_keys_however_large_the_table_is(store: GatewayStore, database: str) -> None:
     values: dict[str, dict[str, Any]] = {
         "select_by_key": {"user_ids": ["ada"], "idempotency_keys": ["k"]},
-        "select_in_the_way": {"cart_ids": ["c"], "cart_versions": [1]},
-        "select_versions_left": {"cart_ids": ["c"]},
+        "select_in_the_way": {"cart_ids": ["c"], "user_ids": ["ada"], "cart_versions": [1]},
+        "select_versions_left": {"cart_ids": ["c"], "user_ids": ["ada"]},
         "select_owned": {"saga_ids": [uuid7_floor(1)], "user_ids": ["ada"]},
         "select_terminal": {"saga_ids": [uuid7_floor(1)]},
         "count_open": {"limit": 10_000},

@@ -137,14 +137,14 @@ class Carts:
     def command(self, saga: str, *, refused: bool, not_after_ms: int = NOT_AFTER_MS) -> Payload:
         with self.on.store.transaction() as tx:
             tx.insert_carts([Cart(saga, "ada", 1, FULL)])
-            tx.hold_cart(saga, "fraud check" if refused else "")
+            tx.hold_cart((saga, "ada"), "fraud check" if refused else "")
         return ClearCart("ada", saga, 1, (Line("A", 2, 100),))
 
     def facts(self, saga: str) -> Any:
         """Return the cart's version and pieces, and how often it was cleared."""
         cleared = self.on.select("select cart_id from clear_log where saga_id = %s", saga)
         with self.on.store.transaction() as tx:
-            carts = tx.lock_carts([saga])
+            carts = tx.lock_carts([(saga, "ada")])
         return [(cart.version, cart.pieces) for cart in carts.values()], len(cleared)
 
     def expected(self, saga: str, row: str, before: str = "none") -> Any:

@@ -96,6 +96,7 @@ VALUES: dict[str, Any] = {
     "idempotency_keys": [f"key-{number}" for number in range(SOME)],
     "ids": list(range(50_000, 50_000 + SOME)),
     "kind": "deadline",
+    "line_places": list(range(1, SOME + 1)),
     "numbers": list(range(SOME)),
     "partitions": list(range(SOME)),
     "saga_id": _keys(50_000)[0],

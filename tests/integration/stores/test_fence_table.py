@@ -217,7 +217,7 @@ def test_a_cart_is_judged_once_whatever_happens_to_it_afterwards(
     command = participants["cart"].command(saga, refused=held)
     first = on.run([on.record(saga, DO, command)])
     with on.store.transaction() as tx:
-        tx.hold_cart(saga, "" if held else "a check")
+        tx.hold_cart((saga, "ada"), "" if held else "a check")
     assert on.run([on.record(saga, DO, command)]) == first
     assert participants["cart"].facts(saga) == participants["cart"].expected(
         saga, "REFUSED" if held else "DONE"
@@ -230,7 +230,7 @@ def test_a_repeat_takes_nothing_of_what_the_shopper_added_since(participants: di
     command = participants["cart"].command(saga, refused=False)
     first = on.run([on.record(saga, DO, command)])
     with on.store.transaction() as tx:
-        (cart,) = tx.lock_carts([saga]).values()
+        (cart,) = tx.lock_carts([(saga, "ada")]).values()
         tx.save_carts([cart._replace(version=3, pieces=(("A", 9),))])
     assert on.run([on.record(saga, DO, command)]) == first
     assert participants["cart"].facts(saga) == ([(3, (("A", 9),))], 1)

@@ -86,13 +86,14 @@ def pages() -> st.SearchStrategy[Page]:
 
 def reads() -> st.SearchStrategy[Work]:
     keys = st.lists(st.tuples(USERS, KEYS), min_size=1, max_size=3, unique=True)
-    carts = st.lists(st.tuples(CARTS, VERSIONS), min_size=1, max_size=3, unique_by=lambda pair: pair[0])
+    cart = st.tuples(CARTS, USERS)
+    carts = st.lists(st.tuples(cart, VERSIONS), min_size=1, max_size=3, unique_by=lambda pair: pair[0])
     owned = st.lists(st.tuples(SAGAS, USERS), min_size=1, max_size=3, unique=True)
     return st.one_of(
         keys.map(lambda pairs: lambda tx: tx.find_by_key(pairs)),
         carts.map(lambda pairs: lambda tx: tx.find_in_the_way(pairs)),
         owned.map(lambda pairs: lambda tx: tx.find_owned(pairs)),
-        st.lists(CARTS, max_size=3, unique=True).map(lambda ids: lambda tx: tx.versions_left(ids)),
+        st.lists(cart, max_size=3, unique=True).map(lambda keys: lambda tx: tx.versions_left(keys)),
         st.integers(1, 4).map(lambda n: lambda tx: tx.open_checkouts(saga_id(2), saga_id(8), n)),
         pages().map(lambda page: lambda tx: tx.prune_checkouts(page)),
     )

@@ -13,7 +13,7 @@ from tests.samples import NOT_AFTER_MS, saga_id
 
 from holdfast.contracts.messages import ClearCart, CreateOrder, Line, Nothing, ReserveInventory
 from holdfast.messaging.participant import ParticipantHandler
-from holdfast.services.cart_crud.domain import Cart, Clearance
+from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
 from holdfast.services.cart_crud.editing import Price
 from holdfast.services.cart_crud.handlers import CartParticipant
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
@@ -150,12 +150,14 @@ def test_orders_are_written_the_same(orders: Twins, drawn: Batches) -> None:
 # -- cart-crud
 
 CARTS = st.sampled_from(["cart-1", "cart-2", "cärt"])
-CLEARS = st.builds(lambda cart, lines: ClearCart("ada", cart, 3, lines), CARTS, lines())
+USERS = st.sampled_from(["ada", "bob"])
+CART_KEYS = st.tuples(CARTS, USERS)
+CLEARS = st.builds(lambda cart, user, lines: ClearCart(user, cart, 3, lines), CARTS, USERS, lines())
 CLEAR = st.builds(lambda saga, payload: Command(saga, "ClearCart", payload), SAGAS, CLEARS)
 PIECES = st.dictionaries(st.sampled_from(SKUS), st.integers(1, 9)).map(lambda d: tuple(d.items()))
 CART_ROWS = st.lists(
-    st.builds(Cart, CARTS, st.sampled_from(["ada", "bob"]), st.integers(1, 9), PIECES, st.just("")),
-    unique_by=lambda cart: cart.cart_id,
+    st.builds(Cart, CARTS, USERS, st.integers(1, 9), PIECES, st.just("")),
+    unique_by=lambda cart: cart.key,
     max_size=3,
 )
 
@@ -166,21 +168,23 @@ def carts(make: MakeTwins) -> Twins:
 
 
 @sequences
-@given(drawn=batches(CLEAR), rows=CART_ROWS, held=st.none() | CARTS)
-def test_carts_are_cleared_the_same(carts: Twins, drawn: Batches, rows: list[Cart], held: str | None) -> None:
+@given(drawn=batches(CLEAR), rows=CART_ROWS, held=st.none() | CART_KEYS)
+def test_carts_are_cleared_the_same(
+    carts: Twins, drawn: Batches, rows: list[Cart], held: CartKey | None
+) -> None:
     carts.reset()
     carts.transact(lambda tx: tx.insert_carts(rows))
     if held:
         carts.transact(lambda tx: tx.hold_cart(held, "a check"))
     handle(carts, ParticipantHandler(CartParticipant()), drawn, "cart")
-    carts.transact(lambda tx: tx.lock_carts([row.cart_id for row in rows]))
+    carts.transact(lambda tx: tx.lock_carts([row.key for row in rows]))
     logged = carts.select(
-        "select saga_id::text, cart_id, version_left, skus, quantities_before, quantities_removed"
+        "select saga_id::text, cart_id, user_id, version_left, skus, quantities_before, quantities_removed"
         " from clear_log order by saga_id"
     )
     found = []
-    for saga, cart, version, *taken in logged:
-        found.append(Clearance(saga, cart, version, tuple(zip(*taken, strict=True))))
+    for saga, cart, user, version, *taken in logged:
+        found.append(Clearance(saga, cart, user, version, tuple(zip(*taken, strict=True))))
     assert found == carts.rows("clear_log")
 
 
@@ -193,7 +197,7 @@ PRICES = st.lists(
 
 def shopping() -> st.SearchStrategy[Work]:
     skus = st.lists(st.sampled_from((*SKUS, "unknown")), max_size=3)
-    owned = st.lists(st.tuples(CARTS, st.sampled_from(["ada", "bob"])), max_size=3, unique=True)
+    owned = st.lists(CART_KEYS, max_size=3, unique=True)
     return st.one_of(
         PRICES.map(lambda rows: lambda tx: tx.save_prices(rows)),
         skus.map(lambda wanted: lambda tx: tx.read_prices(wanted)),
@@ -203,10 +207,13 @@ def shopping() -> st.SearchStrategy[Work]:
             st.integers(1, 4),
         ),
         CART_ROWS.map(lambda rows: lambda tx: tx.insert_carts(rows)),
-        st.lists(CARTS, max_size=3).map(lambda ids: lambda tx: tx.lock_carts(ids)),
+        st.lists(CART_KEYS, max_size=3).map(lambda keys: lambda tx: tx.lock_carts(keys)),
+        st.builds(lambda cart, n: lambda tx: tx.cart_users(cart, n), CARTS, st.integers(1, 2)),
         owned.map(lambda pairs: lambda tx: _sorted_carts(tx.read_carts(pairs))),
         CART_ROWS.map(_save_those_that_exist),
-        st.builds(lambda cart, why: lambda tx: tx.hold_cart(cart, why), CARTS, st.sampled_from(["", "why"])),
+        st.builds(
+            lambda cart, why: lambda tx: tx.hold_cart(cart, why), CART_KEYS, st.sampled_from(["", "why"])
+        ),
     )
 
 
@@ -217,13 +224,9 @@ def _sorted_carts(read: tuple[list[Cart], dict[str, Price]]) -> Any:
 
 def _save_those_that_exist(rows: list[Cart]) -> Work:
     def work(tx: Any) -> None:
-        there = tx.lock_carts([row.cart_id for row in rows])
+        there = tx.lock_carts([row.key for row in rows])
         tx.save_carts(
-            [
-                there[r.cart_id]._replace(version=r.version, pieces=r.pieces)
-                for r in rows
-                if r.cart_id in there
-            ]
+            [there[r.key]._replace(version=r.version, pieces=r.pieces) for r in rows if r.key in there]
         )
 
     return work
@@ -235,4 +238,5 @@ def test_carts_and_prices_read_the_same(carts: Twins, transactions: list[tuple[l
     carts.reset()
     for operations, roll_back in transactions:
         carts.transact(in_turn(operations), commit=not roll_back)
-    carts.transact(lambda tx: tx.lock_carts(["cart-1", "cart-2", "cärt"]))
+    every = [(cart, user) for cart in ("cart-1", "cart-2", "cärt") for user in ("ada", "bob")]
+    carts.transact(lambda tx: tx.lock_carts(every))

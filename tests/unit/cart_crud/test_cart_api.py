@@ -63,7 +63,7 @@ def test_a_repeated_code_is_summed() -> None:
     shop(scenario)
 
 
-def test_missing_and_foreign_carts_look_alike() -> None:
+def test_another_users_cart_is_as_good_as_none_and_its_id_is_free() -> None:
     async def scenario(shop: Shop) -> None:
         await shop.ada.ask("PUT", "/v1/carts/hers", lines(mug=2))
         for cart_id in ("hers", "none"):
@@ -74,9 +74,12 @@ def test_missing_and_foreign_carts_look_alike() -> None:
             ):
                 answer = await shop.eve.ask(method, path, body)
                 assert problem(answer) == (404, "not_found", [])
-        taken = await shop.eve.ask("PUT", "/v1/carts/hers", lines(mug=9))
-        assert problem(taken) == (404, "not_found", [])
-        assert (await shop.ada.ask("GET", "/v1/carts/hers")).json()["lines"][0]["quantity"] == 2
+        own = await shop.eve.ask("PUT", "/v1/carts/hers", lines(mug=9))
+        fresh = await shop.eve.ask("PUT", "/v1/carts/fresh", lines(mug=9))
+        assert own.status_code == fresh.status_code == 200
+        assert own.json() == fresh.json() | {"cart_id": "hers"}, "nothing shows that the id was known"
+        for caller, pieces in ((shop.ada, 2), (shop.eve, 9)):
+            assert (await caller.ask("GET", "/v1/carts/hers")).json()["lines"][0]["quantity"] == pieces
 
     shop(scenario)
 
@@ -210,7 +213,8 @@ def test_edits_at_the_same_time_share_a_transaction_and_none_is_lost() -> None:
             *(shop.ada.ask("PUT", f"/v1/carts/c-{n % 10}", lines(mug=n + 1)) for n in range(50)),
             *(shop.eve.ask("PUT", f"/v1/carts/c-{n}", lines(mug=1)) for n in range(1)),
         )
-        assert [answer.status_code for answer in answers] == [200] * 50 + [404]
+        assert [answer.status_code for answer in answers] == [200] * 51
+        assert answers[50].json()["version"] == 1
         versions = sorted(answer.json()["version"] for answer in answers[1:50:10])
         assert versions == [1, 2, 3, 4, 5]
 

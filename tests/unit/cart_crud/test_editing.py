@@ -55,11 +55,6 @@ def test_a_repeat_changes_nothing_not_even_the_version(change: Change) -> None:
     assert edit(CART, by_ada(change), PRICES) is CART
 
 
-@pytest.mark.parametrize("change", [SetAll(()), SetOne("a", 1), RemoveOne("a")])
-def test_somebody_elses_cart_is_not_there(change: Change) -> None:
-    assert edit(CART._replace(user_id="eve"), by_ada(change), PRICES) == NotThere()
-
-
 @pytest.mark.parametrize("wanted", [by_ada(SetOne("a", 1)), by_ada(RemoveOne("a")), by_ada(SetAll(()), 0)])
 def test_only_a_whole_cart_without_a_condition_makes_one(wanted: Edit) -> None:
     assert edit(None, wanted, PRICES) == NotThere()

@@ -74,17 +74,35 @@ def test_operators_hold_and_release_a_cart_and_every_act_is_logged_with_its_reas
     async def scenario(shop: Shop) -> None:
         await shop.ada.ask("PUT", "/v1/carts/c-1", lines(mug=2))
         held = await shop.operator.ask("POST", "/v1/carts/c-1/hold", {"reason": "fraud check"})
-        assert (held.status_code, held.json()) == (200, {"cart_id": "c-1", "held": True})
-        assert shop.store.tables.tables["cart"]["c-1"].held == "fraud check"
+        assert (held.status_code, held.json()) == (200, {"cart_id": "c-1", "user_id": "ada", "held": True})
+        assert shop.store.tables.tables["cart"]["c-1", "ada"].held == "fraud check"
         released = await shop.operator.ask("POST", "/v1/carts/c-1/release", {"reason": "all is well"})
-        assert released.json() == {"cart_id": "c-1", "held": False}
-        assert not shop.store.tables.tables["cart"]["c-1"].held
+        assert released.json() == {"cart_id": "c-1", "user_id": "ada", "held": False}
+        assert not shop.store.tables.tables["cart"]["c-1", "ada"].held
         log = [tuple(action) for _, action in shop.store.tables.tables["operator_actions"].values()]
         assert log == [
             ("oscar", "set_prices", "product", "3 prices"),
-            ("oscar", "hold", "c-1", "fraud check"),
-            ("oscar", "release", "c-1", "all is well"),
+            ("oscar", "hold", "c-1 of ada", "fraud check"),
+            ("oscar", "release", "c-1 of ada", "all is well"),
         ]
+
+    shop(scenario)
+
+
+def test_of_several_carts_of_one_id_the_operator_says_whose() -> None:
+    async def scenario(shop: Shop) -> None:
+        await shop.ada.ask("PUT", "/v1/carts/c-1", lines(mug=2))
+        await shop.eve.ask("PUT", "/v1/carts/c-1", lines(tea=1))
+        path, carts = "/v1/carts/c-1/hold", shop.store.tables.tables["cart"]
+        several = await shop.operator.ask("POST", path, {"reason": "fraud check"})
+        assert problem(several) == (409, "several_carts", [])
+        assert several.json()["users"] == ["ada", "eve"]
+        assert [cart.held for cart in carts.values()] == ["", ""]
+        held = await shop.operator.ask("POST", path, {"reason": "fraud check", "user_id": "eve"})
+        assert held.json() == {"cart_id": "c-1", "user_id": "eve", "held": True}
+        assert [carts["c-1", user].held for user in ("ada", "eve")] == ["", "fraud check"]
+        nobodys = await shop.operator.ask("POST", path, {"reason": "r", "user_id": "bob"})
+        assert problem(nobodys) == (404, "not_found", [])
 
     shop(scenario)
 

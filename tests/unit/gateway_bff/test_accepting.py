@@ -126,6 +126,27 @@ def test_a_cart_in_checkout_is_a_conflict_that_names_the_checkout_to_its_owner()
     visit(scenario)
 
 
+def test_two_users_buy_carts_of_the_same_id_side_by_side() -> None:
+    """Open, bought, bought again: no state of ada's checkout shows in what eve is answered."""
+
+    async def scenario(town: Town) -> None:
+        town.put_cart(user="eve")
+        ada = await town.started()
+        eve = await town.started(by=town.eve)
+        assert ada != eve
+        again = await town.checkout(key="key-2", by=town.eve)
+        assert (problem(again)[1], again.json()["checkout"]) == ("cart_in_checkout", eve)
+        town.complete(ada, version_left=7)
+        town.fail(eve)
+        second = await town.started(key="key-3", by=town.eve)
+        assert second != eve, "the version that ada's cart was left at says nothing of eve's"
+        town.complete(second)
+        bought = await town.checkout(key="key-4", by=town.eve)
+        assert (problem(bought)[1], bought.json()["checkout"]) == ("cart_bought", second)
+
+    visit(scenario)
+
+
 def test_a_cart_version_is_bought_once_and_a_failed_checkout_frees_it() -> None:
     async def scenario(town: Town) -> None:
         failed = await town.started()

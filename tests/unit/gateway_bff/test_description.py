@@ -75,6 +75,7 @@ def test_the_reference_of_problems_explains_each_code_with_its_status_and_no_oth
         saga_api.SAGA_ENDED,
         *cart_api.WRONG.values(),
         cart_api.OTHER_VERSION,
+        cart_api.SEVERAL_CARTS,
         inventory_api.STOCK_IS_GONE,
     }
     assert explained == {(kind.code, kind.status) for kind in known}

@@ -95,6 +95,7 @@ create temporary table orders (
 
 create temporary table clear_log (
     saga_id uuid not null,
+    user_id text not null,
     skus text[] not null,
     quantities_before bigint[] not null,
     quantities_removed bigint[] not null

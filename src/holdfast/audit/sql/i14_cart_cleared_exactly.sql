@@ -1,5 +1,5 @@
--- By what the snapshot held, as far as the cart still held it: what was added since survives. The log of a
--- cart that no longer existed is empty.
+-- Of the buyer's own cart, by what the snapshot held, as far as the cart still held it: what was added since
+-- survives. The log of a cart that no longer existed is empty.
 with taken as (
     select l.* from clear_log_line l join saga using (saga_id)
 ),
@@ -17,3 +17,8 @@ from wanted w
 full join taken t using (saga_id, sku)
 where t.qty_removed is distinct from least(t.qty_before, coalesce(w.qty, 0))
     or t.saga_id is null
+union all
+select s.saga_id::text, format('a cart of %s was cleared for a checkout of %s', c.user_id, s.user_id)
+from clear_log c
+join saga s using (saga_id)
+where c.user_id <> s.user_id

@@ -1,1 +1,1 @@
-select saga_id, skus, quantities_before, quantities_removed from clear_log
+select saga_id, user_id, skus, quantities_before, quantities_removed from clear_log

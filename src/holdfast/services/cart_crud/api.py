@@ -19,8 +19,8 @@ from starlette.responses import Response
 
 from holdfast.contracts import internal_calls
 from holdfast.contracts.http_api import (
-    Because,
     CartHold,
+    HoldCart,
     PricedCart,
     Product,
     ProductPage,
@@ -41,7 +41,7 @@ from holdfast.runtime.parameters import name_in_path, page_in_query
 from holdfast.runtime.problems import NOT_FOUND, FieldError, Kind, Problem
 from holdfast.services.cart_crud import editing
 from holdfast.services.cart_crud.editing import Change, Edit, NotThere, OtherVersion, Price, Refused, Wrong
-from holdfast.services.cart_crud.shop import Priced, Shop
+from holdfast.services.cart_crud.shop import Ambiguous, Priced, Shop
 from holdfast.services.cart_crud.store_port import ShopTransaction
 
 log = structlog.get_logger(__name__)
@@ -50,6 +50,7 @@ PRODUCTS_BYTES_MAX = 1024 * 1024
 SNAPSHOTS_BYTES_MAX = 1024 * 1024
 THREADS = 4
 
+SEVERAL_CARTS = Kind("several_carts", 409, "Several users have a cart of this id")
 OTHER_VERSION = Kind("other_version", 412, "The cart has changed meanwhile")
 WRONG = {
     code: Kind(code, 422, title)
@@ -64,7 +65,7 @@ WRONG = {
 _set_cart = msgspec.json.Decoder(SetCart)
 _set_line = msgspec.json.Decoder(SetLine)
 _set_products = msgspec.json.Decoder(SetProducts)
-_because = msgspec.json.Decoder(Because)
+_hold_cart = msgspec.json.Decoder(HoldCart)
 _take_snapshots = msgspec.json.Decoder(TakeSnapshots)
 _encoder = msgspec.json.Encoder()
 _VERSION = re.compile(r'"([0-9]{1,15})"')
@@ -175,11 +176,19 @@ class _Counter:
 
     async def _hold(self, request: Request, *, held: bool) -> Response:
         user, cart_id = self._operator(request), name_in_path(request, "cart_id")
-        reason = decode(_because, await read_body(request.receive)).reason
-        if not await self._run(lambda: self._shop.hold(user.name, cart_id, reason, held=held)):
-            raise _no_such_cart()
-        log.info("cart_held" if held else "cart_released", cart_id=cart_id, operator=user.name)
-        return _json(CartHold(cart_id, held))
+        wanted = decode(_hold_cart, await read_body(request.receive))
+        match await self._run(
+            lambda: self._shop.hold(user.name, cart_id, wanted.reason, held=held, user_id=wanted.user_id)
+        ):
+            case None:
+                raise _no_such_cart()
+            case Ambiguous(users):
+                detail = f"say whose; there is one of {', '.join(users)}"
+                raise Problem(SEVERAL_CARTS, detail, extra={"users": list(users)})
+            case (_, user_id):
+                event = "cart_held" if held else "cart_released"
+                log.info(event, cart_id=cart_id, user_id=user_id, operator=user.name)
+                return _json(CartHold(cart_id, user_id, held))
 
     # -- the gateway
 

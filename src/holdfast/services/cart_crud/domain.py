@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from holdfast.contracts.messages import CartCleared, ClearCart, Refused
 
+CartKey = tuple[str, str]
+"""(cart id, user id): what names a cart. Two users may choose the same id for carts of their own."""
+
 
 class Cart(NamedTuple):
     """One shopper's cart; `held` is an operator's reason, empty where the cart is free."""
@@ -19,12 +22,17 @@ class Cart(NamedTuple):
     pieces: tuple[tuple[str, int], ...]
     held: str = ""
 
+    @property
+    def key(self) -> CartKey:
+        return self.cart_id, self.user_id
+
 
 class Clearance(NamedTuple):
     """What one saga took out of a cart: (code, pieces before, pieces taken), and the version it left."""
 
     saga_id: str
     cart_id: str
+    user_id: str
     version_left: int
     taken: tuple[tuple[str, int, int], ...]
 
@@ -33,15 +41,16 @@ class Clearance(NamedTuple):
 class Carts:
     """The rows that a batch works on."""
 
-    carts: dict[str, Cart]
+    carts: dict[CartKey, Cart]
     clearances: list[Clearance] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
+    changed: set[CartKey] = field(default_factory=set)
 
     def clear(self, saga_id: str, command: ClearCart) -> CartCleared | Refused:
         """Subtract the snapshot's quantities; a cart that is gone counts as cleared."""
-        cart = self.carts.get(command.cart_id)
+        key = command.cart_id, command.user_id
+        cart = self.carts.get(key)
         if cart is None:
-            self.clearances.append(Clearance(saga_id, command.cart_id, command.cart_version, ()))
+            self.clearances.append(Clearance(saga_id, *key, command.cart_version, ()))
             return CartCleared(command.cart_version, command.cart_version)
         if cart.held:
             return Refused("cart_on_hold", f"an operator put the cart on hold: {cart.held}")
@@ -52,9 +61,9 @@ class Carts:
         )
         left = tuple((sku, n - bought.get(sku, 0)) for sku, n in cart.pieces if n > bought.get(sku, 0))
         cleared = cart._replace(version=cart.version + 1, pieces=left)
-        self.carts[cart.cart_id] = cleared
-        self.changed.add(cart.cart_id)
-        self.clearances.append(Clearance(saga_id, cart.cart_id, cleared.version, taken))
+        self.carts[key] = cleared
+        self.changed.add(key)
+        self.clearances.append(Clearance(saga_id, *key, cleared.version, taken))
         return CartCleared(cleared.version, command.cart_version)
 
 

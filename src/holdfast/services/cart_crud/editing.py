@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import LINES_MAX, QUANTITY_MAX, Line
-from holdfast.services.cart_crud.domain import Cart
+from holdfast.services.cart_crud.domain import Cart, CartKey
 
 MISSING = "missing"
 EMPTY = "empty"
@@ -56,9 +56,13 @@ class Edit(NamedTuple):
     change: Change
     if_version: int | None = None
 
+    @property
+    def key(self) -> CartKey:
+        return self.cart_id, self.user_id
+
 
 class NotThere(NamedTuple):
-    """There is no such cart, or it is somebody else's: the two look alike."""
+    """The user has no such cart."""
 
 
 class OtherVersion(NamedTuple):
@@ -81,8 +85,6 @@ Refused = NotThere | OtherVersion | Wrong
 def edit(cart: Cart | None, wanted: Edit, prices: Mapping[str, Price]) -> Cart | Refused:
     """Return the cart after the edit (the same one where nothing changes), or why it is refused."""
     change = wanted.change
-    if cart is not None and cart.user_id != wanted.user_id:
-        return NotThere()
     if cart is None and (wanted.if_version is not None or not isinstance(change, SetAll)):
         return NotThere()
     if cart is not None and wanted.if_version and wanted.if_version != cart.version:

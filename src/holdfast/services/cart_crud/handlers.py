@@ -8,7 +8,7 @@ from holdfast.contracts.messages import CartCleared, ClearCart, Payload, Refused
 from holdfast.messaging.fence import Fence
 from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
 from holdfast.messaging.store import Transaction
-from holdfast.services.cart_crud.domain import Cart, Carts, Clearance
+from holdfast.services.cart_crud.domain import Cart, CartKey, Carts, Clearance
 
 MESSAGES = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed="CartClearanceFailed")
 
@@ -16,7 +16,7 @@ MESSAGES = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed=
 class CartTransaction(Transaction, Protocol):
     """The kernel's transaction and the carts."""
 
-    def lock_carts(self, cart_ids: Collection[str]) -> dict[str, Cart]:
+    def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
         """Lock these carts in sorted order and return those that exist."""
 
     def save_carts(self, rows: Collection[Cart]) -> None:
@@ -32,12 +32,12 @@ class CartParticipant:
     messages = MESSAGES
 
     def load(self, tx: CartTransaction, work: Sequence[Work]) -> Carts:
-        ids = {
-            item.envelope.payload.cart_id
+        keys = {
+            (item.envelope.payload.cart_id, item.envelope.payload.user_id)
             for item in work
             if item.fence is None and isinstance(item.envelope.payload, ClearCart)
         }
-        return Carts(tx.lock_carts(ids) if ids else {})
+        return Carts(tx.lock_carts(keys) if keys else {})
 
     def do(self, rows: Carts, saga_id: str, command: Payload) -> Outcome:
         assert isinstance(command, ClearCart)
@@ -61,6 +61,6 @@ class CartParticipant:
 
     def save(self, tx: CartTransaction, rows: Carts) -> None:
         if rows.changed:
-            tx.save_carts([rows.carts[cart_id] for cart_id in sorted(rows.changed)])
+            tx.save_carts([rows.carts[key] for key in sorted(rows.changed)])
         if rows.clearances:
             tx.insert_clearances(rows.clearances)

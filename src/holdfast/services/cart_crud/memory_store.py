@@ -3,20 +3,20 @@
 from collections.abc import Collection
 
 from holdfast.messaging.memory_store import MemoryTransaction
-from holdfast.services.cart_crud.domain import Cart, Clearance
+from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
 from holdfast.services.cart_crud.editing import Price
 
 
 class MemoryCartTransaction(MemoryTransaction):
     """See `handlers.CartTransaction` and `store_port.ShopTransaction` for every promise."""
 
-    def lock_carts(self, cart_ids: Collection[str]) -> dict[str, Cart]:
+    def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
         carts = self.table("cart")
-        return {cart_id: carts[cart_id] for cart_id in cart_ids if cart_id in carts}
+        return {key: carts[key] for key in keys if key in carts}
 
     def save_carts(self, rows: Collection[Cart]) -> None:
         for row in rows:
-            self.table("cart")[row.cart_id] = row
+            self.table("cart")[row.key] = row
 
     def insert_clearances(self, rows: Collection[Clearance]) -> None:
         clearances = self.table("clear_log")
@@ -36,18 +36,21 @@ class MemoryCartTransaction(MemoryTransaction):
         for row in rows:
             self.table("product")[row.sku] = row
 
-    def read_carts(self, owned: Collection[tuple[str, str]]) -> tuple[list[Cart], dict[str, Price]]:
+    def read_carts(self, keys: Collection[CartKey]) -> tuple[list[Cart], dict[str, Price]]:
         carts = self.table("cart")
-        found = [carts[c] for c, user in owned if c in carts and carts[c].user_id == user]
+        found = [carts[key] for key in keys if key in carts]
         return found, self.read_prices({sku for cart in found for sku, _ in cart.pieces})
 
     def insert_carts(self, rows: Collection[Cart]) -> bool:
-        new = [row for row in rows if row.cart_id not in self.table("cart")]
+        new = [row for row in rows if row.key not in self.table("cart")]
         self.save_carts(new)
         return len(new) == len(rows)
 
-    def hold_cart(self, cart_id: str, reason: str) -> bool:
+    def cart_users(self, cart_id: str, limit: int) -> list[str]:
+        return sorted(user_id for known_id, user_id in self.table("cart") if known_id == cart_id)[:limit]
+
+    def hold_cart(self, key: CartKey, reason: str) -> bool:
         carts = self.table("cart")
-        if cart_id in carts:
-            carts[cart_id] = carts[cart_id]._replace(held=reason)
-        return cart_id in carts
+        if key in carts:
+            carts[key] = carts[key]._replace(held=reason)
+        return key in carts

@@ -4,10 +4,11 @@ Synchronous and without HTTP, so that a simulator can drive it; grouping and ans
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from holdfast.contracts.http_api import Snapshot
 from holdfast.messaging.store import OperatorAction, Store, StoreUnavailable
-from holdfast.services.cart_crud.domain import Cart
+from holdfast.services.cart_crud.domain import Cart, CartKey
 from holdfast.services.cart_crud.editing import (
     MISSING,
     Edit,
@@ -20,8 +21,15 @@ from holdfast.services.cart_crud.editing import (
 from holdfast.services.cart_crud.store_port import ShopTransaction
 
 ROUNDS_MAX = 5
+USERS_TOLD_MAX = 20
 
 Priced = tuple[Cart, Snapshot]
+
+
+class Ambiguous(NamedTuple):
+    """Several users have a cart of this id; these are the first of them."""
+
+    users: tuple[str, ...]
 
 
 class _Overtaken(Exception):
@@ -43,16 +51,16 @@ class Shop:
                 continue
         raise StoreUnavailable("others make the same carts faster than this can read them")
 
-    def read(self, owned: Sequence[tuple[str, str]]) -> list[Priced | None]:
-        """Return the carts of these (cart id, user id) at today's prices; None for missing and foreign."""
+    def read(self, keys: Sequence[CartKey]) -> list[Priced | None]:
+        """Return these carts at today's prices; None if the user has none of that id."""
         with self._store.transaction() as tx:
-            carts, prices = tx.read_carts(dict.fromkeys(owned))
-        priced = {(cart.cart_id, cart.user_id): (cart, snapshot(cart, prices)) for cart in carts}
-        return [priced.get(pair) for pair in owned]
+            carts, prices = tx.read_carts(dict.fromkeys(keys))
+        priced = {cart.key: (cart, snapshot(cart, prices)) for cart in carts}
+        return [priced.get(key) for key in keys]
 
-    def snapshots(self, owned: Sequence[tuple[str, str]]) -> list[Snapshot]:
+    def snapshots(self, keys: Sequence[CartKey]) -> list[Snapshot]:
         """Return what each of these carts would be bought as, or why it cannot be."""
-        return [found[1] if found else Snapshot(refused=MISSING) for found in self.read(owned)]
+        return [found[1] if found else Snapshot(refused=MISSING) for found in self.read(keys)]
 
     def prices(self, after: str, limit: int) -> list[Price]:
         """Return a page of the price list."""
@@ -65,36 +73,44 @@ class Shop:
             tx.save_prices(prices)
             tx.record_actions([OperatorAction(operator, "set_prices", "product", f"{len(prices)} prices")])
 
-    def hold(self, operator: str, cart_id: str, reason: str, *, held: bool) -> bool:
-        """Hold or release a cart and log why; False where there is no such cart."""
+    def hold(
+        self, operator: str, cart_id: str, reason: str, *, held: bool, user_id: str | None = None
+    ) -> CartKey | Ambiguous | None:
+        """Hold or release a cart, log why, and return its key; None if there is no such cart.
+
+        Without a user it is the one cart that has this id, if only one has.
+        """
         with self._store.transaction() as tx:
-            found = tx.hold_cart(cart_id, reason if held else "")
-            if found:
-                action = "hold" if held else "release"
-                tx.record_actions([OperatorAction(operator, action, cart_id, reason)])
-            return found
+            users = [user_id] if user_id is not None else tx.cart_users(cart_id, USERS_TOLD_MAX)
+            if len(users) > 1:
+                return Ambiguous(tuple(users))
+            if not users or not tx.hold_cart((cart_id, users[0]), reason if held else ""):
+                return None
+            action = "hold" if held else "release"
+            tx.record_actions([OperatorAction(operator, action, f"{cart_id} of {users[0]}", reason)])
+            return cart_id, users[0]
 
     def _edit(self, edits: Sequence[Edit]) -> list[Priced | Refused]:
         with self._store.transaction() as tx:
-            locked = tx.lock_carts({wanted.cart_id for wanted in edits})
+            locked = tx.lock_carts({wanted.key for wanted in edits})
             skus = {sku for wanted in edits for sku in codes(wanted.change)}
             skus.update(sku for cart in locked.values() for sku, _ in cart.pieces)
             prices = tx.read_prices(skus)
-            carts: dict[str, Cart] = dict(locked)
+            carts: dict[CartKey, Cart] = dict(locked)
             answers: list[Priced | Refused] = []
             for wanted in edits:
-                after = edit(carts.get(wanted.cart_id), wanted, prices)
+                after = edit(carts.get(wanted.key), wanted, prices)
                 if isinstance(after, Cart):
-                    carts[after.cart_id] = after
+                    carts[after.key] = after
                     answers.append((after, snapshot(after, prices)))
                 else:
                     answers.append(after)
             self._save(tx, locked, carts)
         return answers
 
-    def _save(self, tx: ShopTransaction, locked: dict[str, Cart], carts: dict[str, Cart]) -> None:
-        new = [cart for cart_id, cart in carts.items() if cart_id not in locked]
-        changed = [cart for cart_id, cart in carts.items() if cart is not locked.get(cart_id, cart)]
+    def _save(self, tx: ShopTransaction, locked: dict[CartKey, Cart], carts: dict[CartKey, Cart]) -> None:
+        new = [cart for key, cart in carts.items() if key not in locked]
+        changed = [cart for key, cart in carts.items() if cart is not locked.get(key, cart)]
         if changed:
             tx.save_carts(changed)
         if new and not tx.insert_carts(new):

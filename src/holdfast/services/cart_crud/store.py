@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from holdfast.messaging.database import PostgresTransaction, statements
-from holdfast.services.cart_crud.domain import Cart, Clearance
+from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
 from holdfast.services.cart_crud.editing import Price
 
 SQL = statements("holdfast.services.cart_crud")
@@ -13,9 +13,9 @@ SQL = statements("holdfast.services.cart_crud")
 class PostgresCartTransaction(PostgresTransaction):
     """See `handlers.CartTransaction` and `store_port.ShopTransaction` for every promise."""
 
-    def lock_carts(self, cart_ids: Collection[str]) -> dict[str, Cart]:
-        rows = self.run(SQL["lock_carts"], cart_ids=list(cart_ids)).fetchall()
-        return {row[0]: _cart(row) for row in rows}
+    def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
+        rows = self.run(SQL["lock_carts"], **_keys(keys)).fetchall()
+        return {(row[0], row[1]): _cart(row) for row in rows}
 
     def save_carts(self, rows: Collection[Cart]) -> None:
         self.run(SQL["update_carts"], **_columns(rows))
@@ -26,6 +26,7 @@ class PostgresCartTransaction(PostgresTransaction):
             SQL["insert_clearances"],
             saga_ids=[row.saga_id for row in rows],
             cart_ids=[row.cart_id for row in rows],
+            user_ids=[row.user_id for row in rows],
             versions=[row.version_left for row in rows],
             line_sagas=[line[0] for line in taken],
             skus=[line[1] for line in taken],
@@ -47,36 +48,39 @@ class PostgresCartTransaction(PostgresTransaction):
             currencies=[row.currency for row in rows],
         )
 
-    def read_carts(self, owned: Collection[tuple[str, str]]) -> tuple[list[Cart], dict[str, Price]]:
+    def read_carts(self, keys: Collection[CartKey]) -> tuple[list[Cart], dict[str, Price]]:
         """Read both with one statement, which is one moment: rows of carts, then rows of prices."""
-        rows = self.run(
-            SQL["select_carts"],
-            cart_ids=[cart_id for cart_id, _ in owned],
-            user_ids=[user_id for _, user_id in owned],
-        ).fetchall()
+        rows = self.run(SQL["select_carts"], **_keys(keys)).fetchall()
         carts = [_cart(row) for row in rows if row[3] is not None]
         prices = {row[0]: Price(row[0], row[2], row[1]) for row in rows if row[3] is None}
         return carts, prices
 
     def insert_carts(self, rows: Collection[Cart]) -> bool:
-        columns = {**_columns(rows), "user_ids": [row.user_id for row in rows]}
-        return self.run(SQL["insert_carts"], **columns).rowcount == len(rows)
+        return self.run(SQL["insert_carts"], **_columns(rows)).rowcount == len(rows)
 
-    def hold_cart(self, cart_id: str, reason: str) -> bool:
-        return self.run(SQL["hold_cart"], cart_id=cart_id, reason=reason).rowcount == 1
+    def cart_users(self, cart_id: str, limit: int) -> list[str]:
+        return [row[0] for row in self.run(SQL["select_cart_users"], cart_id=cart_id, limit=limit)]
+
+    def hold_cart(self, key: CartKey, reason: str) -> bool:
+        cart_id, user_id = key
+        return self.run(SQL["hold_cart"], cart_id=cart_id, user_id=user_id, reason=reason).rowcount == 1
 
 
 def _cart(row: Any) -> Cart:
     return Cart(row[0], row[1], row[2], tuple(zip(row[3], row[4], strict=True)), row[5])
 
 
+def _keys(keys: Collection[CartKey]) -> dict[str, list[str]]:
+    return {"cart_ids": [cart_id for cart_id, _ in keys], "user_ids": [user_id for _, user_id in keys]}
+
+
 def _columns(rows: Collection[Cart]) -> dict[str, list[Any]]:
-    """Lay carts out flat: the statements fold their lines back, a row a cart."""
-    pieces = [(row.cart_id, sku, count) for row in rows for sku, count in row.pieces]
+    """Lay carts out flat: the statements fold their lines back, by the place of their cart among the rows."""
+    pieces = [(place, sku, count) for place, row in enumerate(rows, 1) for sku, count in row.pieces]
     return {
-        "cart_ids": [row.cart_id for row in rows],
+        **_keys([row.key for row in rows]),
         "versions": [row.version for row in rows],
-        "line_carts": [cart_id for cart_id, _, _ in pieces],
+        "line_places": [place for place, _, _ in pieces],
         "skus": [sku for _, sku, _ in pieces],
         "quantities": [count for _, _, count in pieces],
     }

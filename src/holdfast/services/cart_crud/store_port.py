@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Protocol
 
-from holdfast.services.cart_crud.domain import Cart
+from holdfast.services.cart_crud.domain import Cart, CartKey
 from holdfast.services.cart_crud.editing import Price
 from holdfast.services.cart_crud.handlers import CartTransaction
 
@@ -20,11 +20,14 @@ class ShopTransaction(CartTransaction, Protocol):
     def save_prices(self, rows: Collection[Price]) -> None:
         """Insert or replace prices; a code stands in `rows` once."""
 
-    def read_carts(self, owned: Collection[tuple[str, str]]) -> tuple[list[Cart], dict[str, Price]]:
-        """Return those (cart id, user id) that exist, and the prices of all their codes, at one moment."""
+    def read_carts(self, keys: Collection[CartKey]) -> tuple[list[Cart], dict[str, Price]]:
+        """Return those that exist, and the prices of all their codes, at one moment."""
 
     def insert_carts(self, rows: Collection[Cart]) -> bool:
         """Insert carts; False where somebody else has inserted one of them meanwhile."""
 
-    def hold_cart(self, cart_id: str, reason: str) -> bool:
+    def cart_users(self, cart_id: str, limit: int) -> list[str]:
+        """Return the first users, in sorted order, who have a cart of this id."""
+
+    def hold_cart(self, key: CartKey, reason: str) -> bool:
         """Set the reason for which this cart is held, empty to release it; False where it does not exist."""

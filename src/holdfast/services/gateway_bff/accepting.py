@@ -81,13 +81,13 @@ class Acceptor:
             )
         inserted = tx.insert_checkouts(list(rows.values())) if rows else frozenset()
         # Only now is it certain that no earlier checkout of the cart is open, so that what it left is known.
-        left = tx.versions_left({row.cart_id for row, _ in rows.values() if row.saga_id in inserted})
+        left = tx.versions_left({row.cart for row, _ in rows.values() if row.saga_id in inserted})
         handled = Handled()
         stale: list[str] = []
         for place, (row, value) in rows.items():
             if row.saga_id not in inserted:
                 continue
-            if row.cart_version < left.get(row.cart_id, 0):
+            if row.cart_version < left.get(row.cart, 0):
                 stale.append(row.saga_id)
                 answers[place] = NotStarted(Why.SNAPSHOT_IS_OLD)
                 continue
@@ -105,11 +105,11 @@ class Acceptor:
     ) -> dict[int, Admission]:
         """Say which uniqueness each of these lost against."""
         by_key = tx.find_by_key({(row.user_id, row.idempotency_key) for row in lost.values()})
-        in_the_way = tx.find_in_the_way({(row.cart_id, row.cart_version) for row in lost.values()})
+        in_the_way = tx.find_in_the_way({(row.cart, row.cart_version) for row in lost.values()})
         answers: dict[int, Admission] = {}
         for place, row in lost.items():
             known = by_key.get((row.user_id, row.idempotency_key))
-            other = in_the_way.get(row.cart_id)
+            other = in_the_way.get(row.cart)
             if known is not None:
                 answers[place] = replayed(group[place], known)
             elif other is not None and not other.is_terminal:

@@ -156,7 +156,7 @@ class _Desk:
                 return _started(checkout, replayed=replayed)
             case NotStarted(why, other, total):
                 log.info("checkout_refused", why=why.value)
-                raise _not_started(why, other, total, user)
+                raise _not_started(why, other, total)
             case NotBuyable(why):
                 log.info("checkout_refused", why=why)
                 raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), NOT_BUYABLE_DETAIL.get(why, ""))
@@ -247,12 +247,12 @@ def _started(checkout: Checkout, *, replayed: bool) -> Response:
     return _json(CheckoutStarted(checkout.saga_id, ACCEPTED), 202, headers)
 
 
-def _not_started(why: Why, other: Checkout | None, total_minor: int, user: User) -> Problem:
+def _not_started(why: Why, other: Checkout | None, total_minor: int) -> Problem:
     kind = WHY[why]
     if why is Why.TOTAL_DIFFERS:
         detail = f"the total is {total_minor} minor units now; nothing was started"
         return Problem(kind, detail, extra={"total_minor": total_minor})
-    if why in (Why.CART_IN_CHECKOUT, Why.CART_BOUGHT) and other is not None and other.user_id == user.name:
+    if why in (Why.CART_IN_CHECKOUT, Why.CART_BOUGHT) and other is not None:
         link = f"{_CHECKOUTS}/{other.saga_id}"
         return Problem(kind, f"see {link}", extra={"checkout": other.saga_id}, headers={"Link": f"<{link}>"})
     return Problem(kind, headers={"Retry-After": "1"} if why is Why.SNAPSHOT_IS_OLD else None)

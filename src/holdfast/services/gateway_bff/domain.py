@@ -13,6 +13,10 @@ TERMINAL = frozenset({COMPLETED, FAILED})
 NOT_AFTER_MS = 7 * 86_400_000
 
 
+CartKey = tuple[str, str]
+"""(cart id, user id): what names a cart, at cart-crud as here."""
+
+
 class Wanted(NamedTuple):
     """One shopper's request, with the snapshot of the cart; the fingerprint is of method, path and body."""
 
@@ -43,6 +47,10 @@ class Checkout(NamedTuple):
     reason: str = ""
     detail: str = ""
     cart_version_left: int = 0
+
+    @property
+    def cart(self) -> CartKey:
+        return self.cart_id, self.user_id
 
     @property
     def is_terminal(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import CHANGED, MemoryTransaction
 from holdfast.messaging.store import Page, Pruned
-from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, Checkout, Ending
+from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, CartKey, Checkout, Ending
 from holdfast.services.gateway_bff.store_port import KnownCheckout, OpenCheckout
 
 
@@ -13,7 +13,7 @@ class MemoryGatewayTransaction(MemoryTransaction):
 
     def insert_checkouts(self, rows: Sequence[tuple[Checkout, bytes]]) -> frozenset[str]:
         inserted = []
-        for row, value in sorted(rows, key=lambda each: each[0].cart_id):  # the order in which SQL inserts
+        for row, value in sorted(rows, key=lambda each: each[0].cart):  # the order in which SQL inserts
             if not any(_collide(row, other) for other in self._rows()):
                 self.table("checkout")[row.saga_id] = (row, value)
                 self.changed("checkout", row.saga_id)
@@ -24,24 +24,24 @@ class MemoryGatewayTransaction(MemoryTransaction):
         for saga_id in saga_ids:
             del self.table("checkout")[saga_id], self.table(CHANGED)["checkout", saga_id]
 
-    def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
-        left: dict[str, int] = {}
+    def versions_left(self, carts: Collection[CartKey]) -> dict[CartKey, int]:
+        left: dict[CartKey, int] = {}
         for row in self._rows():
-            if row.cart_id in cart_ids and row.status == COMPLETED:
-                left[row.cart_id] = max(left.get(row.cart_id, 0), row.cart_version_left)
+            if row.cart in carts and row.status == COMPLETED:
+                left[row.cart] = max(left.get(row.cart, 0), row.cart_version_left)
         return left
 
     def find_by_key(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
         found = {(row.user_id, row.idempotency_key): row for row in self._rows()}
         return {key: found[key] for key in keys if key in found}
 
-    def find_in_the_way(self, carts: Collection[tuple[str, int]]) -> dict[str, Checkout]:
-        found: dict[str, Checkout] = {}
+    def find_in_the_way(self, carts: Collection[tuple[CartKey, int]]) -> dict[CartKey, Checkout]:
+        found: dict[CartKey, Checkout] = {}
         for row in sorted(self._rows(), key=lambda row: row.saga_id):
-            same = (row.cart_id, row.cart_version) in carts and row.status != FAILED
-            is_open = any(row.cart_id == cart_id for cart_id, _ in carts) and not row.is_terminal
-            if is_open or (same and row.cart_id not in found):
-                found[row.cart_id] = row
+            same = (row.cart, row.cart_version) in carts and row.status != FAILED
+            is_open = any(row.cart == cart for cart, _ in carts) and not row.is_terminal
+            if is_open or (same and row.cart not in found):
+                found[row.cart] = row
         return found
 
     def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
@@ -92,6 +92,6 @@ class MemoryGatewayTransaction(MemoryTransaction):
 def _collide(row: Checkout, other: Checkout) -> bool:
     if (row.user_id, row.idempotency_key) == (other.user_id, other.idempotency_key):
         return True
-    if row.cart_id != other.cart_id:
+    if row.cart != other.cart:
         return False
     return not other.is_terminal or (row.cart_version == other.cart_version and other.status != FAILED)

@@ -41,7 +41,7 @@ def _name(name: str, text: str) -> Parameter:
     return Parameter(name, "path", text, {"type": "string", "pattern": NAME_PATTERN}, required=True)
 
 
-_CART = _name("cart_id", "A cart; its id is the shopper's to choose.")
+_CART = _name("cart_id", "A cart; its id is the shopper's to choose, among their own.")
 _SKU = _name("sku", "A product's code.")
 _IF_MATCH = Parameter(
     "If-Match", "header", "Change the cart only at this version.", {"type": "string", "examples": ['"3"']}

@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast.messaging.database import PostgresTransaction, statements
 from holdfast.messaging.store import Page, Pruned
-from holdfast.services.gateway_bff.domain import Checkout, Ending
+from holdfast.services.gateway_bff.domain import CartKey, Checkout, Ending
 from holdfast.services.gateway_bff.store_port import KnownCheckout, OpenCheckout
 
 SQL = statements("holdfast.services.gateway_bff")
@@ -33,10 +33,15 @@ class PostgresGatewayTransaction(PostgresTransaction):
     def delete_checkouts(self, saga_ids: Collection[str]) -> None:
         self.run(SQL["delete_checkouts"], saga_ids=list(saga_ids))
 
-    def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
-        if not cart_ids:
+    def versions_left(self, carts: Collection[CartKey]) -> dict[CartKey, int]:
+        if not carts:
             return {}
-        return dict(self.run(SQL["select_versions_left"], cart_ids=list(cart_ids)).fetchall())
+        rows = self.run(
+            SQL["select_versions_left"],
+            cart_ids=[cart_id for cart_id, _ in carts],
+            user_ids=[user_id for _, user_id in carts],
+        )
+        return {(cart_id, user_id): version for cart_id, user_id, version in rows.fetchall()}
 
     def find_by_key(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
         rows = self.run(
@@ -47,13 +52,14 @@ class PostgresGatewayTransaction(PostgresTransaction):
         found = [_checkout(row) for row in rows.fetchall()]
         return {(row.user_id, row.idempotency_key): row for row in found}
 
-    def find_in_the_way(self, carts: Collection[tuple[str, int]]) -> dict[str, Checkout]:
+    def find_in_the_way(self, carts: Collection[tuple[CartKey, int]]) -> dict[CartKey, Checkout]:
         rows = self.run(
             SQL["select_in_the_way"],
-            cart_ids=[cart_id for cart_id, _ in carts],
+            cart_ids=[cart_id for (cart_id, _), _ in carts],
+            user_ids=[user_id for (_, user_id), _ in carts],
             cart_versions=[version for _, version in carts],
         )
-        return {row.cart_id: row for row in map(_checkout, rows.fetchall())}
+        return {row.cart: row for row in map(_checkout, rows.fetchall())}
 
     def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
         rows = self.run(

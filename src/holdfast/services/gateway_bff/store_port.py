@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from holdfast.messaging.store import Page, Pruned, Transaction
-from holdfast.services.gateway_bff.domain import Checkout, Ending
+from holdfast.services.gateway_bff.domain import CartKey, Checkout, Ending
 
 
 class OpenCheckout(NamedTuple):
@@ -30,21 +30,21 @@ class GatewayTransaction(Transaction, Protocol):
     def insert_checkouts(self, rows: Sequence[tuple[Checkout, bytes]]) -> frozenset[str]:
         """Insert rows with their encoded CheckoutInitiated, leaving out those that a uniqueness forbids.
 
-        Unique: (user, key); one non-terminal checkout per cart; (cart, version) where not FAILED. Returns the
-        saga ids that were inserted.
+        Unique: (user, key); one non-terminal checkout per cart; (cart, version) where not FAILED. A cart is
+        named by its id and its user. Returns the saga ids that were inserted.
         """
 
     def delete_checkouts(self, saga_ids: Collection[str]) -> None:
         """Take back rows that this transaction inserted."""
 
-    def versions_left(self, cart_ids: Collection[str]) -> dict[str, int]:
+    def versions_left(self, carts: Collection[CartKey]) -> dict[CartKey, int]:
         """Return the highest version that a completed checkout left each cart at."""
 
     def find_by_key(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
         """Return checkouts by (user, idempotency key)."""
 
-    def find_in_the_way(self, carts: Collection[tuple[str, int]]) -> dict[str, Checkout]:
-        """Return, by cart id, the checkout that has the cart: an open one, else of this very version."""
+    def find_in_the_way(self, carts: Collection[tuple[CartKey, int]]) -> dict[CartKey, Checkout]:
+        """Return, for carts and versions, the checkout that has each: an open one, or of this version."""
 
     def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
         """Return those of these (saga id, user id) that exist: a checkout only to its owner."""

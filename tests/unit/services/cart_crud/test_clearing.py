@@ -25,15 +25,15 @@ def clear(*bought: tuple[str, int], cart_id: str = "cart-1") -> ClearCart:
 
 def cleared(before: Cart, *bought: tuple[str, int]) -> tuple[Cart, Clearance]:
     """Clear the cart; return what is left of it, and what was logged."""
-    rows = Carts({"cart-1": before})
+    rows = Carts({("cart-1", "ada"): before})
     assert rows.clear(A, clear(*bought)) == CartCleared(before.version + 1, clear(*bought).cart_version)
-    return rows.carts["cart-1"], rows.clearances[0]
+    return rows.carts["cart-1", "ada"], rows.clearances[0]
 
 
 def test_what_was_bought_goes_and_what_was_added_since_stays_in_its_order() -> None:
     left, log = cleared(cart(("pot", 1), ("mug", 5), ("lamp", 2)), ("mug", 3), ("lamp", 2))
     assert left == cart(("pot", 1), ("mug", 2), version=6)
-    assert log == Clearance(A, "cart-1", 6, (("lamp", 2, 2), ("mug", 5, 3)))
+    assert log == Clearance(A, "cart-1", "ada", 6, (("lamp", 2, 2), ("mug", 5, 3)))
 
 
 def test_what_the_shopper_took_out_meanwhile_is_not_taken_twice() -> None:
@@ -51,12 +51,12 @@ def test_a_code_on_two_lines_of_the_snapshot_is_summed() -> None:
 def test_line_9_a_cart_that_was_deleted_counts_as_cleared() -> None:
     rows = Carts({})
     assert rows.clear(A, clear(("mug", 1))) == CartCleared(3, 3)
-    assert rows.clearances == [Clearance(A, "cart-1", 3, ())]
+    assert rows.clearances == [Clearance(A, "cart-1", "ada", 3, ())]
     assert not rows.changed
 
 
 def test_line_9_a_held_cart_is_a_refusal_and_stays_as_it_is() -> None:
-    rows = Carts({"cart-1": cart(("mug", 1), held="fraud check")})
+    rows = Carts({("cart-1", "ada"): cart(("mug", 1), held="fraud check")})
     refused = rows.clear(A, clear(("mug", 1)))
     assert isinstance(refused, Refused)
     assert refused.reason == "cart_on_hold"
@@ -71,7 +71,7 @@ def test_line_9_a_held_cart_is_a_refusal_and_stays_as_it_is() -> None:
 def desk(*carts: Cart) -> Participating:
     desk = Participating(CartParticipant(), MemoryCartTransaction)
     for row in carts:
-        desk.store.tables.tables.setdefault("cart", {})[row.cart_id] = row
+        desk.store.tables.tables.setdefault("cart", {})[row.key] = row
     return desk
 
 
@@ -84,7 +84,7 @@ def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked()
     first = carts.hear(command(A, ("mug", 1)), command(A, ("mug", 1))).replies
     again = carts.hear(command(A, ("mug", 1))).replies
     assert {reply.value for reply in [*first, *again]} == {b'{"version_left":6,"cart_version":3}'}
-    assert carts.rows("cart")["cart-1"] == cart(("mug", 4), version=6)
+    assert carts.rows("cart")["cart-1", "ada"] == cart(("mug", 4), version=6)
     assert list(carts.rows("clear_log")) == [A]
 
 
@@ -92,15 +92,15 @@ def test_two_sagas_of_one_cart_in_one_batch_each_take_their_own() -> None:
     carts = desk(cart(("mug", 5), ("pot", 5)))
     replies = carts.hear(command(A, ("mug", 5)), command(B, ("pot", 1), ("mug", 1))).replies
     assert [reply.value for reply in replies] == [encode(CartCleared(6, 3)), encode(CartCleared(7, 3))]
-    assert carts.rows("cart")["cart-1"] == cart(("pot", 4), version=7)
+    assert carts.rows("cart")["cart-1", "ada"] == cart(("pot", 4), version=7)
 
 
 def test_line_9_a_refusal_stands_even_when_the_hold_is_released() -> None:
     carts = desk(cart(("mug", 1), held="x"))
     assert carts.answers(command(A, ("mug", 1))) == ["CartClearanceFailed"]
-    carts.rows("cart")["cart-1"] = cart(("mug", 1))
+    carts.rows("cart")["cart-1", "ada"] = cart(("mug", 1))
     assert carts.answers(command(A, ("mug", 1))) == ["CartClearanceFailed"]
-    assert carts.rows("cart")["cart-1"] == cart(("mug", 1))
+    assert carts.rows("cart")["cart-1", "ada"] == cart(("mug", 1))
 
 
 def test_line_5_clearing_never_expires() -> None:
@@ -109,12 +109,21 @@ def test_line_5_clearing_never_expires() -> None:
     assert carts.answers(command(A, ("mug", 1))) == ["CartCleared"]
 
 
+def test_of_two_carts_of_one_id_only_its_buyers_is_cleared() -> None:
+    hers = cart(("mug", 5))._replace(user_id="eve")
+    carts = desk(cart(("mug", 5)), hers)
+    assert carts.answers(command(A, ("mug", 2))) == ["CartCleared"]
+    assert carts.rows("cart")["cart-1", "ada"].pieces == (("mug", 3),)
+    assert carts.rows("cart")["cart-1", "eve"] == hers
+    assert carts.rows("clear_log")[A].user_id == "ada"
+
+
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_missing_cart_in_a_batch_disturbs_no_other(missing: bool) -> None:
     carts = desk(cart(("mug", 1)))
     other = command(B, ("mug", 1), cart_id="gone" if missing else "cart-1")
     assert carts.answers(command(A, ("mug", 1)), other) == ["CartCleared", "CartCleared"]
-    assert carts.rows("cart")["cart-1"].pieces == ()
+    assert carts.rows("cart")["cart-1", "ada"].pieces == ()
 
 
 PIECES = st.dictionaries(st.sampled_from(["mug", "pot", "lamp", "rug"]), st.integers(1, 9), max_size=4)

@@ -1,1 +1,1 @@
-update cart set held = %(reason)s, changed_at = now() where cart_id = %(cart_id)s
+update cart set held = %(reason)s, changed_at = now() where cart_id = %(cart_id)s and user_id = %(user_id)s

@@ -1,8 +1,9 @@
-insert into clear_log (saga_id, cart_id, version_left, skus, quantities_before, quantities_removed)
+insert into clear_log (saga_id, cart_id, user_id, version_left, skus, quantities_before, quantities_removed)
 select
-    u.saga_id::uuid, u.cart_id, u.version,
+    u.saga_id::uuid, u.cart_id, u.user_id, u.version,
     coalesce(l.skus, '{}'), coalesce(l.before, '{}'), coalesce(l.removed, '{}')
-from unnest(%(saga_ids)b::text[], %(cart_ids)b::text[], %(versions)b::bigint[]) as u (saga_id, cart_id, version)
+from unnest(%(saga_ids)b::text[], %(cart_ids)b::text[], %(user_ids)b::text[], %(versions)b::bigint[])
+    as u (saga_id, cart_id, user_id, version)
 left join (
     select
         saga_id,

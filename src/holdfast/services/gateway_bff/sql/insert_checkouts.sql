@@ -10,6 +10,6 @@ from unnest(
 ) with ordinality as u (
     saga_id, user_id, idem_key, fingerprint, cart_id, cart_version, total, currency, created_ms, initiated, n
 )
-order by cart_id, n
+order by cart_id, user_id, n
 on conflict do nothing
 returning saga_id::text

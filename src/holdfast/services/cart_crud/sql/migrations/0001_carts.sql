@@ -6,24 +6,27 @@ create table product (
 );
 
 -- A cart is one row: its lines are two arrays of equal length, in the order the shopper gave.
+-- Its id is unique among its user's own carts only, so that no user can take or find out another's.
 create table cart (
-    cart_id text collate "C" primary key,
-    user_id text not null,
+    cart_id text collate "C" not null,
+    user_id text collate "C" not null,
     version bigint not null default 1,
     skus text[] not null,
     quantities bigint[] not null,
     held text not null default '',
     changed_at timestamptz not null default now(),
+    primary key (cart_id, user_id),
     check (cardinality(skus) = cardinality(quantities) and cardinality(skus) <= 200)
 ) with (fillfactor = 70);
 
 create view cart_line as
-select c.cart_id, u.sku, u.qty from cart c, unnest(c.skus, c.quantities) as u (sku, qty);
+select c.cart_id, c.user_id, u.sku, u.qty from cart c, unnest(c.skus, c.quantities) as u (sku, qty);
 
 -- Append only: what each saga found in its cart and took.
 create table clear_log (
     saga_id uuid primary key,
     cart_id text not null,
+    user_id text not null,
     version_left bigint not null,
     skus text[] not null,
     quantities_before bigint[] not null,

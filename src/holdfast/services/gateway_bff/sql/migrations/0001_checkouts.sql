@@ -1,6 +1,6 @@
 create table checkout (
     saga_id uuid primary key,
-    user_id text not null,
+    user_id text collate "C" not null,
     idem_key text not null,
     fingerprint bytea not null,
     cart_id text collate "C" not null,
@@ -19,8 +19,8 @@ create table checkout (
     constraint one_checkout_per_key unique (user_id, idem_key)
 ) with (fillfactor = 70);
 
-create unique index one_open_checkout_per_cart on checkout (cart_id)
+create unique index one_open_checkout_per_cart on checkout (cart_id, user_id)
 where last_status not in ('COMPLETED', 'FAILED');
 
-create unique index one_purchase_per_cart_version on checkout (cart_id, cart_version)
+create unique index one_purchase_per_cart_version on checkout (cart_id, user_id, cart_version)
 where last_status <> 'FAILED';
