@@ -58,12 +58,20 @@ class BusUnavailable(Exception):
 
 
 class PublishFailed(Exception):
-    """Not every message is known to be durable; publish the whole batch again (same ids)."""
+    """Not every message is known to be durable; publish the batch again (same ids).
 
-    def __init__(self, undelivered: int, reason: str) -> None:
+    `missing` has the places in the batch of those that are not; empty if it is not known which.
+    """
+
+    def __init__(self, undelivered: int, reason: str, missing: frozenset[int] = frozenset()) -> None:
         super().__init__(f"{undelivered} messages were not acknowledged: {reason}")
         self.undelivered = undelivered
         self.reason = reason
+        self.missing = missing
+
+    def is_partial(self, size: int) -> bool:
+        """Tell whether a part of the batch, which had this size, is known to be durable."""
+        return 0 < len(self.missing) < size
 
 
 class MessageRefused(Exception):

@@ -96,6 +96,7 @@ VALUES: dict[str, Any] = {
     "idempotency_keys": [f"key-{number}" for number in range(SOME)],
     "ids": list(range(50_000, 50_000 + SOME)),
     "kind": "deadline",
+    "left_out": [],
     "numbers": list(range(SOME)),
     "partitions": list(range(SOME)),
     "saga_id": _keys(50_000)[0],
@@ -103,6 +104,7 @@ VALUES: dict[str, Any] = {
     "skus": [f"sku-{number}" for number in range(SOME)],
     "stalled": False,
     "step": "payment",
+    "wait": "50ms",
     "unchanged_since_ms": 2 * 10**12,
     "which": "unknown",
 }
