@@ -28,6 +28,7 @@ from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, SHOPPER, Authen
 from holdfast.runtime.bodies import decode, decode_own, read_body
 from holdfast.runtime.operations import serve
 from holdfast.runtime.problems import Kind, Problem
+from holdfast.runtime.threads import Threads
 from holdfast.runtime.writing import on_writer
 from holdfast.saga.state import SagaState
 from holdfast.sagas.checkout import CHECKOUT
@@ -35,6 +36,8 @@ from holdfast.services.checkout_orchestrator.handlers import CheckoutService
 from holdfast.services.checkout_orchestrator.looking import Looking, page_wanted
 from holdfast.services.checkout_orchestrator.operations import Acted, Did, Operations, Outcome
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
+
+OPERATORS = 2
 
 PAST_THE_PIVOT = Kind("past_the_pivot", 409, "The checkout can only go forward now")
 SAGA_ENDED = Kind("saga_ended", 409, "The saga has ended")
@@ -86,6 +89,8 @@ class _Desk:
         self._manager = parts.manager
         self._operations = Operations(service)
         self._looking = Looking(store, service)
+        # Two of the readers' connections: the rest is the gateway's, however slow operators' questions are.
+        self._operators = Threads("operators", OPERATORS)
 
     # -- the gateway
 
@@ -113,11 +118,11 @@ class _Desk:
 
     async def list(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        return _json(await asyncio.to_thread(self._looking.page, page_wanted(request.query_params)))
+        return _json(await self._operators.run(self._looking.page, page_wanted(request.query_params)))
 
     async def show(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        found = await asyncio.to_thread(self._looking.whole, _uuid(request.path_params["saga_id"]))
+        found = await self._operators.run(self._looking.whole, _uuid(request.path_params["saga_id"]))
         if found is None:
             raise _no_such_saga()
         return _json(found)
