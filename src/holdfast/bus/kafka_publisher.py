@@ -5,6 +5,7 @@ Which messages exist, and when they are published again, is not known here.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
@@ -21,15 +22,15 @@ _LOG = client_log("producer")
 
 
 class _Deliveries:
-    """What became of one batch: how many acknowledged, how many answered at all, the first error."""
+    """What became of one batch: which places in it are not acknowledged, and the first error."""
 
-    def __init__(self) -> None:
-        self.acknowledged = 0
+    def __init__(self, size: int) -> None:
+        self.missing = set(range(size))
         self.failed: KafkaError | None = None
 
-    def report(self, error: KafkaError | None, _message: KafkaMessage) -> None:
+    def report(self, place: int, error: KafkaError | None, _message: KafkaMessage) -> None:
         if error is None:
-            self.acknowledged += 1
+            self.missing.discard(place)
         else:
             self.fail(error)
 
@@ -61,17 +62,14 @@ class KafkaPublisher:
                 raise MessageRefused(f"a message of {message.size} bytes, the limit is {RECORD_BYTES_MAX}")
         producer = self._connected()
         deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
-        deliveries = _Deliveries()
-        for message in batch:
-            _produce(
-                producer, self._origin.sign(message), deliveries, deadline
-            )  # nothing, once one has failed
+        deliveries = _Deliveries(len(batch))
+        for place, message in enumerate(batch):  # nothing, once one has failed
+            _produce(producer, place, self._origin.sign(message), deliveries, deadline)
         unanswered = _flush(producer, deliveries, deadline)
         if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
             self._producer = None  # what it still holds is never sent
-        undelivered = len(batch) - deliveries.acknowledged
-        if undelivered:
-            raise _failure(undelivered, deliveries.failed)
+        if deliveries.missing:
+            raise _failure(deliveries)
 
     def end_offset(self, place: TopicPartition) -> int:
         """See the port."""
@@ -90,14 +88,15 @@ class KafkaPublisher:
         _LOG.warning("%s", text(error))
 
 
-def _produce(producer: Producer, message: Message, deliveries: _Deliveries, deadline: float) -> None:
+def _produce(
+    producer: Producer, place: int, message: Message, deliveries: _Deliveries, deadline: float
+) -> None:
     """Hand one message over, waiting while the local queue is full."""
+    report = partial(deliveries.report, place)
     headers: list[tuple[str, bytes | str | None]] = list(message.headers)
     while deliveries.failed is None:
         try:
-            producer.produce(
-                message.topic, message.value, message.key, headers=headers, on_delivery=deliveries.report
-            )
+            producer.produce(message.topic, message.value, message.key, headers=headers, on_delivery=report)
         except BufferError:
             if time.monotonic() < deadline:
                 _flush(producer, deliveries, time.monotonic() + _FULL_QUEUE_WAIT_S)
@@ -118,9 +117,10 @@ def _flush(producer: Producer, deliveries: _Deliveries, deadline: float) -> int:
         return len(producer)
 
 
-def _failure(undelivered: int, error: KafkaError | None) -> Exception:
+def _failure(deliveries: _Deliveries) -> Exception:
+    missing, error = frozenset(deliveries.missing), deliveries.failed
     if error is None:
-        return PublishFailed(undelivered, "no answer in time")
+        return PublishFailed(len(missing), "no answer in time", missing)
     if error.name() in REFUSED:
         return MessageRefused(text(error))
-    return PublishFailed(undelivered, text(error))
+    return PublishFailed(len(missing), text(error), missing)

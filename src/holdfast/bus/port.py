@@ -62,12 +62,20 @@ class BusForbidden(BusUnavailable):
 
 
 class PublishFailed(Exception):
-    """Not every message is known to be durable; publish the whole batch again (same ids)."""
+    """Not every message is known to be durable; publish the batch again (same ids).
 
-    def __init__(self, undelivered: int, reason: str) -> None:
+    `missing` has the places in the batch of those that are not; empty if it is not known which.
+    """
+
+    def __init__(self, undelivered: int, reason: str, missing: frozenset[int] = frozenset()) -> None:
         super().__init__(f"{undelivered} messages were not acknowledged: {reason}")
         self.undelivered = undelivered
         self.reason = reason
+        self.missing = missing
+
+    def is_partial(self, size: int) -> bool:
+        """Tell whether a part of the batch, which had this size, is known to be durable."""
+        return 0 < len(self.missing) < size
 
 
 class MessageRefused(Exception):
@@ -152,7 +160,14 @@ class Consumer(Protocol):
 
 
 class Bus(Protocol):
-    """A connection factory to one bus. Cheap to make; connects on first use."""
+    """A connection factory to one bus. Cheap to make; connects on first use.
+
+    `proves_sources`: whether its records say, provably, who published them; consumers then refuse all others.
+    """
+
+    @property
+    def proves_sources(self) -> bool:
+        """Tell whether `Record.source` is proven."""
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
         """Create what is missing; raises ValueError where a topic exists with another partition count."""

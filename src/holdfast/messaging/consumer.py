@@ -27,6 +27,7 @@ TROUBLE_BASE_MS = 50
 TROUBLE_CAP_MS = 5_000
 ASIDE_WAIT_MS = 500
 """How long chores and operators' requests wait for each lock: messages wait behind them."""
+REQUESTS_IN_A_ROW_MAX = 20
 KILLS = "kills_the_process"
 
 log = structlog.get_logger(__name__)
@@ -107,6 +108,8 @@ class KafkaConsumerManager(Generic[T]):
         try:
             self._serve_requests()
             self._do_chores()
+            if not self._requests.empty():
+                timeout_s = 0
             if self.deferred:
                 timeout_s = min(timeout_s, self.deferred.due_in_s())
             records = self.consumer.poll(BATCH_MAX, timeout_s)
@@ -322,7 +325,8 @@ class KafkaConsumerManager(Generic[T]):
     # -- requests and chores
 
     def _serve_requests(self) -> None:
-        while True:
+        """Serve what people ask for, but not so much of it that messages wait for long."""
+        for _ in range(REQUESTS_IN_A_ROW_MAX):
             try:
                 work, future = self._requests.get_nowait()
             except Empty:

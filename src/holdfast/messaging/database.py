@@ -89,8 +89,11 @@ class PostgresTransaction:
         if ids:
             self.run(self._kernel["forget_outbox"], ids=list(ids))
 
-    def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
-        rows = self.run(self._kernel["select_lying_outbox"], older_than_ms=older_than_ms, limit=limit)
+    def lying_outbox(
+        self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
+    ) -> list[tuple[int, list[Message]]]:
+        values = {"older_than_ms": older_than_ms, "limit": limit, "left_out": list(left_out)}
+        rows = self.run(self._kernel["select_lying_outbox"], **values)
         return [(row_id, _batch_decoder.decode(batch)) for row_id, batch in rows.fetchall()]
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
@@ -99,8 +102,8 @@ class PostgresTransaction:
         rows = self.run(self._kernel["select_outbox_holds"], ids=list(ids))
         return frozenset(row[0] for row in rows.fetchall())
 
-    def outbox_age_ms(self) -> int:
-        return int(_one(self.run(self._kernel["select_outbox_age"])))
+    def outbox_age_ms(self, left_out: Collection[int] = ()) -> int:
+        return int(_one(self.run(self._kernel["select_outbox_age"], left_out=list(left_out))))
 
     def park(self, rows: Sequence[Parked]) -> list[Parked]:
         if not rows:

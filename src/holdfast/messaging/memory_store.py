@@ -121,16 +121,19 @@ class MemoryTransaction:
         for row_id in ids:
             self.table("outbox").pop(row_id, None)
 
-    def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
-        rows = sorted(self.table("outbox").items())
+    def lying_outbox(
+        self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
+    ) -> list[tuple[int, list[Message]]]:
+        rows = sorted((i, row) for i, row in self.table("outbox").items() if i not in left_out)
         lying = [(i, list(batch)) for i, (at, batch) in rows if abs(self._now_ms - at) >= older_than_ms]
         return lying[:limit]
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         return frozenset(i for i in ids if i in self.table("outbox"))
 
-    def outbox_age_ms(self) -> int:
-        return max((abs(self._now_ms - at) for at, _ in self.table("outbox").values()), default=0)
+    def outbox_age_ms(self, left_out: Collection[int] = ()) -> int:
+        rows = self.table("outbox").items()
+        return max((abs(self._now_ms - at) for i, (at, _) in rows if i not in left_out), default=0)
 
     def park(self, rows: Sequence[Parked]) -> list[Parked]:
         parked, now = self.table("parked"), self._now_ms

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from holdfast.bus.port import Message
 from holdfast.messaging.consumer import Chore, KafkaConsumerManager
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.store import Transaction
@@ -21,15 +22,20 @@ class LyingRows:
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self.age_ms = 0
+        """The age of the oldest row but for those that the bus does not take."""
+        self.oldest_age_ms = 0
 
     def run(self, manager: "KafkaConsumerManager[Any]") -> None:
         """Hand lying rows to the relay, if this instance holds the lease."""
-        lying = []
+        lying: list[tuple[int, list[Message]]] = []
+        undelivered = manager.relay.undelivered_rows()
 
         def look(tx: Transaction) -> Handled:
-            self.age_ms = tx.outbox_age_ms()
+            lying.clear()
+            self.age_ms = tx.outbox_age_ms(undelivered)
+            self.oldest_age_ms = tx.outbox_age_ms() if undelivered else self.age_ms
             if self.age_ms >= LYING_AFTER_MS and tx.take_lease("relay", self._instance, LEASE_MS):
-                lying.extend(tx.lying_outbox(LYING_AFTER_MS, ROWS_MAX))
+                lying.extend(tx.lying_outbox(LYING_AFTER_MS, ROWS_MAX, undelivered))
             return Handled()
 
         manager.commit(look)

@@ -45,7 +45,7 @@ class Parts(Generic[T]):
     lying_rows: LyingRows
 
     def outbox_age_ms(self) -> int:
-        """Return the age of the oldest outbox row as last seen, 0 where there was none."""
+        """Return the age of the oldest outbox row as last seen, without rows that the bus does not take."""
         return self.lying_rows.age_ms
 
 
@@ -58,9 +58,8 @@ def assemble(
     chores: Sequence[Chore[Any]] = (),
 ) -> Parts[T]:
     """Wire one service: its unit of work, its relay, its one writer on the topics that it reads."""
-    sources_proven: bool = getattr(ports.bus, "proves_sources", False)
-    unit_of_work = UnitOfWork(service, ports.store, handler, sources_proven=sources_proven)
-    relay = Relay(ProducerManager(ports.bus, breaker), ports.instance)
+    unit_of_work = UnitOfWork(service, ports.store, handler, sources_proven=ports.bus.proves_sources)
+    relay = Relay(ProducerManager(ports.bus, breaker), ports.instance, ports.monotonic_ms)
     lying_rows = LyingRows(ports.instance)
     manager = KafkaConsumerManager(
         ports.bus,

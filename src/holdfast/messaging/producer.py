@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from holdfast.bus.port import Bus, BusUnavailable, Message, Publisher
+from holdfast.bus.port import Bus, BusUnavailable, Message, Publisher, PublishFailed
 from holdfast.messaging.crashpoints import crashpoint
 
 
@@ -32,14 +32,23 @@ class ProducerManager:
     def publish(self, batch: Sequence[Message]) -> None:
         """Return when the whole batch is durable.
 
-        Raises BusUnavailable, PublishFailed, BreakerOpen (all: publish it again) or MessageRefused.
+        Raises BusUnavailable, PublishFailed, BreakerOpen (all: publish it again) or MessageRefused. For the
+        breaker it is no failure if the bus took a part of the batch.
         """
+        in_part: PublishFailed | None = None
         with self._breaker.guard() if self._breaker else nullcontext():
             if self._publisher is None:
                 self._publisher = self._bus.publisher()
             crashpoint("publish.before")
-            self._publisher.publish(batch)
+            try:
+                self._publisher.publish(batch)
+            except PublishFailed as error:
+                if not error.is_partial(len(batch)):
+                    raise
+                in_part = error
             crashpoint("publish.after")
+        if in_part is not None:
+            raise in_part
 
     def is_open(self) -> bool:
         """Tell whether the breaker refuses calls, but for probes."""

@@ -1,10 +1,11 @@
 """The relay: publishes committed outbox batches in order, from memory; rows are the safety net.
 
-Duplicates are fine (ids are deterministic), holes are not: a row is deleted only after the bus has it.
+Duplicates are fine (ids are deterministic), holes are not: a row is deleted only after the bus has it. What
+the bus does not take while it takes other messages waits by saga, and holds up no other saga.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from threading import Condition
 
 import structlog
@@ -12,11 +13,16 @@ import structlog
 from holdfast.bus.port import BusUnavailable, Message, MessageRefused, PublishFailed
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.producer import BreakerOpen, ProducerManager
+from holdfast.messaging.undelivered import RowMessage, Undelivered
 from holdfast.messaging.unit_of_work import Committed
 
 PUBLISH_MESSAGES_MAX = 2000
 PUBLISH_MESSAGES_MIN = 5
 """As many requests may be under way to one broker of Kafka, and each partition needs one of its own."""
+
+RETRY_AT_ONCE_MAX = 500
+SET_ASIDE_AFTER = 8
+"""So often the first messages of the queue may fail altogether before those behind them are tried."""
 
 RETRY_BASE_MS = 100
 RETRY_CAP_MS = 5_000
@@ -25,11 +31,19 @@ log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """The queue between the threads that commit and the one that publishes."""
+    """The queue between the threads that commit and the one that publishes.
 
-    def __init__(self, producer: ProducerManager, instance: str) -> None:
+    What is undelivered `step` tries again when there is nothing else to do, unless `retry_with` was called.
+    """
+
+    def __init__(
+        self, producer: ProducerManager, instance: str, monotonic_ms: Callable[[], int] = lambda: 0
+    ) -> None:
         self.producer = producer
         self.instance = instance
+        self._retry_producer: ProducerManager | None = None
+        self._monotonic_ms = monotonic_ms
+        self._undelivered = Undelivered(instance)
         self._ready = Condition()
         self._waiting: deque[tuple[int, list[Message]]] = deque()
         self._under_way: tuple[tuple[int, list[Message]], ...] = ()
@@ -39,16 +53,27 @@ class Relay:
         self._closed_for_s = 0.0
         self._stopped = False
 
+    def retry_with(self, producer: ProducerManager) -> None:
+        """Leave `retry` to a thread of its own: an attempt may take a whole delivery timeout each time."""
+        self._retry_producer = producer
+
     def submit(self, committed: Committed) -> None:
         """Queue what a transaction appended; call in the order of the commits."""
         if committed.outbox_id:
             self.submit_rows([(committed.outbox_id, committed.messages)])
 
     def submit_rows(self, rows: Iterable[tuple[int, list[Message]]]) -> None:
-        """Queue rows that were read back from the outbox, unless they are queued or published already."""
+        """Queue rows that were read back from the outbox, unless they are queued or published already.
+
+        One of which something is undelivered is tried again soon.
+        """
         with self._ready:
             held = self._held()
-            self._waiting.extend(row for row in rows if row[0] not in held)
+            for row in rows:
+                if row[0] in self._undelivered.rows():
+                    self._undelivered.wake()
+                elif row[0] not in held:
+                    self._waiting.append(row)
             self._ready.notify()
 
     def step(self, timeout_s: float) -> bool:
@@ -59,26 +84,58 @@ class Relay:
         """
         batches = self._take(timeout_s)
         if not batches:
-            return False
+            return self._retry_producer is None and self.retry()
         self._closed_for_s = 0.0
+        messages = [(row_id, message) for row_id, batch in batches for message in batch]
         try:
-            self.producer.publish([message for _, batch in batches for message in batch])
+            self.producer.publish([message for _, message in messages])
         except BreakerOpen as error:  # nothing was tried: no attempt is spent
             self._closed_for_s = error.retry_after_s
             self._give_back(batches)
             return False
         except (BusUnavailable, PublishFailed) as error:
-            self._failures += 1
-            self._room = max(PUBLISH_MESSAGES_MIN, sum(len(batch) for _, batch in batches) // 2)
+            missing = error.missing if isinstance(error, PublishFailed) else frozenset[int]()
+            in_part = 0 < len(missing) < len(messages)
+            self._failures = 0 if in_part else self._failures + 1
+            if in_part or (missing and self._failures > SET_ASIDE_AFTER):
+                log.warning("messages_undelivered", error=str(error), messages=len(missing))
+                self._done(messages, missing)
+                return in_part
+            self._room = max(PUBLISH_MESSAGES_MIN, len(messages) // 2)
             log.warning("publish_failed", error=str(error), failures=self._failures, batches=len(batches))
             self._give_back(batches)
             return False
         except MessageRefused:
-            return self._publish_singly(batches)
+            return self._pass_refused(messages)
+        if self._failures:
+            self._undelivered.wake()  # the bus is back
         self._failures = 0
         self._room = min(PUBLISH_MESSAGES_MAX, self._room + self._room // 4)
-        self._done(batches)
+        self._done(messages)
         return True
+
+    def retry(self) -> bool:
+        """Publish again what was undelivered, if it is time; False if nothing of it could be."""
+        with self._ready:
+            if not self._undelivered.is_due(self._monotonic_ms()):
+                return False
+            tried = self._undelivered.take(RETRY_AT_ONCE_MAX)
+        producer = self._retry_producer or self.producer
+        missing: Collection[int] = range(len(tried))
+        try:
+            producer.publish([message for _, message in tried])
+            missing = ()
+        except PublishFailed as error:
+            missing = error.missing or missing
+        except MessageRefused:
+            missing, _ = _publish_by_halves(producer, tried)
+        except BusUnavailable as error:
+            log.warning("retry_failed", error=str(error), messages=len(tried))
+        with self._ready:
+            gone = self._undelivered.settle(tried, missing, self._monotonic_ms())
+            in_line = {row_id for row_id, _ in (*self._waiting, *self._under_way)}
+            self._published.extend(row_id for row_id in gone if row_id not in in_line)
+        return len(missing) < len(tried)
 
     def take_published(self) -> list[int]:
         """Take the ids of rows that can be deleted; give them back if the deletion fails."""
@@ -96,14 +153,31 @@ class Relay:
         return bool(self._published)
 
     def is_idle(self) -> bool:
-        """Tell whether nothing is queued or under way."""
+        """Tell whether nothing is queued or under way, and nothing is to be tried again now."""
         with self._ready:
-            return not self._waiting and not self._under_way
+            due = self._undelivered.is_due(self._monotonic_ms())
+            return not self._waiting and not self._under_way and not due
 
     def waiting(self) -> int:
-        """Return how many batches are queued or under way."""
+        """Return how many batches are queued or under way, without what is undelivered."""
         with self._ready:
             return len(self._waiting) + len(self._under_way)
+
+    def undelivered(self) -> int:
+        """Return how many messages wait because the bus took others, but not them or one before them."""
+        with self._ready:
+            return len(self._undelivered)
+
+    def undelivered_rows(self) -> list[int]:
+        """Return the rows of the outbox that have such messages."""
+        with self._ready:
+            return list(self._undelivered.rows())
+
+    def close(self) -> None:
+        """Let go of the publishers."""
+        self.producer.close()
+        if self._retry_producer is not None:
+            self._retry_producer.close()
 
     @property
     def failures_in_a_row(self) -> int:
@@ -129,7 +203,7 @@ class Relay:
 
     def _held(self) -> set[int]:
         rows = (*self._waiting, *self._under_way)
-        return {row_id for row_id, _ in rows}.union(self._published)
+        return {row_id for row_id, _ in rows}.union(self._published, self._undelivered.rows())
 
     def _take(self, timeout_s: float) -> tuple[tuple[int, list[Message]], ...]:
         with self._ready:
@@ -137,8 +211,11 @@ class Relay:
                 self._ready.wait(timeout_s)
             taken, count = [], 0
             while self._waiting and count < self._room:
-                taken.append(self._waiting.popleft())
-                count += len(taken[-1][1])
+                row_id, batch = self._waiting.popleft()
+                free = self._undelivered.pass_over(row_id, batch)
+                if free:
+                    taken.append((row_id, free))
+                    count += len(free)
             self._under_way = tuple(taken)
             return self._under_way
 
@@ -147,31 +224,62 @@ class Relay:
             self._waiting.extendleft(reversed(batches))
             self._under_way = ()
 
-    def _done(self, batches: Sequence[tuple[int, list[Message]]]) -> None:
+    def _done(self, messages: Sequence[RowMessage], missing: Collection[int] = ()) -> None:
+        """These were published, but for those places that are missing and wait from now on."""
         with self._ready:
-            self._published.extend(row_id for row_id, _ in batches)
+            now_ms = self._monotonic_ms()
+            self._undelivered.add((messages[place] for place in sorted(missing)), now_ms)
+            unfinished = {row_id for row_id, _ in self._waiting}.union(self._undelivered.rows())
+            rows = dict.fromkeys(row_id for row_id, _ in messages)
+            self._published.extend(row_id for row_id in rows if row_id not in unfinished)
             self._under_way = ()
 
-    def _publish_singly(self, batches: Sequence[tuple[int, list[Message]]]) -> bool:
-        """Let the other rows pass one that the bus refuses.
+    def _pass_refused(self, messages: Sequence[RowMessage]) -> bool:
+        """Let all others pass the messages that the bus refuses, but for those of the same sagas.
 
-        That one stays in the outbox and comes back with the lying rows: it neither holds up the others nor is
-        lost to whoever mends its reason. The outbox's age tells of it.
+        These wait, for whoever mends the reason; the outbox's age tells of it.
         """
-        passed: list[tuple[int, list[Message]]] = []
-        for position, (row_id, batch) in enumerate(batches):
-            try:
-                self.producer.publish(batch)
-            except MessageRefused as error:
-                log.error("row_refused", outbox_id=row_id, messages=len(batch), error=str(error))  # noqa: TRY400
-            except (BusUnavailable, PublishFailed) as error:
-                self._failures += 1
-                log.warning("publish_failed", error=str(error), failures=self._failures)
-                self._done(passed)
-                self._give_back(batches[position:])
-                return bool(passed)
+        refused, left = _publish_by_halves(self.producer, messages)
+        settled = [place for place in range(len(messages)) if place not in left]
+        places = {place: number for number, place in enumerate(settled)}
+        self._failures = self._failures + 1 if left else 0
+        back: dict[int, list[Message]] = {}
+        for place in sorted(left):
+            back.setdefault(messages[place][0], []).append(messages[place][1])
+        with self._ready:
+            self._waiting.extendleft(reversed(back.items()))
+        self._done([messages[place] for place in settled], {places[place] for place in refused})
+        return len(refused) + len(left) < len(messages)
+
+
+def _publish_by_halves(
+    producer: ProducerManager, messages: Sequence[RowMessage]
+) -> tuple[set[int], set[int]]:
+    """Publish what the bus takes; return the places of what it refuses and of what was not tried.
+
+    What must not pass a refused message of its saga counts as refused. All is tried unless the bus fails.
+    """
+    refused: set[int] = set()
+    sagas: set[bytes] = set()
+    todo: list[Sequence[int]] = [range(len(messages))]
+    while todo:
+        places = [place for place in todo[-1] if messages[place][1].key not in sagas]
+        refused.update(set(todo.pop()).difference(places))
+        if not places:
+            continue
+        try:
+            producer.publish([messages[place][1] for place in places])
+        except MessageRefused as error:
+            if len(places) == 1:
+                row_id, message = messages[places[0]]
+                reason = str(error)
+                log.error("message_refused", outbox_id=row_id, topic=message.topic, error=reason)  # noqa: TRY400
+                refused.add(places[0])
+                sagas.add(message.key)
             else:
-                passed.append((row_id, batch))
-        self._failures = 0
-        self._done(passed)
-        return bool(passed)
+                middle = len(places) // 2
+                todo += [places[middle:], places[:middle]]
+        except (BusUnavailable, PublishFailed) as error:
+            log.warning("publish_failed", error=str(error), messages=len(places))
+            return refused, set(places).union(*todo)
+    return refused, set()

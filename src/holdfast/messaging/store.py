@@ -101,17 +101,22 @@ class Transaction(Protocol):
     def forget_outbox(self, ids: Collection[int]) -> None:
         """Delete batches that are durably published."""
 
-    def lying_outbox(self, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
+    def lying_outbox(
+        self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
+    ) -> list[tuple[int, list[Message]]]:
         """Return the oldest batches that have been lying at least this long, in the order of their ids.
 
-        One that is dated ahead counts by how far: the clock has jumped back.
+        One that is dated ahead counts by how far: the clock has jumped back. Those `left_out` do not count.
         """
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         """Return which of these batches are still unpublished."""
 
-    def outbox_age_ms(self) -> int:
-        """Return the age of the oldest batch, 0 where the outbox is empty; one dated ahead counts alike."""
+    def outbox_age_ms(self, left_out: Collection[int] = ()) -> int:
+        """Return the age of the oldest batch but for those `left_out`, 0 if there is none.
+
+        One dated ahead counts alike.
+        """
 
     def park(self, rows: Sequence[Parked]) -> list[Parked]:
         """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts.

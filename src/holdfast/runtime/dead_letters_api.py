@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Struct
-from starlette.concurrency import run_in_threadpool
 
 from holdfast.contracts.card_numbers import mask_card_numbers_in
 from holdfast.messaging.dead_letters import Acted, Because, DeadLetters
@@ -19,6 +18,7 @@ from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.parameters import is_uuid, page_size, query
 from holdfast.runtime.problems import INVALID_REQUEST, NOT_FOUND, FieldError, Problem
+from holdfast.runtime.threads import Threads
 
 PAGE_MAX = 100
 SHOWN_BYTES_MAX = 4_000
@@ -51,6 +51,7 @@ _act = msgspec.json.Decoder(Act)
 def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter:
     """Make the endpoints."""
     api = APIRouter(prefix="/v1/dead-letters", include_in_schema=False)
+    threads = Threads("dead_letters", 1)  # the other connections are the writer's and the pruner's
 
     @api.get("")
     async def page(request: Request) -> Response:
@@ -58,7 +59,7 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
         asked = query(request, *Wanted._fields, "limit", "after")
         wanted, limit = _wanted(asked), page_size(asked, PAGE_MAX, PAGE_MAX)
         after = _place(asked["after"], "/after") if asked.get("after") else None
-        rows = await run_in_threadpool(dead_letters.find, wanted, after, limit)
+        rows = await threads.run(dead_letters.find, wanted, after, limit)
         following = str(rows[-1].place) if len(rows) == limit else None
         return _json({"items": [_row(dead_letters.service, row) for row in rows], "next": following})
 
@@ -66,7 +67,7 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     async def one(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
         place = Place.parse("/".join(request.path_params[part] for part in ("topic", "partition", "offset")))
-        row = await run_in_threadpool(dead_letters.show, place) if place else None
+        row = await threads.run(dead_letters.show, place) if place else None
         if row is None:
             raise Problem(NOT_FOUND, "nothing is parked from that place")
         return _json(_whole(dead_letters.service, row))
@@ -83,7 +84,7 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
         user = authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
         asked = decode(_act, await read_body(request.receive))
         because = Because(user.name, asked.reason)
-        return _json(await run_in_threadpool(_do, dead_letters, asked, because, verb))
+        return _json(await threads.run(_do, dead_letters, asked, because, verb))
 
     return api
 

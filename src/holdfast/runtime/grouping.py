@@ -11,6 +11,7 @@ from holdfast.runtime.problems import OVERLOADED, Problem
 
 GROUP_MAX = 256
 WAITING_MAX = 4_096
+SEARCHES_MAX = 8
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -20,7 +21,8 @@ class Grouping(Generic[Q, A]):
     """Asks `serve` for groups; it answers in order. At most `abreast` groups are under way side by side.
 
     A group begins `linger_s` after its first question, so that others can join it. One event loop only.
-    `trouble` names the exceptions that are nobody's fault: the whole group gets them.
+    `trouble` names the exceptions that are nobody's fault: the whole group gets them. `of_some` names those
+    of them that concern some questions: these are told apart by halves, in a bounded number of attempts.
     """
 
     def __init__(
@@ -28,12 +30,14 @@ class Grouping(Generic[Q, A]):
         serve: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
         *,
         trouble: tuple[type[Exception], ...] = (),
+        of_some: tuple[type[Exception], ...] = (),
         abreast: int = 1,
         linger_s: float = 0.0,
         group_max: int = GROUP_MAX,
     ) -> None:
         self._serve = serve
         self._trouble = trouble
+        self._of_some = of_some
         self._abreast = abreast
         self._linger_s = linger_s
         self._group_max = group_max
@@ -70,8 +74,25 @@ class Grouping(Generic[Q, A]):
             self._busy -= 1
 
     async def _serve_group(self, group: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
+        left = SEARCHES_MAX
+        todo = [group]
+        while todo:
+            part = todo.pop()
+            try:
+                await self._serve_part(part)
+            except self._of_some as error:
+                left -= 1
+                if len(part) == 1 or left < 0:
+                    _fail(part, error)
+                else:
+                    middle = len(part) // 2
+                    todo += [part[middle:], part[:middle]]
+
+    async def _serve_part(self, group: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
         try:
             answers = await self._serve([question for question, _ in group])
+        except self._of_some:
+            raise
         except self._trouble as error:
             _fail(group, error)
         except Exception as error:  # noqa: BLE001 - one question's fault: it belongs to whoever asked that

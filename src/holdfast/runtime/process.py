@@ -23,6 +23,7 @@ from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.breaker import Circuit
 from holdfast.messaging.dead_letters import DeadLetters
 from holdfast.messaging.ports import Parts
+from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.pruning import Pruner
 from holdfast.messaging.redriver import NAME as REDRIVER
 from holdfast.messaging.store import StoreUnavailable
@@ -42,6 +43,7 @@ from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
 
 POLL_S = 0.5
 WAITING = "waiting for database and bus"
+RETRY_LOOK_S = 0.25
 ANSWER_S = 5
 DRAIN_S = 12.0
 FLUSH_S = 5.0
@@ -167,7 +169,7 @@ class _Process:
             self._parts.relay.stop()
             relay.join(self._stopping.left_s(FLUSH_S))
             self._parts.manager.close()
-        self._parts.relay.producer.close()
+        self._parts.relay.close()
         for close in self._service.closers:
             close()
         self._service.bus.close()
@@ -198,6 +200,8 @@ class _Process:
                 parts.manager.after_batch.append(loop.wake)
         if self._service.pruner is not None:
             extra.append(Loop("pruner", self._service.pruner.round_, self._die))
+        parts.relay.retry_with(ProducerManager(self._service.bus))
+        extra.append(Loop("relay_retry", self._retry_round, self._die))
         writer = Loop("writer", self._writer_round, self._die)
         return [writer, *extra, Loop("relay", self._relay_round, self._die)]
 
@@ -208,6 +212,9 @@ class _Process:
     def _relay_round(self) -> float:
         self._parts.relay.step(POLL_S)
         return self._parts.relay.retry_after_ms() / 1000
+
+    def _retry_round(self) -> float:
+        return 0.0 if self._parts.relay.retry() else RETRY_LOOK_S
 
     # -- what the process says of itself
 

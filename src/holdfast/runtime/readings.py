@@ -45,7 +45,14 @@ def kernel_readings(parts: Parts[Any]) -> Iterable[Metric]:
     )
     yield counter("chores_put_off", "Chores that met rows others hold.", {(): counters.chores_put_off})
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
-    yield gauge("outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.outbox_age_ms() / 1000})
+    yield gauge(
+        "outbox_undelivered_messages",
+        "Messages that the bus does not take, or that wait behind one.",
+        {(): relay.undelivered()},
+    )
+    yield gauge(
+        "outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.lying_rows.oldest_age_ms / 1000}
+    )
 
 
 def breaker_readings(breakers: Iterable[Circuit]) -> Iterable[Metric]:

@@ -89,7 +89,8 @@ class SimPublisher:
         if strikes("publish.partial"):
             there = batch[: len(batch) // 2]
             self._send(there)
-            raise PublishFailed(len(batch) - len(there), "simulated: only a part was acknowledged")
+            missing = frozenset(range(len(there), len(batch)))
+            raise PublishFailed(len(missing), "simulated: only a part was acknowledged", missing)
         fate, which = self._faults.strikes_one_of(FATES, len(batch))
         self._send(batch, fate, which)
         if strikes("publish.unknown"):

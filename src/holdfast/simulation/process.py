@@ -126,6 +126,7 @@ class Process:
             or consumers[0].held
             or consumers[0].behind()
             or self.parts.relay.has_published()
+            or (self.parts.manager.deferred and not self.parts.manager.deferred.due_in_s())
             or any(chore.due_ms <= now for chore in self.parts.manager.chores)
         ):
             kinds.append("write")

@@ -96,6 +96,7 @@ VALUES: dict[str, Any] = {
     "idempotency_keys": [f"key-{number}" for number in range(SOME)],
     "ids": list(range(50_000, 50_000 + SOME)),
     "kind": "deadline",
+    "left_out": [],
     "line_places": list(range(1, SOME + 1)),
     "numbers": list(range(SOME)),
     "partitions": list(range(SOME)),
@@ -104,6 +105,7 @@ VALUES: dict[str, Any] = {
     "skus": [f"sku-{number}" for number in range(SOME)],
     "stalled": False,
     "step": "payment",
+    "wait": "50ms",
     "unchanged_since_ms": 2 * 10**12,
     "which": "unknown",
 }

@@ -1,6 +1,7 @@
 """POST /v1/checkouts: one key one saga, one cart one checkout, prices from the server, nothing lost."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from tests.unit.gateway_bff.town import NOW_MS, Town, visit
 from holdfast.contracts.codec import decode
 from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import CheckoutInitiated, Line
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.store import RowsUnavailable, StoreUnavailable
+from holdfast.services.gateway_bff.domain import Admission, Wanted
 
 WEEK_MS = 7 * 86_400_000
 
@@ -415,5 +417,24 @@ def test_nothing_is_handed_on_for_somebody_without_a_token() -> None:
         assert town.neighbours.forwarded == []
         assert (await town.ada.ask("GET", "/v1/carts/c-1")).status_code == 200
         assert town.neighbours.forwarded == ["/v1/carts/c-1"]
+
+    visit(scenario)
+
+
+def test_a_row_that_another_gateway_holds_delays_its_own_checkout_and_starts_all_others() -> None:
+    async def scenario(town: Town) -> None:
+        accept = town.parts.acceptor.accept
+
+        def held(group: Sequence[Wanted]) -> list[Admission]:
+            if any(wanted.cart_id == "c-7" for wanted in group):
+                raise RowsUnavailable("as scripted: another gateway has inserted it and not committed")
+            return accept(group)
+
+        town.parts.acceptor.accept = held  # type: ignore[method-assign]
+        for n in range(1, 21):
+            town.put_cart(f"c-{n}")
+        answers = await asyncio.gather(*(town.checkout(f"c-{n}", f"key-{n}") for n in range(1, 21)))
+        assert [n for n, answer in enumerate(answers, start=1) if answer.status_code != 202] == [7]
+        assert problem(answers[6])[:2] == (503, "dependency_unavailable")
 
     visit(scenario)

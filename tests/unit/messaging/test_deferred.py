@@ -11,7 +11,13 @@ from tests.unit.messaging.world import World
 
 from holdfast.bus.port import NotOwner, Record, TopicPartition
 from holdfast.messaging import deferred
-from holdfast.messaging.consumer import ASIDE_WAIT_MS, BATCH_MAX, Chore, KafkaConsumerManager
+from holdfast.messaging.consumer import (
+    ASIDE_WAIT_MS,
+    BATCH_MAX,
+    REQUESTS_IN_A_ROW_MAX,
+    Chore,
+    KafkaConsumerManager,
+)
 from holdfast.messaging.deferred import RETRY_CAP_MS, RETRY_WAIT_MS, SEARCH_WAIT_MS, SEARCHES_MAX
 from holdfast.messaging.handler import Handled
 from holdfast.messaging.memory_store import MemoryTransaction
@@ -285,3 +291,12 @@ def test_many_locked_sagas_bound_one_look_for_deadlines() -> None:
     world.set(*(due(world, n) for n in range(1, 101)))
     world.run()
     assert tries == [100] + [1] * SEARCHES_MAX
+
+
+def test_many_requests_of_people_leave_the_writer_to_messages(world: World) -> None:
+    asked = [world.manager.submit(lambda _: (Handled(), None)) for _ in range(REQUESTS_IN_A_ROW_MAX + 5)]
+    world.send(1)
+    assert world.manager.step(0) == 1
+    assert [request.done() for request in asked].count(True) == REQUESTS_IN_A_ROW_MAX
+    world.manager.step(0)
+    assert all(request.done() for request in asked)

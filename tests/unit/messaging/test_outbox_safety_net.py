@@ -4,7 +4,8 @@ import pytest
 from tests.unit.messaging.world import World, command
 
 from holdfast.bus.port import Message
-from holdfast.contracts.topics import INVENTORY_COMMANDS
+from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS
+from holdfast.messaging import outbox
 from holdfast.messaging.outbox import LEASE_MS, LOOK_EVERY_MS, LYING_AFTER_MS, LyingRows
 
 
@@ -74,3 +75,22 @@ def test_the_net_is_a_chore_of_the_writer(world: World) -> None:
     world.relay.step(0)
     assert [record.key for record in world.on_topic(INVENTORY_COMMANDS)] == [command(1).key]
     assert LOOK_EVERY_MS < LYING_AFTER_MS < LEASE_MS
+
+
+def test_rows_that_the_bus_does_not_take_hide_no_others_and_do_not_count_as_old(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "ROWS_MAX", 2)
+    world.publisher.refused_topics = {EVENTS}
+    refused = leave_lying(world, *([command(n)._replace(topic=EVENTS)] for n in (1, 2)))
+    world.clock.now_ms += LYING_AFTER_MS
+    net = LyingRows("me")
+    net.run(world.manager)
+    world.relay.step(0)
+    assert world.relay.undelivered_rows() == refused
+    leave_lying(world, [command(3)])
+    world.clock.now_ms += LYING_AFTER_MS
+    net.run(world.manager)
+    assert (net.age_ms, net.oldest_age_ms) == (LYING_AFTER_MS, 2 * LYING_AFTER_MS)
+    assert world.relay.step(0)
+    assert [record.key for record in world.on_topic(INVENTORY_COMMANDS)] == [command(3).key]

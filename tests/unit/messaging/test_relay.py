@@ -1,12 +1,22 @@
 """The relay: in order, nothing forgotten before the bus has it, nobody held up by one refused row."""
 
+from collections.abc import Sequence
 from threading import Thread
 
 import pytest
-from tests.unit.messaging.world import UNDELIVERED, UNREACHABLE, World, command
+from tests.unit.messaging.world import (
+    UNDELIVERED,
+    UNREACHABLE,
+    ScriptedPublisher,
+    World,
+    _Publishing,
+    command,
+)
 
-from holdfast.bus.port import Message
+from holdfast.bus.port import Message, PublishFailed
 from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS
+from holdfast.messaging.breaker import Breaker
+from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.relay import PUBLISH_MESSAGES_MAX, RETRY_CAP_MS
 from holdfast.messaging.unit_of_work import Committed
 
@@ -210,3 +220,147 @@ def test_what_is_queued_at_the_stop_can_still_be_published(world: World) -> None
     world.relay.stop()
     assert world.relay.step(60)
     assert world.relay.take_published() == [1]
+
+
+class DeadTopic:
+    """A bus of which one topic takes nothing: the messages of all others are there."""
+
+    def __init__(self, world: World, topic: str) -> None:
+        self.world, self.topic, self.alive = world, topic, False
+        self.tried: list[list[Message]] = []
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        self.tried.append(list(batch))
+        missing = frozenset(n for n, each in enumerate(batch) if each.topic == self.topic and not self.alive)
+        self.world.bus.publisher().publish([each for n, each in enumerate(batch) if n not in missing])
+        if missing:
+            raise PublishFailed(len(missing), "this partition has no leader", missing)
+
+
+@pytest.fixture
+def dead(world: World, monkeypatch: pytest.MonkeyPatch) -> DeadTopic:
+    dead = DeadTopic(world, EVENTS)
+    monkeypatch.setattr(world.publisher, "publish", dead.publish)
+    monkeypatch.setattr(world.relay, "_monotonic_ms", world.clock)
+    return dead
+
+
+def for_events(n: int) -> Message:
+    return command(n)._replace(topic=EVENTS)
+
+
+def keys(world: World, topic: str) -> list[bytes | None]:
+    return [record.key for record in world.on_topic(topic)]
+
+
+def test_one_partition_that_takes_nothing_holds_up_no_other_saga(world: World, dead: DeadTopic) -> None:
+    world.relay.submit_rows([(1, [command(1), for_events(2)]), row(2, 3)])
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [2], "a row of which something is missing is kept"
+    assert keys(world, INVENTORY_COMMANDS) == [command(1).key, command(3).key]
+    for number in range(3, 10):
+        world.relay.submit_rows([row(number, number)])
+        assert world.relay.step(0)
+        assert world.relay.take_published() == [number]
+    assert (world.relay.failures_in_a_row, world.relay.retry_after_ms()) == (0, 0)
+    assert (world.relay.waiting(), world.relay.undelivered()) == (0, 1), "what sheds load does not count it"
+
+
+def test_nothing_of_a_saga_overtakes_what_is_undelivered(world: World, dead: DeadTopic) -> None:
+    world.relay.submit_rows([(1, [for_events(2)]), row(2, 1)])
+    world.relay.step(0)
+    world.relay.submit_rows([row(3, 2, 4), (4, [for_events(2)])])
+    world.relay.step(0)
+    assert command(2).key not in keys(world, INVENTORY_COMMANDS)
+    assert world.relay.take_published() == [2]
+    dead.alive = True
+    world.clock.now_ms += RETRY_CAP_MS * 10
+    assert world.relay.step(0)
+    assert dead.tried[-1] == [for_events(2), command(2), for_events(2)], "in the order of their commits"
+    assert sorted(world.relay.take_published()) == [1, 3, 4]
+    assert (world.relay.undelivered(), world.relay.is_idle()) == (0, True)
+
+
+def test_what_is_undelivered_is_tried_again_ever_more_slowly_and_only_it(
+    world: World, dead: DeadTopic
+) -> None:
+    world.relay.submit_rows([(1, [command(1), for_events(2)])])
+    world.relay.step(0)
+    waits: list[int] = []
+    for _ in range(6):
+        began = world.clock.now_ms
+        while not world.relay.is_idle() or len(dead.tried) < len(waits) + 2:
+            world.clock.now_ms += 100
+            world.relay.step(0)
+        waits.append(world.clock.now_ms - began)
+    assert waits[0] < waits[2] < waits[4]
+    assert all(tried == [for_events(2)] for tried in dead.tried[1:])
+
+
+def test_a_thread_of_its_own_tries_again_so_that_step_never_waits_for_it(
+    world: World, dead: DeadTopic
+) -> None:
+    retries = ScriptedPublisher(world.bus)
+    world.relay.retry_with(ProducerManager(_Publishing(world.bus, retries)))
+    world.relay.submit_rows([(1, [for_events(2)]), row(2, 1)])
+    world.relay.step(0)
+    world.clock.now_ms += RETRY_CAP_MS * 10
+    assert not world.relay.step(0)
+    assert len(dead.tried) == 1
+    assert world.relay.retry()
+    assert retries.batches == [[for_events(2)]]
+    assert sorted(world.relay.take_published()) == [1, 2]
+
+
+def test_a_part_that_is_retried_before_the_rest_of_its_row_is_out_deletes_nothing_early(
+    world: World, dead: DeadTopic
+) -> None:
+    world.relay.submit_rows([(1, [for_events(2)]), row(2, 1)])
+    world.relay.step(0)
+    world.relay.take_published()
+    dead.alive = True
+    world.clock.now_ms += RETRY_CAP_MS * 10
+
+    def meanwhile(batch: Sequence[Message]) -> None:
+        world.publisher.publish = dead.publish  # type: ignore[method-assign]
+        assert world.relay.retry()
+        assert world.relay.take_published() == [1], "the rest of row 3 is still under way"
+        dead.publish(batch)
+
+    world.publisher.publish = meanwhile  # type: ignore[method-assign]
+    world.relay.submit_rows([row(3, 2, 5)])
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [3]
+
+
+def test_a_queue_that_begins_with_nothing_but_undeliverable_messages_is_passed_in_the_end(
+    world: World, dead: DeadTopic
+) -> None:
+    world.relay.submit_rows([(n, [for_events(n)]) for n in range(1, 30)])
+    world.relay.submit_rows([row(100, 100)])
+    for _ in range(40):
+        world.relay.step(0)
+    assert world.relay.take_published() == [100]
+    assert world.relay.undelivered() == 29
+
+
+def test_a_refused_message_costs_its_row_neighbours_of_other_sagas_nothing(world: World) -> None:
+    world.publisher.refused_topics = {EVENTS}
+    world.relay.submit_rows([(1, [command(1), for_events(2), command(3)])])
+    assert world.relay.step(0)
+    assert keys(world, INVENTORY_COMMANDS) == [command(1).key, command(3).key]
+    assert world.relay.take_published() == []
+    world.publisher.refused_topics = set()
+    world.relay.submit_rows([(1, [command(1), for_events(2), command(3)])])
+    assert world.relay.step(0)
+    assert world.relay.take_published() == [1]
+    assert len(keys(world, INVENTORY_COMMANDS)) == 2, "what is there is not published again"
+
+
+def test_a_bus_that_took_a_part_does_not_open_the_breaker(world: World, dead: DeadTopic) -> None:
+    breaker = Breaker("publish", (PublishFailed,), monotonic=lambda: 0.0)
+    world.relay.producer = ProducerManager(world.relay.producer._bus, breaker)
+    for number in range(1, 40):
+        world.relay.submit_rows([(number, [command(number), for_events(1000 + number)])])
+        assert world.relay.step(0)
+    assert breaker.closed_for_s() == 0

@@ -147,3 +147,42 @@ def test_too_many_in_the_queue_are_sent_away(monkeypatch: pytest.MonkeyPatch) ->
             assert (refused.kind.code, refused.headers) == ("overloaded", {"Retry-After": "1"})
 
     run(scenario)
+
+
+class Held(Exception):
+    """Trouble of some questions."""
+
+
+def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
+    tries: list[int] = []
+
+    async def serve(questions: Sequence[int]) -> list[int]:
+        tries.append(len(questions))
+        if 7 in questions:
+            raise Held
+        return list(questions)
+
+    async def scenario() -> None:
+        groups: Grouping[int, int] = Grouping(serve, trouble=(Held,), of_some=(Held,), linger_s=0.01)
+        answers = await asyncio.gather(*map(groups.ask, range(32)), return_exceptions=True)
+        assert [n for n, answer in enumerate(answers) if answer != n] == [7]
+        assert isinstance(answers[7], Held)
+
+    asyncio.run(scenario())
+    assert len(tries) == 11
+
+
+def test_trouble_of_all_questions_is_not_searched_for_long() -> None:
+    tries: list[int] = []
+
+    async def serve(questions: Sequence[int]) -> list[int]:
+        tries.append(len(questions))
+        raise Held
+
+    async def scenario() -> None:
+        groups: Grouping[int, int] = Grouping(serve, trouble=(Held,), of_some=(Held,), linger_s=0.01)
+        answers = await asyncio.gather(*map(groups.ask, range(256)), return_exceptions=True)
+        assert all(isinstance(answer, Held) for answer in answers)
+
+    asyncio.run(scenario())
+    assert len(tries) <= 2 * grouping.SEARCHES_MAX + 1

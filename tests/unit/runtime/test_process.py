@@ -85,7 +85,7 @@ def test_a_process_that_is_well_says_so_and_what_it_does() -> None:
     assert [(each.status_code, each.json()) for each in (live, ready)] == [(200, OK), (200, OK)]
     said = health.json()
     assert (health.status_code, said["ok"], said["service"]) == (200, True, "inventory-write")
-    assert said["loops"] == {"writer": "well", "extra": "well", "relay": "well"}
+    assert said["loops"] == {"writer": "well", "extra": "well", "relay_retry": "well", "relay": "well"}
     assert metrics.headers["content-type"].startswith("text/plain")
     assert 'messages_total{result="handled"} 0.0' in metrics.text
 

@@ -3,13 +3,11 @@
 Callers that come at the same time share one transaction; what an edit means stands in `editing`.
 """
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -31,7 +29,7 @@ from holdfast.contracts.http_api import (
     Snapshots,
     TakeSnapshots,
 )
-from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.messaging.store import RowsUnavailable, Store, StoreUnavailable
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, SHOPPER, Authenticator, ServiceAuthenticator, User
 from holdfast.runtime.bodies import decode, decode_own, read_body
@@ -39,6 +37,7 @@ from holdfast.runtime.grouping import Grouping
 from holdfast.runtime.operations import Apps, serve
 from holdfast.runtime.parameters import name_in_path, page_in_query
 from holdfast.runtime.problems import NOT_FOUND, FieldError, Kind, Problem
+from holdfast.runtime.threads import Threads
 from holdfast.services.cart_crud import editing
 from holdfast.services.cart_crud.editing import Change, Edit, NotThere, OtherVersion, Price, Refused, Wrong
 from holdfast.services.cart_crud.shop import Ambiguous, Priced, Shop
@@ -48,7 +47,6 @@ log = structlog.get_logger(__name__)
 
 PRODUCTS_BYTES_MAX = 1024 * 1024
 SNAPSHOTS_BYTES_MAX = 1024 * 1024
-THREADS = 4
 
 SEVERAL_CARTS = Kind("several_carts", 409, "Several users have a cart of this id")
 OTHER_VERSION = Kind("other_version", 412, "The cart has changed meanwhile")
@@ -107,24 +105,31 @@ class _Counter:
         self._shop = shop
         self._authenticator = authenticator
         self._services = services
-        self._threads = ThreadPoolExecutor(THREADS, "shop")
+        # Threads of its own for each kind of work: none waits for a slow one of another kind.
+        self._products = Threads("products", 1)
+        self._snapshots = Threads("snapshots", 2)
+        edits, reads = Threads("edits", 1), Threads("reads", 1)
+        self._threads = (self._products, self._snapshots, edits, reads)
         trouble = (StoreUnavailable,)
-        self._edits: Grouping[Edit, Priced | Refused] = Grouping(self._in_thread(shop.edit), trouble=trouble)
+        self._edits: Grouping[Edit, Priced | Refused] = Grouping(
+            _in_thread(edits, shop.edit), trouble=trouble, of_some=(RowsUnavailable,)
+        )
         self._reads: Grouping[tuple[str, str], Priced | None] = Grouping(
-            self._in_thread(shop.read), trouble=trouble
+            _in_thread(reads, shop.read), trouble=trouble
         )
 
     @asynccontextmanager
     async def open(self, _: FastAPI) -> AsyncIterator[None]:
         yield
-        self._threads.shutdown()
+        for threads in self._threads:
+            threads.close()
 
     # -- shoppers
 
     async def list_products(self, request: Request) -> Response:
         self._authenticator.user(request.headers.get("authorization"))
         after, limit = page_in_query(request)
-        prices = await self._run(self._shop.prices, after, limit + 1)
+        prices = await self._products.run(self._shop.prices, after, limit + 1)
         items = tuple(Product(*price) for price in prices[:limit])
         return _json(ProductPage(items, items[-1].sku if len(prices) > limit else None))
 
@@ -165,7 +170,7 @@ class _Counter:
         if twice:
             raise Problem(problems.INVALID_REQUEST, errors=twice)
         prices = [Price(product.sku, product.price_minor, product.currency) for product in wanted]
-        await self._run(self._shop.set_prices, user.name, prices)
+        await self._products.run(self._shop.set_prices, user.name, prices)
         return _json(ProductsSet(len(prices)))
 
     async def hold(self, request: Request) -> Response:
@@ -177,7 +182,7 @@ class _Counter:
     async def _hold(self, request: Request, *, held: bool) -> Response:
         user, cart_id = self._operator(request), name_in_path(request, "cart_id")
         wanted = decode(_hold_cart, await read_body(request.receive))
-        match await self._run(
+        match await self._products.run(
             lambda: self._shop.hold(user.name, cart_id, wanted.reason, held=held, user_id=wanted.user_id)
         ):
             case None:
@@ -186,8 +191,10 @@ class _Counter:
                 detail = f"say whose; there is one of {', '.join(users)}"
                 raise Problem(SEVERAL_CARTS, detail, extra={"users": list(users)})
             case (_, user_id):
-                event = "cart_held" if held else "cart_released"
-                log.info(event, cart_id=cart_id, user_id=user_id, operator=user.name)
+                if held:
+                    log.info("cart_held", cart_id=cart_id, user_id=user_id, operator=user.name)
+                else:
+                    log.info("cart_released", cart_id=cart_id, user_id=user_id, operator=user.name)
                 return _json(CartHold(cart_id, user_id, held))
 
     # -- the gateway
@@ -197,7 +204,7 @@ class _Counter:
         self._services.require(request.headers.get("authorization"), internal_calls.SNAPSHOTS)
         wanted = decode_own(_take_snapshots, await read_body(request.receive, SNAPSHOTS_BYTES_MAX))
         owned = [(cart.cart_id, cart.user_id) for cart in wanted.carts]
-        return _json(Snapshots(tuple(await self._run(self._shop.snapshots, owned))))
+        return _json(Snapshots(tuple(await self._snapshots.run(self._shop.snapshots, owned))))
 
     # -- what they share
 
@@ -219,17 +226,6 @@ class _Counter:
                 raise Problem(WRONG[code], detail, errors=[FieldError(pointer, detail)])
             case priced:
                 return _show(priced)
-
-    async def _run(self, work: Callable[..., A], *arguments: Any) -> A:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-
-    def _in_thread(
-        self, work: Callable[[Sequence[Q]], Sequence[A]]
-    ) -> Callable[[Sequence[Q]], Awaitable[Sequence[A]]]:
-        async def run(questions: Sequence[Q]) -> Sequence[A]:
-            return await self._run(work, questions)
-
-        return run
 
 
 def _no_such_cart() -> Problem:
@@ -254,3 +250,12 @@ def _show(priced: Priced) -> Response:
 
 def _json(body: object, headers: dict[str, str] | None = None) -> Response:
     return Response(_encoder.encode(body), headers=headers, media_type="application/json")
+
+
+def _in_thread(
+    threads: Threads, work: Callable[[Sequence[Q]], Sequence[A]]
+) -> Callable[[Sequence[Q]], Awaitable[Sequence[A]]]:
+    async def run(questions: Sequence[Q]) -> Sequence[A]:
+        return await threads.run(work, questions)
+
+    return run

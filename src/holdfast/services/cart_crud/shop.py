@@ -22,6 +22,8 @@ from holdfast.services.cart_crud.store_port import ShopTransaction
 
 ROUNDS_MAX = 5
 USERS_TOLD_MAX = 20
+LOCK_WAIT_MS = 100
+"""A cart that another transaction holds for longer is told apart from its group, which waits behind it."""
 
 Priced = tuple[Cart, Snapshot]
 
@@ -92,6 +94,7 @@ class Shop:
 
     def _edit(self, edits: Sequence[Edit]) -> list[Priced | Refused]:
         with self._store.transaction() as tx:
+            tx.limit_lock_wait(LOCK_WAIT_MS)
             locked = tx.lock_carts({wanted.key for wanted in edits})
             skus = {sku for wanted in edits for sku in codes(wanted.change)}
             skus.update(sku for cart in locked.values() for sku, _ in cart.pieces)

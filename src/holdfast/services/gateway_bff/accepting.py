@@ -28,6 +28,9 @@ from holdfast.services.gateway_bff.store_port import GatewayTransaction
 
 log = structlog.get_logger(__name__)
 
+LOCK_WAIT_MS = 100
+"""A key or cart that another gateway holds for longer is told apart from its group, which waits for it."""
+
 
 class Acceptor:
     """The door's write side. One thread at a time; `random_80_bits` feeds the saga ids.
@@ -58,7 +61,7 @@ class Acceptor:
             answers[:], handled = self._accept(tx, group)
             return handled
 
-        committed = self._unit_of_work.commit(work, at="accept")
+        committed = self._unit_of_work.commit(work, at="accept", lock_wait_ms=LOCK_WAIT_MS)
         self._relay.submit(committed)
         for answer in answers:
             if isinstance(answer, Started) and not answer.replayed:

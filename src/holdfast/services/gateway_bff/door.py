@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import MINOR_MAX
-from holdfast.messaging.store import Store, StoreUnavailable
+from holdfast.messaging.store import RowsUnavailable, Store, StoreUnavailable
 from holdfast.runtime.problems import Problem, unavailable
 from holdfast.services.gateway_bff.accepting import Acceptor
 from holdfast.services.gateway_bff.domain import (
@@ -28,6 +28,7 @@ from holdfast.services.gateway_bff.shedding import Shedding
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
 
 SNAPSHOTS_MAX = 3
+SEARCHES_MAX = 8
 
 T = TypeVar("T")
 
@@ -168,8 +169,33 @@ class Door:
         return answers
 
     async def _accept(self, ready: dict[int, Wanted]) -> dict[int, Answer]:
+        """Accept these together, or where a row is held that one of them needs, by halves.
+
+        So a key or cart that another gateway has in an open transaction holds up no other checkout.
+        """
+        answers: dict[int, Answer] = {}
+        todo, searches = [ready], 0
+        while todo:
+            part = todo.pop()
+            try:
+                answers |= await self._accept_part(part)
+            except RowsUnavailable:
+                searches += 1
+                places = list(part)
+                if len(places) == 1 or searches > SEARCHES_MAX:
+                    answers |= dict.fromkeys(places, Unreached(unavailable("the database")))
+                    continue
+                middle = len(places) // 2
+                todo += [
+                    {place: part[place] for place in half} for half in (places[middle:], places[:middle])
+                ]
+        return answers
+
+    async def _accept_part(self, ready: dict[int, Wanted]) -> dict[int, Answer]:
         try:
             admitted = await self._run(self._acceptor.accept, list(ready.values()))
+        except RowsUnavailable:
+            raise
         except StoreUnavailable:
             # The commit may have happened although its answer was lost: the keys tell, on a new session.
             answers: dict[int, Answer] = dict.fromkeys(ready, Unreached(unavailable("the database")))

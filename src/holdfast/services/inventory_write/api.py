@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from msgspec import Meta, Struct
-from starlette.concurrency import run_in_threadpool
 
 from holdfast.contracts.http_api import Code
 from holdfast.messaging.store import OperatorAction, Store
@@ -17,6 +16,7 @@ from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.parameters import page_in_query
+from holdfast.runtime.threads import Threads
 from holdfast.services.inventory_write.domain import Stock
 from holdfast.services.inventory_write.handlers import StockTransaction
 
@@ -43,13 +43,14 @@ _set_stock = msgspec.json.Decoder(SetStock)
 def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI:
     """Make the HTTP application for operators, the only one there is."""
     api = problems.application()
+    threads = Threads("operators", 1)  # the other connections are the writer's and the pruner's
 
     @api.put("/v1/stock", status_code=204)
     async def put_stock(request: Request) -> Response:
         user = authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
         rows = decode(_set_stock, await read_body(request.receive, BODY_BYTES_MAX)).stock
         _refuse_repeats(rows)
-        refused = await run_in_threadpool(_set, store, user.name, rows)
+        refused = await threads.run(_set, store, user.name, rows)
         if refused:
             gone = [problems.FieldError(f"/stock/{n}/on_hand", f"{pieces} are gone") for n, pieces in refused]
             raise problems.Problem(STOCK_IS_GONE, "reserved and sold pieces cannot be unmade", errors=gone)
@@ -59,7 +60,7 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
     async def get_stock(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
         after, limit = page_in_query(request)
-        rows = await run_in_threadpool(_page, store, after, limit)
+        rows = await threads.run(_page, store, after, limit)
         page = {"items": [_shown(row) for row in rows], "next": rows[-1].sku if len(rows) == limit else None}
         return Response(msgspec.json.encode(page), media_type="application/json")
 
