@@ -1,6 +1,6 @@
 """Signatures on topics that several services write: HMAC-SHA256 under a key of the writer's.
 
-Each type of message has one reader, so that a reader who knows the key could deceive only itself (ADR 12).
+Each type of message has one reader, so that a reader who knows the key could deceive only itself (ADR 18).
 """
 
 import hmac

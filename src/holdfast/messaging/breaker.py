@@ -60,8 +60,10 @@ class Circuit:
             state
         ]()
         self.transitions[state] += 1
-        tell = log.warning if state == pybreaker.STATE_OPEN else log.info
-        tell("breaker_changed", breaker=self.name, state=state)
+        if state == pybreaker.STATE_OPEN:
+            log.warning("breaker_changed", breaker=self.name, state=state)
+        else:
+            log.info("breaker_changed", breaker=self.name, state=state)
 
     def _jitter(self) -> float:
         """Return a factor from 0.75 to 1.25, another one each time that the circuit opens."""
