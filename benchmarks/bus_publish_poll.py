@@ -19,10 +19,10 @@ from uuid import uuid4
 
 import psycopg
 
-from holdfast.bus import postgres_schema
 from holdfast.bus.access import Access, AccessTable
 from holdfast.bus.port import Consumer, Message, Record, TopicPartition
-from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres import schema as postgres_schema
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.local.postgres import EmbeddedPostgres
 
 PARTITIONS = 4

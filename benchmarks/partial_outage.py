@@ -23,8 +23,8 @@ from rich.table import Table
 from holdfast.local.api_client import ApiClient
 from holdfast.local.keys import Keys
 from holdfast.local.platform import Platform
+from holdfast.local.process_table import PROVIDER
 from holdfast.local.session import Target, drive
-from holdfast.local.table import PROVIDER
 
 FAILING_CARD = "pm_card_mastercard"
 RATIO_MAX = 3.0

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from holdfast.saga.definition import Saga
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.diagram import page
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.sagas.return_order import RETURN_ORDER
 
 DOCS = Path(__file__).parent.parent / "docs"
 TARGET = DOCS / "state_machine.md"
-PAGES: dict[Path, Saga] = {TARGET: CHECKOUT, DOCS / "state_machine_return_order.md": RETURN_ORDER}
+PAGES: dict[Path, SagaDefinition] = {TARGET: CHECKOUT, DOCS / "state_machine_return_order.md": RETURN_ORDER}
 
 
 def render(path: Path = TARGET) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from holdfast.sagas.checkout import VERSIONS
-from holdfast.sagas.histories import Happened, History, record
+from holdfast.sagas.histories import History, RecordedEvent, record
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 
 
@@ -24,7 +24,7 @@ def histories(dsn: str) -> Iterator[History]:
             if saga is None:
                 continue
             events = [
-                Happened(row.event_id, row.kind, row.payload.decode(), row.at_ms, row.path)
+                RecordedEvent(row.event_id, row.kind, row.payload.decode(), row.at_ms, row.path)
                 for row in tx.read_history(saga_id)
             ]
             yield record(saga, events, VERSIONS)

@@ -15,7 +15,7 @@ from holdfast.contracts.card_numbers import mask_card_numbers
 from holdfast.contracts.topics import GATEWAY
 from holdfast.local.keys import Keys
 from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
-from holdfast.runtime.operations import Apps
+from holdfast.runtime.openapi import Apps
 from holdfast.runtime.service_tokens import ServiceTokens
 
 

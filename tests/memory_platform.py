@@ -20,21 +20,27 @@ from holdfast.contracts.topics import (
     PAYMENT,
     all_topics,
 )
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.ports import Parts, Ports
 from holdfast.messaging.timers import TimerSettings
-from holdfast.services.cart_crud import service as cart_crud
+from holdfast.services.cart_crud import main as cart_crud
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
-from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
+from holdfast.services.checkout_orchestrator import main as checkout_orchestrator
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
-from holdfast.services.order_create import service as order_create
+from holdfast.services.order_create import main as order_create
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
-from holdfast.services.payment_gateway import service as payment_gateway
-from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, Succeeded
+from holdfast.services.payment_gateway import main as payment_gateway
+from holdfast.services.payment_gateway.domain import (
+    Declined,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
+    Succeeded,
+)
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
 
 ORDER_TOTAL_MAX = 1_000_000
@@ -47,11 +53,11 @@ class FakeProvider:
     charges: dict[str, int] = field(default_factory=dict)
     refunds: dict[str, int] = field(default_factory=dict)
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         return [self._one(call) for call in calls]
 
-    def _one(self, call: Call) -> Answer:
-        if call.ask is Ask.REFUND:
+    def _one(self, call: ProviderCall) -> ProviderResult:
+        if call.ask is ProviderRequest.REFUND:
             self.refunds[call.payment.saga_id] = call.payment.amount_minor
             return Succeeded(f"re_{call.payment.saga_id}")
         if call.payment.payment_method != "pm_card_visa":
@@ -80,7 +86,7 @@ class MemoryPlatform:
             self._ports(ORCHESTRATOR, self.sagas), TimerSettings()
         )
         self.payment = payment_gateway.build(self._ports(PAYMENT, self.payments), self.provider)
-        self.parts: list[Parts[Any]] = [
+        self.parts: list[Components[Any]] = [
             self.orchestrator,
             self.payment,
             inventory_write.build(self._ports(INVENTORY, self.inventory)),
@@ -124,9 +130,9 @@ class MemoryPlatform:
         """Let every service do one step; return how much was done."""
         moved = 0
         for parts in self.parts:
-            moved += parts.manager.step(0)
-            moved += parts.relay.step(0)
-        return moved + self.payment.charge_loop.step()
+            moved += parts.manager.run_once(0)
+            moved += parts.relay.run_once(0)
+        return moved + self.payment.charge_loop.run_once()
 
     def settle(self, rounds_max: int = 100) -> None:
         """Run until a whole round moves nothing."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 
-from holdfast.bus.port import Assignment
-from holdfast.bus.postgres import PostgresBus
-from holdfast.bus.postgres_consumer import PostgresConsumer
+from holdfast.bus.port import RebalanceListener
+from holdfast.bus.postgres.bus import PostgresBus
+from holdfast.bus.postgres.consumer import PostgresConsumer
 
 SOURCE = "test"
 """What its messages are stamped with."""
@@ -32,7 +32,7 @@ class OpenBus(PostgresBus):
         self._allow()
 
     def consumer(
-        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> PostgresConsumer:
         self._groups.add(group)
         self._allow()

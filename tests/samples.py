@@ -10,9 +10,9 @@ from holdfast.contracts.messages import (
     CheckoutInitiated,
     ClearCart,
     CreateOrder,
+    EmptyPayload,
     InventoryReserved,
     Line,
-    Nothing,
     OrderCreated,
     OutcomeRequested,
     Payload,
@@ -51,9 +51,9 @@ SAMPLES: dict[str, Payload] = {
     "CheckoutFailed": CheckoutFailed("out_of_stock", 2),
 }
 SAMPLES |= {
-    kind: Refused("no", "because") if struct is Refused else Nothing()
+    kind: Refused("no", "because") if struct is Refused else EmptyPayload()
     for kind, struct in PAYLOADS.items()
-    if struct in (Refused, Nothing)
+    if struct in (Refused, EmptyPayload)
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from holdfast.bus.port import Assignment, Bus, Consumer, Message, Publisher, Record, TopicPartition
+from holdfast.bus.port import Bus, Consumer, Message, Publisher, RebalanceListener, Record, TopicPartition
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -84,7 +84,9 @@ class Harness(Protocol):
     def publisher(self) -> Publisher:
         """Return a publisher; closed by the harness."""
 
-    def consumer(self, group: str, topics: Sequence[str], assignment: Assignment | None = None) -> Consumer:
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
+    ) -> Consumer:
         """Return a consumer in this process; closed by the harness."""
 
     def member(self, group: str, topics: Sequence[str]) -> Member:

@@ -10,11 +10,11 @@ from tests.conformance.kafka_door import KafkaDoor
 from tests.conformance.member import MemberProcess
 from tests.conformance.threads import PATIENCE_S, InThread
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_consumer import KafkaConsumer
-from holdfast.bus.kafka_publisher import KafkaPublisher
-from holdfast.bus.kafka_settings import KafkaSettings
-from holdfast.bus.port import Assignment, BusUnavailable, Message
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.consumer import KafkaConsumer
+from holdfast.bus.kafka.publisher import KafkaPublisher
+from holdfast.bus.kafka.settings import KafkaSettings
+from holdfast.bus.port import BusUnavailable, Message, RebalanceListener
 
 
 def make_bus(bootstrap: str, lease_s: float) -> KafkaBus:
@@ -62,7 +62,7 @@ class KafkaHarness:
         return self._publishers[-1]
 
     def consumer(
-        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> KafkaConsumer:
         self._consumers.append(self.bus.consumer(group, topics, assignment))
         return self._consumers[-1]

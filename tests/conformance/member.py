@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from tests.conformance.harness import Callback
 
-from holdfast.bus.port import Assignment, Bus, Consumer, NotOwner, Record, TopicPartition
+from holdfast.bus.port import Bus, Consumer, NotOwner, RebalanceListener, Record, TopicPartition
 
 Answer = tuple[str, Any]
 
@@ -107,7 +107,7 @@ def serve(calls: BinaryIO, answers: BinaryIO) -> None:
     """Answer calls until the pipe ends."""
     make, arguments, group, topics = pickle.load(calls)
     heard: list[Callback] = []
-    assignment = Assignment(
+    assignment = RebalanceListener(
         assigned=lambda places: heard.append(("assigned", places)),
         revoked=lambda places: heard.append(("revoked", places)),
         lost=lambda places: heard.append(("lost", places)),

@@ -9,7 +9,7 @@ from typing import Generic
 from tests.conformance.harness import Callback, T
 
 from holdfast.bus.memory import MemoryBus, MemoryConsumer, MemoryPublisher
-from holdfast.bus.port import Assignment, Message, Record, TopicPartition
+from holdfast.bus.port import Message, RebalanceListener, Record, TopicPartition
 
 STEP_S = 0.1
 PATIENCE_S = 60.0
@@ -28,7 +28,7 @@ class MemoryMember:
 
     def __init__(self, bus: MemoryBus, group: str, topics: Sequence[str]) -> None:
         self._heard: list[Callback] = []
-        assignment = Assignment(
+        assignment = RebalanceListener(
             assigned=lambda places: self._heard.append(("assigned", places)),
             revoked=lambda places: self._heard.append(("revoked", places)),
             lost=lambda places: self._heard.append(("lost", places)),
@@ -119,7 +119,7 @@ class MemoryHarness:
         return self.bus.publisher()
 
     def consumer(
-        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> MemoryConsumer:
         return self.bus.consumer(group, topics, assignment)
 

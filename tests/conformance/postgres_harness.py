@@ -13,9 +13,9 @@ from tests.conformance.tcp_proxy import TcpProxy
 from tests.conformance.threads import PATIENCE_S, InThread
 from tests.open_bus import OpenBus
 
-from holdfast.bus.port import Assignment, BusUnavailable, Message
-from holdfast.bus.postgres import PostgresBus, PostgresPublisher
-from holdfast.bus.postgres_consumer import PostgresConsumer
+from holdfast.bus.port import BusUnavailable, Message, RebalanceListener
+from holdfast.bus.postgres.bus import PostgresBus, PostgresPublisher
+from holdfast.bus.postgres.consumer import PostgresConsumer
 
 
 def make_bus(dsn: str, hints: Path | None, lease_s: float, owner: str | None = None) -> PostgresBus:
@@ -58,7 +58,7 @@ class PostgresHarness:
         return self._publishers[-1]
 
     def consumer(
-        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> PostgresConsumer:
         self._consumers.append(self.bus.consumer(group, topics, assignment))
         return self._consumers[-1]

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from scripts.record_histories import histories
 from tests.kafka import LIBS
-from tests.platforms.crowd import EACH_KIND_ONCE, EVERY, crowd, deliver_late
-from tests.platforms.fates import Fate
+from tests.platforms.comparable import comparable
+from tests.platforms.delivery_faults import DeliveryFault
+from tests.platforms.many_checkouts import EACH_KIND_ONCE, EVERY, deliver_late, run_many
 from tests.platforms.memory import memory_platform
-from tests.platforms.normal import normal
 from tests.platforms.one_process import OneProcess
 from tests.platforms.postgres import postgres_platform
 from tests.platforms.scenarios import SCENARIOS, Scenario, play
@@ -47,17 +47,17 @@ def platform(
 def test_a_script_has_the_history_that_it_has_in_memory(platform: OneProcess, scenario: Scenario) -> None:
     with quiet_logs():
         simulated = memory_platform()
-        expected = normal(simulated, play(simulated, scenario))
-        assert normal(platform, play(platform, scenario)) == expected
+        expected = comparable(simulated, play(simulated, scenario))
+        assert comparable(platform, play(platform, scenario)) == expected
 
 
-@pytest.mark.parametrize("fate", Fate)
-def test_one_message_of_every_kind_meets_its_fate(platform: OneProcess, fate: Fate) -> None:
+@pytest.mark.parametrize("fate", DeliveryFault)
+def test_one_message_of_every_kind_meets_its_fate(platform: OneProcess, fate: DeliveryFault) -> None:
     """On PostgreSQL on every way to go; on Kafka, where all takes longer, each kind on one way."""
-    cases = crowd(platform, fate, EVERY if platform.wiring.name == "postgres" else EACH_KIND_ONCE)
+    cases = run_many(platform, fate, EVERY if platform.wiring.name == "postgres" else EACH_KIND_ONCE)
     assert {case.kind for case in cases} == set(PAYLOADS)
     late = deliver_late(platform, cases)
-    assert late >= (len(cases) if fate is Fate.HELD else 0)
+    assert late >= (len(cases) if fate is DeliveryFault.HELD else 0)
 
 
 def test_what_happened_replays_to_what_was_sent(platform: OneProcess) -> None:

@@ -9,7 +9,7 @@ from tests.e2e.conftest import ENVIRONMENT, PENS, replay_histories
 from tests.e2e.shopper import Operator
 from tests.eventually import eventually
 
-from holdfast.local import table
+from holdfast.local import process_table
 from holdfast.local.platform import Platform
 from holdfast.local.supervisor import DELAY_MIN_S
 
@@ -64,8 +64,8 @@ class Armed:
         log = self.platform.folder.log(service).read_text("utf-8", "replace")
         return log.count(f"crash point {point} reached")
 
-    def _rows(self, plan: table.Plan) -> Sequence[table.Row]:
-        rows = [row._replace(env=dict(row.env)) for row in table.processes(plan)]
+    def _rows(self, plan: process_table.ProcessPlan) -> Sequence[process_table.ProcessRow]:
+        rows = [row._replace(env=dict(row.env)) for row in process_table.processes(plan)]
         self._told = {row.name: row.env for row in rows if isinstance(row.env, dict)}
         return rows
 

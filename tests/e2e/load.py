@@ -12,7 +12,7 @@ from tests.eventually import eventually
 from holdfast import audit
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.platform import Platform
-from holdfast.local.table import database
+from holdfast.local.process_table import database
 from holdfast.runtime.process import POLL_S
 
 UNDER_WAY_MIN = 20

@@ -12,7 +12,7 @@ from tests.e2e.shopper import Shopper
 from holdfast import audit
 from holdfast.contracts.topics import INVENTORY, ORDER
 from holdfast.local.platform import Platform
-from holdfast.local.table import database
+from holdfast.local.process_table import database
 
 QUIET_S = 60.0
 

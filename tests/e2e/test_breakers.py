@@ -20,7 +20,7 @@ from tests.kafka import LIBS
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, ORDER
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
-from holdfast.local.table import BUS_DATABASE
+from holdfast.local.process_table import BUS_DATABASE
 
 REFUSED_WITHIN_S = 0.05
 REFUSED = 50

@@ -20,11 +20,11 @@ from tests.samples import saga_id
 
 from holdfast import audit
 from holdfast.bus.port import Message
-from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
-from holdfast.local.table import database
+from holdfast.local.process_table import database
 from holdfast.runtime.principals import role_of
 
 HOLDFAST = Path(sys.executable).parent / "holdfast"

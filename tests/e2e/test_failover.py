@@ -12,7 +12,7 @@ from tests.eventually import eventually
 from tests.standby import Pair, pair, standby_of
 
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, SERVICES
-from holdfast.local import provision, table
+from holdfast.local import process_table, provision
 from holdfast.local.postgres import EmbeddedPostgres
 
 WRITING_WITHIN_S = 30
@@ -61,7 +61,7 @@ def promote(standby: EmbeddedPostgres) -> None:
 
 
 def end_sessions(server: EmbeddedPostgres) -> None:
-    names = [table.database(service) for service in SERVICES]
+    names = [process_table.database(service) for service in SERVICES]
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = any(%s)", [names]

@@ -9,8 +9,8 @@ from tests.e2e.traffic import Stage, Traffic
 from tests.eventually import eventually
 from tests.kafka import LIBS
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import BusUnavailable, Message, PublishFailed
 from holdfast.contracts.topics import EVENTS, GATEWAY, ORCHESTRATOR, ORDER
 from holdfast.local import provision

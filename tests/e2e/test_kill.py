@@ -8,7 +8,7 @@ from tests.e2e.load import UNDER_WAY_MIN, Load, all_ends_well, restarts, under_w
 from tests.eventually import eventually
 
 from holdfast.local.platform import Platform
-from holdfast.local.table import NAMES
+from holdfast.local.process_table import NAMES
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from holdfast.contracts.topics import INVENTORY, ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
-from holdfast.local.table import BUS_DATABASE
+from holdfast.local.process_table import BUS_DATABASE
 
 PATIENCE_S = 5
 AWAY_S = 3 * PATIENCE_S

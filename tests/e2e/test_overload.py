@@ -20,7 +20,7 @@ from tests.eventually import eventually
 from holdfast.contracts.topics import GATEWAY
 from holdfast.local.keys import Keys
 from holdfast.local.platform import Platform
-from holdfast.local.table import database
+from holdfast.local.process_table import database
 
 UNDER_WAY_MAX = 20
 CARTS = 300

@@ -18,7 +18,7 @@ from tests.e2e.traffic import Stage, Traffic
 from tests.eventually import eventually
 
 from holdfast.contracts.topics import ORCHESTRATOR
-from holdfast.local import provision, table
+from holdfast.local import process_table, provision
 from holdfast.local.postgres import EmbeddedPostgres
 
 SETTINGS = {
@@ -128,7 +128,7 @@ def no_connection_left(stage: Stage, server: EmbeddedPostgres) -> None:
 
 def full_disk(stage: Stage, server: EmbeddedPostgres) -> str:
     """The disk of the sagas' history is full (53100); where no disk can be mounted, a trigger says it is."""
-    with small_disk(server) as disk, superuser(server, table.database(ORCHESTRATOR)) as connection:
+    with small_disk(server) as disk, superuser(server, process_table.database(ORCHESTRATOR)) as connection:
         if disk is not None:
             connection.execute(f"create tablespace small location '{disk}'".encode())
             connection.execute("alter table saga_event set tablespace small")

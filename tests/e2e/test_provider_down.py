@@ -14,7 +14,7 @@ from tests.eventually import eventually
 from holdfast import audit
 from holdfast.contracts.topics import PAYMENT, SERVICES
 from holdfast.local.platform import Platform
-from holdfast.local.table import PROVIDER
+from holdfast.local.process_table import PROVIDER
 
 
 @pytest.fixture(scope="module")

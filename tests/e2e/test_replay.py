@@ -17,8 +17,8 @@ from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.info import POSTGRES
 from holdfast.local.orders import read_orders
 from holdfast.local.platform import Platform
+from holdfast.local.process_table import NAMES
 from holdfast.local.session import SAMPLE
-from holdfast.local.table import NAMES
 
 KILLED = (POSTGRES, *NAMES)
 KILLED_IN_SHORT = (POSTGRES, ORCHESTRATOR)

@@ -26,7 +26,7 @@ from holdfast.contracts.topics import (
     TOPICS,
 )
 from holdfast.local.platform import Platform
-from holdfast.local.table import database
+from holdfast.local.process_table import database
 
 NOT_AFTER_S = 30
 WAIT_S = 120.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.eventually import eventually
 
-from holdfast.local import processes, table
+from holdfast.local import process_table, processes
 from holdfast.local.layout import NotRunning
 from holdfast.local.platform import PlatformInfo, find
 
@@ -55,7 +55,7 @@ def _run(data: Path, *options: str) -> tuple[str, str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         info = _info(data, process)
-        assert len(_processes_of(data)) > len(table.NAMES)
+        assert len(_processes_of(data)) > len(process_table.NAMES)
         said, told = process.communicate(timeout=RUN_S)
     finally:
         process.kill()  # its processes end with it

@@ -22,7 +22,7 @@ from holdfast.cli.common import ExitCode
 from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.local.keys import Keys
 from holdfast.local.platform import Platform
-from holdfast.local.table import PROVIDER
+from holdfast.local.process_table import PROVIDER
 
 WAIT_S = 120.0
 PATIENCE = {

@@ -20,7 +20,7 @@ from tests.eventually import eventually
 
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, SERVICES
 from holdfast.local.platform import Platform
-from holdfast.local.table import database
+from holdfast.local.process_table import database
 
 STOPPED_WITHIN_S = 20
 PLATFORM_STOPPED_WITHIN_S = 15

@@ -22,7 +22,7 @@ from holdfast import audit
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
-from holdfast.local.table import NAMES, database
+from holdfast.local.process_table import NAMES, database
 
 SAMPLE = Path(audit.__file__).parents[1] / "local" / "sample" / "online_retail.csv.gz"
 KILL_EVERY_S = 3.0

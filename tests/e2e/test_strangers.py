@@ -14,7 +14,7 @@ from tests.eventually import eventually
 
 from holdfast.contracts.topics import GATEWAY, PAYMENT, SERVICES
 from holdfast.local.platform import Platform
-from holdfast.local.table import PROVIDER
+from holdfast.local.process_table import PROVIDER
 
 CONNECTIONS_MAX = 80
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 from tests.open_bus import OpenBus
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import Bus, Record, TopicPartition
 from holdfast.contracts.topics import TOPICS
 from holdfast.local.platform import Platform

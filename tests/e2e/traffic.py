@@ -17,10 +17,10 @@ from tests.eventually import eventually
 from holdfast import audit
 from holdfast.audit import KafkaSource, PostgresSource, Sources
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
-from holdfast.local import table
+from holdfast.local import process_table
 from holdfast.local.info import BusInfo
 from holdfast.local.platform import Platform
-from holdfast.local.table import BUS_DATABASE
+from holdfast.local.process_table import BUS_DATABASE
 
 SHOPPERS = 24
 UNDER_WAY_MIN = 20
@@ -38,9 +38,9 @@ class Stage:
         self.dsn = dsn
         self._kafka = kafka
 
-        def rows(plan: table.Plan) -> list[table.Row]:
+        def rows(plan: process_table.ProcessPlan) -> list[process_table.ProcessRow]:
             bus = plan.bus if kafka else BusInfo("postgres")
-            return table.processes(plan._replace(dsn=dsn, bus=bus))
+            return process_table.processes(plan._replace(dsn=dsn, bus=bus))
 
         self.platform = Platform(folder / "data", kafka=kafka, environment=ENVIRONMENT | SELDOM, rows=rows)
 
@@ -53,7 +53,7 @@ class Stage:
     ) -> None:
         try:
             if kind is None:
-                replay_histories_of(self.dsn(table.database(ORCHESTRATOR)))
+                replay_histories_of(self.dsn(process_table.database(ORCHESTRATOR)))
         finally:
             self.platform.stop()
 
@@ -76,7 +76,7 @@ class Stage:
     def query(
         self, service: str, statement: str, parameters: Sequence[Any] | None = None
     ) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.dsn(table.database(service)), connect_timeout=5) as connection:
+        with psycopg.connect(self.dsn(process_table.database(service)), connect_timeout=5) as connection:
             return connection.execute(statement.encode(), parameters).fetchall()
 
     def under_way(self) -> int:
@@ -118,7 +118,7 @@ class Stage:
             return 0
 
     def _sources(self) -> Sources:
-        of = {name: self.dsn(table.database(name)) for name in SERVICES}
+        of = {name: self.dsn(process_table.database(name)) for name in SERVICES}
         return Sources(
             gateway=of[GATEWAY],
             orchestrator=of[ORCHESTRATOR],

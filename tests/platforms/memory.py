@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from tests.platforms.fates import FaultyBus
+from tests.platforms.delivery_faults import FaultyBus
 from tests.platforms.one_process import USER, OneProcess, Wiring
 
 from holdfast.bus.memory import LeaseRow, MemoryBus
@@ -11,12 +11,12 @@ from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CheckoutInitiated
 from holdfast.contracts.topics import GATEWAY, ORDER, READS
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.parked import Place
+from holdfast.messaging.parked import LogPosition
 from holdfast.messaging.timers import TimerSettings
 from holdfast.services.gateway_bff.domain import Checkout
 from holdfast.simulation.books import settled
 from holdfast.simulation.faults import Switch
-from holdfast.simulation.poison import Doom
+from holdfast.simulation.poison import ExpectedPark
 from holdfast.simulation.process import TRANSACTIONS
 from holdfast.simulation.provider import SimProvider
 from holdfast.simulation.setup import START_MS
@@ -42,7 +42,7 @@ class MemoryWorld:
         self.told: dict[int, str] = {}
         self.contradictions: set[str] = set()
         self.added: dict[tuple[str, str], int] = {}
-        self.doomed: dict[Place, Doom] = {}
+        self.doomed: dict[LogPosition, ExpectedPark] = {}
 
     def wiring(self) -> Wiring:
         return Wiring(

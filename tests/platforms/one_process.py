@@ -8,29 +8,29 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
-from tests.platforms.fates import FaultyBus
+from tests.platforms.delivery_faults import FaultyBus
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Refused
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, all_topics
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.handler import Handled
-from holdfast.messaging.ports import Parts, Ports
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.store import Store
 from holdfast.messaging.timers import TimerSettings
-from holdfast.saga.state import CANCELLATION_REQUESTED, SagaState
-from holdfast.services.cart_crud import service as cart_crud
+from holdfast.saga.state import CANCELLATION_REQUESTED, SagaInstance
+from holdfast.services.cart_crud import main as cart_crud
+from holdfast.services.cart_crud.cart_edits import Price
+from holdfast.services.cart_crud.cart_service import CartService
 from holdfast.services.cart_crud.domain import Cart
-from holdfast.services.cart_crud.editing import Price
-from holdfast.services.cart_crud.shop import Shop
-from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
+from holdfast.services.checkout_orchestrator import main as checkout_orchestrator
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow
-from holdfast.services.gateway_bff import service as gateway_bff
-from holdfast.services.gateway_bff.domain import Checkout, Started, Wanted
-from holdfast.services.inventory_write import service as inventory_write
-from holdfast.services.order_create import service as order_create
-from holdfast.services.payment_gateway import service as payment_gateway
+from holdfast.services.gateway_bff import main as gateway_bff
+from holdfast.services.gateway_bff.domain import Accepted, Checkout, CheckoutRequest
+from holdfast.services.inventory_write import main as inventory_write
+from holdfast.services.order_create import main as order_create
+from holdfast.services.payment_gateway import main as payment_gateway
 from holdfast.services.payment_gateway.charging import PaymentProvider
 from holdfast.simulation.setup import ORDER_TOTAL_MAX_MINOR, PRICES_MINOR
 
@@ -76,7 +76,7 @@ class OneProcess:
     """Steps every service in turn; `watchers` run after every step, for scripts that act in between."""
 
     wiring: Wiring
-    parts: dict[str, Parts[Any]] = field(default_factory=dict)
+    parts: dict[str, Components[Any]] = field(default_factory=dict)
     bought: list[Buying] = field(default_factory=list)
     watchers: list[Callable[[], None]] = field(default_factory=list)
     under_way: list[Buying] = field(default_factory=list)
@@ -122,10 +122,10 @@ class OneProcess:
             tx.insert_carts([Cart(cart_id, USER, 1, pieces)])
             if held:
                 tx.hold_cart((cart_id, USER), "fraud check")
-        snapshot = Shop(stores[CART]).snapshots([(cart_id, USER)])[0]
-        wanted = Wanted(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
-        (answer,) = self.parts[GATEWAY].acceptor.accept([wanted])  # type: ignore[attr-defined]
-        assert isinstance(answer, Started), answer
+        snapshot = CartService(stores[CART]).snapshots([(cart_id, USER)])[0]
+        wanted = CheckoutRequest(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
+        (answer,) = self.parts[GATEWAY].starter.accept([wanted])  # type: ignore[attr-defined]
+        assert isinstance(answer, Accepted), answer
         self.bought.append(Buying(answer.checkout.saga_id, cart_id))
         self.under_way.append(self.bought[-1])
         return self.bought[-1]
@@ -137,7 +137,7 @@ class OneProcess:
         envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
         service = orchestrator.checkout_service  # type: ignore[attr-defined]
 
-        def cancel(tx: Any) -> tuple[Handled, None]:
+        def cancel(tx: Any) -> tuple[HandlerResult, None]:
             return service.handle(tx, [envelope]), None
 
         orchestrator.manager.submit(cancel)
@@ -148,10 +148,10 @@ class OneProcess:
         """Let every service do one step, but for those `silent`; return how much was done."""
         moved = 0
         for parts in [parts for name, parts in self.parts.items() if name not in silent]:
-            moved += parts.manager.step(self.wiring.poll_s)
-            if isinstance(parts, payment_gateway.PaymentParts):
-                moved += parts.charge_loop.step()
-            moved += parts.relay.step(0)
+            moved += parts.manager.run_once(self.wiring.poll_s)
+            if isinstance(parts, payment_gateway.PaymentComponents):
+                moved += parts.charge_loop.run_once()
+            moved += parts.relay.run_once(0)
             for watch in self.watchers:
                 watch()
         return moved
@@ -182,9 +182,9 @@ class OneProcess:
 
     # -- what is to be seen
 
-    def saga(self, saga_id: str) -> SagaState | None:
+    def saga(self, saga_id: str) -> SagaInstance | None:
         with self.wiring.stores[ORCHESTRATOR].transaction() as tx:
-            saga: SagaState | None = tx.read_saga(saga_id)
+            saga: SagaInstance | None = tx.read_saga(saga_id)
         return saga
 
     def history(self, saga_id: str) -> list[HistoryRow]:

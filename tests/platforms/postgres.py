@@ -13,17 +13,17 @@ from typing import Any
 
 import msgspec
 import psycopg
-from tests.platforms.fates import FaultyBus
+from tests.platforms.delivery_faults import FaultyBus
 from tests.platforms.one_process import OneProcess, Wiring
-from tests.platforms.skewed import SkewedClock
+from tests.platforms.skewed_clock import SkewedClock
 
 from holdfast import audit
 from holdfast.audit import KafkaSource, PostgresSource, Sources
-from holdfast.bus import postgres_schema
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.message_signature import read_keys
-from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres import schema as postgres_schema
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import (
     CART,
     GATEWAY,
@@ -44,13 +44,19 @@ from holdfast.payment_provider.ledger import Ledger
 from holdfast.payment_provider.operations import ChargeAsk, RefundAsk
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.principals import postgres_access, role_of
-from holdfast.runtime.wiring import monotonic_ms
+from holdfast.runtime.production_ports import monotonic_ms
 from holdfast.services.cart_crud.store import PostgresCartTransaction
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 from holdfast.services.order_create.store import PostgresOrderTransaction
-from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, Succeeded
+from holdfast.services.payment_gateway.domain import (
+    Declined,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
+    Succeeded,
+)
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 
 TRANSACTIONS: dict[str, type[PostgresTransaction]] = {
@@ -80,9 +86,9 @@ class LedgerProvider:
 
     def __init__(self, path: Path) -> None:
         self._ledger = Ledger(path)
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, ProviderResult] = {}
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         for call in calls:
             if call.idempotency_key not in self._answers:
                 self._answers[call.idempotency_key] = self._ask(call)
@@ -91,11 +97,11 @@ class LedgerProvider:
     def close(self) -> None:
         self._ledger.close()
 
-    def _ask(self, call: Call) -> Answer:
+    def _ask(self, call: ProviderCall) -> ProviderResult:
         payment, key = call.payment, call.idempotency_key
         metadata = {"saga_id": payment.saga_id}
         self._ledger.begin()
-        if call.ask is Ask.REFUND:
+        if call.ask is ProviderRequest.REFUND:
             body = operations.refund(
                 self._ledger, RefundAsk(payment.charge_id, None, metadata, None), key
             ).body
@@ -108,7 +114,7 @@ class LedgerProvider:
         self._ledger.commit()
         if "error" in intent:
             return Declined(intent["error"].get("decline_code", "generic_decline"), "no")
-        return Succeeded(str(intent["latest_charge"] if call.ask is Ask.CHARGE else intent["id"]))
+        return Succeeded(str(intent["latest_charge"] if call.ask is ProviderRequest.CHARGE else intent["id"]))
 
 
 @contextmanager

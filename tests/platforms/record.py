@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 from scripts.record_histories import histories, way
-from tests.platforms.crowd import crowd
-from tests.platforms.fates import Fate
+from tests.platforms.delivery_faults import DeliveryFault
+from tests.platforms.many_checkouts import run_many
 from tests.platforms.postgres import postgres_platform
 from tests.platforms.scenarios import SCENARIOS, begin
 
@@ -41,8 +41,8 @@ def main() -> None:
         for scenario in SCENARIOS:
             begin(platform, scenario)
         platform.settle()
-        for fate in Fate:
-            crowd(platform, fate)
+        for fate in DeliveryFault:
+            run_many(platform, fate)
             platform.wiring.bus.release()
         seen: dict[object, History] = {}
         for history in histories(platform.wiring.dsns[ORCHESTRATOR]):

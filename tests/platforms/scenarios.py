@@ -6,10 +6,10 @@ The scripts know no wiring: memory, PostgreSQL and Kafka run the same.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tests.platforms.fates import Fate
+from tests.platforms.delivery_faults import DeliveryFault
 from tests.platforms.one_process import STOCK, Buying, OneProcess
 
-from holdfast.contracts.messages import Nothing
+from holdfast.contracts.messages import EmptyPayload
 from holdfast.contracts.topics import ORCHESTRATOR
 from holdfast.messaging.envelope import seal
 from holdfast.sagas.checkout import CHECKOUT
@@ -127,13 +127,14 @@ def begin(platform: OneProcess, scenario: Scenario) -> Buying:
     buying = platform.buy(scenario.pieces, scenario.card, held=scenario.held)
     bus, saga_id = platform.wiring.bus, buying.saga_id
     if scenario.silent:
-        bus.strike(saga_id, scenario.silent, Fate.HELD, float("inf"))
+        bus.strike(saga_id, scenario.silent, DeliveryFault.HELD, float("inf"))
     if scenario.unheard:
-        bus.strike(saga_id, scenario.unheard, Fate.LOST)
+        bus.strike(saga_id, scenario.unheard, DeliveryFault.LOST)
     if scenario.early:
         step = next(step for step in CHECKOUT.steps if step.undo == scenario.early)
         bus.precede(
-            step.do, seal(f"{saga_id}:{step.name}:undo", scenario.early, saga_id, Nothing(), ORCHESTRATOR)
+            step.do,
+            seal(f"{saga_id}:{step.name}:undo", scenario.early, saga_id, EmptyPayload(), ORCHESTRATOR),
         )
     if scenario.cancel_at:
         wishes: list[str] = []
@@ -156,7 +157,9 @@ def check(platform: OneProcess, scenario: Scenario, buying: Buying) -> None:
     assert [kind for kind in scenario.kinds if not sent[buying.saga_id, kind]] == [], scenario.name
 
 
-def play(platform: OneProcess, scenario: Scenario, fates: Mapping[str, Fate] | None = None) -> Buying:
+def play(
+    platform: OneProcess, scenario: Scenario, fates: Mapping[str, DeliveryFault] | None = None
+) -> Buying:
     """Let one checkout go its way to its end, until the books balance; one message of each kind in `fates`
     meets its fate."""
     buying = begin(platform, scenario)

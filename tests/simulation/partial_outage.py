@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from random import Random
 
 from holdfast.contracts.topics import ORCHESTRATOR, PAYMENT
-from holdfast.services.payment_gateway.domain import Ask, Call, Payment
+from holdfast.services.payment_gateway.domain import Payment, ProviderCall, ProviderRequest
 from holdfast.simulation.provider import MASTERCARD, VISA, Outage, SimCaller
 from holdfast.simulation.run import fair_turns, quiet_logs
-from holdfast.simulation.setup import Setup, Wish
+from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.world import Action, World
 
 TICK_MS = 20
@@ -64,7 +64,7 @@ class Load:
     """Runs one world by a timetable. `outage` lasts from the first arrival to the end."""
 
     def __init__(self, arrivals: list[Arrival], outage: Outage | None) -> None:
-        wishes = tuple(Wish(f"cart-{n}", (("A", 1),), each.card) for n, each in enumerate(arrivals))
+        wishes = tuple(CheckoutSpec(f"cart-{n}", (("A", 1),), each.card) for n, each in enumerate(arrivals))
         self.world = World(Setup(wishes, stock=(("A", len(arrivals)),)))
         self.world.provider.latency_s = LATENCY_S
         self.world.provider.outage = outage
@@ -124,4 +124,4 @@ class Load:
 
     def _fails(self, payment: Payment | None) -> bool:
         outage = self.world.provider.outage
-        return bool(payment and outage and outage.strikes(Call(Ask.CHARGE, payment, 1)))
+        return bool(payment and outage and outage.strikes(ProviderCall(ProviderRequest.CHARGE, payment, 1)))

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
 import pytest
-from tests.simulation.crashing import PLACES, Place, Visited, visit
+from tests.simulation.crash_pairs import PLACES, CrashSite, Visited, visit
 
 from holdfast.messaging.crashpoints import CRASHPOINTS
 
@@ -18,16 +18,16 @@ ENDS = {False: "COMPLETED", True: "FAILED"}
 """How every saga ends, by whether carts are held: no crash may change it."""
 
 
-def _reached(*, held: bool) -> list[Place]:
+def _reached(*, held: bool) -> list[CrashSite]:
     """List the places that these worlds come by; nothing is refunded where nothing is undone."""
     return [place for place in PLACES if held or not place.point.startswith("refund.")]
 
 
-def _representatives() -> list[Place]:
+def _representatives() -> list[CrashSite]:
     """Pick one service for every crash point, so that all services have their part."""
     chosen = []
     for number, (name, place) in enumerate(CRASHPOINTS.items()):
-        chosen.append(Place(place.services[number % len(place.services)], name))
+        chosen.append(CrashSite(place.services[number % len(place.services)], name))
     return chosen
 
 
@@ -55,7 +55,7 @@ def test_two_crashes_in_any_two_services_change_nothing(held: bool) -> None:
     _visit_pairs(_reached(held=held), held=held)
 
 
-def _visit_pairs(places: Sequence[Place], *, held: bool) -> None:
+def _visit_pairs(places: Sequence[CrashSite], *, held: bool) -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         rows = [pool.submit(_row, first, places, held) for first in places]
         seen = [each for row in rows for each in row.result()]
@@ -66,14 +66,14 @@ def _visit_pairs(places: Sequence[Place], *, held: bool) -> None:
     assert sagas[1] > sagas.total() * 0.7
 
 
-def _row(first: Place, places: Iterable[Place], held: bool) -> list[tuple[list[str], int]]:
+def _row(first: CrashSite, places: Iterable[CrashSite], held: bool) -> list[tuple[list[str], int]]:
     """Visit `first`, and then each: what is broken, and how many sagas it took."""
     pairs = [[first, second] for first, second in product([first], places)]
     visits = [(pair, visit(pair, held=held)) for pair in pairs]
     return [(_broken(pair, seen, held=held), seen.sagas) for pair, seen in visits]
 
 
-def _broken(places: Sequence[Place], seen: Visited, *, held: bool) -> list[str]:
+def _broken(places: Sequence[CrashSite], seen: Visited, *, held: bool) -> list[str]:
     found = [f"{places}: {violation}" for violation in seen.violations]
     if seen.crashed != list(places):
         found.append(f"{places}: crashed at {seen.crashed}")

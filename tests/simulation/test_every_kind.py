@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
-from tests.platforms.fates import Fate
+from tests.platforms.delivery_faults import DeliveryFault
 from tests.platforms.memory import memory_platform
 from tests.platforms.one_process import OneProcess
 from tests.platforms.scenarios import SCENARIOS, Scenario, play
@@ -16,7 +16,7 @@ CELLS = [
     pytest.param(scenario, kind, fate, id=f"{scenario.name}-{kind}-{fate}")
     for scenario in SCENARIOS
     for kind in scenario.kinds_to_strike
-    for fate in Fate
+    for fate in DeliveryFault
 ]
 
 
@@ -31,13 +31,15 @@ def test_every_kind_of_the_contracts_is_struck_in_some_scenario() -> None:
 
 
 @pytest.mark.parametrize(("scenario", "kind", "fate"), CELLS)
-def test_one_message_meets_its_fate(platform: OneProcess, scenario: Scenario, kind: str, fate: Fate) -> None:
+def test_one_message_meets_its_fate(
+    platform: OneProcess, scenario: Scenario, kind: str, fate: DeliveryFault
+) -> None:
     bus = platform.wiring.bus
     buying = play(platform, scenario, {kind: fate})
     assert bus.struck[buying.saga_id, kind] == 1
     before = platform.facts(buying)
     late = bus.release()
-    assert bool(late) == (fate is Fate.HELD or bool(scenario.silent))
+    assert bool(late) == (fate is DeliveryFault.HELD or bool(scenario.silent))
     platform.settle()
     assert platform.facts(buying) == before, "a late message changed something"
 
@@ -47,14 +49,14 @@ def test_one_message_each_of_two_kinds_is_lost(scenario: Scenario) -> None:
     with quiet_logs():
         for pair in combinations(scenario.kinds_to_strike, 2):
             platform = memory_platform()
-            buying = play(platform, scenario, dict.fromkeys(pair, Fate.LOST))
+            buying = play(platform, scenario, dict.fromkeys(pair, DeliveryFault.LOST))
             assert [platform.wiring.bus.struck[buying.saga_id, kind] for kind in pair] == [1, 1], pair
 
 
-@pytest.mark.parametrize("fate", [Fate.DOUBLED, Fate.HELD])
+@pytest.mark.parametrize("fate", [DeliveryFault.DOUBLED, DeliveryFault.HELD])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_one_message_of_every_kind_meets_its_fate(
-    platform: OneProcess, scenario: Scenario, fate: Fate
+    platform: OneProcess, scenario: Scenario, fate: DeliveryFault
 ) -> None:
     kinds = scenario.kinds_to_strike
     buying = play(platform, scenario, dict.fromkeys(kinds, fate))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.simulation.twins import TWINS, Twin
+from tests.simulation.mutants import MUTANTS, Mutant
 
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.participant import ParticipantHandler
-from holdfast.simulation.proof import databases
-from holdfast.simulation.proof.checkout import ONE, Checkout, Scope
+from holdfast.simulation.proof import real_harness
+from holdfast.simulation.proof.checkout import ONE, CheckoutModel, Scope
 from holdfast.simulation.proof.prove import LARGE, SMALL, Job, prove, search, table, untried
 from holdfast.simulation.proof.search import Search
 from holdfast.simulation.run import quiet_logs
@@ -56,18 +56,18 @@ def test_nothing_breaks_a_small_world(jobs: tuple[Job, ...], capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("reduced", [True, False], ids=["reduced", "whole"])
-@pytest.mark.parametrize("twin", [t for t in TWINS if t.name in CAUGHT], ids=lambda t: t.name)
-def test_the_search_finds_a_broken_rule(twin: Twin, *, reduced: bool) -> None:
-    invariant, faults = CAUGHT[twin.name]
-    with twin.broken(), quiet_logs():
-        searches = (Search(Checkout(scope), faults, reduced=reduced) for scope in ONE)
+@pytest.mark.parametrize("mutant", [t for t in MUTANTS if t.name in CAUGHT], ids=lambda t: t.name)
+def test_the_search_finds_a_broken_rule(mutant: Mutant, *, reduced: bool) -> None:
+    invariant, faults = CAUGHT[mutant.name]
+    with mutant.broken(), quiet_logs():
+        searches = (Search(CheckoutModel(scope), faults, reduced=reduced) for scope in ONE)
         found = next(finding for each in searches for finding in each.run().findings)
     assert found.what.startswith(invariant), found
 
 
 def ends(scope: Scope, faults: int, *, reduced: bool) -> tuple[int, set[tuple[Any, ...]]]:
     """Return how many states there are, and all databases as they are at each end."""
-    search = Search(Checkout(scope), faults, reduced=reduced)
+    search = Search(CheckoutModel(scope), faults, reduced=reduced)
     with quiet_logs():
         states = search.run().states
     cells = search.space.cells
@@ -89,8 +89,8 @@ def test_what_is_left_out_leads_to_no_other_end(
     scope: Scope, faults: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few, reached = ends(scope, faults, reduced=True)
-    monkeypatch.setattr(databases, "HEADERS_LEFT_OUT", frozenset())
-    monkeypatch.setattr(databases, "_fired", lambda row: min(row.fired, databases.FIRED_MAX))
+    monkeypatch.setattr(real_harness, "HEADERS_LEFT_OUT", frozenset())
+    monkeypatch.setattr(real_harness, "_fired", lambda row: min(row.fired, real_harness.FIRED_MAX))
     many, reached_by_all = ends(scope, faults, reduced=False)
     assert reached == reached_by_all
     assert few < many
@@ -99,7 +99,7 @@ def test_what_is_left_out_leads_to_no_other_end(
 def test_a_batch_that_does_otherwise_than_its_messages_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = ParticipantHandler.handle
 
-    def handle(self: Any, tx: Any, envelopes: Sequence[Any]) -> Handled:
+    def handle(self: Any, tx: Any, envelopes: Sequence[Any]) -> HandlerResult:
         return real(self, tx, envelopes[:1])
 
     monkeypatch.setattr(ParticipantHandler, "handle", handle)
@@ -108,12 +108,12 @@ def test_a_batch_that_does_otherwise_than_its_messages_is_found(monkeypatch: pyt
 
 
 def test_a_finding_tells_how_it_came_to_be() -> None:
-    twin = next(t for t in TWINS if t.name == "the_first_undo_answered_ends_the_saga")
-    with twin.broken():
+    mutant = next(t for t in MUTANTS if t.name == "the_first_undo_answered_ends_the_saga")
+    with mutant.broken():
         (found,) = search(Job(ONE[0], 1)).findings
     assert found.story[0] == "gateway-bff publishes"
     assert sum("[" in line for line in found.story) == 1, "one fault, and it is named"
 
 
 def test_the_twins_named_here_exist() -> None:
-    assert set(CAUGHT) <= {twin.name for twin in TWINS}
+    assert set(CAUGHT) <= {mutant.name for mutant in MUTANTS}

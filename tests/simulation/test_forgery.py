@@ -12,9 +12,9 @@ from holdfast.bus.port import Message
 from holdfast.contracts.messages import (
     CartCleared,
     CreateOrder,
+    EmptyPayload,
     InventoryReserved,
     Line,
-    Nothing,
     OrderCreated,
     Payload,
     PaymentProcessed,
@@ -23,13 +23,13 @@ from holdfast.contracts.messages import (
     ReserveInventory,
 )
 from holdfast.contracts.topics import INVENTORY, MESSAGES, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.messaging.components import Components
 from holdfast.messaging.envelope import seal
-from holdfast.messaging.parked import Wanted
-from holdfast.messaging.ports import Parts
+from holdfast.messaging.parked import DeadLetterFilter
 
 SAGA = saga_id(7)
 TOTAL_MINOR = 300
-NO_FILTER = Wanted()
+NO_FILTER = DeadLetterFilter()
 PAID = PaymentProcessed("ch_forged", TOTAL_MINOR, "GBP")
 PAYMENT_DONE = f"{SAGA}:payment:done"
 
@@ -71,14 +71,14 @@ def under_way(card: str = "pm_card_chargeDeclined") -> MemoryPlatform:
     without_payment = [parts for parts in platform.parts if parts is not platform.payment]
     for _ in range(10):
         for parts in without_payment:
-            parts.manager.step(0)
-            parts.relay.step(0)
+            parts.manager.run_once(0)
+            parts.relay.run_once(0)
     assert platform.state(SAGA) == "PAYMENT_PROCESSING_PENDING"
     return platform
 
 
-def parked(parts: Parts[Any]) -> list[str]:
-    with parts.unit_of_work.store.transaction() as tx:
+def parked(parts: Components[Any]) -> list[str]:
+    with parts.processor.store.transaction() as tx:
         return [row.reason for row in tx.find_parked(NO_FILTER, None, 100)]
 
 
@@ -88,10 +88,10 @@ def test_line_37_a_forged_payment_completes_no_checkout_and_raises_an_alarm(forg
     platform = under_way()
     (platform.bus.of(source) if source else platform.bus).publisher().publish([message])
     with capture_logs() as logs:
-        platform.orchestrator.manager.step(0)
+        platform.orchestrator.manager.run_once(0)
     assert platform.state(SAGA) == "PAYMENT_PROCESSING_PENDING"
     assert parked(platform.orchestrator) == [reason]
-    assert platform.orchestrator.unit_of_work.refused == {reason: 1}
+    assert platform.orchestrator.processor.refused == {reason: 1}
     assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "message_refused"] == [
         ("error", reason)
     ]
@@ -138,7 +138,7 @@ def test_line_37_a_repeated_command_that_contradicts_its_row_is_refused(differen
     platform = under_way("pm_card_visa")
     platform.settle()
     assert platform.state(SAGA) == "COMPLETED"
-    parts = {p.unit_of_work.service: p for p in platform.parts}[service]
+    parts = {p.processor.service: p for p in platform.parts}[service]
     before = dict(platform.provider.charges), platform.stock("pen")
     command = seal(f"{SAGA}:{STEPS[service]}:do", KINDS[service], SAGA, payload, ORCHESTRATOR)
     publish_as_written(platform.bus, [command])
@@ -168,12 +168,12 @@ def test_line_37_a_decline_for_a_completed_checkout_is_kept_for_a_person() -> No
     assert platform.state(SAGA) == "COMPLETED"
     decline = Refused("payment_declined", "the bank changed its mind")
     declined = seal(f"{SAGA}:payment:failed", "PaymentFailed", SAGA, decline, PAYMENT)
-    undone = seal(f"{SAGA}:order:compensated", "OrderCompensated", SAGA, Nothing(), ORDER)
+    undone = seal(f"{SAGA}:order:compensated", "OrderCompensated", SAGA, EmptyPayload(), ORDER)
     publish_as_written(platform.bus, [declined, undone])
     platform.settle()
     assert platform.state(SAGA) == "COMPLETED"
     assert parked(platform.orchestrator) == ["contradicts_end"] * 2
-    assert platform.orchestrator.unit_of_work.refused == {"contradicts_end": 2}
+    assert platform.orchestrator.processor.refused == {"contradicts_end": 2}
 
 
 def test_line_37_a_success_of_a_step_that_had_refused_is_kept_for_a_person() -> None:

@@ -12,17 +12,17 @@ from holdfast.contracts import topics
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import PAYLOADS, OutcomeRequested, Refused
 from holdfast.contracts.topics import INVENTORY, ORDER, PAYMENT
+from holdfast.messaging.components import Ports
 from holdfast.messaging.envelope import Envelope, seal
 from holdfast.messaging.ids import uuid7
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.ports import Ports
-from holdfast.messaging.pruning import Pruner, Retention
+from holdfast.messaging.pruner import Pruner, Retention
 from holdfast.saga.state import CANCELLATION_REQUESTED
-from holdfast.services.cart_crud import service as cart_crud
-from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
-from holdfast.services.inventory_write import service as inventory_write
-from holdfast.services.order_create import service as order_create
-from holdfast.services.payment_gateway import service as payment_gateway
+from holdfast.services.cart_crud import main as cart_crud
+from holdfast.services.checkout_orchestrator import main as checkout_orchestrator
+from holdfast.services.inventory_write import main as inventory_write
+from holdfast.services.order_create import main as order_create
+from holdfast.services.payment_gateway import main as payment_gateway
 
 DAY_MS = 86_400_000
 RETENTION = Retention(30 * DAY_MS, 14 * DAY_MS, 1_000)
@@ -87,7 +87,7 @@ class Aged:
         }
         for name in names:
             while not pruners[name].passes:
-                pruners[name].step()
+                pruners[name].prune_page()
         return sum(sum(pruners[name].rows.values()) for name in names)
 
     def books(self) -> Any:

@@ -4,25 +4,25 @@ import shlex
 from typing import Any
 
 import pytest
-from tests.simulation.test_rehearsals import WRONG
-from tests.simulation.twins import TWINS, Twin
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.test_definition_model import WRONG
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.sagas.examples import EXAMPLES
-from holdfast.simulation.proof.checkout import ONE, Checkout
+from holdfast.simulation.proof.checkout import ONE, CheckoutModel
+from holdfast.simulation.proof.definition_model import Part
 from holdfast.simulation.proof.prove import Job, search
-from holdfast.simulation.proof.rehearsal import Part
-from holdfast.simulation.proof.replaying import Source
+from holdfast.simulation.proof.replay import Source
+from holdfast.simulation.proof.report import Finding, named
 from holdfast.simulation.proof.space import Space
-from holdfast.simulation.proof.telling import Finding, named
 
 LOST = "the_gateway_sends_once"
 KEPT = (LOST, "the_first_undo_answered_ends_the_saga", "a_new_key_for_every_attempt_to_charge", "nobody_asks")
 
 
-def found_by(twin: Twin) -> tuple[Job, Finding]:
-    with twin.broken():
+def found_by(mutant: Mutant) -> tuple[Job, Finding]:
+    with mutant.broken():
         return next((job, f) for job in (Job(scope, 1) for scope in ONE) for f in search(job).findings)
 
 
@@ -32,17 +32,19 @@ def run(module: str) -> None:
     next(value for name, value in names.items() if name.startswith("test_"))()
 
 
-@pytest.mark.parametrize("twin", [twin for twin in TWINS if twin.name in KEPT], ids=lambda twin: twin.name)
-def test_the_regression_test_fails_with_the_bug_and_passes_without(twin: Twin) -> None:
-    job, found = found_by(twin)
+@pytest.mark.parametrize(
+    "mutant", [mutant for mutant in MUTANTS if mutant.name in KEPT], ids=lambda mutant: mutant.name
+)
+def test_the_regression_test_fails_with_the_bug_and_passes_without(mutant: Mutant) -> None:
+    job, found = found_by(mutant)
     test = Source().regression_test(job, found)
     run(test)
-    with twin.broken(), pytest.raises(AssertionError):
+    with mutant.broken(), pytest.raises(AssertionError):
         run(test)
 
 
 def test_the_diagram_shows_what_was_sent_and_what_was_lost() -> None:
-    _, found = found_by(next(twin for twin in TWINS if twin.name == LOST))
+    _, found = found_by(next(mutant for mutant in MUTANTS if mutant.name == LOST))
     assert found.diagram.splitlines() == [
         "sequenceDiagram",
         *(f"    participant {name}" for name in ("gateway-bff", "checkout-orchestrator", "inventory-write")),
@@ -55,7 +57,7 @@ def test_the_diagram_shows_what_was_sent_and_what_was_lost() -> None:
 
 def test_moves_of_one_name_are_told_apart() -> None:
     """Of messages that leave together any can be lost."""
-    system = Checkout(ONE[0])
+    system = CheckoutModel(ONE[0])
     space, state = Space(system), system.start()
     for words in (
         "gateway-bff publishes",
@@ -79,7 +81,7 @@ def test_moves_of_one_name_are_told_apart() -> None:
 
 def test_the_command_finds_it_again_and_prints_a_test_to_keep() -> None:
     (found,) = search(Job(Part(WRONG, EXAMPLES, "refund"), 2)).findings
-    source = Source("tests.simulation.test_rehearsals:WRONG", "holdfast.sagas.examples:EXAMPLES")
+    source = Source("tests.simulation.test_definition_model:WRONG", "holdfast.sagas.examples:EXAMPLES")
     program, *words = shlex.split(source.command(Job(Part(WRONG, EXAMPLES, "refund"), 2), found))
     result = CliRunner().invoke(app, [*words, "--jobs", "1"])
     assert (program, result.exit_code) == ("holdfast", 1)

@@ -4,31 +4,31 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from tests.simulation.twins import TWINS
+from tests.simulation.mutants import MUTANTS
 
-from holdfast.simulation.run import Outcome, quiet_logs, replay, run_seed
+from holdfast.simulation.run import RunResult, quiet_logs, replay, run_seed
 from holdfast.simulation.shrink import shrink
 from holdfast.simulation.story import command, diagram, parse, regression_test, schedule_text
 from holdfast.simulation.world import Action
 
-TWIN = next(twin for twin in TWINS if twin.name == "the_gateway_sends_once")
+TWIN = next(mutant for mutant in MUTANTS if mutant.name == "the_gateway_sends_once")
 ACTIONS_MAX = 4
 
 
 @pytest.fixture(scope="module")
-def failed() -> Outcome:
+def failed() -> RunResult:
     with quiet_logs(), TWIN.broken():
         return next(outcome for outcome in map(run_seed, range(0, 800, 8)) if outcome.violations)
 
 
 @pytest.fixture(scope="module")
-def smallest(failed: Outcome) -> Outcome:
+def smallest(failed: RunResult) -> RunResult:
     with quiet_logs(), TWIN.broken():
         return shrink(failed)
 
 
 def test_the_smallest_schedule_breaks_the_same_and_every_action_of_it_is_needed(
-    failed: Outcome, smallest: Outcome
+    failed: RunResult, smallest: RunResult
 ) -> None:
     assert len(smallest.schedule) <= ACTIONS_MAX < len(failed.schedule)
     broken = failed.violations[0].invariant
@@ -39,7 +39,7 @@ def test_the_smallest_schedule_breaks_the_same_and_every_action_of_it_is_needed(
             assert broken not in {v.invariant for v in replay(smallest.setup, rest).violations}
 
 
-def test_the_story_shows_the_lost_message_and_what_broke(smallest: Outcome) -> None:
+def test_the_story_shows_the_lost_message_and_what_broke(smallest: RunResult) -> None:
     lines = diagram(smallest).splitlines()
     assert lines[0] == "sequenceDiagram"
     assert any("initiated" in line and ("--x" in line or "-)" in line) for line in lines), lines
@@ -48,7 +48,7 @@ def test_the_story_shows_the_lost_message_and_what_broke(smallest: Outcome) -> N
 
 @pytest.mark.parametrize("broken", [True, False], ids=["with the bug", "without it"])
 def test_the_regression_test_fails_with_the_bug_and_passes_without(
-    smallest: Outcome, *, broken: bool
+    smallest: RunResult, *, broken: bool
 ) -> None:
     names: dict[str, Any] = {}
     exec(regression_test(smallest, "found"), names)

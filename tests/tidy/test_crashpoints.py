@@ -29,7 +29,7 @@ def _visited(path: Path) -> Iterator[str]:
                 if isinstance(node.args[0], ast.Constant):
                     yield str(node.args[0].value)
                 else:
-                    assert path.name == "unit_of_work.py", f"{name_of(path)}: name it as it is"
+                    assert path.name == "batch_processor.py", f"{name_of(path)}: name it as it is"
             for keyword in node.keywords:
                 if keyword.arg == "at":
                     yield from _sides(keyword.value)

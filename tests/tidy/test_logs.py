@@ -54,7 +54,7 @@ def events() -> dict[str, set[str | None]]:
     return {
         name: words
         for name, words in found.items()
-        if words and not name.startswith("src/holdfast/bus/kafka_log")
+        if words and not name.startswith("src/holdfast/bus/kafka/client_log")
     }
 
 

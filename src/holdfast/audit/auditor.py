@@ -6,7 +6,7 @@ Which questions there are stands in `invariants`, what quiet is in `quiet`.
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.audit import quiet
+from holdfast.audit import quiescence
 from holdfast.audit.invariants import INVARIANTS, find_violations
 from holdfast.audit.positions import open_bus
 from holdfast.audit.report import AuditReport, Money, ParkedMessages, outcome
@@ -37,7 +37,7 @@ def run_on(
     of these is certain all the same.
     """
     with Books(sources) as books, open_bus(sources) as ask_bus:
-        reasons = quiet.wait(books, ask_bus, quiet_timeout_s, progress)
+        reasons = quiescence.wait(books, ask_bus, quiet_timeout_s, progress)
         return _check(sources, books, reasons)
 
 

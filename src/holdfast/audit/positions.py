@@ -16,7 +16,7 @@ from holdfast.bus.port import BusUnavailable, MessageRefused, TopicPartition
 from holdfast.contracts.topics import READS
 
 if TYPE_CHECKING:
-    from holdfast.bus.kafka_positions import Onlooker
+    from holdfast.bus.kafka.positions import OffsetReader
 
 KAFKA_TIMEOUT_S = 5.0
 
@@ -30,23 +30,23 @@ class Position(NamedTuple):
     end: int
 
 
-AskBus = Callable[[], list[Position]]
+FetchPositions = Callable[[], list[Position]]
 """Returns the position of every service on everything that it reads. Raises SourceUnavailable."""
 
 
 @contextmanager
-def open_bus(sources: Sources) -> Iterator[AskBus]:
+def open_bus(sources: Sources) -> Iterator[FetchPositions]:
     """Open the bus to look at it, again and again; connects on first use."""
     if isinstance(sources.bus, PostgresSource):
         yield partial(_on_postgres, sources.bus)
         return
     # These load librdkafka, which only Kafka's users need.
-    from holdfast.bus.kafka_positions import Onlooker
-    from holdfast.bus.kafka_settings import KafkaSettings
+    from holdfast.bus.kafka.positions import OffsetReader
+    from holdfast.bus.kafka.settings import KafkaSettings
 
     source = sources.bus
     settings = KafkaSettings(source.bootstrap, lookup_timeout_s=KAFKA_TIMEOUT_S, options=source.options)
-    with Onlooker(settings, READS) as onlooker:
+    with OffsetReader(settings, READS) as onlooker:
         yield partial(_on_kafka, source, onlooker)
 
 
@@ -61,7 +61,7 @@ def _on_postgres(source: PostgresSource) -> list[Position]:
     return [Position(row[0], TopicPartition(row[1], row[2]), row[3], row[4]) for row in rows]
 
 
-def _on_kafka(source: KafkaSource, onlooker: "Onlooker") -> list[Position]:
+def _on_kafka(source: KafkaSource, onlooker: "OffsetReader") -> list[Position]:
     try:
         return [Position(*each) for each in onlooker.positions()]
     except (BusUnavailable, MessageRefused) as error:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from msgspec import Struct, field
 
 
-class Outcome(IntEnum):
+class AuditExit(IntEnum):
     """How an audit ends, as the command's exit code."""
 
     CLEAN = 0
@@ -61,10 +61,10 @@ class AuditReport(Struct, frozen=True):
     checked: list[str] = field(default_factory=list)
 
 
-def outcome(violations: list[Violation], quiet: list[str], counts: dict[str, int]) -> Outcome:
+def outcome(violations: list[Violation], quiet: list[str], counts: dict[str, int]) -> AuditExit:
     """Judge: a violation is one whatever else is true; and an empty system proves nothing."""
     if violations:
-        return Outcome.VIOLATED
+        return AuditExit.VIOLATED
     if quiet:
-        return Outcome.NOT_QUIET
-    return Outcome.CLEAN if counts else Outcome.NOTHING_TO_CHECK
+        return AuditExit.NOT_QUIET
+    return AuditExit.CLEAN if counts else AuditExit.NOTHING_TO_CHECK

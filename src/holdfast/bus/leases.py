@@ -25,12 +25,12 @@ class GroupView(NamedTuple):
     leases: Sequence[Lease]
 
 
-class Plan(NamedTuple):
+class LeasePlan(NamedTuple):
     give_up: list[TopicPartition]
     take: list[Lease]
 
 
-def plan(me: str, group: GroupView) -> Plan:
+def plan(me: str, group: GroupView) -> LeasePlan:
     """Say what `me` should give up and may take so that each topic is shared evenly by its subscribers.
 
     The quotas of all members add up to all partitions whatever each of them subscribes to, so nothing stays
@@ -50,7 +50,7 @@ def plan(me: str, group: GroupView) -> Plan:
         wanted = max(0, quota - len(mine))
         start = rank * wanted % len(free) if free else 0  # neighbours reach for different ones
         take += (free[start:] + free[:start])[:wanted]
-    return Plan(give_up, take)
+    return LeasePlan(give_up, take)
 
 
 def _quota(partitions: int, members: int, rank: int, ordinal: int) -> int:

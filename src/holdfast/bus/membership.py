@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from holdfast.bus.leases import GroupView, Lease, plan
-from holdfast.bus.port import Assignment, NotOwner, TopicPartition
+from holdfast.bus.port import NotOwner, RebalanceListener, TopicPartition
 
-_NOBODY = Assignment(lambda _: None, lambda _: None, lambda _: None)
+_NOBODY = RebalanceListener(lambda _: None, lambda _: None, lambda _: None)
 BEATS_PER_LEASE = 3
 
 
@@ -42,7 +42,7 @@ class LeaseStore(Protocol):
 
 
 @dataclass
-class Lane:
+class PartitionCursor:
     """A partition that this member holds; `position` is the offset that it hands out next."""
 
     epoch: int
@@ -62,12 +62,12 @@ class Membership:
         self,
         me: str,
         store: LeaseStore,
-        assignment: Assignment | None,
+        assignment: RebalanceListener | None,
         *,
         lease_s: float,
         clock: Callable[[], float],
     ) -> None:
-        self.lanes: dict[TopicPartition, Lane] = {}
+        self.lanes: dict[TopicPartition, PartitionCursor] = {}
         self.next_beat = clock()
         self._me = me
         self._store = store
@@ -77,7 +77,7 @@ class Membership:
         self._every_s = lease_s / BEATS_PER_LEASE
         self._clock = clock
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """If it is time: renew, then give up and take what is due.
 
         Runs the callbacks: `lost` first, then `revoked` while the leases are still held, then `assigned`.
@@ -104,7 +104,7 @@ class Membership:
         """Let the next `beat` be due at once: the group has changed."""
         self.next_beat = self._clock()
 
-    def ready(self) -> list[tuple[TopicPartition, Lane]]:
+    def ready(self) -> list[tuple[TopicPartition, PartitionCursor]]:
         """List the partitions to read from; a different one is first each time, so that none starves."""
         lanes = sorted((place, lane) for place, lane in self.lanes.items() if not lane.paused)
         self._turn += 1
@@ -164,6 +164,6 @@ class Membership:
     def _take(self, leases: Sequence[Lease]) -> None:
         taken = self._store.take(leases) if leases else ()
         for lease in taken:
-            self.lanes[lease.place] = Lane(lease.epoch, lease.committed, lease.committed)
+            self.lanes[lease.place] = PartitionCursor(lease.epoch, lease.committed, lease.committed)
         if taken:
             self._told.assigned(frozenset(lease.place for lease in taken))

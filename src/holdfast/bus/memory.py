@@ -13,10 +13,10 @@ from holdfast.bus.membership import Membership, Progress
 from holdfast.bus.partitioner import partition_of
 from holdfast.bus.port import (
     RECORD_BYTES_MAX,
-    Assignment,
     BusUnavailable,
     Message,
     MessageRefused,
+    RebalanceListener,
     Record,
     TopicPartition,
 )
@@ -99,7 +99,7 @@ class MemoryBus:
         return MemoryPublisher(self.state, self.clock, self._source)
 
     def consumer(
-        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> "MemoryConsumer":
         self.state.names += 1
         me = f"member-{self.state.names}"
@@ -156,7 +156,7 @@ class MemoryConsumer:
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
         self._state.check()
-        self._membership.beat()
+        self._membership.heartbeat()
         records: list[Record] = []
         for place, lane in self._membership.ready():
             room = records_max - len(records)

@@ -90,7 +90,7 @@ class NotOwner(Exception):
         self.partitions = partitions
 
 
-class Assignment(NamedTuple):
+class RebalanceListener(NamedTuple):
     """Callbacks of a consumer, called inside its own `poll` and `close`, on its own thread.
 
     `revoked` runs before another member may own the partitions; `lost` when one may own them already.
@@ -178,7 +178,9 @@ class Bus(Protocol):
     def publisher(self) -> Publisher:
         """Open a publisher."""
 
-    def consumer(self, group: str, topics: Sequence[str], assignment: Assignment | None = None) -> Consumer:
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
+    ) -> Consumer:
         """Join `group`; a group without a committed offset starts at the beginning of a partition."""
 
     def close(self) -> None:

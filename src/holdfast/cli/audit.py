@@ -34,7 +34,7 @@ def audit(
     from holdfast.audit import SourceUnavailable, run_on
 
     try:
-        report = run_on(_sources(data, sources), quiet_timeout, _Teller())
+        report = run_on(_sources(data, sources), quiet_timeout, _ProgressPrinter())
     except SourceUnavailable as error:
         fail(ExitCode.UNAVAILABLE, str(error))
     if as_json:
@@ -44,7 +44,7 @@ def audit(
     raise typer.Exit(report.exit_code)
 
 
-class _Teller:
+class _ProgressPrinter:
     """Says what is still waited for, now and then."""
 
     def __init__(self, every_s: float = SAY_EVERY_S) -> None:
@@ -112,14 +112,14 @@ def _summary(report: "AuditReport") -> "Table":
 
 
 def _verdict(report: "AuditReport") -> str:
-    from holdfast.audit.report import Outcome
+    from holdfast.audit.report import AuditExit
 
     match report.exit_code:
-        case Outcome.CLEAN:
+        case AuditExit.CLEAN:
             return f"The books balance: {sum(report.counts.values()):,} sagas, {len(report.checked)} queries."
-        case Outcome.NOTHING_TO_CHECK:
+        case AuditExit.NOTHING_TO_CHECK:
             return "Nothing to check: there is no saga at all."
-        case Outcome.NOT_QUIET:
+        case AuditExit.NOT_QUIET:
             return "It did not get quiet in time; what must hold at any moment does."
         case _:
             return f"The books do not balance: {len(report.violations):,} violations."

@@ -13,7 +13,7 @@ from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, operat
 from holdfast.cli.terminal import ask, console, note, say, say_json
 
 if TYPE_CHECKING:
-    from holdfast.bus.postgres import Group, PostgresBus
+    from holdfast.bus.postgres.bus import Group, PostgresBus
 
 T = TypeVar("T")
 
@@ -32,8 +32,8 @@ def setup(
 
     The services' login roles must be there: see docs/how-to/run-on-clusters.md.
     """
-    from holdfast.bus import postgres_schema
     from holdfast.bus.port import BusUnavailable
+    from holdfast.bus.postgres import schema as postgres_schema
     from holdfast.contracts.topics import all_topics
     from holdfast.messaging.database_session import check_typed_dsn
     from holdfast.runtime.principals import postgres_access
@@ -61,16 +61,16 @@ def acls(
     With --apply the login of an administrator is read from HOLDFAST_KAFKA_... as a service's is. Rules that
     our services have and should not have are taken away; those of others are left alone.
     """
-    from holdfast.bus.kafka_acls import apply as apply_rules
-    from holdfast.bus.kafka_acls import rules
+    from holdfast.bus.kafka.acls import apply as apply_rules
+    from holdfast.bus.kafka.acls import rules
     from holdfast.runtime.principals import kafka_access
 
     if not apply:
         for rule in rules(kafka_access()):
             say(rule.command())
         return
-    from holdfast.bus.kafka import KafkaBus
-    from holdfast.bus.kafka_settings import KafkaSettings
+    from holdfast.bus.kafka.bus import KafkaBus
+    from holdfast.bus.kafka.settings import KafkaSettings
     from holdfast.bus.port import BusUnavailable
     from holdfast.contracts.topics import all_topics
     from holdfast.runtime.bus import topic_retention_ms
@@ -140,7 +140,7 @@ def forget(
 def _ask(data: Path, question: Callable[["PostgresBus"], T], *, as_owner: bool) -> T:
     """Ask the platform's bus; ends the command where there is none of this kind, or no answer."""
     from holdfast.bus.port import BusUnavailable
-    from holdfast.bus.postgres import PostgresBus
+    from holdfast.bus.postgres.bus import PostgresBus
     from holdfast.local.info import find
     from holdfast.local.layout import NotRunning
 

@@ -9,7 +9,7 @@ from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail
 from holdfast.cli.terminal import console, note, say, say_json
 
 if TYPE_CHECKING:
-    from holdfast.cli.dlq_redriving import Letter, Result
+    from holdfast.cli.dlq_redriving import DeadLetterRow, Result
     from holdfast.cli.operator import Operator
 
 Service = Annotated[str, typer.Option("--service", metavar="NAME", help="Only of this service.")]
@@ -166,19 +166,19 @@ def _chosen(
     failure: str,
     saga: str,
     everything: bool,
-) -> "list[Letter]":
-    from holdfast.cli.dlq_redriving import Letter
+) -> "list[DeadLetterRow]":
+    from holdfast.cli.dlq_redriving import DeadLetterRow
 
     filters = any((service, topic, failure, saga))
     if sum((bool(places), filters, everything)) != 1:
         fail(ExitCode.USAGE, "name places, or filter, or say --all")
     if places:
-        return [Letter(name, place, "") for place in places for name in _readers(place)]
+        return [DeadLetterRow(name, place, "") for place in places for name in _readers(place)]
     rows = _rows(operator, service, "parked", topic, failure, saga)
-    return [Letter(row["service"], row["place"], row["reason"]) for row in rows]
+    return [DeadLetterRow(row["service"], row["place"], row["reason"]) for row in rows]
 
 
-def _show_chosen(letters: "list[Letter]", json: bool) -> None:
+def _show_chosen(letters: "list[DeadLetterRow]", json: bool) -> None:
     if json:
         say_json([letter._asdict() for letter in letters])
         return

@@ -13,7 +13,7 @@ CALL_MAX = 100
 LOOK_EVERY_S = 0.25
 
 
-class Letter(NamedTuple):
+class DeadLetterRow(NamedTuple):
     """One parked record: the service that keeps it, its place on the bus, and why it was parked."""
 
     service: str
@@ -33,16 +33,16 @@ class Services(Protocol):
 class Result:
     """What became of the letters; `came_back` are those that were parked again, with why."""
 
-    done: list[Letter] = field(default_factory=list)
-    skipped: list[tuple[Letter, str]] = field(default_factory=list)
-    came_back: list[Letter] = field(default_factory=list)
-    unknown: list[Letter] = field(default_factory=list)
+    done: list[DeadLetterRow] = field(default_factory=list)
+    skipped: list[tuple[DeadLetterRow, str]] = field(default_factory=list)
+    came_back: list[DeadLetterRow] = field(default_factory=list)
+    unknown: list[DeadLetterRow] = field(default_factory=list)
     left: int = 0
 
 
-def waves(letters: Sequence[Letter], *, canary: bool) -> list[Sequence[Letter]]:
+def waves(letters: Sequence[DeadLetterRow], *, canary: bool) -> list[Sequence[DeadLetterRow]]:
     """Cut into 1, 5, 25 and the rest, or not at all."""
-    cut: list[Sequence[Letter]] = []
+    cut: list[Sequence[DeadLetterRow]] = []
     start = 0
     for size in CANARY if canary else ():
         cut.append(letters[start : start + size])
@@ -81,7 +81,7 @@ class Acting:
         self._began = clock()
         self._acts = 0
 
-    def act(self, verb: str, letters: Sequence[Letter], result: Result) -> None:
+    def act(self, verb: str, letters: Sequence[DeadLetterRow], result: Result) -> None:
         """Redrive or discard these; what was acted on before is skipped."""
         size = max(1, min(CALL_MAX, int(self._rate)))
         for service in dict.fromkeys(letter.service for letter in letters):
@@ -95,7 +95,7 @@ class Acting:
                 result.done += [mine[place] for place in answer["done"]]
                 result.skipped += [(mine[each["place"]], each["why"]) for each in answer["skipped"]]
 
-    def redrive(self, letters: Sequence[Letter], wait_s: float, *, canary: bool) -> Result:
+    def redrive(self, letters: Sequence[DeadLetterRow], wait_s: float, *, canary: bool) -> Result:
         """Redrive; with `canary` in waves, each waited for, and none after one of which any came back."""
         result = Result()
         rest = len(letters)
@@ -120,7 +120,7 @@ class Acting:
             self._sleep(ahead_s)
         self._acts += count
 
-    def _await(self, sent: Sequence[Letter], wait_s: float) -> list[Letter]:
+    def _await(self, sent: Sequence[DeadLetterRow], wait_s: float) -> list[DeadLetterRow]:
         """Wait until the services know what became of these; return those of which they don't in time."""
         deadline = self._clock() + wait_s
         while True:
@@ -134,11 +134,11 @@ class Acting:
                 return waiting
             self._sleep(LOOK_EVERY_S)
 
-    def _came_back(self, sent: Sequence[Letter]) -> list[Letter]:
+    def _came_back(self, sent: Sequence[DeadLetterRow]) -> list[DeadLetterRow]:
         """Return those of these that are parked again."""
         places = {(letter.service, letter.place) for letter in sent}
         return [
-            Letter(service, row["place"], row["reason"])
+            DeadLetterRow(service, row["place"], row["reason"])
             for service in sorted({letter.service for letter in sent})
             for row in pages(self._services, service, {"status": "parked"})
             if (service, row["place"]) in places

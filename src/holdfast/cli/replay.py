@@ -12,8 +12,8 @@ from holdfast.cli.terminal import note, say_json
 if TYPE_CHECKING:
     from holdfast.local.keys import Keys
     from holdfast.local.orders import Orders
-    from holdfast.local.replay import Plan
-    from holdfast.local.session import Report, Target
+    from holdfast.local.replay import ReplayPlan
+    from holdfast.local.session import RunReport, Target
 
 CONCURRENCY = 32
 CONCURRENCY_AT_RATE = 500
@@ -77,7 +77,7 @@ def replay(
 ) -> None:
     """Replay real orders; every clean invoice becomes a checkout. Exit 0 when all of them are terminal."""
     from holdfast.contracts.card_numbers import mask_card_numbers
-    from holdfast.local.replay import Plan
+    from holdfast.local.replay import ReplayPlan
     from holdfast.local.session import STOCK_AMPLE, fresh_run, is_run_name
 
     if run is not None and not is_run_name(run):
@@ -86,7 +86,7 @@ def replay(
             ExitCode.USAGE,
             f"--run {shown!r}: letters, digits, '.', '_' and '-' only, at most 64, and no card number",
         )
-    plan = Plan(
+    plan = ReplayPlan(
         run or fresh_run(),
         resumed=run is not None,
         declined=share(decline),
@@ -138,11 +138,11 @@ def share(percent: str) -> float:
 
 
 def carry_out(
-    target: "Target", orders: "Orders", plan: "Plan", stock: int, limit: int | None = None
-) -> "Report":
+    target: "Target", orders: "Orders", plan: "ReplayPlan", stock: int, limit: int | None = None
+) -> "RunReport":
     """Replay with a progress bar, or end the command with one line."""
     from holdfast.cli.report import progress
-    from holdfast.local.api_client import OutOfPatience, Refused
+    from holdfast.local.api_client import OutOfPatience, RequestRefused
     from holdfast.local.session import drive, replay_orders
     from holdfast.runtime.http_client import BadAddress
 
@@ -152,7 +152,7 @@ def carry_out(
             return drive(replay_orders(target, orders, plan, stock=stock, limit=limit, ended=ended))
     except BadAddress as error:
         fail(ExitCode.USAGE, str(error))
-    except Refused as error:
+    except RequestRefused as error:
         fail(ExitCode.FAILED, f"The catalogue could not be loaded: {error}")
     except OutOfPatience as error:
         fail(ExitCode.UNAVAILABLE, f"The catalogue could not be loaded: {error}")
@@ -197,7 +197,7 @@ def _keys(token_key: Path) -> "Keys":
     return keys
 
 
-def _tell(report: "Report", rejects: Path, *, as_json: bool) -> None:
+def _tell(report: "RunReport", rejects: Path, *, as_json: bool) -> None:
     from holdfast.cli.report import print_report, problems
 
     for line in problems(report):

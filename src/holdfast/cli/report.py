@@ -9,15 +9,15 @@ from holdfast.cli.terminal import console
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.local.replay import Outcome
-    from holdfast.local.session import Report
+    from holdfast.local.replay import ReplayResult
+    from holdfast.local.session import RunReport
 
 PROBLEMS_SHOWN = 5
 WIDTH_IN_PIPES = 250
 
 
 @contextmanager
-def progress(total: int) -> "Iterator[Callable[[Outcome], None]]":
+def progress(total: int) -> "Iterator[Callable[[ReplayResult], None]]":
     """Show a bar on stderr while a replay runs; on anything but a terminal show nothing."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,7 +28,7 @@ def progress(total: int) -> "Iterator[Callable[[Outcome], None]]":
         yield lambda _outcome: bar.advance(task)
 
 
-def print_report(report: "Report", books: str | None = None) -> None:
+def print_report(report: "RunReport", books: str | None = None) -> None:
     """Print what was read, how the checkouts ended, how fast, and what the audit said."""
     from rich.table import Table
 
@@ -46,7 +46,7 @@ def print_report(report: "Report", books: str | None = None) -> None:
     console(width_in_pipes=WIDTH_IN_PIPES).print(table)
 
 
-def problems(report: "Report") -> list[str]:
+def problems(report: "RunReport") -> list[str]:
     """One line for each of the first checkouts whose end is not known, and one that counts the others."""
     lines = [f"{each.invoice}: {each.state}: {each.detail}" for each in report.tally.unfinished]
     more = len(lines) - PROBLEMS_SHOWN

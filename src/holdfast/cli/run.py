@@ -14,8 +14,8 @@ from holdfast.cli.terminal import note, say_json
 if TYPE_CHECKING:
     from holdfast.audit import AuditReport
     from holdfast.local.platform import Platform
-    from holdfast.local.replay import Plan
-    from holdfast.local.session import Report
+    from holdfast.local.replay import ReplayPlan
+    from holdfast.local.session import RunReport
 
 STOCK = 2_500
 """With so many pieces of each code, about one order in twenty-five of the sample finds a shelf empty."""
@@ -44,10 +44,10 @@ def run(
 ) -> None:
     """Start a platform, replay the sample orders, check the books, stop everything. Exit 0 if all is well."""
     from holdfast.local.platform import Platform
-    from holdfast.local.replay import Plan
+    from holdfast.local.replay import ReplayPlan
     from holdfast.local.session import fresh_run
 
-    plan = Plan(fresh_run(), declined=replay_command.share(decline), concurrency=concurrency)
+    plan = ReplayPlan(fresh_run(), declined=replay_command.share(decline), concurrency=concurrency)
     _stop_at_any_signal()
     try:
         report, books = _all_of_it(Platform(data, gateway_port=port, say=note), data, plan, stock)
@@ -58,7 +58,9 @@ def run(
     raise typer.Exit(ExitCode.DONE if well else ExitCode.FAILED)
 
 
-def _all_of_it(platform: "Platform", data: Path, plan: "Plan", stock: int) -> "tuple[Report, AuditReport]":
+def _all_of_it(
+    platform: "Platform", data: Path, plan: "ReplayPlan", stock: int
+) -> "tuple[RunReport, AuditReport]":
     from holdfast import audit
     from holdfast.local.platform import NotReady
     from holdfast.local.session import SAMPLE, Target
@@ -94,7 +96,7 @@ def _stop_at_any_signal() -> None:
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
-def _tell(report: "Report", books: "AuditReport", *, as_json: bool) -> None:
+def _tell(report: "RunReport", books: "AuditReport", *, as_json: bool) -> None:
     from holdfast.cli.report import print_report, problems
 
     violations = [str(violation) for violation in books.violations]

@@ -1,6 +1,6 @@
 """Sagas as an operator reads them: a list, and one saga whole, from the situation to the smallest event.
 
-Works on what the orchestrator tells (`services/checkout_orchestrator/telling.py`), asks nobody anything.
+Works on what the orchestrator tells (`services/checkout_orchestrator/saga_views.py`), asks nobody anything.
 """
 
 from collections.abc import Mapping, Sequence

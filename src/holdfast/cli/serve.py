@@ -12,7 +12,7 @@ def serve(name: Annotated[str, typer.Argument(help="A service's name, or payment
     """Run one service in the foreground until SIGTERM; its settings are HOLDFAST_ variables."""
     from holdfast.contracts.topics import SERVICES
 
-    modules = {each: f"holdfast.services.{each.replace('-', '_')}.service" for each in SERVICES}
+    modules = {each: f"holdfast.services.{each.replace('-', '_')}.main" for each in SERVICES}
     modules["payment-provider"] = "holdfast.payment_provider.main"
     if name not in modules:
         fail(ExitCode.USAGE, f"no service is called {name!r}; there are: {', '.join(sorted(modules))}")

@@ -11,7 +11,7 @@ from holdfast.cli.common import ExitCode
 from holdfast.cli.terminal import console, note, say
 
 if TYPE_CHECKING:
-    from holdfast.simulation.campaign import Tally
+    from holdfast.simulation.campaign import CampaignStats
 
 
 def simulate(
@@ -61,9 +61,9 @@ def simulate(
 
 def _prove(saga: str, examples: str, only: str, faults: int | None, processors: int) -> None:
     """Search small worlds: of the definition that is named, or of the checkout's own services."""
+    from holdfast.simulation.proof.definition_model import parts
     from holdfast.simulation.proof.prove import SMALL, Job, prove, table, untried
-    from holdfast.simulation.proof.rehearsal import parts
-    from holdfast.simulation.proof.replaying import Source
+    from holdfast.simulation.proof.replay import Source
 
     jobs = SMALL
     if saga:
@@ -97,7 +97,7 @@ def _named(where: str) -> Any:
         raise typer.BadParameter(f"{where} names nothing: {error}") from None
 
 
-def _report(tally: "Tally", seconds: float) -> None:
+def _report(tally: "CampaignStats", seconds: float) -> None:
     from holdfast.simulation.story import command
 
     faults = f"{tally.fired.total()} faults of {len(tally.fired)} kinds"

@@ -69,7 +69,7 @@ class ProductsSet(Struct, frozen=True):
     products: int
 
 
-class WantedLine(Struct, frozen=True, forbid_unknown_fields=True):
+class RequestedLine(Struct, frozen=True, forbid_unknown_fields=True):
     """Pieces of one code. There is no price here: prices come from the server."""
 
     sku: Code
@@ -79,7 +79,7 @@ class WantedLine(Struct, frozen=True, forbid_unknown_fields=True):
 class SetCart(Struct, frozen=True, forbid_unknown_fields=True):
     """All lines of a cart at once; a repeated code is summed, and at most 200 codes remain."""
 
-    lines: tuple[WantedLine, ...]
+    lines: tuple[RequestedLine, ...]
 
 
 class SetLine(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,13 +98,13 @@ class PricedCart(Struct, frozen=True):
     lines: tuple[Line, ...]
 
 
-class Because(Struct, frozen=True, forbid_unknown_fields=True):
+class ActReason(Struct, frozen=True, forbid_unknown_fields=True):
     """An operator's reason, kept with what was done."""
 
     reason: Annotated[str, Meta(max_length=500, pattern=REASON_PATTERN)]
 
 
-class HoldCart(Because, frozen=True, forbid_unknown_fields=True):
+class HoldCart(ActReason, frozen=True, forbid_unknown_fields=True):
     """An operator's reason, and whose cart is meant: needed only if several users have one of this id."""
 
     user_id: UserId | None = None
@@ -125,7 +125,7 @@ class CartOfUser(Struct, frozen=True, forbid_unknown_fields=True):
     user_id: UserId
 
 
-class TakeSnapshots(Struct, frozen=True, forbid_unknown_fields=True):
+class SnapshotsRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Carts to read at one moment."""
 
     carts: Annotated[tuple[CartOfUser, ...], Meta(min_length=1, max_length=SNAPSHOTS_A_CALL)]
@@ -175,13 +175,13 @@ class SagaOfUser(Struct, frozen=True, forbid_unknown_fields=True):
     user_id: UserId
 
 
-class TellSagas(Struct, frozen=True, forbid_unknown_fields=True):
+class SagaViewsRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Sagas to tell of."""
 
     sagas: Annotated[tuple[SagaOfUser, ...], Meta(min_length=1, max_length=SNAPSHOTS_A_CALL)]
 
 
-class SagasTold(Struct, frozen=True):
+class SagaViews(Struct, frozen=True):
     """The sagas, in the order in which they were named; null if there is none, or it is another user's."""
 
     sagas: tuple[SagaView | None, ...]

@@ -80,7 +80,7 @@ class ClearCart(Payload, frozen=True):
     lines: Lines
 
 
-class Nothing(Payload, frozen=True):
+class EmptyPayload(Payload, frozen=True):
     """The payload of messages whose type and saga say all: undos, confirms, `*Compensated`."""
 
 
@@ -143,21 +143,21 @@ PAYLOADS: dict[str, type[Payload]] = {
     "ReserveInventory": ReserveInventory,
     "InventoryReserved": InventoryReserved,
     "InventoryReservationFailed": Refused,
-    "CompensateInventory": Nothing,
-    "InventoryCompensated": Nothing,
-    "ConfirmInventory": Nothing,
+    "CompensateInventory": EmptyPayload,
+    "InventoryCompensated": EmptyPayload,
+    "ConfirmInventory": EmptyPayload,
     "ProcessPayment": ProcessPayment,
     "PaymentProcessed": PaymentProcessed,
     "PaymentFailed": Refused,
-    "CompensatePayment": Nothing,
-    "PaymentCompensated": Nothing,
-    "ConfirmPayment": Nothing,
+    "CompensatePayment": EmptyPayload,
+    "PaymentCompensated": EmptyPayload,
+    "ConfirmPayment": EmptyPayload,
     "CreateOrder": CreateOrder,
     "OrderCreated": OrderCreated,
     "OrderCreationFailed": Refused,
-    "CompensateOrder": Nothing,
-    "OrderCompensated": Nothing,
-    "ConfirmOrder": Nothing,
+    "CompensateOrder": EmptyPayload,
+    "OrderCompensated": EmptyPayload,
+    "ConfirmOrder": EmptyPayload,
     "ClearCart": ClearCart,
     "CartCleared": CartCleared,
     "CartClearanceFailed": Refused,

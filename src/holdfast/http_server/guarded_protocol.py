@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from holdfast.http_server import refusals, request_rules
 from holdfast.http_server.guarded_cycle import GuardedCycle
 from holdfast.http_server.refusals import Refusal
-from holdfast.http_server.request_rules import Flawed
+from holdfast.http_server.request_rules import MalformedRequest
 
 if TYPE_CHECKING:
     from holdfast.http_server.config import GuardedConfig
@@ -188,7 +188,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > self.limits.target_bytes_max:
-            raise Flawed(refusals.TARGET_TOO_LONG, f"at most {self.limits.target_bytes_max} bytes are read")
+            raise MalformedRequest(
+                refusals.TARGET_TOO_LONG, f"at most {self.limits.target_bytes_max} bytes are read"
+            )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading != _HEAD:
@@ -232,7 +234,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since_chunk = 0
         self._body_bytes += len(body)
         if self._body_bytes > self.limits.body_bytes_max:
-            raise Flawed(refusals.BODY_TOO_LARGE, f"at most {self.limits.body_bytes_max} bytes are accepted")
+            raise MalformedRequest(
+                refusals.BODY_TOO_LARGE, f"at most {self.limits.body_bytes_max} bytes are accepted"
+            )
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -259,7 +263,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._is_deaf:
                 return
             flaw = error.__context__
-            if isinstance(flaw, Flawed):
+            if isinstance(flaw, MalformedRequest):
                 self._refuse(flaw.refusal, flaw.detail)
             else:
                 self._refuse(refusals.MALFORMED_REQUEST)

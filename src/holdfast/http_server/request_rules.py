@@ -26,7 +26,7 @@ SINGLE = frozenset(
 )
 
 
-class Flawed(Exception):
+class MalformedRequest(Exception):
     """Raised in the parser's callbacks, to end the parsing."""
 
     def __init__(self, refusal: Refusal, detail: str = "") -> None:
@@ -38,29 +38,31 @@ class Flawed(Exception):
 def refuse_size(limits: Limits, size: int) -> NoReturn:
     """Refuse a header of this size: it is too large, or one too many."""
     if size > limits.header_bytes_max:
-        raise Flawed(refusals.HEADERS_TOO_LARGE, f"one has at most {limits.header_bytes_max} bytes")
-    raise Flawed(refusals.HEADERS_TOO_LARGE, f"at most {limits.headers_max} are read")
+        raise MalformedRequest(refusals.HEADERS_TOO_LARGE, f"one has at most {limits.header_bytes_max} bytes")
+    raise MalformedRequest(refusals.HEADERS_TOO_LARGE, f"at most {limits.headers_max} are read")
 
 
 def check_single(limits: Limits, seen: set[bytes], name: bytes, value: bytes) -> None:
     """Judge a header that may stand once; `seen` are those that did before."""
     if name in seen:
-        raise Flawed(refusals.MALFORMED_REQUEST, f"the header {name.decode()} stands there twice")
+        raise MalformedRequest(refusals.MALFORMED_REQUEST, f"the header {name.decode()} stands there twice")
     seen.add(name)
     if name == b"transfer-encoding" and value.lower() != b"chunked":
-        raise Flawed(refusals.MALFORMED_REQUEST, "of transfer-encoding only chunked is understood")
+        raise MalformedRequest(refusals.MALFORMED_REQUEST, "of transfer-encoding only chunked is understood")
     if name == b"content-length":
         if not value.isdigit():
-            raise Flawed(refusals.MALFORMED_REQUEST, "content-length is a number")
+            raise MalformedRequest(refusals.MALFORMED_REQUEST, "content-length is a number")
         if len(value) > 18 or int(value) > limits.body_bytes_max:
-            raise Flawed(refusals.BODY_TOO_LARGE, f"at most {limits.body_bytes_max} bytes are accepted")
+            raise MalformedRequest(
+                refusals.BODY_TOO_LARGE, f"at most {limits.body_bytes_max} bytes are accepted"
+            )
 
 
 def check_framing(seen: set[bytes], version: str) -> None:
     """Judge the whole head."""
     if version not in ("1.0", "1.1"):
-        raise Flawed(refusals.MALFORMED_REQUEST, "only HTTP 1.1 and 1.0 are spoken here")
+        raise MalformedRequest(refusals.MALFORMED_REQUEST, "only HTTP 1.1 and 1.0 are spoken here")
     if version == "1.1" and b"host" not in seen:
-        raise Flawed(refusals.MALFORMED_REQUEST, "the header host is missing")
+        raise MalformedRequest(refusals.MALFORMED_REQUEST, "the header host is missing")
     if b"transfer-encoding" in seen and (version == "1.0" or b"content-length" in seen):
-        raise Flawed(refusals.MALFORMED_REQUEST, "the body has two lengths")
+        raise MalformedRequest(refusals.MALFORMED_REQUEST, "the body has two lengths")

@@ -18,7 +18,7 @@ RETRY_CAP_MS = 2_000
 _NOT_DEFINITIVE = frozenset({429, 500, 502, 503, 504})
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A definitive answer that is not the one hoped for; `reason` is the problem's code."""
 
     def __init__(self, what: str, response: Response) -> None:

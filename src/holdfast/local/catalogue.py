@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-from holdfast.local.api_client import ApiClient, Refused
+from holdfast.local.api_client import ApiClient, RequestRefused
 from holdfast.runtime.http_client import Response
 
 BATCH = 1_000
@@ -75,4 +75,4 @@ def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _expect_success(what: str, response: Response) -> None:
     if response.status >= 300:
-        raise Refused(what, response)
+        raise RequestRefused(what, response)

@@ -16,7 +16,7 @@ from pathlib import Path
 from holdfast.local import processes
 from holdfast.local.binaries import bin_folder, major_version
 from holdfast.local.passwords import Passwords
-from holdfast.local.processes import Account, LaunchFailed
+from holdfast.local.processes import LaunchFailed, UserAccount
 
 SUPERUSER = "postgres"
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
@@ -82,15 +82,15 @@ def _path(folder: Path, descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else str(folder)
 
 
-def _account(folder: Path) -> Account | None:
+def _account(folder: Path) -> UserAccount | None:
     """PostgreSQL refuses root: the user that owns the cluster, or nobody."""
     if os.geteuid() != 0:
         return None
     if (folder / "PG_VERSION").exists():
         owner = folder.stat()
-        return Account(owner.st_uid, owner.st_gid)
+        return UserAccount(owner.st_uid, owner.st_gid)
     nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    return UserAccount(nobody.pw_uid, nobody.pw_gid)
 
 
 def _is_empty(cluster: Cluster) -> bool:

@@ -69,7 +69,7 @@ class Orders(NamedTuple):
     rows_otherwise_priced: int
 
 
-class _Row(NamedTuple):
+class _OrderRow(NamedTuple):
     number: int
     invoice: str
     code: str
@@ -127,7 +127,7 @@ def _plain(file: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", gzip.GzipFile(fileobj=file)) if magic == _GZIP_MAGIC else file
 
 
-def _rows(reader: Iterable[list[str]], header: list[str]) -> Iterator[_Row]:
+def _rows(reader: Iterable[list[str]], header: list[str]) -> Iterator[_OrderRow]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise NotOrders(f"no column {', '.join(missing)} in the first line (a UTF-8 CSV header is expected)")
@@ -138,10 +138,10 @@ def _rows(reader: Iterable[list[str]], header: list[str]) -> Iterator[_Row]:
             yield _read(number, tuple(field.strip() for field in pick(fields)))
         else:
             invoice, code = (fields[i].strip() if i < len(fields) else "" for i in places[:2])
-            yield _Row(number, invoice, code, "", 0, 0, "wrong_field_count")
+            yield _OrderRow(number, invoice, code, "", 0, 0, "wrong_field_count")
 
 
-def _read(number: int, fields: tuple[str, ...]) -> _Row:
+def _read(number: int, fields: tuple[str, ...]) -> _OrderRow:
     invoice, code, quantity, price, customer = fields
     pieces, quantity_reason = _read_quantity(quantity)
     price_minor, price_reason = _read_price(price)
@@ -156,7 +156,7 @@ def _read(number: int, fields: tuple[str, ...]) -> _Row:
         reason = "bad_customer"
     if any(map(holds_card_number, (invoice, code, customer))):
         reason = CARD_NUMBER
-    return _Row(number, invoice, code, customer, pieces, price_minor, reason)
+    return _OrderRow(number, invoice, code, customer, pieces, price_minor, reason)
 
 
 def _read_quantity(text: str) -> tuple[int, str | None]:
@@ -181,15 +181,15 @@ def _read_price(text: str) -> tuple[int, str | None]:
     return int(minor), None
 
 
-def _judge(rows: Iterator[_Row]) -> Orders:
-    count, rejects, by_invoice = 0, list[Reject](), defaultdict[str, list[_Row]](list)
+def _judge(rows: Iterator[_OrderRow]) -> Orders:
+    count, rejects, by_invoice = 0, list[Reject](), defaultdict[str, list[_OrderRow]](list)
     for row in rows:
         count += 1
         if row.reason == "bad_invoice" or not row.invoice:
             rejects.append(row.rejected("bad_invoice"))
         else:
             by_invoice[row.invoice].append(row)
-    invoices, sold = list[Invoice](), list[_Row]()
+    invoices, sold = list[Invoice](), list[_OrderRow]()
     for members in by_invoice.values():
         refused = _refusals(members)
         rejects += refused
@@ -201,7 +201,7 @@ def _judge(rows: Iterator[_Row]) -> Orders:
     return Orders(count, catalogue, tuple(invoices), tuple(sorted(rejects)), otherwise)
 
 
-def _refusals(rows: list[_Row]) -> list[Reject]:
+def _refusals(rows: list[_OrderRow]) -> list[Reject]:
     """All rows of an invoice that cannot be sold whole, none of one that can."""
     if any(row.reason for row in rows):
         return [row.rejected(OTHER_ROW_REFUSED) for row in rows]
@@ -216,18 +216,18 @@ def _refusals(rows: list[_Row]) -> list[Reject]:
     return []
 
 
-def _invoice(rows: list[_Row]) -> Invoice:
+def _invoice(rows: list[_OrderRow]) -> Invoice:
     return Invoice(rows[0].invoice, rows[0].customer, tuple(_pieces(rows).items()), len(rows))
 
 
-def _pieces(rows: list[_Row]) -> Counter[str]:
+def _pieces(rows: list[_OrderRow]) -> Counter[str]:
     pieces = Counter[str]()
     for row in rows:
         pieces[row.code] += row.quantity
     return pieces
 
 
-def _catalogue(rows: list[_Row]) -> dict[str, int]:
+def _catalogue(rows: list[_OrderRow]) -> dict[str, int]:
     """The most frequent price of each code; of equally frequent ones the lowest."""
     seen = defaultdict[str, Counter[int]](Counter)
     for row in rows:

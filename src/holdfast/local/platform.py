@@ -18,7 +18,8 @@ from typing import Self
 import msgspec
 
 from holdfast.contracts import topics
-from holdfast.local import hints, processes, provision, settings, table
+from holdfast.local import process_table, processes, provision, settings, socket_folder
+from holdfast.local.console_writer import ConsoleWriter
 from holdfast.local.info import (
     POSTGRES,
     BusInfo,
@@ -33,7 +34,6 @@ from holdfast.local.keys import Keys
 from holdfast.local.layout import DataFolder, FolderInUse, FolderLock, NotRunning
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.local.supervisor import Supervisor
-from holdfast.local.teller import Teller
 from holdfast.runtime.principals import AUDITOR
 
 __all__ = [
@@ -89,7 +89,9 @@ class Platform:
         kafka: str | None = None,
         environment: Mapping[str, str] | None = None,
         webhooks: bool = False,
-        rows: Callable[[table.Plan], Sequence[table.Row]] = table.processes,
+        rows: Callable[
+            [process_table.ProcessPlan], Sequence[process_table.ProcessRow]
+        ] = process_table.processes,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.folder = DataFolder(data_dir)
@@ -101,11 +103,11 @@ class Platform:
         self._environment = settings.inherited() | dict(environment or {})
         self._webhooks = webhooks
         self._rows = rows
-        self._teller = Teller(say)
+        self._teller = ConsoleWriter(say)
         self._supervisor = Supervisor(self._changed)
         self._lock: FolderLock | None = None
         self._writing = Lock()
-        self._plan: table.Plan | None = None
+        self._plan: process_table.ProcessPlan | None = None
         self._started_at = ""
         self._stop_requested = Event()
         self._hurry = Event()
@@ -149,7 +151,9 @@ class Platform:
                     url=plan.url(name),
                     ops_port=plan.ops_ports.get(name, plan.ports[name]),
                     ops_url=plan.ops_url(name),
-                    dsn=None if name == table.PROVIDER else plan.dsn(table.database(name), AUDITOR),
+                    dsn=None
+                    if name == process_table.PROVIDER
+                    else plan.dsn(process_table.database(name), AUDITOR),
                     pid=program.process.pid,
                     restarts=program.restarts,
                 )
@@ -195,10 +199,10 @@ class Platform:
         self._supervisor.leave()
         self._teller.end()
         self._end(topics.SERVICES, _SERVICES_GRACE_S)
-        self._end([table.PROVIDER], _PROVIDER_GRACE_S)
+        self._end([process_table.PROVIDER], _PROVIDER_GRACE_S)
         self.postgres.stop(_POSTGRES_GRACE_S, self._hurry)
         if self._plan is not None:
-            hints.remove(Path(self._plan.hints))
+            socket_folder.remove(Path(self._plan.hints))
         if self._lock is not None:
             self.folder.platform.unlink(missing_ok=True)
             if not keep_folder:
@@ -222,8 +226,8 @@ class Platform:
         provision.create_databases(self.postgres)
         if bus.kind == "postgres":
             bus = provision.set_up_bus(self.postgres)
-        self._plan = table.Plan(
-            self.folder, ports, ops_ports, self.postgres.dsn, bus, str(hints.make()), self._webhooks
+        self._plan = process_table.ProcessPlan(
+            self.folder, ports, ops_ports, self.postgres.dsn, bus, str(socket_folder.make()), self._webhooks
         )
         for row in self._rows(self._plan):
             self._supervisor.run(row.name, self._launcher(row))
@@ -233,7 +237,7 @@ class Platform:
         self._teller.start()
         self._supervisor.watch()
 
-    def _launcher(self, row: table.Row) -> Callable[[], Popen[bytes]]:
+    def _launcher(self, row: process_table.ProcessRow) -> Callable[[], Popen[bytes]]:
         def launch() -> Popen[bytes]:
             return processes.start(
                 row.command,
@@ -247,7 +251,7 @@ class Platform:
     def _forget_killed_platform(self) -> None:
         """Remove what a supervisor that was killed could not: its description, and its folder of sockets."""
         with suppress(FileNotFoundError, msgspec.DecodeError):
-            hints.remove(
+            socket_folder.remove(
                 Path(msgspec.json.decode(self.folder.platform.read_bytes(), type=PlatformInfo).hints)
             )
         self.folder.platform.unlink(missing_ok=True)
@@ -265,8 +269,8 @@ class Platform:
 
     def _choose_ports(self) -> tuple[dict[str, int], dict[str, int]]:
         """Return each process's port, and each service's for operations."""
-        drawn = processes.free_ports(len(table.NAMES) + len(topics.SERVICES))
-        ports = dict(zip(table.NAMES, drawn, strict=False))
+        drawn = processes.free_ports(len(process_table.NAMES) + len(topics.SERVICES))
+        ports = dict(zip(process_table.NAMES, drawn, strict=False))
         ops_ports = dict(zip(topics.SERVICES, drawn[len(ports) :], strict=True))
         if self._gateway_port is not None:
             if not processes.is_free(self._gateway_port):
@@ -295,7 +299,7 @@ class Platform:
         processes.end(running, signal.SIGTERM, grace_s, signal.SIGKILL, self._hurry)
 
     @property
-    def _planned(self) -> table.Plan:
+    def _planned(self) -> process_table.ProcessPlan:
         if self._plan is None:
             raise NotRunning(f"the platform on {self.folder.root} was not started")
         return self._plan

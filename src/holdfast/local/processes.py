@@ -21,13 +21,13 @@ HOST = "127.0.0.1"
 # Below the range from which kernels give ports to outgoing connections: such a port could be in use by one
 # of those just when a program that died wants it back.
 _PORTS = range(20_000, 32_768)
-_TETHER = Path(__file__).with_name("tether.py")
+_TETHER = Path(__file__).with_name("die_with_parent.py")
 _LINUX = sys.platform == "linux"
 _FIRM_S = 3.0
 _GLANCE_S = 0.01
 
 
-class Account(NamedTuple):
+class UserAccount(NamedTuple):
     """Who a program runs as, when this process is root and the program must not be."""
 
     uid: int
@@ -44,7 +44,7 @@ def start(
     death_signal: signal.Signals,
     log: Path,
     env: Mapping[str, str],
-    account: Account | None = None,
+    account: UserAccount | None = None,
     pass_fds: Sequence[int] = (),
     parent_death_signal: bool = _LINUX,
 ) -> subprocess.Popen[bytes]:
@@ -106,7 +106,7 @@ def end(
 def run(
     command: Sequence[str | Path],
     *,
-    account: Account | None = None,
+    account: UserAccount | None = None,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from time import monotonic  # the event loop's own clock ticks in milliseconds
 from typing import NamedTuple
 
-from holdfast.local.api_client import ApiClient, OutOfPatience, Refused
+from holdfast.local.api_client import ApiClient, OutOfPatience, RequestRefused
 from holdfast.local.orders import Invoice
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.runtime.http_client import Response
@@ -27,7 +27,7 @@ TokenFor = Callable[[str], str]
 """User name to a shopper's token."""
 
 
-class Outcome(NamedTuple):
+class ReplayResult(NamedTuple):
     """How one invoice ended: the saga's final state, REFUSED by the API, or UNKNOWN as patience ended.
 
     `sent_at` (when the checkout was first sent) and `ended_at` are of the monotonic clock.
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplayPlan:
     """How to replay. `run` makes carts and idempotency keys: the same name goes on with the same checkouts.
 
     `resumed`: the run may have been begun before. `declined` is the share of invoices paid with a bad card;
@@ -67,8 +67,8 @@ async def replay(
     invoices: Sequence[Invoice],
     gateway: ApiClient,
     token_for: TokenFor,
-    plan: Plan,
-    ended: Callable[[Outcome], None],
+    plan: ReplayPlan,
+    ended: Callable[[ReplayResult], None],
 ) -> float:
     """Send every invoice and call `ended` once for each; returns how late (s) the latest one was begun."""
     slots = asyncio.Semaphore(plan.concurrency)
@@ -94,7 +94,7 @@ async def replay(
 class _Shopper:
     """One invoice's customer. Every request may be repeated; the key makes the checkout one."""
 
-    def __init__(self, invoice: Invoice, gateway: ApiClient, token_for: TokenFor, plan: Plan) -> None:
+    def __init__(self, invoice: Invoice, gateway: ApiClient, token_for: TokenFor, plan: ReplayPlan) -> None:
         self._until = monotonic() + plan.patience_s
         self._invoice = invoice
         self._gateway = gateway
@@ -104,16 +104,16 @@ class _Shopper:
         self._card = payment_method(invoice.number, plan.declined)
         self._sent_at = monotonic()
 
-    async def shop(self) -> Outcome:
+    async def shop(self) -> ReplayResult:
         try:
             return self._ended(*await self._end(await self._checkout()))
-        except Refused as refused:
+        except RequestRefused as refused:
             return self._ended(REFUSED, refused.reason, str(refused))
         except OutOfPatience as error:
             return self._ended(UNKNOWN, "out_of_patience", str(error))
 
-    def _ended(self, state: str, reason: str, detail: str) -> Outcome:
-        return Outcome(self._invoice.number, state, reason, detail, self._sent_at, monotonic())
+    def _ended(self, state: str, reason: str, detail: str) -> ReplayResult:
+        return ReplayResult(self._invoice.number, state, reason, detail, self._sent_at, monotonic())
 
     async def _fill_cart(self) -> None:
         lines = [{"sku": code, "quantity": pieces} for code, pieces in self._invoice.lines]
@@ -121,7 +121,7 @@ class _Shopper:
             "PUT", f"/v1/carts/{self._name}", self._token, self._until, body={"lines": lines}
         )
         if response.status >= 300:
-            raise Refused("the cart", response)
+            raise RequestRefused("the cart", response)
 
     async def _checkout(self) -> str:
         """Have the checkout accepted; returns its saga id.
@@ -136,7 +136,7 @@ class _Shopper:
             await self._fill_cart()
             response = await self._post()
         if response.status not in {200, 202}:
-            raise Refused("the checkout", response)
+            raise RequestRefused("the checkout", response)
         return str(response.json()["saga_id"])
 
     async def _post(self) -> Response:
@@ -165,7 +165,7 @@ class _Shopper:
                 held_s=held_s,
             )
             if response.status != 200:
-                raise Refused("the checkout's status", response)
+                raise RequestRefused("the checkout's status", response)
             status = response.json()
             if status["state"] in TERMINAL:
                 return status["state"], status.get("reason") or "", ""

@@ -22,8 +22,8 @@ from holdfast.local.catalogue import load_prices, load_stock
 from holdfast.local.info import PlatformInfo
 from holdfast.local.keys import Keys
 from holdfast.local.orders import CURRENCY, Orders
-from holdfast.local.replay import Outcome, Plan, replay
-from holdfast.local.tally import Tally, orders_summary
+from holdfast.local.replay import ReplayPlan, ReplayResult, replay
+from holdfast.local.replay_stats import ReplayStats, orders_summary
 
 SAMPLE = Path(__file__).with_name("sample") / "online_retail.csv.gz"
 OPERATOR = "replay"
@@ -52,12 +52,12 @@ class Target:
 
 
 @dataclass
-class Report:
+class RunReport:
     """What a replay did. `late_ms`: how far behind its rate the latest invoice was begun."""
 
     run: str
     orders: Orders
-    tally: Tally
+    tally: ReplayStats
     retries: int = 0
     late_ms: float = 0.0
 
@@ -91,20 +91,20 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
 async def replay_orders(
     target: Target,
     orders: Orders,
-    plan: Plan,
+    plan: ReplayPlan,
     *,
     stock: int,
     limit: int | None,
-    ended: Callable[[Outcome], None],
-) -> Report:
+    ended: Callable[[ReplayResult], None],
+) -> RunReport:
     """Replay the first `limit` invoices and call `ended` after each.
 
     Raises BadAddress; Refused and OutOfPatience, for the catalogue only.
     """
-    report = Report(plan.run, orders, Tally())
+    report = RunReport(plan.run, orders, ReplayStats())
     await _load(target, orders, plan, stock)
 
-    def counted(outcome: Outcome) -> None:
+    def counted(outcome: ReplayResult) -> None:
         report.tally.add(outcome)
         ended(outcome)
 
@@ -118,7 +118,7 @@ async def replay_orders(
     return report
 
 
-async def _load(target: Target, orders: Orders, plan: Plan, stock: int) -> None:
+async def _load(target: Target, orders: Orders, plan: ReplayPlan, stock: int) -> None:
     token = target.keys.token(OPERATOR, operator=True)
     if target.cart is not None:
         cart = ApiClient(target.cart)

@@ -92,14 +92,14 @@ class Breaker(Circuit):
         self._probing = False
         self._ticket_until = 0.0
 
-    def closed_for_s(self) -> float:
+    def retry_after_s(self) -> float:
         """Return 0 where calls pass, else how long until one may, at least `PROBE_S`."""
         with self._lock:
             if self._states.current_state == pybreaker.STATE_CLOSED:
                 return 0.0
             return max(PROBE_S, self._retry_at - self._monotonic())
 
-    def take_ticket(self) -> bool:
+    def reserve_probe(self) -> bool:
         """Let one caller bring the work whose call will be the probe: True once, when a probe is due.
 
         For those who make calls only later, through others. It is void after `open_s`, or when given back.
@@ -112,8 +112,8 @@ class Breaker(Circuit):
             self._ticket_until = now + self._settings.open_s
             return True
 
-    def give_ticket_back(self) -> None:
-        """Undo `take_ticket`: nothing came of it."""
+    def release_probe(self) -> None:
+        """Undo `reserve_probe`: nothing came of it."""
         with self._lock:
             self._ticket_until = 0.0
 

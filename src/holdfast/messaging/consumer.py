@@ -12,15 +12,24 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from holdfast.bus.port import Assignment, Bus, BusUnavailable, Consumer, NotOwner, Record, TopicPartition
+from holdfast.bus.port import (
+    Bus,
+    BusUnavailable,
+    Consumer,
+    NotOwner,
+    RebalanceListener,
+    Record,
+    TopicPartition,
+)
 from holdfast.messaging.backoff import backoff_ms
+from holdfast.messaging.batch_processor import BatchProcessor, Committed
 from holdfast.messaging.crashpoints import crashpoint
-from holdfast.messaging.culprits import Lot, Starts
 from holdfast.messaging.deferred import RETRY_WAIT_MS, SEARCH_WAIT_MS, DeferredRecords
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
+from holdfast.messaging.periodic_task import PeriodicTask
+from holdfast.messaging.poison import CrashCounter, RecordBatch
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, Transaction
-from holdfast.messaging.unit_of_work import Committed, UnitOfWork
 
 BATCH_MAX = 500
 TROUBLE_BASE_MS = 50
@@ -36,16 +45,6 @@ T = TypeVar("T", bound=Transaction)
 
 
 @dataclass
-class Chore(Generic[T]):
-    """Work that the writer does by time; `run` commits through the manager it is given."""
-
-    name: str
-    every_ms: int
-    run: Callable[["KafkaConsumerManager[T]"], None]
-    due_ms: int = 0
-
-
-@dataclass
 class Counters:
     """What the manager has done since it began, for metrics and health."""
 
@@ -53,8 +52,8 @@ class Counters:
     batches: int = 0
     handled: int = 0
     parked: int = 0
-    troubles: int = 0
-    zombies: int = 0
+    transient_failures: int = 0
+    fenced_commits: int = 0
     chores_put_off: int = 0
 
 
@@ -65,24 +64,26 @@ class KafkaConsumerManager(Generic[T]):
         self,
         bus: Bus,
         topics: Sequence[str],
-        unit_of_work: UnitOfWork[T],
+        processor: BatchProcessor[T],
         relay: Relay,
         monotonic_ms: Callable[[], int],
-        chores: Sequence[Chore[T]] = (),
+        periodic_tasks: Sequence[PeriodicTask[T]] = (),
         group: str | None = None,
     ) -> None:
         self._bus = bus
         self._topics = topics
-        self._group = group or unit_of_work.service
-        self.unit_of_work = unit_of_work
+        self._group = group or processor.service
+        self.processor = processor
         self.relay = relay
         self._monotonic_ms = monotonic_ms
-        self.chores = list(chores)
+        self.periodic_tasks = list(periodic_tasks)
         self._consumer: Consumer | None = None
-        self._requests: SimpleQueue[tuple[Callable[[T], tuple[Handled, Any]], Future[Any]]] = SimpleQueue()
+        self._requests: SimpleQueue[tuple[Callable[[T], tuple[HandlerResult, Any]], Future[Any]]] = (
+            SimpleQueue()
+        )
         self._uncommitted: dict[TopicPartition, int] = {}
         self._gone: set[TopicPartition] = set()
-        self._starts = Starts(unit_of_work)
+        self._starts = CrashCounter(processor)
         self.deferred = DeferredRecords(monotonic_ms, relay.instance)
         self._troubles = 0
         self.counters = Counters()
@@ -96,11 +97,11 @@ class KafkaConsumerManager(Generic[T]):
     def consumer(self) -> Consumer:
         """Return the group membership, joining at first use."""
         if self._consumer is None:
-            callbacks = Assignment(self._on_assigned, self._on_revoked, self._on_lost)
+            callbacks = RebalanceListener(self._on_assigned, self._on_revoked, self._on_lost)
             self._consumer = self._bus.consumer(self._group, self._topics, callbacks)
         return self._consumer
 
-    def step(self, timeout_s: float) -> int:
+    def run_once(self, timeout_s: float) -> int:
         """Do one round: operators' requests, due chores, one batch. Return how many records it handled.
 
         Trouble of database or bus is logged and shows in `trouble_wait_ms`; a bug in one message parks it.
@@ -128,7 +129,7 @@ class KafkaConsumerManager(Generic[T]):
             return 0
         return self._process(records)
 
-    def submit(self, work: Callable[[T], tuple[Handled, Any]]) -> "Future[Any]":
+    def submit(self, work: Callable[[T], tuple[HandlerResult, Any]]) -> "Future[Any]":
         """Run `work` on the writer, in a transaction of its own; its second value is the future's result."""
         future: Future[Any] = Future()
         self._requests.put((work, future))
@@ -136,10 +137,10 @@ class KafkaConsumerManager(Generic[T]):
         return future
 
     def commit(
-        self, work: Callable[[T], Handled], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
+        self, work: Callable[[T], HandlerResult], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
     ) -> Committed:
         """Run `work` in a transaction and hand what it appends to the relay. For chores, on the writer."""
-        committed = self.unit_of_work.commit(work, at=at, lock_wait_ms=lock_wait_ms)
+        committed = self.processor.commit(work, at=at, lock_wait_ms=lock_wait_ms)
         self.relay.submit(committed)
         return committed
 
@@ -148,7 +149,7 @@ class KafkaConsumerManager(Generic[T]):
         return frozenset(place.partition for place in self.consumer.assignment())
 
     @property
-    def troubles_in_a_row(self) -> int:
+    def failures_in_a_row(self) -> int:
         """Return how many rounds have failed since one succeeded."""
         return self._troubles
 
@@ -157,7 +158,7 @@ class KafkaConsumerManager(Generic[T]):
         if self._consumer is not None:
             self._consumer.wake()
 
-    def trouble_wait_ms(self) -> int:
+    def retry_after_ms(self) -> int:
         """Return how long to wait before the next round, 0 when all is well."""
         if not self._troubles:
             return 0
@@ -181,7 +182,7 @@ class KafkaConsumerManager(Generic[T]):
         """Handle what one poll brought: in one batch, or where that fails in ever smaller lots, in order."""
         self._gone.clear()
         retried = self.deferred.begin_round()
-        todo, done = [Lot(records)], 0
+        todo, done = [RecordBatch(records)], 0
         try:
             todo = self._lots(records, retried)
             while todo:
@@ -194,7 +195,7 @@ class KafkaConsumerManager(Generic[T]):
                     continue
                 lot = todo.pop()
                 if committed is None:
-                    todo.extend(reversed(lot.halves()))
+                    todo.extend(reversed(lot.bisect()))
                 else:
                     self._settle(lot.records, committed)
                     done += len(lot.records)
@@ -204,18 +205,18 @@ class KafkaConsumerManager(Generic[T]):
         self.deferred.end_round()
         return done
 
-    def _lots(self, records: list[Record], retried: list[Record]) -> list[Lot]:
+    def _lots(self, records: list[Record], retried: list[Record]) -> list[RecordBatch]:
         """Say what to try, the last first: what was deferred, then what is new. Raises StoreUnavailable.
 
         As long as something is deferred, a lock is known to be held: new messages wait for it shortly.
         """
-        lots = self._starts.lots(records)
+        lots = self._starts.batches(records)
         if not self.deferred:
             return lots
         lots = [lot._replace(lock_wait_ms=SEARCH_WAIT_MS) for lot in lots]
-        return [*lots, Lot(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else lots
+        return [*lots, RecordBatch(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else lots
 
-    def _search(self, lot: Lot, error: RowsUnavailable) -> Sequence[Lot]:
+    def _search(self, lot: RecordBatch, error: RowsUnavailable) -> Sequence[RecordBatch]:
         """Tell apart, by halves, whose rows are not to be had; these records are deferred.
 
         Raises StoreUnavailable where there is nobody to defer.
@@ -229,16 +230,16 @@ class KafkaConsumerManager(Generic[T]):
         self.deferred.add(lot.records)
         return ()
 
-    def _try(self, lot: Lot) -> Committed | None:
+    def _try(self, lot: RecordBatch) -> Committed | None:
         """Handle a lot, or park it when it is one message; None where it failed and can be halved.
 
         Raises StoreUnavailable: trouble blames nobody. RowsUnavailable: its own rows are not to be had.
         """
-        if lot.deaths and lot.records:
-            return self._park(lot, KILLS, f"{lot.deaths} processes began with this message and ended")
+        if lot.crash_count and lot.records:
+            return self._park(lot, KILLS, f"{lot.crash_count} processes began with this message and ended")
         published = self.relay.take_published()
         try:
-            return self.unit_of_work.run(lot.records, published, lot.lock_wait_ms)
+            return self.processor.run(lot.records, published, lot.lock_wait_ms)
         except StoreUnavailable:
             self.relay.give_back_published(published)
             raise
@@ -251,7 +252,7 @@ class KafkaConsumerManager(Generic[T]):
             log.warning("lot_refused", records=len(lot.records), error=type(error).__name__)
             return None
 
-    def _park(self, lot: Lot, reason: str, detail: str) -> Committed:
+    def _park(self, lot: RecordBatch, reason: str, detail: str) -> Committed:
         """Park the one message to blame; the partition flows on."""
         (record,) = lot.records
         log.error(
@@ -261,9 +262,9 @@ class KafkaConsumerManager(Generic[T]):
             partition=record.partition,
             offset=record.offset,
             saga_id=(record.key or b"").decode("ascii", "backslashreplace")[:64],
-            exc_info=not lot.deaths,
+            exc_info=not lot.crash_count,
         )
-        return self.unit_of_work.park(record, reason, detail, lot.deaths or lot.failed + 1)
+        return self.processor.park(record, reason, detail, lot.crash_count or lot.failures + 1)
 
     def _settle(self, records: Sequence[Record], committed: Committed) -> None:
         """Hand over to the relay, then commit offsets: in this order, after the database's commit."""
@@ -298,7 +299,7 @@ class KafkaConsumerManager(Generic[T]):
             log.warning("offsets_not_committed", error=str(error))
             return
         except NotOwner as error:
-            self.counters.zombies += 1
+            self.counters.fenced_commits += 1
             self._gone.update(error.partitions)
             self.deferred.drop(error.partitions)
             log.warning("offsets_refused", partitions=sorted(error.partitions))
@@ -333,12 +334,12 @@ class KafkaConsumerManager(Generic[T]):
                 return
             self._serve(work, future)
 
-    def _serve(self, work: Callable[[T], tuple[Handled, Any]], future: "Future[Any]") -> None:
+    def _serve(self, work: Callable[[T], tuple[HandlerResult, Any]], future: "Future[Any]") -> None:
         if not future.set_running_or_notify_cancel():
             return
         answer: list[Any] = []
 
-        def run(tx: T) -> Handled:
+        def run(tx: T) -> HandlerResult:
             handled, value = work(tx)
             answer.append(value)
             return handled
@@ -352,18 +353,18 @@ class KafkaConsumerManager(Generic[T]):
 
     def hurry(self, name: str) -> None:
         """Make this chore due at the next round, and begin that now. Safe from any thread."""
-        for chore in self.chores:
+        for chore in self.periodic_tasks:
             if chore.name == name:
                 chore.due_ms = 0
         self.wake()
 
     def _do_chores(self) -> None:
         now = self._monotonic_ms()
-        for chore in self.chores:
+        for chore in self.periodic_tasks:
             if now >= chore.due_ms:
                 chore.due_ms = now + chore.every_ms
                 try:
-                    chore.run(self)
+                    chore.run_once(self)
                 except RowsUnavailable as error:  # others hold what it needs; messages do not
                     self.counters.chores_put_off += 1
                     log.warning("chore_put_off", chore=chore.name, error=str(error))
@@ -395,5 +396,5 @@ class KafkaConsumerManager(Generic[T]):
 
     def _trouble(self, event: str, error: Exception) -> None:
         self._troubles += 1
-        self.counters.troubles += 1
+        self.counters.transient_failures += 1
         log.warning(event, error=str(error), troubles=self._troubles)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, PAYMENT, SERVICES
 
 
-class Place(NamedTuple):
+class CrashPoint(NamedTuple):
     """What lies before and after it, and which services come by."""
 
     text: str
@@ -21,30 +21,30 @@ class Place(NamedTuple):
 
 
 CRASHPOINTS = {
-    "accept.before_commit": Place("a checkout was accepted, nothing is durable", (GATEWAY,)),
-    "accept.after_commit": Place("the checkout is durable, the shopper has no answer", (GATEWAY,)),
-    "batch.before_commit": Place("a batch was handled, nothing of it is durable"),
-    "batch.after_commit": Place("the batch is durable, its messages and offsets are not out"),
-    "park.before_commit": Place("a message was parked, the row and its copy are not durable"),
-    "park.after_commit": Place("the parked row is durable, its copy and the offset are not out"),
-    "timers.before_commit": Place("deadlines fired, nothing of it is durable", (ORCHESTRATOR,)),
-    "timers.after_commit": Place("the firing is durable, what it sends is not out", (ORCHESTRATOR,)),
-    "chore.before_commit": Place("a chore's or an operator's act is not durable"),
-    "chore.after_commit": Place("the act is durable, what it sends is not out"),
-    "forget.before_commit": Place("published rows are deleted, not durably"),
-    "forget.after_commit": Place("published rows are gone"),
-    "publish.before": Place("committed messages are about to go to the bus"),
-    "publish.after": Place("the bus has the messages, their outbox row is still there"),
-    "offsets.before_commit": Place("the batch is durable, the bus does not know that it was consumed"),
-    "offsets.after_commit": Place("the bus knows that the batch was consumed"),
-    "claim.before_commit": Place("calls to the provider were claimed, not durably", (PAYMENT,)),
-    "claim.after_commit": Place("the claim is durable, the provider was not called", (PAYMENT,)),
-    "charge.before_call": Place("a charge is about to be sent", (PAYMENT,)),
-    "charge.after_call": Place("the provider answered, nothing is recorded", (PAYMENT,)),
-    "refund.before_call": Place("a refund is about to be sent", (PAYMENT,)),
-    "refund.after_call": Place("the provider answered a refund, nothing is recorded", (PAYMENT,)),
-    "record.before_commit": Place("the provider's answers are written, not durably", (PAYMENT,)),
-    "record.after_commit": Place("the answers are durable, their events are not out", (PAYMENT,)),
+    "accept.before_commit": CrashPoint("a checkout was accepted, nothing is durable", (GATEWAY,)),
+    "accept.after_commit": CrashPoint("the checkout is durable, the shopper has no answer", (GATEWAY,)),
+    "batch.before_commit": CrashPoint("a batch was handled, nothing of it is durable"),
+    "batch.after_commit": CrashPoint("the batch is durable, its messages and offsets are not out"),
+    "park.before_commit": CrashPoint("a message was parked, the row and its copy are not durable"),
+    "park.after_commit": CrashPoint("the parked row is durable, its copy and the offset are not out"),
+    "timers.before_commit": CrashPoint("deadlines fired, nothing of it is durable", (ORCHESTRATOR,)),
+    "timers.after_commit": CrashPoint("the firing is durable, what it sends is not out", (ORCHESTRATOR,)),
+    "chore.before_commit": CrashPoint("a chore's or an operator's act is not durable"),
+    "chore.after_commit": CrashPoint("the act is durable, what it sends is not out"),
+    "forget.before_commit": CrashPoint("published rows are deleted, not durably"),
+    "forget.after_commit": CrashPoint("published rows are gone"),
+    "publish.before": CrashPoint("committed messages are about to go to the bus"),
+    "publish.after": CrashPoint("the bus has the messages, their outbox row is still there"),
+    "offsets.before_commit": CrashPoint("the batch is durable, the bus does not know that it was consumed"),
+    "offsets.after_commit": CrashPoint("the bus knows that the batch was consumed"),
+    "claim.before_commit": CrashPoint("calls to the provider were claimed, not durably", (PAYMENT,)),
+    "claim.after_commit": CrashPoint("the claim is durable, the provider was not called", (PAYMENT,)),
+    "charge.before_call": CrashPoint("a charge is about to be sent", (PAYMENT,)),
+    "charge.after_call": CrashPoint("the provider answered, nothing is recorded", (PAYMENT,)),
+    "refund.before_call": CrashPoint("a refund is about to be sent", (PAYMENT,)),
+    "refund.after_call": CrashPoint("the provider answered a refund, nothing is recorded", (PAYMENT,)),
+    "record.before_commit": CrashPoint("the provider's answers are written, not durably", (PAYMENT,)),
+    "record.after_commit": CrashPoint("the answers are durable, their events are not out", (PAYMENT,)),
 }
 
 Visitor = Callable[[str], None]

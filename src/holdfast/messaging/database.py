@@ -29,14 +29,14 @@ from holdfast.messaging.database_session import (
 )
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
-from holdfast.messaging.parked import Parked, Place, Summary, Wanted
+from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary
 from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
 from holdfast.messaging.store import (
     ActionTaken,
-    Held,
+    HeldSteps,
     OperatorAction,
-    Page,
     Pruned,
+    PrunePage,
     RowsUnavailable,
     StoreUnavailable,
     TimerKey,
@@ -89,11 +89,11 @@ class PostgresTransaction:
         if ids:
             self.run(self._kernel["forget_outbox"], ids=list(ids))
 
-    def lying_outbox(
+    def stale_outbox(
         self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
     ) -> list[tuple[int, list[Message]]]:
         values = {"older_than_ms": older_than_ms, "limit": limit, "left_out": list(left_out)}
-        rows = self.run(self._kernel["select_lying_outbox"], **values)
+        rows = self.run(self._kernel["select_stale_outbox"], **values)
         return [(row_id, _batch_decoder.decode(batch)) for row_id, batch in rows.fetchall()]
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
@@ -105,7 +105,7 @@ class PostgresTransaction:
     def outbox_age_ms(self, left_out: Collection[int] = ()) -> int:
         return int(_one(self.run(self._kernel["select_outbox_age"], left_out=list(left_out))))
 
-    def park(self, rows: Sequence[Parked]) -> list[Parked]:
+    def park(self, rows: Sequence[ParkedRecord]) -> list[ParkedRecord]:
         if not rows:
             return []
         unique = {row.place: row for row in rows}
@@ -123,11 +123,13 @@ class PostgresTransaction:
             sources=[row.record.source and _storable(row.record.source, 100) for row in unique.values()],
         )
         for topic, partition, offset, attempts, first_ms, last_ms in there.fetchall():
-            place = Place(topic, partition, offset)
+            place = LogPosition(topic, partition, offset)
             unique[place] = unique[place]._replace(attempts=attempts, first_ms=first_ms, last_ms=last_ms)
         return list(unique.values())
 
-    def find_parked(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+    def find_parked(
+        self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int
+    ) -> list[ParkedSummary]:
         topic, partition, offset = after or ("", 0, 0)
         rows = self.run(
             self._kernel["find_parked"],
@@ -137,15 +139,15 @@ class PostgresTransaction:
             after_position=offset,
             limit=limit,
         )
-        return [Summary(Place(*row[:3]), *row[3:]) for row in rows.fetchall()]
+        return [ParkedSummary(LogPosition(*row[:3]), *row[3:]) for row in rows.fetchall()]
 
-    def lock_parked(self, places: Collection[Place]) -> list[Parked]:
+    def lock_parked(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         return self._parked("lock_parked", places)
 
-    def take_redriven(self, places: Collection[Place]) -> list[Parked]:
+    def take_redriven(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         return self._parked("take_redriven", places)
 
-    def _parked(self, statement: str, places: Collection[Place]) -> list[Parked]:
+    def _parked(self, statement: str, places: Collection[LogPosition]) -> list[ParkedRecord]:
         if not places:
             return []
         parked = []
@@ -153,17 +155,19 @@ class PostgresTransaction:
             key, value, headers = (part if part is None else bytes(part) for part in row[3:6])
             decoded = _headers_decoder.decode(headers or b"")
             record = Record(row[0], row[1], row[2], key, value, decoded, 0, row[6])
-            parked.append(Parked(record, *row[7:]))
+            parked.append(ParkedRecord(record, *row[7:]))
         return parked
 
-    def settle_parked(self, places: Collection[Place], status: str) -> None:
+    def settle_parked(self, places: Collection[LogPosition], status: str) -> None:
         if places:
             self.run(self._kernel["settle_parked"], **_places(places), status=status)
 
-    def redriven_places(self, limit: int) -> list[Place]:
-        return [Place(*row) for row in self.run(self._kernel["select_redriven"], limit=limit).fetchall()]
+    def redriven_places(self, limit: int) -> list[LogPosition]:
+        return [
+            LogPosition(*row) for row in self.run(self._kernel["select_redriven"], limit=limit).fetchall()
+        ]
 
-    def note_processed(self, places: Collection[Place]) -> None:
+    def note_processed(self, places: Collection[LogPosition]) -> None:
         if places:
             self.run(self._kernel["note_processed"], **_places(places))
 
@@ -208,22 +212,22 @@ class PostgresTransaction:
         if unused:
             self.run(self._kernel["delete_new_fences"], step=step, saga_ids=list(unused))
 
-    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> Held:
+    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> HeldSteps:
         values = {"step": step, "from_id": from_id, "before_id": before_id, "keys": keys, "limit": limit}
         [(held, last, looked)] = self.run(self._kernel["select_held_fences"], **values).fetchall()
         if len(held) == limit:
-            return Held(held, held[-1])
-        return Held(held, last if looked == keys else "")
+            return HeldSteps(held, held[-1])
+        return HeldSteps(held, last if looked == keys else "")
 
-    def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
+    def prune_fences(self, step: str, states: Collection[FenceState], page: PrunePage) -> Pruned:
         return self.prune(self._kernel["prune_fences"], page, step=step, states=[s.value for s in states])
 
-    def prune_parked(self, page: Page) -> Pruned:
+    def prune_parked(self, page: PrunePage) -> Pruned:
         values = {"unchanged_since_ms": page.unchanged_since_ms, "limit": page.limit}
         rows = self.run(self._kernel["prune_parked"], **values).rowcount
         return Pruned(rows, page.from_id if rows >= page.limit else "")
 
-    def prune(self, statement: LiteralString, page: Page, **values: Any) -> Pruned:
+    def prune(self, statement: LiteralString, page: PrunePage, **values: Any) -> Pruned:
         """Run a pruning, which returns how many keys it deleted, how many it saw, and the last of these."""
         rows, looked, last = self.run(statement, **page._asdict(), **values).fetchall()[0]
         return Pruned(rows, uuid7_after(last) if looked == page.limit else "")
@@ -352,7 +356,7 @@ def _one(cursor: "psycopg.Cursor[TupleRow]") -> Any:
     return row[0]
 
 
-def _places(places: Collection[Place]) -> dict[str, list[Any]]:
+def _places(places: Collection[LogPosition]) -> dict[str, list[Any]]:
     return {
         "topics": [place.topic for place in places],
         "partitions": [place.partition for place in places],

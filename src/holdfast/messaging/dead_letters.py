@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from holdfast.messaging.handler import Handled
-from holdfast.messaging.parked import CARD_NUMBER, Parked, Place, Summary, Wanted
+from holdfast.messaging.batch_processor import BatchProcessor
+from holdfast.messaging.handler import HandlerResult
+from holdfast.messaging.parked import CARD_NUMBER, DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary
 from holdfast.messaging.store import OperatorAction, Transaction
-from holdfast.messaging.unit_of_work import UnitOfWork
 
 log = structlog.get_logger(__name__)
 
@@ -20,18 +20,18 @@ ROWS_PER_TRANSACTION = 10
 """Records may be of 1 MB each, and a transaction reads those that it locks."""
 
 
-class Because(NamedTuple):
+class Actor(NamedTuple):
     """Who acts, and why."""
 
     operator: str
     reason: str
 
 
-class Acted(NamedTuple):
+class DeadLetterResult(NamedTuple):
     """What was done, and what was left as it is, with a word why: missing, redriven, discarded."""
 
-    done: list[Place]
-    skipped: list[tuple[Place, str]]
+    done: list[LogPosition]
+    skipped: list[tuple[LogPosition, str]]
 
 
 class DeadLetters:
@@ -40,43 +40,45 @@ class DeadLetters:
     `redriven` tells the writer that there is something to process.
     """
 
-    def __init__(self, unit_of_work: UnitOfWork[Any], redriven: Callable[[], None]) -> None:
-        self.service = unit_of_work.service
-        self._unit_of_work = unit_of_work
+    def __init__(self, processor: BatchProcessor[Any], redriven: Callable[[], None]) -> None:
+        self.service = processor.service
+        self._processor = processor
         self._redriven = redriven
 
-    def find(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+    def find(self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int) -> list[ParkedSummary]:
         """Return a page of parked records in the order of their places."""
-        with self._unit_of_work.store.transaction() as tx:
+        with self._processor.store.transaction() as tx:
             return list(tx.find_parked(wanted, after, limit))
 
-    def show(self, place: Place) -> Parked | None:
+    def show(self, place: LogPosition) -> ParkedRecord | None:
         """Return one with its bytes."""
-        with self._unit_of_work.store.transaction() as tx:
+        with self._processor.store.transaction() as tx:
             return next(iter(tx.lock_parked([place])), None)
 
-    def redrive(self, places: Sequence[Place], because: Because) -> Acted:
+    def redrive(self, places: Sequence[LogPosition], because: Actor) -> DeadLetterResult:
         """Have the writer process these once more, as they were; what comes of it is noted at the row."""
         acted = self._act(places, because, "redriven")
         self._redriven()
         return acted
 
-    def discard(self, places: Sequence[Place], because: Because) -> Acted:
+    def discard(self, places: Sequence[LogPosition], because: Actor) -> DeadLetterResult:
         """Give these up; their bytes stay until retention takes them."""
         return self._act(places, because, "discarded")
 
-    def _act(self, places: Sequence[Place], because: Because, status: str) -> Acted:
-        acted = Acted([], [])
+    def _act(self, places: Sequence[LogPosition], because: Actor, status: str) -> DeadLetterResult:
+        acted = DeadLetterResult([], [])
         unique = list(dict.fromkeys(places))
         for start in range(0, len(unique), ROWS_PER_TRANSACTION):
             some = unique[start : start + ROWS_PER_TRANSACTION]
-            parts: list[Acted] = []
+            parts: list[DeadLetterResult] = []
 
-            def work(tx: Transaction, some: Sequence[Place] = some, parts: list[Acted] = parts) -> Handled:
+            def work(
+                tx: Transaction, some: Sequence[LogPosition] = some, parts: list[DeadLetterResult] = parts
+            ) -> HandlerResult:
                 parts.append(_settle(tx, some, because, status))
-                return Handled()
+                return HandlerResult()
 
-            self._unit_of_work.commit(work)
+            self._processor.commit(work)
             acted.done.extend(parts[-1].done)
             acted.skipped.extend(parts[-1].skipped)
         for place in acted.done:
@@ -84,9 +86,9 @@ class DeadLetters:
         return acted
 
 
-def _settle(tx: Transaction, places: Sequence[Place], because: Because, status: str) -> Acted:
+def _settle(tx: Transaction, places: Sequence[LogPosition], because: Actor, status: str) -> DeadLetterResult:
     rows = {row.place: row for row in tx.lock_parked(places)}
-    acted = Acted([], [])
+    acted = DeadLetterResult([], [])
     for place in places:
         row = rows.get(place)
         if row is None:

@@ -25,7 +25,7 @@ class Envelope(NamedTuple):
     record: Record | None
 
 
-class Bad(NamedTuple):
+class UnreadableRecord(NamedTuple):
     """A record that can never be processed: a reason for programs, a detail for people."""
 
     record: Record
@@ -35,7 +35,7 @@ class Bad(NamedTuple):
     saga_id: str | None
 
 
-class NotMine(NamedTuple):
+class OtherReaders(NamedTuple):
     """A known message that another service reads."""
 
     record: Record
@@ -79,7 +79,9 @@ def seal_raw(
     return Message(TOPIC_OF[kind], saga_id.encode(), value, tuple(headers))
 
 
-def open_record(record: Record, reader: str, *, proven: bool = True) -> Envelope | Bad | NotMine:
+def open_record(
+    record: Record, reader: str, *, proven: bool = True
+) -> Envelope | UnreadableRecord | OtherReaders:
     """Read a record for `reader`; a record that only its topic's owner should park is NotMine to others.
 
     `proven`: whether the bus proves who published it.
@@ -90,15 +92,17 @@ def open_record(record: Record, reader: str, *, proven: bool = True) -> Envelope
         kind = _text(headers, "ce_type")
         readers = topic.types.get(kind)
         if readers is not None and reader not in readers:
-            return NotMine(record)
+            return OtherReaders(record)
         return _open(record, headers, kind, known=readers is not None, proven=proven)
     except codec.Undecodable as error:
         if (
             reader != topic.owner
             and headers.get("ce_type", b"").decode("ascii", "replace") not in topic.types
         ):
-            return NotMine(record)
-        return Bad(record, error.reason, error.detail, _lenient(headers, "ce_id"), _saga_of(record))
+            return OtherReaders(record)
+        return UnreadableRecord(
+            record, error.reason, error.detail, _lenient(headers, "ce_id"), _saga_of(record)
+        )
 
 
 def _open(record: Record, headers: dict[str, bytes], kind: str, *, known: bool, proven: bool) -> Envelope:

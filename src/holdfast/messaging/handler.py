@@ -12,7 +12,7 @@ from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.store import TimerRow
 
 
-class Reply(NamedTuple):
+class OutboxMessage(NamedTuple):
     """A message to append to the outbox, already encoded. `attempt` counts sends from 1."""
 
     message_id: str
@@ -30,17 +30,17 @@ class ParkedEnvelope(NamedTuple):
 
 
 @dataclass
-class Handled:
+class HandlerResult:
     """What a batch led to. `fired`: timers to write again with the outbox row of what they sent.
 
     `messages` leave as they are, after the replies.
     """
 
-    replies: list[Reply] = field(default_factory=list)
+    messages_to_seal: list[OutboxMessage] = field(default_factory=list)
     parked: list[ParkedEnvelope] = field(default_factory=list)
     fired: list[TimerRow] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    handled: int = 0
+    count: int = 0
 
     def park(self, envelope: Envelope, reason: str, detail: str) -> None:
         """Keep this message for an operator; the rest of the batch goes on."""
@@ -53,5 +53,5 @@ T_contra = TypeVar("T_contra", contravariant=True)
 class Handler(Protocol[T_contra]):
     """A service's reaction to a batch of messages that it reads."""
 
-    def handle(self, tx: T_contra, envelopes: Sequence[Envelope]) -> Handled:
+    def handle(self, tx: T_contra, envelopes: Sequence[Envelope]) -> HandlerResult:
         """Process all, in order, inside `tx`; raise only for trouble and bugs, never for a refusal."""

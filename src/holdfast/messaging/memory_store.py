@@ -10,8 +10,16 @@ from typing import Any, Generic, TypeVar
 from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
-from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
-from holdfast.messaging.store import ActionTaken, Held, OperatorAction, Page, Pruned, TimerKey, TimerRow
+from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary, summary
+from holdfast.messaging.store import (
+    ActionTaken,
+    HeldSteps,
+    OperatorAction,
+    Pruned,
+    PrunePage,
+    TimerKey,
+    TimerRow,
+)
 
 CHANGED = "retention_changed"
 """When rows of other tables changed last, by (table, key): read by nothing but pruning."""
@@ -96,12 +104,12 @@ class MemoryTransaction:
         """Note that a row changes now, as the column `changed_at` does."""
         self.table(CHANGED)[table, key] = self._now_ms
 
-    def is_old(self, table: str, key: Any, page: Page) -> bool:
+    def is_old(self, table: str, key: Any, page: PrunePage) -> bool:
         """Tell whether a row has not changed since the page's time."""
         return bool(self.table(CHANGED)[table, key] <= page.unchanged_since_ms)
 
     @staticmethod
-    def look(keys: Iterable[str], page: Page) -> tuple[list[str], Pruned]:
+    def look(keys: Iterable[str], page: PrunePage) -> tuple[list[str], Pruned]:
         """Return the page's keys, and what a pruning that deletes none of their rows returns."""
         looked = sorted(key for key in keys if page.from_id <= key < page.before_id)[: page.limit]
         return looked, Pruned(0, uuid7_after(looked[-1]) if len(looked) == page.limit else "")
@@ -121,7 +129,7 @@ class MemoryTransaction:
         for row_id in ids:
             self.table("outbox").pop(row_id, None)
 
-    def lying_outbox(
+    def stale_outbox(
         self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
     ) -> list[tuple[int, list[Message]]]:
         rows = sorted((i, row) for i, row in self.table("outbox").items() if i not in left_out)
@@ -135,7 +143,7 @@ class MemoryTransaction:
         rows = self.table("outbox").items()
         return max((abs(self._now_ms - at) for i, (at, _) in rows if i not in left_out), default=0)
 
-    def park(self, rows: Sequence[Parked]) -> list[Parked]:
+    def park(self, rows: Sequence[ParkedRecord]) -> list[ParkedRecord]:
         parked, now = self.table("parked"), self._now_ms
         unique = {row.place: row for row in rows}
         for place, row in unique.items():
@@ -155,26 +163,28 @@ class MemoryTransaction:
             )
         return list(unique.values())
 
-    def find_parked(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+    def find_parked(
+        self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int
+    ) -> list[ParkedSummary]:
         rows = [summary(row) for place, row in self.table("parked").items() if after is None or place > after]
         return sorted(row for row in rows if wanted.takes(row))[:limit]
 
-    def lock_parked(self, places: Collection[Place]) -> list[Parked]:
+    def lock_parked(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         parked = self.table("parked")
         return [parked[place] for place in sorted(set(places)) if place in parked]
 
-    def settle_parked(self, places: Collection[Place], status: str) -> None:
+    def settle_parked(self, places: Collection[LogPosition], status: str) -> None:
         for row in self.lock_parked(places):
             self.table("parked")[row.place] = row._replace(status=status, outcome=None)
 
-    def redriven_places(self, limit: int) -> list[Place]:
+    def redriven_places(self, limit: int) -> list[LogPosition]:
         rows = self.table("parked").values()
         return sorted(row.place for row in rows if row.status == "redriven" and row.outcome is None)[:limit]
 
-    def take_redriven(self, places: Collection[Place]) -> list[Parked]:
+    def take_redriven(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         return [row for row in self.lock_parked(places) if row.status == "redriven" and row.outcome is None]
 
-    def note_processed(self, places: Collection[Place]) -> None:
+    def note_processed(self, places: Collection[LogPosition]) -> None:
         for row in self.lock_parked(places):
             if row.status == "redriven":
                 self.table("parked")[row.place] = row._replace(outcome="processed")
@@ -201,16 +211,16 @@ class MemoryTransaction:
             self.table("fence")[row.saga_id, step] = row
             self.changed("fence", (row.saga_id, step))
 
-    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> Held:
+    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> HeldSteps:
         fences = self.table("fence")
         ids = sorted(saga_id for saga_id, of in fences if of == step and from_id <= saga_id < before_id)
         looked = ids[:keys]
         held = [saga_id for saga_id in looked if fences[saga_id, step].state is FenceState.DONE][:limit]
         if len(held) == limit:
-            return Held(held, held[-1])
-        return Held(held, looked[-1] if len(looked) == keys else "")
+            return HeldSteps(held, held[-1])
+        return HeldSteps(held, looked[-1] if len(looked) == keys else "")
 
-    def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
+    def prune_fences(self, step: str, states: Collection[FenceState], page: PrunePage) -> Pruned:
         fences = self.table("fence")
         looked, pruned = self.look([saga_id for saga_id, of in fences if of == step], page)
         awaited = {key.saga_id for key in self.table("timers") if key.step == step}
@@ -223,7 +233,7 @@ class MemoryTransaction:
             del fences[saga_id, step], self.table(CHANGED)["fence", (saga_id, step)]
         return pruned._replace(rows=len(gone))
 
-    def prune_parked(self, page: Page) -> Pruned:
+    def prune_parked(self, page: PrunePage) -> Pruned:
         rows = sorted(self.table("parked").items())
         old = [p for p, row in rows if row.status != "parked" and row.last_ms <= page.unchanged_since_ms]
         for place in old[: page.limit]:

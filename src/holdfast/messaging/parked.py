@@ -18,7 +18,7 @@ MASKED = "x-masked"
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})/([0-9]{1,18})", re.ASCII)
 
 
-class Place(NamedTuple):
+class LogPosition(NamedTuple):
     """Where a record lies on the bus; written `topic/partition/offset`."""
 
     topic: str
@@ -35,7 +35,7 @@ class Place(NamedTuple):
         return cls(found[1], int(found[2]), int(found[3])) if found else None
 
 
-class Parked(NamedTuple):
+class ParkedRecord(NamedTuple):
     """A record that could not be processed, with its original bytes. All after `attempts` is the store's."""
 
     record: Record
@@ -50,8 +50,8 @@ class Parked(NamedTuple):
     last_ms: int = 0
 
     @property
-    def place(self) -> Place:
-        return Place(self.record.topic, self.record.partition, self.record.offset)
+    def place(self) -> LogPosition:
+        return LogPosition(self.record.topic, self.record.partition, self.record.offset)
 
     @property
     def is_masked(self) -> bool:
@@ -59,14 +59,14 @@ class Parked(NamedTuple):
         return MASKED in dict(self.record.headers)
 
 
-class Summary(NamedTuple):
+class ParkedSummary(NamedTuple):
     """A parked record without its bytes.
 
     `status`: parked, redriven, discarded. `outcome` of a redriven one: processed, or None as long as it is
     not known; of a parked one: parked_again if it was redriven before. `source` published it, as proven.
     """
 
-    place: Place
+    place: LogPosition
     status: str
     outcome: str | None
     reason: str
@@ -80,7 +80,7 @@ class Summary(NamedTuple):
     source: str | None
 
 
-class Wanted(NamedTuple):
+class DeadLetterFilter(NamedTuple):
     """Which parked records; what is empty does not matter. An outcome that is not known yet is `unknown`."""
 
     status: str = ""
@@ -89,7 +89,7 @@ class Wanted(NamedTuple):
     saga_id: str = ""
     outcome: str = ""
 
-    def takes(self, row: Summary) -> bool:
+    def takes(self, row: ParkedSummary) -> bool:
         """Tell whether this is one of them."""
         have = (row.status, row.place.topic, row.reason, row.saga_id, row.outcome or "unknown")
         return all(not want or want == has for want, has in zip(self, have, strict=True))
@@ -101,7 +101,7 @@ def holds_card(record: Record) -> bool:
     return holds_card_number(b":".join([record.key or b"", record.value or b"", *headers]))
 
 
-def without_cards(row: Parked) -> Parked:
+def without_cards(row: ParkedRecord) -> ParkedRecord:
     """Return what may be kept of a row: card numbers masked, and a header that says so of the record.
 
     No hash of what stood there is kept: a card number is found from its hash by trying them all.
@@ -120,9 +120,9 @@ def without_cards(row: Parked) -> Parked:
     return row._replace(record=masked)
 
 
-def summary(row: Parked) -> Summary:
+def summary(row: ParkedRecord) -> ParkedSummary:
     """Leave out the bytes."""
-    return Summary(
+    return ParkedSummary(
         row.place,
         row.status,
         row.outcome,

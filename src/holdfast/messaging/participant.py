@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import Nothing, Payload, Refused
+from holdfast.contracts.messages import EmptyPayload, Payload, Refused
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Act, Fence, FenceState, Verb, act
-from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.handler import HandlerResult, OutboxMessage
 from holdfast.messaging.message_origin import CONTRADICTS_RECORD
 from holdfast.messaging.store import Transaction
 
@@ -43,10 +43,10 @@ class Running(NamedTuple):
     """The step's intent is recorded; its answer comes later."""
 
 
-Outcome = Done | Refused | Running
+StepResult = Done | Refused | Running
 
 
-class Work(NamedTuple):
+class CommandWork(NamedTuple):
     """A command whose effect may have to be made, with the fence row it met."""
 
     envelope: Envelope
@@ -64,10 +64,10 @@ class Participant(Protocol[T_contra, R]):
 
     messages: StepMessages
 
-    def load(self, tx: T_contra, work: Sequence[Work]) -> R:
+    def load(self, tx: T_contra, work: Sequence[CommandWork]) -> R:
         """Lock, in sorted order, and read what this work may need."""
 
-    def do(self, rows: R, saga_id: str, command: Payload) -> Outcome:
+    def do(self, rows: R, saga_id: str, command: Payload) -> StepResult:
         """Make the effect in `rows`, or refuse it."""
 
     def agrees(self, rows: R, command: Payload, fence: Fence) -> bool:
@@ -93,13 +93,13 @@ class ParticipantHandler(Generic[T, R]):
         self._participant = participant
         self._messages = participant.messages
 
-    def handle(self, tx: T, envelopes: Sequence[Envelope]) -> Handled:
+    def handle(self, tx: T, envelopes: Sequence[Envelope]) -> HandlerResult:
         """Lock fences, load, fold in order, write each row once; answers come from the fence rows."""
         step = self._messages.step
         ids = [envelope.saga_id for envelope in envelopes]
         fences = tx.lock_fences(step, ids)
         fold = _Fold(self._messages, self._participant, dict(fences), tx.now_ms())
-        work = [Work(e, self._messages.verb(e.kind), fences.get(e.saga_id)) for e in envelopes]
+        work = [CommandWork(e, self._messages.verb(e.kind), fences.get(e.saga_id)) for e in envelopes]
         fold.rows = self._participant.load(tx, work)
         for item in work:
             fold.apply(item.envelope, item.verb)
@@ -121,7 +121,7 @@ class _Fold(Generic[T, R]):
         self._participant = participant
         self._now_ms = now_ms
         self.fences = fences
-        self.handled = Handled()
+        self.handled = HandlerResult()
 
     def apply(self, envelope: Envelope, verb: Verb) -> None:
         fence = self.fences.get(envelope.saga_id)
@@ -166,7 +166,7 @@ class _Fold(Generic[T, R]):
     def _run(self, envelope: Envelope) -> None:
         """Do the step, or refuse it because its time is over; the pivot has no such time."""
         saga_id, command = envelope.saga_id, envelope.payload
-        outcome: Outcome
+        outcome: StepResult
         if getattr(command, "not_after_ms", self._now_ms) < self._now_ms:
             outcome = Refused("expired", "the command came after its last moment")
         else:
@@ -188,7 +188,9 @@ class _Fold(Generic[T, R]):
     def _answer(self, envelope: Envelope, kind: str, reply: bytes) -> None:
         suffix = _SUFFIX[kind == self._messages.undone, kind == self._messages.failed]
         reply_id = f"{envelope.saga_id}:{self._messages.step}:{suffix}"
-        self.handled.replies.append(Reply(reply_id, kind, envelope.saga_id, reply, envelope.message_id))
+        self.handled.messages_to_seal.append(
+            OutboxMessage(reply_id, kind, envelope.saga_id, reply, envelope.message_id)
+        )
 
 
 def reply_of(messages: StepMessages, outcome: Done | Refused) -> tuple[FenceState, str, bytes]:
@@ -198,5 +200,5 @@ def reply_of(messages: StepMessages, outcome: Done | Refused) -> tuple[FenceStat
     return FenceState.DONE, messages.done, encode(outcome.reply)
 
 
-_NOTHING = encode(Nothing())
+_NOTHING = encode(EmptyPayload())
 _SUFFIX = {(True, False): "compensated", (False, True): "failed", (False, False): "done"}

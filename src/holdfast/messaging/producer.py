@@ -11,7 +11,7 @@ from holdfast.bus.port import Bus, BusUnavailable, Message, Publisher, PublishFa
 from holdfast.messaging.crashpoints import crashpoint
 
 
-class Guard(Protocol):
+class PublishBreaker(Protocol):
     """Admits calls and learns from their ends (see `breaker`)."""
 
     def guard(self) -> AbstractContextManager[None]:
@@ -24,7 +24,7 @@ class Guard(Protocol):
 class ProducerManager:
     """Publishes batches over one lazily opened publisher. One thread at a time."""
 
-    def __init__(self, bus: Bus, breaker: Guard | None = None) -> None:
+    def __init__(self, bus: Bus, breaker: PublishBreaker | None = None) -> None:
         self._bus = bus
         self._breaker = breaker
         self._publisher: Publisher | None = None

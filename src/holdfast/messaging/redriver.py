@@ -8,11 +8,12 @@ from typing import Any
 
 import structlog
 
-from holdfast.messaging.consumer import KILLS, Chore, KafkaConsumerManager
-from holdfast.messaging.culprits import ONE_BY_ONE_FROM, PARKED_FROM
-from holdfast.messaging.parked import Place
+from holdfast.messaging.batch_processor import Committed
+from holdfast.messaging.consumer import KILLS, KafkaConsumerManager
+from holdfast.messaging.parked import LogPosition
+from holdfast.messaging.periodic_task import PeriodicTask
+from holdfast.messaging.poison import ONE_BY_ONE_FROM, PARKED_FROM
 from holdfast.messaging.store import StoreUnavailable
-from holdfast.messaging.unit_of_work import Committed
 
 NAME = "redriver"
 LOOK_EVERY_MS = 5_000
@@ -44,23 +45,23 @@ class Redriver:
             starts = 0 if self._started else self._count_start(manager)
             if starts >= PARKED_FROM:
                 detail = f"{starts - 1} processes began with this message and ended"
-                self._settle(manager, manager.unit_of_work.park_again(places[0], KILLS, detail))
+                self._settle(manager, manager.processor.park_again(places[0], KILLS, detail))
             else:
                 self._handle(manager, places[:1] if starts >= ONE_BY_ONE_FROM else places)
             if not self._started:
                 self._forget_starts(manager)
         manager.hurry(NAME)
 
-    def chore(self) -> Chore[Any]:
+    def periodic_task(self) -> PeriodicTask[Any]:
         """Return this as a chore of the writer; a redrive on this instance makes it due at once."""
-        return Chore(NAME, LOOK_EVERY_MS, self.run)
+        return PeriodicTask(NAME, LOOK_EVERY_MS, self.run)
 
-    def _handle(self, manager: KafkaConsumerManager[Any], places: Sequence[Place]) -> None:
+    def _handle(self, manager: KafkaConsumerManager[Any], places: Sequence[LogPosition]) -> None:
         todo = [list(places)]
         while todo:
             some = todo.pop()
             try:
-                committed = manager.unit_of_work.run_redriven(some)
+                committed = manager.processor.run_redriven(some)
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -70,7 +71,7 @@ class Redriver:
                     continue
                 log.exception("redriven_message_failed", place=str(some[0]))
                 detail = f"{type(error).__name__}: {error}"
-                committed = manager.unit_of_work.park_again(some[0], "handler_failed", detail)
+                committed = manager.processor.park_again(some[0], "handler_failed", detail)
             self._settle(manager, committed)
 
     @staticmethod
@@ -80,18 +81,18 @@ class Redriver:
         manager.counters.parked += committed.parked
 
     @staticmethod
-    def _places(manager: KafkaConsumerManager[Any]) -> list[Place]:
-        with manager.unit_of_work.store.transaction() as tx:
-            places: list[Place] = tx.redriven_places(ROWS_MAX)
+    def _places(manager: KafkaConsumerManager[Any]) -> list[LogPosition]:
+        with manager.processor.store.transaction() as tx:
+            places: list[LogPosition] = tx.redriven_places(ROWS_MAX)
         return places
 
     @staticmethod
     def _count_start(manager: KafkaConsumerManager[Any]) -> int:
-        with manager.unit_of_work.store.transaction() as tx:
+        with manager.processor.store.transaction() as tx:
             starts: int = tx.count_start(NAME, 0)
         return starts
 
     def _forget_starts(self, manager: KafkaConsumerManager[Any]) -> None:
-        with manager.unit_of_work.store.transaction() as tx:
+        with manager.processor.store.transaction() as tx:
             tx.forget_starts([NAME])
         self._started = True

@@ -12,9 +12,9 @@ import structlog
 
 from holdfast.bus.port import BusUnavailable, Message, MessageRefused, PublishFailed
 from holdfast.messaging.backoff import backoff_ms
+from holdfast.messaging.batch_processor import Committed
 from holdfast.messaging.producer import BreakerOpen, ProducerManager
 from holdfast.messaging.undelivered import RowMessage, Undelivered
-from holdfast.messaging.unit_of_work import Committed
 
 PUBLISH_MESSAGES_MAX = 2000
 PUBLISH_MESSAGES_MIN = 5
@@ -76,7 +76,7 @@ class Relay:
                     self._waiting.append(row)
             self._ready.notify()
 
-    def step(self, timeout_s: float) -> bool:
+    def run_once(self, timeout_s: float) -> bool:
         """Publish what is queued, at most `PUBLISH_MESSAGES_MAX` and one batch; False if nothing could be.
 
         After a failure the batches stay first in the queue; the caller rests for `retry_after_ms`. Then fewer

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from holdfast.bus.port import Message
 from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.parked import Parked, Place, Summary, Wanted
+from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary
 
 
 class StoreUnavailable(Exception):
@@ -60,7 +60,7 @@ class TimerRow(NamedTuple):
     end_offset: int = 0
 
 
-class Page(NamedTuple):
+class PrunePage(NamedTuple):
     """Keys to prune: at most `limit`, from `from_id` on and below `before_id`.
 
     Of these only what has not changed after `unchanged_since_ms`, by the database's clock.
@@ -79,7 +79,7 @@ class Pruned(NamedTuple):
     next_id: str = ""
 
 
-class Held(NamedTuple):
+class HeldSteps(NamedTuple):
     """Sagas whose step is DONE, smallest first, and the last key looked at: "" where the range has ended."""
 
     saga_ids: list[str]
@@ -101,7 +101,7 @@ class Transaction(Protocol):
     def forget_outbox(self, ids: Collection[int]) -> None:
         """Delete batches that are durably published."""
 
-    def lying_outbox(
+    def stale_outbox(
         self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
     ) -> list[tuple[int, list[Message]]]:
         """Return the oldest batches that have been lying at least this long, in the order of their ids.
@@ -118,28 +118,30 @@ class Transaction(Protocol):
         One dated ahead counts alike.
         """
 
-    def park(self, rows: Sequence[Parked]) -> list[Parked]:
+    def park(self, rows: Sequence[ParkedRecord]) -> list[ParkedRecord]:
         """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts.
 
         Returns them with what the rows say now: all attempts, first and last time.
         """
 
-    def find_parked(self, wanted: Wanted, after: Place | None, limit: int) -> list[Summary]:
+    def find_parked(
+        self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int
+    ) -> list[ParkedSummary]:
         """Return a page of parked records in the order of their places."""
 
-    def lock_parked(self, places: Collection[Place]) -> list[Parked]:
+    def lock_parked(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         """Lock these rows in the order of their places and return those that exist, bytes and all."""
 
-    def settle_parked(self, places: Collection[Place], status: str) -> None:
+    def settle_parked(self, places: Collection[LogPosition], status: str) -> None:
         """Write what was decided of these: redriven, discarded."""
 
-    def redriven_places(self, limit: int) -> list[Place]:
+    def redriven_places(self, limit: int) -> list[LogPosition]:
         """Return the first places that are redriven and of which no outcome is known."""
 
-    def take_redriven(self, places: Collection[Place]) -> list[Parked]:
+    def take_redriven(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         """Lock and return, bytes and all, those without a known outcome; skip what others have locked."""
 
-    def note_processed(self, places: Collection[Place]) -> None:
+    def note_processed(self, places: Collection[LogPosition]) -> None:
         """Write of these redriven ones that they were processed; parking one again notes that by itself."""
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
@@ -154,13 +156,13 @@ class Transaction(Protocol):
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
         """Write each row once; `unused` are locked keys that got none."""
 
-    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> Held:
+    def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> HeldSteps:
         """Look at the first so many keys of this range, for at most `limit` sagas whose step is DONE."""
 
-    def prune_fences(self, step: str, states: Collection[FenceState], page: Page) -> Pruned:
+    def prune_fences(self, step: str, states: Collection[FenceState], page: PrunePage) -> Pruned:
         """Delete this page's rows in one of these states, but for those locked by others or with a timer."""
 
-    def prune_parked(self, page: Page) -> Pruned:
+    def prune_parked(self, page: PrunePage) -> Pruned:
         """Delete up to `limit` parked records that were decided on, last parked before the page's time."""
 
     def note_pruned(self, table: str, before_id: str, rows: int) -> None:

@@ -14,7 +14,7 @@ from holdfast.bus.port import BusUnavailable, Consumer, TopicPartition
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.deferred import SEARCH_WAIT_MS, SEARCHES_MAX
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, TimerKey, TimerRow, Transaction
 
@@ -90,7 +90,7 @@ class Deadlines:
         self,
         settings: TimerSettings,
         events_topic: str,
-        fire: Callable[..., Handled],
+        fire: Callable[..., HandlerResult],
         producer: ProducerManager,
     ) -> None:
         self._settings = settings
@@ -101,7 +101,7 @@ class Deadlines:
         self._trouble_ms = 0
         self.failed = 0
 
-    def run(self, manager: "KafkaConsumerManager[Any]") -> None:
+    def run_once(self, manager: "KafkaConsumerManager[Any]") -> None:
         """Fire what is due now, for a bounded time."""
         for _ in range(FIRINGS_IN_A_ROW_MAX):
             if self._fire_some(manager) < self._settings.fire_at_once_max:
@@ -114,16 +114,16 @@ class Deadlines:
             return 0
         found: list[TimerRow] = []
 
-        def look(tx: Transaction) -> Handled:
+        def look(tx: Transaction) -> HandlerResult:
             found.extend(self._due(tx, owned))
-            return Handled()
+            return HandlerResult()
 
         manager.commit(look)
         if not found:
             return 0
         ends, positions = self._offsets(manager.consumer, {row.partition for row in found})
 
-        def fire(tx: Transaction, only: TimerKey | None = None) -> Handled:
+        def fire(tx: Transaction, only: TimerKey | None = None) -> HandlerResult:
             due = [row for row in self._due(tx, owned) if only in (None, row.key)]
             unsent = tx.outbox_holds({row.outbox_id for row in due if row.outbox_id})
             now_ms = tx.now_ms()
@@ -136,7 +136,7 @@ class Deadlines:
                 sound = heard and self._is_in_time(row, now_ms) and not self._producer.is_open()
                 overdue = sound and quiet and self._is_overdue(row, now_ms)
                 timers.append(FiredTimer(row, overdue, ends[row.partition], sound))
-            return self._fire(tx, timers) if timers else Handled()
+            return self._fire(tx, timers) if timers else HandlerResult()
 
         try:
             manager.commit(fire, at="timers")
@@ -151,7 +151,7 @@ class Deadlines:
         return len(found)
 
     def _fire_singly(
-        self, manager: "KafkaConsumerManager[Any]", due: list[TimerRow], fire: Callable[..., Handled]
+        self, manager: "KafkaConsumerManager[Any]", due: list[TimerRow], fire: Callable[..., HandlerResult]
     ) -> None:
         """Fire these one by one, and put off those that fail; the rest is left if too many are locked."""
         locked = 0
@@ -172,18 +172,18 @@ class Deadlines:
                 wait_ms = self._settings.backoff_cap_ms
                 manager.commit(partial(self._put_off, key=row.key, wait_ms=wait_ms))
 
-    def _put_off(self, tx: Transaction, key: TimerKey, wait_ms: int) -> Handled:
+    def _put_off(self, tx: Transaction, key: TimerKey, wait_ms: int) -> HandlerResult:
         rows = [row for row in tx.lock_timers(key.saga_id) if row.key == key]
         tx.set_timers([row._replace(due_ms=tx.now_ms() + wait_ms) for row in rows])
-        return Handled()
+        return HandlerResult()
 
     def _due(self, tx: Transaction, owned: frozenset[int]) -> list[TimerRow]:
         return tx.due_timers(DEADLINE, owned, self._settings.horizon_ms, self._settings.fire_at_once_max)
 
     def _is_quiet(self, manager: "KafkaConsumerManager[Any]", now_ms: int) -> bool:
         """Tell whether the writer has worked and the relay has published without trouble for some time."""
-        if manager.counters.troubles != self._troubles or manager.relay.retry_after_ms():
-            self._troubles, self._trouble_ms = manager.counters.troubles, now_ms
+        if manager.counters.transient_failures != self._troubles or manager.relay.retry_after_ms():
+            self._troubles, self._trouble_ms = manager.counters.transient_failures, now_ms
         return not 0 <= now_ms - self._trouble_ms < self._settings.backoff_cap_ms
 
     def _is_in_time(self, row: TimerRow, now_ms: int) -> bool:

@@ -14,10 +14,10 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from holdfast.payment_provider import forms, objects, operations
-from holdfast.payment_provider.behaviour import Behaviour
-from holdfast.payment_provider.call import Plan, Silence, Stage, Work
-from holdfast.payment_provider.effects import Operation
-from holdfast.payment_provider.errors import Answer, ApiError, answer, missing
+from holdfast.payment_provider.errors import ApiError, ProviderResponse, answer, missing
+from holdfast.payment_provider.execution import DroppedResponse, Plan, RequestExecutor, Work
+from holdfast.payment_provider.fault_rules import FaultRules
+from holdfast.payment_provider.faults import Operation
 from holdfast.payment_provider.forms import Form
 from holdfast.payment_provider.idempotency import Key, make_key
 from holdfast.payment_provider.ledger import Reader
@@ -31,7 +31,7 @@ Metadata = dict[str, str]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Gate:
+class SecretCheck:
     """Lets in who holds one of the secret keys, as bearer or as the user of basic authentication."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
@@ -60,7 +60,12 @@ class Api:
     """The endpoints under /v1."""
 
     def __init__(
-        self, gate: Gate, reader: Reader, behaviour: Behaviour, stage: Stage, metrics: Metrics
+        self,
+        gate: SecretCheck,
+        reader: Reader,
+        behaviour: FaultRules,
+        stage: RequestExecutor,
+        metrics: Metrics,
     ) -> None:
         self._gate = gate
         self._reader = reader
@@ -90,7 +95,9 @@ class Api:
             outcome = "error"
             try:
                 response = await endpoint(request)
-                outcome = "silent" if isinstance(response, Silence) else outcome_of(response.status_code)
+                outcome = (
+                    "silent" if isinstance(response, DroppedResponse) else outcome_of(response.status_code)
+                )
             except ApiError as error:
                 outcome = outcome_of(error.status)
                 raise
@@ -151,7 +158,7 @@ class Api:
         form = self._query(request, {"query", "limit", "page"})
         saga_id = forms.saga_of(form)
 
-        def look() -> Answer:
+        def look() -> ProviderResponse:
             return answer(objects.search_result(request.url.path, self._reader.intents_of(saga_id)))
 
         nothing = answer(objects.search_result(request.url.path, []))
@@ -213,11 +220,11 @@ class Api:
         found = self._known(what, ref)
         nothing = missing(what, ref)
 
-        def look() -> Answer:
+        def look() -> ProviderResponse:
             return answer(self._known(what, ref))
 
         paid = self._known("charge", found["charge"]) if what == "refund" else found
-        return await self._look(ref, look, Answer(nothing.status, nothing.body), _origin(paid))
+        return await self._look(ref, look, ProviderResponse(nothing.status, nothing.body), _origin(paid))
 
     async def _list(self, request: Request, kind: str) -> Response:
         form = self._query(request, {"limit", "starting_after", "payment_intent"})
@@ -225,7 +232,7 @@ class Api:
         if after is not None:
             self._known(kind, after, status=400, param="starting_after")
 
-        def look() -> Answer:
+        def look() -> ProviderResponse:
             found = self._reader.page(kind, intent=intent, after=after, limit=limit + 1)
             return answer(objects.page(request.url.path, found[:limit], has_more=len(found) > limit))
 
@@ -233,7 +240,11 @@ class Api:
         return await self._look(intent or request.url.path, look, nothing, ("", {}))
 
     async def _look(
-        self, subject: str, look: Callable[[], Answer], nothing: Answer, origin: tuple[str, Metadata]
+        self,
+        subject: str,
+        look: Callable[[], ProviderResponse],
+        nothing: ProviderResponse,
+        origin: tuple[str, Metadata],
     ) -> Response:
         payment_method, metadata = origin
         script = self._behaviour.for_request("lookup", subject, payment_method, metadata.get(SCRIPT_KEY, ""))

@@ -1,6 +1,6 @@
 """Answers and refusals in Stripe's shape, whatever layer they come from.
 
-What is kept for a repeat of the key shows in how it travels: an `Answer` is kept, an `ApiError` never.
+What is kept for a repeat of the key shows in its type: a `ProviderResponse` is kept, an `ApiError` never.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import msgspec
 from holdfast.payment_provider.objects import Json
 
 
-class Answer(NamedTuple):
+class ProviderResponse(NamedTuple):
     """A definitive answer, as it is kept under its idempotency key."""
 
     status: int
@@ -43,27 +43,29 @@ def error_body(message: str, *, kind: str = "invalid_request_error", **fields: A
     return msgspec.json.encode({"error": {**error, "message": message, "type": kind}})
 
 
-def answer(subject: Json) -> Answer:
+def answer(subject: Json) -> ProviderResponse:
     """200 with an object."""
-    return Answer(200, msgspec.json.encode(subject))
+    return ProviderResponse(200, msgspec.json.encode(subject))
 
 
-def refusal(message: str, *, code: str | None = None, param: str | None = None) -> Answer:
+def refusal(message: str, *, code: str | None = None, param: str | None = None) -> ProviderResponse:
     """400 from an endpoint that did execute: repeated as it is for the same key."""
-    return Answer(400, error_body(message, code=code, param=param))
+    return ProviderResponse(400, error_body(message, code=code, param=param))
 
 
-def card_error(intent: Json) -> Answer:
+def card_error(intent: Json) -> ProviderResponse:
     """402 for a declined charge, with the intent inside."""
     failure = intent["last_payment_error"]
     fields = {name: failure[name] for name in ("charge", "code", "decline_code")}
-    return Answer(402, error_body(failure["message"], kind="card_error", payment_intent=intent, **fields))
+    return ProviderResponse(
+        402, error_body(failure["message"], kind="card_error", payment_intent=intent, **fields)
+    )
 
 
-def server_error(status: int = 500) -> Answer:
+def server_error(status: int = 500) -> ProviderResponse:
     """5xx from an endpoint that did execute."""
     message = "An unknown error occurred. It may or may not have had an effect."
-    return Answer(status, error_body(message, kind="api_error"))
+    return ProviderResponse(status, error_body(message, kind="api_error"))
 
 
 def missing(what: str, ref: str, *, param: str = "intent", status: int = 404) -> ApiError:

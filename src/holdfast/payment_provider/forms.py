@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import NoReturn
 from urllib.parse import parse_qsl
 
-from holdfast.payment_provider.behaviour import ScriptError, parse_script
 from holdfast.payment_provider.cards import CARDS, split_token
 from holdfast.payment_provider.errors import ApiError, missing
+from holdfast.payment_provider.fault_rules import ScriptError, parse_script
 from holdfast.payment_provider.operations import SCRIPT_KEY, ChargeAsk
 
 AMOUNT_MAX = (

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from holdfast.payment_provider.errors import Answer, ApiError
+from holdfast.payment_provider.errors import ApiError, ProviderResponse
 from holdfast.payment_provider.ledger import Ledger
 
 KEY_MAX = 255
@@ -33,7 +33,7 @@ def make_key(name: str | None, path: str, form: dict[str, str]) -> Key | None:
     return Key(name, blake2b(request, digest_size=16).hexdigest())
 
 
-def once(ledger: Ledger, key: Key | None, work: Callable[[Ledger], Answer]) -> Answer:
+def once(ledger: Ledger, key: Key | None, work: Callable[[Ledger], ProviderResponse]) -> ProviderResponse:
     """Executes, and keeps the answer under the key; or repeats what was kept.
 
     Keeps any answer that `work` returns, of whatever status, and nothing when it raises.
@@ -52,7 +52,7 @@ def once(ledger: Ledger, key: Key | None, work: Callable[[Ledger], Answer]) -> A
             f" first used with. Try using a key other than '{key.name}' if you meant a different request.",
             kind="idempotency_error",
         )
-    return Answer(kept.status, kept.body.encode(), replayed=True)
+    return ProviderResponse(kept.status, kept.body.encode(), replayed=True)
 
 
 def in_use(key: str) -> ApiError:
@@ -67,7 +67,7 @@ def in_use(key: str) -> ApiError:
     )
 
 
-class InFlight:
+class KeyUnderWay:
     """The keys whose first request is still executing."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ import uvicorn
 from holdfast.http_server.config import GuardedConfig
 from holdfast.http_server.limits import Limits
 from holdfast.payment_provider.api import BODY_MAX
-from holdfast.payment_provider.call import CuttableProtocol
+from holdfast.payment_provider.execution import CuttableProtocol
 from holdfast.payment_provider.ledger import LedgerError
 from holdfast.payment_provider.log_lines import LogLines
 from holdfast.payment_provider.provider import Provider
@@ -26,7 +26,7 @@ DRAIN_S = 10
 LIMITS = Limits(connections_max=2_000, body_bytes_max=BODY_MAX)
 
 
-class Server(uvicorn.Server):
+class ProviderServer(uvicorn.Server):
     """Drains at the first signal, leaving the exit status to `main`; the second signal ends it at once."""
 
     def __init__(self, provider: Provider) -> None:
@@ -66,7 +66,7 @@ def main() -> None:
         print(f"{PREFIX}LEDGER: {error}", file=sys.stderr)  # noqa: T201  as above
         sys.exit(2)
     log.info("listening", host=settings.http_host, port=listener.getsockname()[1])
-    Server(provider).run([listener])
+    ProviderServer(provider).run([listener])
     log.info("stopped")
     sys.exit(1 if provider.dead else 0)
 

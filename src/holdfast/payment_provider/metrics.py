@@ -8,7 +8,7 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from holdfast.payment_provider.effects import RequestTrouble, WebhookTrouble
+from holdfast.payment_provider.faults import RequestTrouble, WebhookTrouble
 
 OPERATIONS = ("charge", "refund", "cancel", "lookup")
 OUTCOMES = ("ok", "declined", "refused", "in_use", "limited", "error", "silent")

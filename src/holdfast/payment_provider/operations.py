@@ -17,7 +17,7 @@ from holdfast.payment_provider.cards import (
     RefundEnd,
     split_token,
 )
-from holdfast.payment_provider.errors import Answer, answer, card_error, missing, refusal
+from holdfast.payment_provider.errors import ProviderResponse, answer, card_error, missing, refusal
 from holdfast.payment_provider.ledger import Ledger, new_ref
 from holdfast.payment_provider.objects import Json
 
@@ -49,7 +49,9 @@ class Later(NamedTuple):
     ends: RefundEnd
 
 
-def charge(ledger: Ledger, ask: ChargeAsk, idem_key: str | None, later: Later | None = None) -> Answer:
+def charge(
+    ledger: Ledger, ask: ChargeAsk, idem_key: str | None, later: Later | None = None
+) -> ProviderResponse:
     """Charges the card once, or is declined, or (`later`) answers `processing` and ends by itself."""
     now_ms = ledger.now_ms()
     intent = objects.pending_intent(
@@ -75,7 +77,9 @@ def charge(ledger: Ledger, ask: ChargeAsk, idem_key: str | None, later: Later | 
     return card_error(intent) if intent["last_payment_error"] else answer(intent)
 
 
-def refund(ledger: Ledger, ask: RefundAsk, idem_key: str | None, later: Later | None = None) -> Answer:
+def refund(
+    ledger: Ledger, ask: RefundAsk, idem_key: str | None, later: Later | None = None
+) -> ProviderResponse:
     """Gives back at most what is left of a successful charge."""
     charged = _known(ledger, "charge", ask.charge)
     left = charged["amount"] - charged["amount_refunded"]
@@ -114,7 +118,7 @@ def refund(ledger: Ledger, ask: RefundAsk, idem_key: str | None, later: Later | 
     return answer(refunded)
 
 
-def cancel(ledger: Ledger, ref: str, reason: str | None) -> Answer:
+def cancel(ledger: Ledger, ref: str, reason: str | None) -> ProviderResponse:
     """Closes an intent that was not paid."""
     intent = _known(ledger, "payment_intent", ref)
     if intent["status"] != "requires_payment_method":

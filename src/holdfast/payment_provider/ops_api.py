@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
-from holdfast.payment_provider.behaviour import Behaviour
-from holdfast.payment_provider.effects import Trouble
+from holdfast.payment_provider.fault_rules import FaultRules
+from holdfast.payment_provider.faults import Trouble
 from holdfast.payment_provider.metrics import Metrics
 from holdfast.payment_provider.objects import Json
 
@@ -25,7 +25,7 @@ class Rules(BaseModel):
     rules: Annotated[list[Trouble], Field(max_length=100)]
 
 
-def admin_routes(behaviour: Behaviour, guard: Callable[..., None]) -> APIRouter:
+def admin_routes(behaviour: FaultRules, guard: Callable[..., None]) -> APIRouter:
     """Scripted misbehaviour, only with the secret key."""
     router = APIRouter(prefix="/admin/behaviour", dependencies=[Depends(guard)])
 

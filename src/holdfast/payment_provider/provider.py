@@ -14,10 +14,10 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from holdfast.payment_provider.api import BODY_MAX, Api, Gate
-from holdfast.payment_provider.behaviour import Behaviour
-from holdfast.payment_provider.call import Patience, Stage, refuse
+from holdfast.payment_provider.api import BODY_MAX, Api, SecretCheck
 from holdfast.payment_provider.errors import ApiError
+from holdfast.payment_provider.execution import DrainableTimer, RequestExecutor, refuse
+from holdfast.payment_provider.fault_rules import FaultRules
 from holdfast.payment_provider.ledger import Ledger, Reader
 from holdfast.payment_provider.metrics import Metrics
 from holdfast.payment_provider.objects import Json
@@ -36,9 +36,9 @@ class Provider:
         self.dead = False
         self.on_death: Callable[[], None] = lambda: None
         self.metrics = Metrics()
-        self.patience = Patience()
-        self.behaviour = Behaviour(on_played=self.metrics.played)
-        self._gate = Gate(secrets.keys)
+        self.patience = DrainableTimer()
+        self.behaviour = FaultRules(on_played=self.metrics.played)
+        self._gate = SecretCheck(secrets.keys)
         ledger = Ledger(
             settings.ledger,
             key_ttl_ms=settings.key_ttl_s * 1000,
@@ -46,7 +46,7 @@ class Provider:
         )
         self._reader = Reader(settings.ledger)
         self._writer = Writer(ledger, on_commit=self._committed, on_death=self._died)
-        self._stage = Stage(self._writer, self.patience)
+        self._stage = RequestExecutor(self._writer, self.patience)
         self._webhooks = None
         self._sender: asyncio.Task[None] | None = None
         if settings.webhook_url is not None and secrets.webhook is not None:

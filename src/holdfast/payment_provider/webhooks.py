@@ -16,8 +16,8 @@ import httpx2
 import msgspec
 import structlog
 
-from holdfast.payment_provider.behaviour import Behaviour
-from holdfast.payment_provider.effects import Contradict, Duplicate, Hold
+from holdfast.payment_provider.fault_rules import FaultRules
+from holdfast.payment_provider.faults import Contradict, Duplicate, Hold
 from holdfast.payment_provider.ledger import Ledger, Reader, StoredEvent, wall_ms
 from holdfast.payment_provider.objects import Json
 from holdfast.payment_provider.writer import PASSING, LedgerDownError, Writer
@@ -39,7 +39,7 @@ _OPPOSITE = {
 }
 
 
-class Sent(NamedTuple):
+class WebhookAttempt(NamedTuple):
     """What became of an event: forgotten, or due again at `due_ms`."""
 
     seq: int
@@ -76,7 +76,7 @@ class Webhooks:
         *,
         reader: Reader,
         writer: Writer,
-        behaviour: Behaviour,
+        behaviour: FaultRules,
         retry_ms: int,
         on_sent: Callable[[str], None] = lambda outcome: None,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -127,13 +127,13 @@ class Webhooks:
             return False
         return True
 
-    async def _send(self, event: StoredEvent) -> Sent:
+    async def _send(self, event: StoredEvent) -> WebhookAttempt:
         trouble = None
         if event.attempts == 0:  # what was held or failed once is then sent as it is
             trouble = self._behaviour.for_webhook(event.subject, event.payment_method, event.script)
         match trouble:
             case Hold(ms=ms):
-                return Sent(event.seq, wall_ms() + ms)
+                return WebhookAttempt(event.seq, wall_ms() + ms)
             case Duplicate(copies=copies):
                 bodies = [event.body] * copies
             case Contradict():
@@ -143,7 +143,7 @@ class Webhooks:
         for body in bodies:
             if not await self._post(body):
                 return self._failed(event)
-        return Sent(event.seq, None)
+        return WebhookAttempt(event.seq, None)
 
     async def _post(self, body: bytes) -> bool:
         headers = {
@@ -159,15 +159,15 @@ class Webhooks:
         self._on_sent("delivered" if response.is_success else "refused")
         return response.is_success
 
-    def _failed(self, event: StoredEvent) -> Sent:
+    def _failed(self, event: StoredEvent) -> WebhookAttempt:
         now_ms = wall_ms()
         if now_ms - event.created_ms > GIVE_UP_AFTER_MS:
             log.warning("webhook_given_up", event_seq=event.seq)
-            return Sent(event.seq, None)
-        return Sent(event.seq, now_ms + backoff_ms(self._retry_ms, event.attempts))
+            return WebhookAttempt(event.seq, None)
+        return WebhookAttempt(event.seq, now_ms + backoff_ms(self._retry_ms, event.attempts))
 
 
-def _record(ledger: Ledger, sent: list[Sent]) -> None:
+def _record(ledger: Ledger, sent: list[WebhookAttempt]) -> None:
     for seq, due_ms in sent:
         if due_ms is None:
             ledger.forget_event(seq)

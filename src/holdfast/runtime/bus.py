@@ -14,8 +14,8 @@ def connect(settings: ServiceSettings, service: str) -> Bus:
     On Kafka a file of keys that is not this service's, or lacks one, is told in one line: exit with 2.
     """
     if settings.bus == "kafka":
-        from holdfast.bus.kafka import KafkaBus
-        from holdfast.bus.kafka_settings import KafkaSettings
+        from holdfast.bus.kafka.bus import KafkaBus
+        from holdfast.bus.kafka.settings import KafkaSettings
 
         return KafkaBus(
             KafkaSettings(
@@ -28,8 +28,8 @@ def connect(settings: ServiceSettings, service: str) -> Bus:
             ),
             _signing_keys(settings, service),
         )
-    from holdfast.bus.postgres import PostgresBus
-    from holdfast.bus.postgres_consumer import LogRetention
+    from holdfast.bus.postgres.bus import PostgresBus
+    from holdfast.bus.postgres.consumer import LogRetention
 
     retention = LogRetention(
         consumed_s=min(settings.consumed_retention_s, settings.topic_retention_s),

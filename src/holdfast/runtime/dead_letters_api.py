@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Struct
 
 from holdfast.contracts.card_numbers import mask_card_numbers_in
-from holdfast.messaging.dead_letters import Acted, Because, DeadLetters
-from holdfast.messaging.parked import Parked, Place, Summary, Wanted, summary
+from holdfast.messaging.dead_letters import Actor, DeadLetterResult, DeadLetters
+from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary, summary
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.parameters import is_uuid, page_size, query
@@ -29,23 +29,23 @@ Reason = Annotated[str, Meta(max_length=500, pattern=r"^(?=.*\S)[^\x00-\x1f\x7f]
 PlaceText = Annotated[str, Meta(max_length=300)]
 
 
-class Filter(Struct, forbid_unknown_fields=True):
+class DeadLetterQuery(Struct, forbid_unknown_fields=True):
     topic: str = ""
     reason: str = ""
     saga_id: str = ""
 
 
-class Act(Struct, forbid_unknown_fields=True):
+class DeadLetterAct(Struct, forbid_unknown_fields=True):
     """Which ones (by place, or the first `limit` that are parked and match), and why."""
 
     reason: Reason
     places: Annotated[list[PlaceText], Meta(min_length=1, max_length=PAGE_MAX)] | None = None
-    filter: Filter | None = None
+    filter: DeadLetterQuery | None = None
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = PAGE_MAX
     dry_run: bool = False
 
 
-_act = msgspec.json.Decoder(Act)
+_act = msgspec.json.Decoder(DeadLetterAct)
 
 
 def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter:
@@ -56,7 +56,7 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     @api.get("")
     async def page(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        asked = query(request, *Wanted._fields, "limit", "after")
+        asked = query(request, *DeadLetterFilter._fields, "limit", "after")
         wanted, limit = _wanted(asked), page_size(asked, PAGE_MAX, PAGE_MAX)
         after = _place(asked["after"], "/after") if asked.get("after") else None
         rows = await threads.run(dead_letters.find, wanted, after, limit)
@@ -66,7 +66,9 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     @api.get("/{topic}/{partition}/{offset}")
     async def one(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        place = Place.parse("/".join(request.path_params[part] for part in ("topic", "partition", "offset")))
+        place = LogPosition.parse(
+            "/".join(request.path_params[part] for part in ("topic", "partition", "offset"))
+        )
         row = await threads.run(dead_letters.show, place) if place else None
         if row is None:
             raise Problem(NOT_FOUND, "nothing is parked from that place")
@@ -83,13 +85,13 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     async def act(request: Request, verb: str) -> Response:
         user = authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
         asked = decode(_act, await read_body(request.receive))
-        because = Because(user.name, asked.reason)
+        because = Actor(user.name, asked.reason)
         return _json(await threads.run(_do, dead_letters, asked, because, verb))
 
     return api
 
 
-def _do(dead_letters: DeadLetters, asked: Act, because: Because, verb: str) -> dict[str, Any]:
+def _do(dead_letters: DeadLetters, asked: DeadLetterAct, because: Actor, verb: str) -> dict[str, Any]:
     if (asked.places is None) == (asked.filter is None):
         raise Problem(INVALID_REQUEST, "say either places or filter")
     if asked.filter is not None:
@@ -98,7 +100,7 @@ def _do(dead_letters: DeadLetters, asked: Act, because: Because, verb: str) -> d
     else:
         places = [_place(text, f"/places/{n}") for n, text in enumerate(asked.places or [])]
     if asked.dry_run:
-        acted = Acted(places, [])
+        acted = DeadLetterResult(places, [])
     else:
         acted = (dead_letters.redrive if verb == "redrive" else dead_letters.discard)(places, because)
     return {
@@ -109,7 +111,7 @@ def _do(dead_letters: DeadLetters, asked: Act, because: Because, verb: str) -> d
     }
 
 
-def _row(service: str, row: Summary) -> dict[str, Any]:
+def _row(service: str, row: ParkedSummary) -> dict[str, Any]:
     fields = row._asdict()
     del fields["place"]
     return {
@@ -121,7 +123,7 @@ def _row(service: str, row: Summary) -> dict[str, Any]:
     }
 
 
-def _whole(service: str, row: Parked) -> dict[str, Any]:
+def _whole(service: str, row: ParkedRecord) -> dict[str, Any]:
     record = row.record
     return {
         **_row(service, summary(row)),
@@ -140,8 +142,8 @@ def _shown(data: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str | None:
     return safe if len(data) <= bytes_max else f"{safe}... ({len(data)} bytes)"
 
 
-def _wanted(asked: Mapping[str, str]) -> Wanted:
-    wanted = Wanted(*(asked.get(name, "") for name in Wanted._fields))
+def _wanted(asked: Mapping[str, str]) -> DeadLetterFilter:
+    wanted = DeadLetterFilter(*(asked.get(name, "") for name in DeadLetterFilter._fields))
     wrong = [
         FieldError(f"/{name}", "is not such a name")
         for name, text in wanted._asdict().items()
@@ -152,8 +154,8 @@ def _wanted(asked: Mapping[str, str]) -> Wanted:
     return wanted
 
 
-def _place(text: str, pointer: str) -> Place:
-    place = Place.parse(text)
+def _place(text: str, pointer: str) -> LogPosition:
+    place = LogPosition.parse(text)
     if place is None:
         raise Problem(INVALID_REQUEST, errors=[FieldError(pointer, "must be topic/partition/offset")])
     return place

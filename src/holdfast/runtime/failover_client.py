@@ -7,7 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.messaging.backoff import backoff_ms
-from holdfast.runtime.http_client import CONNECTIONS_MAX, ConnectionFailed, HttpClient, NotSent, Response
+from holdfast.runtime.http_client import (
+    CONNECTIONS_MAX,
+    ConnectionFailed,
+    HttpClient,
+    RequestNotSent,
+    Response,
+)
 
 REST_BASE_MS = 2_000
 REST_CAP_MS = 30_000
@@ -81,7 +87,7 @@ class FailoverClient:
             except ConnectionFailed as error:
                 failure = error
                 address.failed(self._monotonic())
-                if not repeatable and not isinstance(error, NotSent):
+                if not repeatable and not isinstance(error, RequestNotSent):
                     break
             else:
                 address.answered()

@@ -22,7 +22,7 @@ class ConnectionFailed(Exception):
     """No whole answer came: whether the request had its effect is unknown."""
 
 
-class NotSent(ConnectionFailed):
+class RequestNotSent(ConnectionFailed):
     """There was no connection: the request has not left, and has no effect."""
 
 
@@ -75,7 +75,7 @@ class HttpClient:
         lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._host_header}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         lines += [f"content-length: {len(body)}", "", ""]
-        failure: type[ConnectionFailed] = NotSent
+        failure: type[ConnectionFailed] = RequestNotSent
         try:
             async with asyncio.timeout(timeout_s), self._places:
                 connection = await self._connection()

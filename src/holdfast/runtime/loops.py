@@ -23,12 +23,12 @@ class Loop:
     def __init__(
         self,
         name: str,
-        round_: Callable[[], float],
+        run_once: Callable[[], float],
         on_death: Callable[[], None],
         drain: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
-        self._round = round_
+        self._round = run_once
         self._drain = drain
         self._on_death = on_death
         self._stop = threading.Event()

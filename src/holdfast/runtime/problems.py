@@ -27,7 +27,7 @@ _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     """A kind of problem: its code, its HTTP status, its title."""
 
     code: str
@@ -47,21 +47,23 @@ class FieldError(NamedTuple):
     detail: str
 
 
-MALFORMED_REQUEST = Kind("malformed_request", 400, "The request is not valid HTTP")
-MALFORMED_JSON = Kind("malformed_json", 400, "The body is not JSON")
-UNAUTHENTICATED = Kind("unauthenticated", 401, "A valid token is needed")
-FORBIDDEN = Kind("forbidden", 403, "The token does not allow this")
-NOT_FOUND = Kind("not_found", 404, "There is no such thing")
-METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "This method does not exist here")
-REQUEST_TIMEOUT = Kind("request_timeout", 408, "The request took too long to arrive")
-BODY_TOO_LARGE = Kind("body_too_large", 413, "The body is too large")
-TARGET_TOO_LONG = Kind("target_too_long", 414, "The request's target is too long")
-INVALID_REQUEST = Kind("invalid_request", 422, "The request says something impossible")
-CARD_NUMBER_REFUSED = Kind("card_number_refused", 422, "Card numbers are not accepted")
-HEADERS_TOO_LARGE = Kind("headers_too_large", 431, "The request's headers are too large")
-INTERNAL_ERROR = Kind("internal_error", 500, "Something went wrong on our side")
-OVERLOADED = Kind("overloaded", 503, "Too much to do right now")
-DEPENDENCY_UNAVAILABLE = Kind("dependency_unavailable", 503, "A service that this needs is unavailable")
+MALFORMED_REQUEST = ProblemType("malformed_request", 400, "The request is not valid HTTP")
+MALFORMED_JSON = ProblemType("malformed_json", 400, "The body is not JSON")
+UNAUTHENTICATED = ProblemType("unauthenticated", 401, "A valid token is needed")
+FORBIDDEN = ProblemType("forbidden", 403, "The token does not allow this")
+NOT_FOUND = ProblemType("not_found", 404, "There is no such thing")
+METHOD_NOT_ALLOWED = ProblemType("method_not_allowed", 405, "This method does not exist here")
+REQUEST_TIMEOUT = ProblemType("request_timeout", 408, "The request took too long to arrive")
+BODY_TOO_LARGE = ProblemType("body_too_large", 413, "The body is too large")
+TARGET_TOO_LONG = ProblemType("target_too_long", 414, "The request's target is too long")
+INVALID_REQUEST = ProblemType("invalid_request", 422, "The request says something impossible")
+CARD_NUMBER_REFUSED = ProblemType("card_number_refused", 422, "Card numbers are not accepted")
+HEADERS_TOO_LARGE = ProblemType("headers_too_large", 431, "The request's headers are too large")
+INTERNAL_ERROR = ProblemType("internal_error", 500, "Something went wrong on our side")
+OVERLOADED = ProblemType("overloaded", 503, "Too much to do right now")
+DEPENDENCY_UNAVAILABLE = ProblemType(
+    "dependency_unavailable", 503, "A service that this needs is unavailable"
+)
 
 GENERAL = (
     MALFORMED_REQUEST,
@@ -91,7 +93,7 @@ class Problem(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemType,
         detail: str = "",
         *,
         errors: Sequence[FieldError] = (),
@@ -157,7 +159,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Turn what the framework raises (no such route, wrong method) into a problem, keeping its headers."""
     assert isinstance(error, HTTPException)
     status = error.status_code
-    kind = _BY_STATUS.get(status) or Kind(f"http_{status}", status, "Refused")
+    kind = _BY_STATUS.get(status) or ProblemType(f"http_{status}", status, "Refused")
     return respond(request, Problem(kind, headers=error.headers))
 
 

@@ -21,25 +21,25 @@ from holdfast.contracts.topics import all_topics
 from holdfast.http_server.config import GuardedConfig
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.breaker import Circuit
+from holdfast.messaging.components import Components
 from holdfast.messaging.dead_letters import DeadLetters
-from holdfast.messaging.ports import Parts
 from holdfast.messaging.producer import ProducerManager
-from holdfast.messaging.pruning import Pruner
+from holdfast.messaging.pruner import Pruner
 from holdfast.messaging.redriver import NAME as REDRIVER
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import dead_letters_api, problems
 from holdfast.runtime.auth import Authenticator
+from holdfast.runtime.health_api import Health, router
 from holdfast.runtime.http_metrics import HttpMetrics, request_seconds
-from holdfast.runtime.in_flight import InFlight
+from holdfast.runtime.kernel_metrics import breaker_readings, http_readings, kernel_readings, pruner_readings
 from holdfast.runtime.loops import Loop
 from holdfast.runtime.migrations import agree_partitions, migrate, require_durable
 from holdfast.runtime.open_files import raise_limit
-from holdfast.runtime.ops_api import Health, router
-from holdfast.runtime.readiness import hindrances
-from holdfast.runtime.readings import breaker_readings, http_readings, kernel_readings, pruner_readings
+from holdfast.runtime.readiness import readiness_failures
+from holdfast.runtime.request_limit import RequestLimit
 from holdfast.runtime.settings import ServiceSettings
-from holdfast.runtime.stopping import OpsServer, Server, Stopping
-from holdfast.runtime.telemetry import Readings, configure_logs, new_registry
+from holdfast.runtime.shutdown import DrainingServer, OpsServer, Shutdown
+from holdfast.runtime.telemetry import MetricsSource, configure_logs, new_registry
 
 POLL_S = 0.5
 WAITING = "waiting for database and bus"
@@ -56,7 +56,7 @@ class ExtraLoop:
     """A loop of the service's own, such as the charge loop; `round_` returns how long to rest."""
 
     name: str
-    round_: Callable[[], float]
+    run_once: Callable[[], float]
     woken_by_batches: bool = False
     drain: Callable[[], None] = lambda: None
 
@@ -72,7 +72,7 @@ class Service:
     name: str
     settings: ServiceSettings
     bus: Bus
-    parts: Parts[Any]
+    parts: Components[Any]
     packages: Sequence[str]
     app: FastAPI = field(default_factory=problems.application)
     ops_app: FastAPI = field(default_factory=problems.application)
@@ -99,7 +99,7 @@ class _Process:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._parts = service.parts
-        self._stopping = Stopping()
+        self._stopping = Shutdown()
         self._started = threading.Event()
         self._failed = False
         self._forbidden = False
@@ -193,24 +193,24 @@ class _Process:
     def _make_loops(self) -> list[Loop]:
         parts = self._parts
         extra = [
-            Loop(extra.name, extra.round_, self._die, extra.drain) for extra in self._service.extra_loops
+            Loop(extra.name, extra.run_once, self._die, extra.drain) for extra in self._service.extra_loops
         ]
         for spec, loop in zip(self._service.extra_loops, extra, strict=True):
             if spec.woken_by_batches:
                 parts.manager.after_batch.append(loop.wake)
         if self._service.pruner is not None:
-            extra.append(Loop("pruner", self._service.pruner.round_, self._die))
+            extra.append(Loop("pruner", self._service.pruner.run_once, self._die))
         parts.relay.retry_with(ProducerManager(self._service.bus))
         extra.append(Loop("relay_retry", self._retry_round, self._die))
         writer = Loop("writer", self._writer_round, self._die)
         return [writer, *extra, Loop("relay", self._relay_round, self._die)]
 
     def _writer_round(self) -> float:
-        self._parts.manager.step(POLL_S)
-        return self._parts.manager.trouble_wait_ms() / 1000
+        self._parts.manager.run_once(POLL_S)
+        return self._parts.manager.retry_after_ms() / 1000
 
     def _relay_round(self) -> float:
-        self._parts.relay.step(POLL_S)
+        self._parts.relay.run_once(POLL_S)
         return self._parts.relay.retry_after_ms() / 1000
 
     def _retry_round(self) -> float:
@@ -218,16 +218,16 @@ class _Process:
 
     # -- what the process says of itself
 
-    def _make_server(self) -> Server:
+    def _make_server(self) -> DrainingServer:
         service, settings = self._service, self._service.settings
-        service.registry.register(Readings(lambda: kernel_readings(self._parts)))
-        service.registry.register(Readings(lambda: breaker_readings(service.breakers)))
+        service.registry.register(MetricsSource(lambda: kernel_readings(self._parts)))
+        service.registry.register(MetricsSource(lambda: breaker_readings(service.breakers)))
         pruner = service.pruner
         if pruner is not None:
-            service.registry.register(Readings(lambda: pruner_readings(pruner)))
+            service.registry.register(MetricsSource(lambda: pruner_readings(pruner)))
         self._add_operations()
         seconds = request_seconds(service.registry)
-        service.app.add_middleware(InFlight)
+        service.app.add_middleware(RequestLimit)
         for app in (service.app, service.ops_app):
             app.add_middleware(HttpMetrics, seconds=seconds)
         limits = settings.limits()
@@ -247,14 +247,16 @@ class _Process:
             timeout_graceful_shutdown=ANSWER_S,
         )
         tables = {"http": config.table, "ops": ops_config.table}
-        service.registry.register(Readings(lambda: http_readings(tables)))
-        return Server(config, OpsServer(ops_config), self._stopping, service.leaving, settings.lame_duck_s)
+        service.registry.register(MetricsSource(lambda: http_readings(tables)))
+        return DrainingServer(
+            config, OpsServer(ops_config), self._stopping, service.leaving, settings.lame_duck_s
+        )
 
     def _add_operations(self) -> None:
         ops_app, registry = self._service.ops_app, self._service.registry
         ops_app.include_router(router(Health(self._summary, self._not_alive, self._not_ready), registry))
         hurry = partial(self._parts.manager.hurry, REDRIVER)
-        dead_letters = DeadLetters(self._parts.unit_of_work, hurry)
+        dead_letters = DeadLetters(self._parts.processor, hurry)
         authenticator = Authenticator(self._service.settings.jwks)
         ops_app.include_router(dead_letters_api.router(dead_letters, authenticator))
 
@@ -267,7 +269,7 @@ class _Process:
             "loops": {loop.name: "well" if loop.is_well() else "dead" for loop in self._loops},
             "handled": counters.handled,
             "parked": counters.parked,
-            "troubles": counters.troubles,
+            "troubles": counters.transient_failures,
             "outbox_waiting": not self._parts.relay.is_idle(),
         }
 
@@ -283,5 +285,5 @@ class _Process:
         if not self._started.is_set():
             reasons.append("the bus refuses our name, password or rights" if self._forbidden else WAITING)
         else:
-            reasons += hindrances(self._parts.manager)
+            reasons += readiness_failures(self._parts.manager)
         return reasons

@@ -8,7 +8,7 @@ TROUBLES_MIN = 3
 """So many failures in a row are no hiccup."""
 
 
-def hindrances(manager: KafkaConsumerManager[Any]) -> list[str]:
+def readiness_failures(manager: KafkaConsumerManager[Any]) -> list[str]:
     """Say why this process can neither hear nor tell now; empty where it can do both.
 
     A bus may fail on one side only: with two of three brokers gone records still come, and none leaves.
@@ -16,7 +16,7 @@ def hindrances(manager: KafkaConsumerManager[Any]) -> list[str]:
     reasons = []
     if not manager.joined:
         reasons.append("no partitions assigned")
-    if manager.troubles_in_a_row >= TROUBLES_MIN:
+    if manager.failures_in_a_row >= TROUBLES_MIN:
         reasons.append("database or bus in trouble")
     if manager.relay.failures_in_a_row >= TROUBLES_MIN:
         reasons.append("the bus takes no messages")

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from holdfast.contracts.card_numbers import holds_card_number
 from holdfast.messaging import crashpoints
 from holdfast.messaging.database_session import check_dsn
-from holdfast.messaging.pruning import Retention
+from holdfast.messaging.pruner import Retention
 from holdfast.messaging.timers import LATE_AFTER_MS_MIN, TimerSettings
 from holdfast.runtime.http_settings import HttpSettings
 

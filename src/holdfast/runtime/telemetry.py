@@ -111,7 +111,7 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
         structlog.get_logger(__name__).error("thread_died", thread=name, exc_info=error)
 
 
-class Readings:
+class MetricsSource:
     """A collector over live objects: values are read when scraped, so that hot paths pay nothing."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:

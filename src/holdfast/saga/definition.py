@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.saga.machine import Turn
-    from holdfast.saga.state import Decision, Event, SagaState
+    from holdfast.saga.machine import Transition
+    from holdfast.saga.state import Decision, Event, SagaInstance
 
 
 class StepClass(StrEnum):
@@ -38,7 +38,7 @@ class Step:
     finished: str
     do: str
     done: str
-    command: "Callable[[SagaState], Any]"
+    command: "Callable[[SagaInstance], Any]"
     failed: str | None = None
     undo: str | None = None
     undone: str | None = None
@@ -46,11 +46,11 @@ class Step:
     keeps_result: bool = False
 
 
-Reaction = Callable[["Turn"], "Decision"]
+Reaction = Callable[["Transition"], "Decision"]
 
 
 @dataclass(frozen=True)
-class Saga:
+class SagaDefinition:
     """A saga definition, checked when made; raises InvalidDefinition.
 
     `completed` and `failed` build the final events' payloads from the ended saga; `refusal` reads code
@@ -60,20 +60,20 @@ class Saga:
 
     name: str
     version: int
-    begins_with: str
+    started_by: str
     initial: str
     compensating: str
     failed_state: str
     steps: tuple[Step, ...]
     reactions: Mapping[str, Reaction]
     completed_event: str
-    completed: "Callable[[SagaState], Any]"
+    completed: "Callable[[SagaInstance], Any]"
     failed_event: str
-    failed: "Callable[[SagaState], Any]"
+    failed: "Callable[[SagaInstance], Any]"
     refusal: "Callable[[Event], tuple[str, str]]"
-    nothing: Any
+    empty_payload: Any
     outcome_requested: str = "OutcomeRequested"
-    contradiction: "Callable[[SagaState, Event], str]" = lambda _saga, _event: ""
+    contradiction: "Callable[[SagaInstance, Event], str]" = lambda _saga, _event: ""
     step_named: Mapping[str, Step] = field(init=False, repr=False)
     pending_index: Mapping[str, int] = field(init=False, repr=False)
 
@@ -98,7 +98,7 @@ class Saga:
         return tuple(s for s in self.steps if s.step_class is StepClass.COMPENSATABLE)
 
 
-def check(saga: Saga) -> None:
+def check(saga: SagaDefinition) -> None:
     """Refuse a definition whose classes are out of order or whose messages are incomplete."""
     if not saga.steps:
         raise InvalidDefinition(f"{saga.name}: a saga needs at least one step")
@@ -108,8 +108,8 @@ def check(saga: Saga) -> None:
         raise InvalidDefinition(f"{saga.name}: steps must be compensatable, then the pivot, then retriable")
     if ranks.count(1) > 1:
         raise InvalidDefinition(f"{saga.name}: there can be only one pivot")
-    if saga.begins_with not in saga.reactions:
-        raise InvalidDefinition(f"{saga.name}: no reaction to {saga.begins_with}, with which it begins")
+    if saga.started_by not in saga.reactions:
+        raise InvalidDefinition(f"{saga.name}: no reaction to {saga.started_by}, with which it begins")
     for step in saga.steps:
         _check_step(saga, step)
     states = [saga.initial, saga.compensating, saga.failed_state]
@@ -117,11 +117,11 @@ def check(saga: Saga) -> None:
     _check_unique(saga, "state", states)
     _check_unique(saga, "step", [step.name for step in saga.steps])
     kinds = [k for s in saga.steps for k in (s.do, s.done, s.failed, s.undo, s.undone, s.confirm) if k]
-    ends = [saga.begins_with, saga.completed_event, saga.failed_event, saga.outcome_requested]
+    ends = [saga.started_by, saga.completed_event, saga.failed_event, saga.outcome_requested]
     _check_unique(saga, "message", [*kinds, *ends])
 
 
-def _check_step(saga: Saga, step: Step) -> None:
+def _check_step(saga: SagaDefinition, step: Step) -> None:
     if not step.name.isidentifier():
         raise InvalidDefinition(f"{saga.name}: {step.name!r} is no name; it goes into message ids")
     undoable = step.step_class is StepClass.COMPENSATABLE
@@ -136,7 +136,7 @@ def _check_step(saga: Saga, step: Step) -> None:
             raise InvalidDefinition(f"{saga.name}.{step.name}: no reaction to {kind}")
 
 
-def _check_unique(saga: Saga, what: str, names: list[str]) -> None:
+def _check_unique(saga: SagaDefinition, what: str, names: list[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InvalidDefinition(f"{saga.name}: {what} named twice: {', '.join(repeated)}")

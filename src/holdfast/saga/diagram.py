@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from holdfast.saga.definition import Saga
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.machine import decide
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
     DEADLINE_PASSED,
     DeadlinePassed,
     Event,
-    SagaState,
+    SagaInstance,
     Verb,
 )
 
@@ -30,13 +30,13 @@ class Edge(NamedTuple):
     cause: str
 
 
-def edges(definition: Saga) -> list[Edge]:
+def edges(definition: SagaDefinition) -> list[Edge]:
     """Return every edge that `decide` can walk, once each, in the order in which a reader meets them."""
     shape = _without_payloads(definition)
     events = list(_events(shape))
     found: dict[Edge, None] = {}
-    seen: set[SagaState | None] = {None}
-    waiting: list[SagaState | None] = [None]
+    seen: set[SagaInstance | None] = {None}
+    waiting: list[SagaInstance | None] = [None]
     for saga in waiting:
         for event in events:
             decision = decide(shape, saga, event, 0)
@@ -53,7 +53,7 @@ def edges(definition: Saga) -> list[Edge]:
     return list(found)
 
 
-def mermaid(definition: Saga) -> str:
+def mermaid(definition: SagaDefinition) -> str:
     """Draw the edges as a Mermaid state diagram; what two edges share is one arrow."""
     causes: dict[tuple[str, str], list[str]] = {}
     for edge in edges(definition):
@@ -65,7 +65,7 @@ def mermaid(definition: Saga) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(definition: Saga) -> str:
+def page(definition: SagaDefinition) -> str:
     """Write the page of one definition: the picture, its steps, its edges."""
     steps = [
         (s.name, s.step_class, s.do, s.done, s.failed or "", s.undo or "", s.undone or "", s.confirm or "")
@@ -98,7 +98,7 @@ def page(definition: Saga) -> str:
     )
 
 
-def _without_payloads(definition: Saga) -> Saga:
+def _without_payloads(definition: SagaDefinition) -> SagaDefinition:
     """Return the same table with empty messages: where a saga goes never depends on what they carry."""
     return replace(
         definition,
@@ -109,7 +109,7 @@ def _without_payloads(definition: Saga) -> Saga:
     )
 
 
-def _events(definition: Saga) -> Iterator[Event]:
+def _events(definition: SagaDefinition) -> Iterator[Event]:
     for kind in definition.reactions:
         yield Event("", kind, kind, None)
     for step in definition.steps:

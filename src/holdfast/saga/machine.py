@@ -5,7 +5,7 @@ The way back is the table of steps read upwards (Garcia-Molina & Salem, Sagas, 1
 
 from typing import Any
 
-from holdfast.saga.definition import Saga, Step, StepClass
+from holdfast.saga.definition import SagaDefinition, Step, StepClass
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
     DEADLINE_PASSED,
@@ -13,28 +13,28 @@ from holdfast.saga.state import (
     Decision,
     Event,
     Outgoing,
-    SagaState,
+    SagaInstance,
     Timer,
     Verb,
 )
 
 
-def decide(definition: Saga, saga: SagaState | None, event: Event, now_ms: int) -> Decision:
+def decide(definition: SagaDefinition, saga: SagaInstance | None, event: Event, now_ms: int) -> Decision:
     """Return what `event` does to `saga` (None: no such saga yet). Total; raises nothing for any pair."""
-    turn = Turn(definition, saga, event, now_ms)
+    transition = Transition(definition, saga, event, now_ms)
     if event.kind == DEADLINE_PASSED:
-        return turn.deadline_passed(event.payload)
+        return transition.deadline_passed(event.payload)
     if event.kind == CANCELLATION_REQUESTED:
-        return turn.cancel()
+        return transition.cancel()
     if event.kind == definition.outcome_requested:
-        return turn.answer_outcome()
+        return transition.answer_outcome()
     reaction = definition.reactions.get(event.kind)
     if reaction is None:
         return Decision(parked="unknown_event")
-    return reaction(turn)
+    return reaction(transition)
 
 
-def contradicts_end(definition: Saga, saga: SagaState, event: Event) -> str:
+def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event) -> str:
     """Say how a definitive answer contradicts the end of its saga; empty if it does not, or is no answer.
 
     For an answer that is not in the history: a repeat of one that is there contradicts nothing.
@@ -48,10 +48,12 @@ def contradicts_end(definition: Saga, saga: SagaState, event: Event) -> str:
     return ""
 
 
-class Turn:
+class Transition:
     """One event meeting one saga: the moves that a definition's reactions choose from."""
 
-    def __init__(self, definition: Saga, saga: SagaState | None, event: Event, now_ms: int) -> None:
+    def __init__(
+        self, definition: SagaDefinition, saga: SagaInstance | None, event: Event, now_ms: int
+    ) -> None:
         self.definition = definition
         self.saga = saga
         self.event = event
@@ -64,8 +66,8 @@ class Turn:
         d = self.definition
         if self.saga is not None:
             return Decision(ignored="repeated_start", messages=self._final_again())
-        born = self._born()
-        return self._await(born, 0, (d.initial,), clear=())
+        instance = self._new_instance()
+        return self._await(instance, 0, (d.initial,), clear=())
 
     def step_done(self, name: str) -> Decision:
         """Move past `name` if its answer is the awaited one."""
@@ -74,7 +76,7 @@ class Turn:
             return Decision(parked="unknown_saga")
         step, index = self._awaited(saga)
         if step is None or step.name != name:
-            return Decision(ignored=self._why_not(saga))
+            return Decision(ignored=self._ignore_reason(saga))
         if step.keeps_result:
             saga = saga._replace(results=(*saga.results, (name, self.event.raw)))
         return self._await(_next(saga), index + 1, (step.finished,), clear=(Timer(name, Verb.DO),))
@@ -88,9 +90,11 @@ class Turn:
             return Decision(parked="unknown_saga")
         step, _ = self._awaited(saga)
         if step is None or step.name != name:
-            return Decision(ignored=self._why_not(saga))
+            return Decision(ignored=self._ignore_reason(saga))
         reason, detail = self.definition.refusal(self.event)
-        return self._leave(_next(saga)._replace(failed=(*saga.failed, name), reason=reason, detail=detail))
+        return self._start_compensating(
+            _next(saga)._replace(failed=(*saga.failed, name), reason=reason, detail=detail)
+        )
 
     def step_undone(self, name: str) -> Decision:
         """Tick off one obligation; from the awaited step it counts as a refusal with its undo answered."""
@@ -100,9 +104,9 @@ class Turn:
         step, _ = self._awaited(saga)
         if step is not None and step.name == name:
             left = _next(saga)._replace(failed=(*saga.failed, name), reason="undone_before_done")
-            return self._leave(left)
+            return self._start_compensating(left)
         if saga.state != self.definition.compensating or name not in saga.owed:
-            return Decision(ignored=self._why_not(saga))
+            return Decision(ignored=self._ignore_reason(saga))
         rest = tuple(owed for owed in saga.owed if owed != name)
         changed = _next(saga)._replace(owed=rest)
         cleared = (Timer(name, Verb.UNDO),)
@@ -114,14 +118,14 @@ class Turn:
         """Undo everything on somebody's wish, unless the pivot was sent."""
         saga, d = self.saga, self.definition
         if saga is None:
-            return self._cancel_unborn()
+            return self._cancel_before_start()
         step, _ = self._awaited(saga)
         if step is None:
-            return Decision(ignored=self._why_not(saga), recorded=False)
+            return Decision(ignored=self._ignore_reason(saga), recorded=False)
         if step.step_class is not StepClass.COMPENSATABLE:
             return Decision(ignored="past_the_pivot", recorded=False)
         reason, detail = d.refusal(self.event)
-        return self._leave(_next(saga)._replace(reason=reason, detail=detail))
+        return self._start_compensating(_next(saga)._replace(reason=reason, detail=detail))
 
     def deadline_passed(self, fired: DeadlinePassed) -> Decision:
         """Re-send the same command; undo once overdue, but never the pivot nor what follows it."""
@@ -135,9 +139,11 @@ class Turn:
             return self._send_undo_again(saga, step, fired.overdue)
         awaited, _ = self._awaited(saga)
         if awaited is not step:
-            return Decision(ignored=self._why_not(saga), recorded=False)
+            return Decision(ignored=self._ignore_reason(saga), recorded=False)
         if fired.overdue and step.step_class is StepClass.COMPENSATABLE:
-            return self._leave(_next(saga)._replace(reason="deadline", detail=f"no answer from {step.name}"))
+            return self._start_compensating(
+                _next(saga)._replace(reason="deadline", detail=f"no answer from {step.name}")
+            )
         again = self._command(saga, step, Verb.DO)
         return Decision(saga=_next(saga), messages=(again,), set_timers=(Timer(step.name, Verb.DO),))
 
@@ -158,7 +164,7 @@ class Turn:
     # -- moves that the moves above share
 
     def _await(
-        self, saga: SagaState, index: int, path: tuple[str, ...], clear: tuple[Timer, ...]
+        self, saga: SagaInstance, index: int, path: tuple[str, ...], clear: tuple[Timer, ...]
     ) -> Decision:
         """Send the command of step `index`, or complete when there is none."""
         d = self.definition
@@ -176,7 +182,7 @@ class Turn:
             clear_timers=clear,
         )
 
-    def _leave(self, saga: SagaState) -> Decision:
+    def _start_compensating(self, saga: SagaInstance) -> Decision:
         """Owe one undo for every compensatable step that was ever asked and did not answer `failed`."""
         d = self.definition
         step, index = self._awaited(saga)
@@ -195,25 +201,25 @@ class Turn:
             clear_timers=cleared,
         )
 
-    def _end_failed(self, saga: SagaState, cleared: tuple[Timer, ...]) -> Decision:
+    def _end_failed(self, saga: SagaInstance, cleared: tuple[Timer, ...]) -> Decision:
         d = self.definition
         ended = saga._replace(state=d.failed_state, owed=(), ended_ms=self.now_ms, stalled_ms=0)
         final = self._message(ended, "failed", d.failed_event, d.failed(ended))
         return Decision(ended, (d.failed_state,), (final,), clear_timers=cleared)
 
-    def _cancel_unborn(self) -> Decision:
+    def _cancel_before_start(self) -> Decision:
         """Write a saga that was cancelled before it was heard of, so that its late start does nothing."""
         d = self.definition
         reason, detail = d.refusal(self.event)
-        return self._end_failed(self._born()._replace(reason=reason, detail=detail), ())
+        return self._end_failed(self._new_instance()._replace(reason=reason, detail=detail), ())
 
-    def _born(self) -> SagaState:
+    def _new_instance(self) -> SagaInstance:
         d, event = self.definition, self.event
-        return SagaState(event.saga_id, d.name, d.version, d.initial, 1, event.raw, started_ms=self.now_ms)
+        return SagaInstance(event.saga_id, d.name, d.version, d.initial, 1, event.raw, started_ms=self.now_ms)
 
-    def _send_undo_again(self, saga: SagaState, step: Step, overdue: bool) -> Decision:
+    def _send_undo_again(self, saga: SagaInstance, step: Step, overdue: bool) -> Decision:
         if step.name not in saga.owed:
-            return Decision(ignored=self._why_not(saga), recorded=False)
+            return Decision(ignored=self._ignore_reason(saga), recorded=False)
         again = self._command(saga, step, Verb.UNDO)
         late = _next(saga)
         if overdue and not saga.stalled_ms:
@@ -229,28 +235,28 @@ class Turn:
             return (self._message(saga, "failed", d.failed_event, d.failed(saga)),)
         return ()
 
-    def _confirms(self, saga: SagaState) -> tuple[Outgoing, ...]:
+    def _confirms(self, saga: SagaInstance) -> tuple[Outgoing, ...]:
         return tuple(self._command(saga, s, Verb.CONFIRM) for s in self.definition.steps if s.confirm)
 
-    def _command(self, saga: SagaState, step: Step, verb: Verb) -> Outgoing:
+    def _command(self, saga: SagaInstance, step: Step, verb: Verb) -> Outgoing:
         kind = {Verb.DO: step.do, Verb.UNDO: step.undo, Verb.CONFIRM: step.confirm}[verb]
         assert kind is not None, f"{step.name} has no {verb}"
-        payload = step.command(saga) if verb is Verb.DO else self.definition.nothing
+        payload = step.command(saga) if verb is Verb.DO else self.definition.empty_payload
         return self._message(saga, f"{step.name}:{verb}", kind, payload)
 
-    def _message(self, saga: SagaState, suffix: str, kind: str, payload: Any) -> Outgoing:
+    def _message(self, saga: SagaInstance, suffix: str, kind: str, payload: Any) -> Outgoing:
         return Outgoing(f"{saga.saga_id}:{suffix}", kind, payload)
 
-    def _awaited(self, saga: SagaState) -> tuple[Step | None, int]:
+    def _awaited(self, saga: SagaInstance) -> tuple[Step | None, int]:
         index = self.definition.pending_index.get(saga.state, -1)
         return (self.definition.steps[index], index) if index >= 0 else (None, -1)
 
-    def _why_not(self, saga: SagaState) -> str:
+    def _ignore_reason(self, saga: SagaInstance) -> str:
         """Say why an answer changes nothing: the saga ended, is on the way back, or is elsewhere."""
         if saga.state in self.definition.terminal:
             return "saga_ended"
         return "compensating" if saga.state == self.definition.compensating else "not_awaited"
 
 
-def _next(saga: SagaState) -> SagaState:
+def _next(saga: SagaInstance) -> SagaInstance:
     return saga._replace(version=saga.version + 1)

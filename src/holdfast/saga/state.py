@@ -37,7 +37,7 @@ DEADLINE_PASSED = "DeadlinePassed"
 CANCELLATION_REQUESTED = "CancellationRequested"
 
 
-class SagaState(NamedTuple):
+class SagaInstance(NamedTuple):
     """A saga between two events. `version` counts the events that changed it.
 
     `failed`: steps that answered a refusal; `owed`: steps whose undo is not answered; `results`: kept
@@ -84,7 +84,7 @@ class Decision(NamedTuple):
     is False for what must leave no trace in the history.
     """
 
-    saga: SagaState | None = None
+    saga: SagaInstance | None = None
     path: tuple[str, ...] = ()
     messages: tuple[Outgoing, ...] = ()
     set_timers: tuple[Timer, ...] = ()

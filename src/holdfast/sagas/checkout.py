@@ -11,79 +11,79 @@ from holdfast.contracts.messages import (
     CheckoutInitiated,
     ClearCart,
     CreateOrder,
+    EmptyPayload,
     InventoryReserved,
-    Nothing,
     OrderCreated,
     PaymentProcessed,
     ProcessPayment,
     Refused,
     ReserveInventory,
 )
-from holdfast.saga.definition import Saga, Step, StepClass
-from holdfast.saga.machine import Turn
-from holdfast.saga.state import Decision, Event, SagaState
+from holdfast.saga.definition import SagaDefinition, Step, StepClass
+from holdfast.saga.machine import Transition
+from holdfast.saga.state import Decision, Event, SagaInstance
 
 CANCELLED_BY_SHOPPER = "cancelled_by_shopper"
 CANCELLED_BY_OPERATOR = "cancelled_by_operator"
 
 
-def handle_checkout_initiated(turn: Turn) -> Decision:
-    return turn.start()
+def handle_checkout_initiated(transition: Transition) -> Decision:
+    return transition.start()
 
 
-def handle_inventory_reserved(turn: Turn) -> Decision:
-    return turn.step_done("inventory")
+def handle_inventory_reserved(transition: Transition) -> Decision:
+    return transition.step_done("inventory")
 
 
-def handle_inventory_reservation_failed(turn: Turn) -> Decision:
-    return turn.step_failed("inventory")
+def handle_inventory_reservation_failed(transition: Transition) -> Decision:
+    return transition.step_failed("inventory")
 
 
-def handle_inventory_compensated(turn: Turn) -> Decision:
-    return turn.step_undone("inventory")
+def handle_inventory_compensated(transition: Transition) -> Decision:
+    return transition.step_undone("inventory")
 
 
-def handle_payment_processed(turn: Turn) -> Decision:
-    return turn.step_done("payment")
+def handle_payment_processed(transition: Transition) -> Decision:
+    return transition.step_done("payment")
 
 
-def handle_payment_failed(turn: Turn) -> Decision:
-    return turn.step_failed("payment")
+def handle_payment_failed(transition: Transition) -> Decision:
+    return transition.step_failed("payment")
 
 
-def handle_payment_compensated(turn: Turn) -> Decision:
-    return turn.step_undone("payment")
+def handle_payment_compensated(transition: Transition) -> Decision:
+    return transition.step_undone("payment")
 
 
-def handle_order_created(turn: Turn) -> Decision:
-    return turn.step_done("order")
+def handle_order_created(transition: Transition) -> Decision:
+    return transition.step_done("order")
 
 
-def handle_order_creation_failed(turn: Turn) -> Decision:
-    return turn.step_failed("order")
+def handle_order_creation_failed(transition: Transition) -> Decision:
+    return transition.step_failed("order")
 
 
-def handle_order_compensated(turn: Turn) -> Decision:
-    return turn.step_undone("order")
+def handle_order_compensated(transition: Transition) -> Decision:
+    return transition.step_undone("order")
 
 
-def handle_cart_cleared(turn: Turn) -> Decision:
-    return turn.step_done("cart")
+def handle_cart_cleared(transition: Transition) -> Decision:
+    return transition.step_done("cart")
 
 
-def handle_cart_clearance_failed(turn: Turn) -> Decision:
-    return turn.step_failed("cart")
+def handle_cart_clearance_failed(transition: Transition) -> Decision:
+    return transition.step_failed("cart")
 
 
-def _initiated(saga: SagaState) -> CheckoutInitiated:
+def _initiated(saga: SagaInstance) -> CheckoutInitiated:
     return decode_as(CheckoutInitiated, saga.data)
 
 
-def _contradiction(saga: SagaState, event: Event) -> str:
+def _contradiction(saga: SagaInstance, event: Event) -> str:
     """Compare an answer with what was asked; of a saga that was cancelled unborn, nothing was asked."""
     if saga.ended_ms and saga.version == 1:
         return ""
-    if event.kind == CHECKOUT.begins_with:
+    if event.kind == CHECKOUT.started_by:
         return "" if event.raw == saga.data else "the checkout began with other contents"
     answer = event.payload
     if not isinstance(answer, InventoryReserved | PaymentProcessed | OrderCreated | CartCleared):
@@ -103,12 +103,12 @@ def _contradiction(saga: SagaState, event: Event) -> str:
     return "" if told == asked else f"{told} was answered, {asked} was asked"
 
 
-def _reserve_inventory(saga: SagaState) -> ReserveInventory:
+def _reserve_inventory(saga: SagaInstance) -> ReserveInventory:
     cart = _initiated(saga)
     return ReserveInventory(lines=cart.lines, not_after_ms=cart.not_after_ms)
 
 
-def _process_payment(saga: SagaState) -> ProcessPayment:
+def _process_payment(saga: SagaInstance) -> ProcessPayment:
     cart = _initiated(saga)
     return ProcessPayment(
         user_id=cart.user_id,
@@ -119,7 +119,7 @@ def _process_payment(saga: SagaState) -> ProcessPayment:
     )
 
 
-def _create_order(saga: SagaState) -> CreateOrder:
+def _create_order(saga: SagaInstance) -> CreateOrder:
     cart = _initiated(saga)
     return CreateOrder(
         user_id=cart.user_id,
@@ -130,14 +130,14 @@ def _create_order(saga: SagaState) -> CreateOrder:
     )
 
 
-def _clear_cart(saga: SagaState) -> ClearCart:
+def _clear_cart(saga: SagaInstance) -> ClearCart:
     cart = _initiated(saga)
     return ClearCart(
         user_id=cart.user_id, cart_id=cart.cart_id, cart_version=cart.cart_version, lines=cart.lines
     )
 
 
-def _completed(saga: SagaState) -> CheckoutCompleted:
+def _completed(saga: SagaInstance) -> CheckoutCompleted:
     cart, results = _initiated(saga), dict(saga.results)
     return CheckoutCompleted(
         order_id=decode_as(OrderCreated, results["order"]).order_id,
@@ -148,7 +148,7 @@ def _completed(saga: SagaState) -> CheckoutCompleted:
     )
 
 
-def _failed(saga: SagaState) -> CheckoutFailed:
+def _failed(saga: SagaInstance) -> CheckoutFailed:
     return CheckoutFailed(reason=saga.reason, detail=saga.detail, saga_version=saga.version)
 
 
@@ -157,10 +157,10 @@ def _refusal(event: Event) -> tuple[str, str]:
     return refused.reason, refused.detail
 
 
-CHECKOUT = Saga(
+CHECKOUT = SagaDefinition(
     name="checkout",
     version=1,
-    begins_with="CheckoutInitiated",
+    started_by="CheckoutInitiated",
     initial="CHECKOUT_INITIATED",
     compensating="COMPENSATING",
     failed_state="FAILED",
@@ -236,7 +236,7 @@ CHECKOUT = Saga(
     failed_event="CheckoutFailed",
     failed=_failed,
     refusal=_refusal,
-    nothing=Nothing(),
+    empty_payload=EmptyPayload(),
     contradiction=_contradiction,
 )
 """The checkout, version 1: a change that treats a saga under way differently needs a new version."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from holdfast.contracts import codec
 from holdfast.contracts.messages import Refused
-from holdfast.saga.definition import Saga
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.machine import decide
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
@@ -18,11 +18,11 @@ from holdfast.saga.state import (
     DeadlinePassed,
     Decision,
     Event,
-    SagaState,
+    SagaInstance,
 )
 
 
-class Sent(Struct, frozen=True, array_like=True):
+class SentMessage(Struct, frozen=True, array_like=True):
     """A message that an event led to; `value` is its JSON, byte for byte."""
 
     message_id: str
@@ -30,7 +30,7 @@ class Sent(Struct, frozen=True, array_like=True):
     value: str
 
 
-class Happened(Struct, frozen=True, array_like=True):
+class RecordedEvent(Struct, frozen=True, array_like=True):
     """One event that changed a saga; `payload` is its JSON, `timers` name what was set and cleared."""
 
     event_id: str
@@ -38,7 +38,7 @@ class Happened(Struct, frozen=True, array_like=True):
     payload: str
     now_ms: int
     path: tuple[str, ...]
-    sent: tuple[Sent, ...] = ()
+    sent: tuple[SentMessage, ...] = ()
     timers: tuple[str, ...] = ()
 
 
@@ -48,11 +48,13 @@ class History(Struct, frozen=True):
     saga_id: str
     definition: str
     version: int
-    events: tuple[Happened, ...]
-    end: SagaState
+    events: tuple[RecordedEvent, ...]
+    end: SagaInstance
 
 
-def record(saga: SagaState, rows: Sequence[Happened], versions: Mapping[int, Saga]) -> History:
+def record(
+    saga: SagaInstance, rows: Sequence[RecordedEvent], versions: Mapping[int, SagaDefinition]
+) -> History:
     """Return the history of a saga, with what the rules that it lives under sent at each event."""
     bare = History(
         saga.saga_id, saga.definition, saga.definition_version, tuple(rows), saga._replace(data=b"")
@@ -62,7 +64,7 @@ def record(saga: SagaState, rows: Sequence[Happened], versions: Mapping[int, Sag
     return History(bare.saga_id, bare.definition, bare.version, told, bare.end)
 
 
-def differences(history: History, versions: Mapping[int, Saga]) -> list[str]:
+def differences(history: History, versions: Mapping[int, SagaDefinition]) -> list[str]:
     """Say how today's rules would have treated this saga otherwise; nothing where they would not."""
     definition = versions.get(history.version)
     if definition is None:
@@ -81,9 +83,9 @@ def differences(history: History, versions: Mapping[int, Saga]) -> list[str]:
     return found
 
 
-def _walk(history: History, definition: Saga) -> list[Decision]:
+def _walk(history: History, definition: SagaDefinition) -> list[Decision]:
     decisions: list[Decision] = []
-    saga: SagaState | None = None
+    saga: SagaInstance | None = None
     for row in history.events:
         event = Event(history.saga_id, row.event_id, row.kind, _payload(row), row.payload.encode())
         decisions.append(decide(definition, saga, event, row.now_ms))
@@ -91,7 +93,7 @@ def _walk(history: History, definition: Saga) -> list[Decision]:
     return decisions
 
 
-def _payload(row: Happened) -> Any:
+def _payload(row: RecordedEvent) -> Any:
     """Decode what the orchestrator stored: payloads of messages, and those of its own events."""
     value = row.payload.encode()
     if row.kind == DEADLINE_PASSED:
@@ -101,9 +103,11 @@ def _payload(row: Happened) -> Any:
     return codec.decode(row.kind, value)
 
 
-def _told(row: Happened, decision: Decision) -> Happened:
-    sent = tuple(Sent(m.message_id, m.kind, codec.encode(m.payload).decode()) for m in decision.messages)
+def _told(row: RecordedEvent, decision: Decision) -> RecordedEvent:
+    sent = tuple(
+        SentMessage(m.message_id, m.kind, codec.encode(m.payload).decode()) for m in decision.messages
+    )
     timers = tuple(f"set {timer.step} {timer.verb}" for timer in decision.set_timers)
     timers += tuple(f"clear {timer.step} {timer.verb}" for timer in decision.clear_timers)
     path = decision.path if decision.saga is not None else (decision.ignored or decision.parked,)
-    return Happened(row.event_id, row.kind, row.payload, row.now_ms, path, sent, timers)
+    return RecordedEvent(row.event_id, row.kind, row.payload, row.now_ms, path, sent, timers)

@@ -6,18 +6,18 @@ Until the refund the return can be taken back; the refund is the pivot; then res
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import (
     Currency,
+    EmptyPayload,
     Lines,
     Minor,
     Name,
-    Nothing,
     Payload,
     Reason,
     Refused,
     Version,
 )
-from holdfast.saga.definition import Saga, Step, StepClass
-from holdfast.saga.machine import Turn
-from holdfast.saga.state import Decision, Event, SagaState
+from holdfast.saga.definition import SagaDefinition, Step, StepClass
+from holdfast.saga.machine import Transition
+from holdfast.saga.state import Decision, Event, SagaInstance
 
 
 class ReturnRequested(Payload, frozen=True):
@@ -62,57 +62,57 @@ class ReturnFailed(Payload, frozen=True):
     saga_version: Version
 
 
-def handle_return_requested(turn: Turn) -> Decision:
-    return turn.start()
+def handle_return_requested(transition: Transition) -> Decision:
+    return transition.start()
 
 
-def handle_order_canceled(turn: Turn) -> Decision:
-    return turn.step_done("order")
+def handle_order_canceled(transition: Transition) -> Decision:
+    return transition.step_done("order")
 
 
-def handle_order_cancellation_failed(turn: Turn) -> Decision:
-    return turn.step_failed("order")
+def handle_order_cancellation_failed(transition: Transition) -> Decision:
+    return transition.step_failed("order")
 
 
-def handle_order_reinstated(turn: Turn) -> Decision:
-    return turn.step_undone("order")
+def handle_order_reinstated(transition: Transition) -> Decision:
+    return transition.step_undone("order")
 
 
-def handle_payment_refunded(turn: Turn) -> Decision:
-    return turn.step_done("refund")
+def handle_payment_refunded(transition: Transition) -> Decision:
+    return transition.step_done("refund")
 
 
-def handle_refund_failed(turn: Turn) -> Decision:
-    return turn.step_failed("refund")
+def handle_refund_failed(transition: Transition) -> Decision:
+    return transition.step_failed("refund")
 
 
-def handle_items_restocked(turn: Turn) -> Decision:
-    return turn.step_done("stock")
+def handle_items_restocked(transition: Transition) -> Decision:
+    return transition.step_done("stock")
 
 
-def _requested(saga: SagaState) -> ReturnRequested:
+def _requested(saga: SagaInstance) -> ReturnRequested:
     return decode_as(ReturnRequested, saga.data)
 
 
-def _cancel_order(saga: SagaState) -> CancelOrder:
+def _cancel_order(saga: SagaInstance) -> CancelOrder:
     return CancelOrder(_requested(saga).order_id)
 
 
-def _refund_payment(saga: SagaState) -> RefundPayment:
+def _refund_payment(saga: SagaInstance) -> RefundPayment:
     wanted = _requested(saga)
     return RefundPayment(wanted.charge_id, wanted.amount_minor, wanted.currency)
 
 
-def _restock_items(saga: SagaState) -> RestockItems:
+def _restock_items(saga: SagaInstance) -> RestockItems:
     return RestockItems(_requested(saga).lines)
 
 
-def _completed(saga: SagaState) -> OrderReturned:
+def _completed(saga: SagaInstance) -> OrderReturned:
     refunded = decode_as(PaymentRefunded, dict(saga.results)["refund"])
     return OrderReturned(refunded.refund_id, saga.version)
 
 
-def _failed(saga: SagaState) -> ReturnFailed:
+def _failed(saga: SagaInstance) -> ReturnFailed:
     return ReturnFailed(saga.reason, saga.version)
 
 
@@ -121,10 +121,10 @@ def _refusal(event: Event) -> tuple[str, str]:
     return refused.reason, refused.detail
 
 
-RETURN_ORDER = Saga(
+RETURN_ORDER = SagaDefinition(
     name="return_order",
     version=1,
-    begins_with="ReturnRequested",
+    started_by="ReturnRequested",
     initial="RETURN_REQUESTED",
     compensating="REINSTATING",
     failed_state="RETURN_FAILED",
@@ -177,6 +177,6 @@ RETURN_ORDER = Saga(
     failed_event="ReturnFailed",
     failed=_failed,
     refusal=_refusal,
-    nothing=Nothing(),
+    empty_payload=EmptyPayload(),
 )
 """Returning an order, version 1."""

@@ -1,6 +1,6 @@
 """What must hold in a simulated world: the invariants by their numbers, over the tables and the ledger.
 
-Each check names every violation; `Watch` runs the ones that hold always, `settled` those of a quiet world.
+Each check names every violation; `InvariantWatch` runs those that always hold, `settled` those at rest.
 """
 
 from collections import Counter
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, TOPICS
 from holdfast.contracts.topics import dead_letters as letters_of
-from holdfast.saga.definition import Saga, StepClass
-from holdfast.saga.state import SagaState
+from holdfast.saga.definition import SagaDefinition, StepClass
+from holdfast.saga.state import SagaInstance
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.simulation.setup import PRICES_MINOR
 from holdfast.simulation.world import PARTICIPANTS, World
 
 
-class Violation(NamedTuple):
+class InvariantViolation(NamedTuple):
     """Something that must never be."""
 
     invariant: str
@@ -26,7 +26,7 @@ class Violation(NamedTuple):
         return f"{self.invariant}: {self.detail}"
 
 
-def legal_edges(definition: Saga) -> frozenset[tuple[str, str]]:
+def legal_edges(definition: SagaDefinition) -> frozenset[tuple[str, str]]:
     """Return the moves that the table of steps allows, read off the table and not off what `decide` does."""
     back, failed = definition.compensating, definition.failed_state
     legal = {("NONE", definition.initial), ("NONE", failed), (back, failed)}
@@ -47,7 +47,7 @@ STANDING = frozenset(("RUNNING", "DONE", "UNDOING", "CONFIRMED"))
 """States of a fence in which a step is done, or may yet be."""
 
 
-class Watch:
+class InvariantWatch:
     """Checks after every action what must hold at every moment; looks only at what is new."""
 
     def __init__(self, world: World) -> None:
@@ -56,9 +56,9 @@ class Watch:
         self._events = 0
         self._heads: dict[str, tuple[int, str]] = {}
 
-    def look(self) -> list[Violation]:
+    def look(self) -> list[InvariantViolation]:
         """Return what is broken now."""
-        found: list[Violation] = []
+        found: list[InvariantViolation] = []
         world = self._world
         if len(world.provider.ledger) != self._entries:
             self._entries = len(world.provider.ledger)
@@ -69,44 +69,46 @@ class Watch:
             found += self._history()
         return found
 
-    def _history(self) -> Iterator[Violation]:
+    def _history(self) -> Iterator[InvariantViolation]:
         events = world_events = self._world.table(ORCHESTRATOR, "saga_event")
         rows = list(events.values())[self._events :]
         self._events = len(world_events)
         for row in rows:
             seq, state = self._heads.get(row.saga_id, (0, "NONE"))
             if row.seq != seq + 1:
-                yield Violation("I17", f"{row.saga_id}: history goes from {seq} to {row.seq}")
+                yield InvariantViolation("I17", f"{row.saga_id}: history goes from {seq} to {row.seq}")
             for after in row.path:
                 if (state, after) not in LEGAL:
-                    yield Violation("I17", f"{row.saga_id}: {state} became {after}")
+                    yield InvariantViolation("I17", f"{row.saga_id}: {state} became {after}")
                 state = after
             self._heads[row.saga_id] = (row.seq, state)
             saga = self._world.table(ORCHESTRATOR, "saga").get(row.saga_id)
             if saga is None or (saga.version == row.seq and saga.state != state):
-                yield Violation("I17", f"{row.saga_id}: history ends in {state}, the saga says otherwise")
+                yield InvariantViolation(
+                    "I17", f"{row.saga_id}: history ends in {state}, the saga says otherwise"
+                )
         applied = Counter((row.saga_id, row.event_id) for row in events.values())
         for (saga_id, event_id), times in applied.items():
             if times > 1:
-                yield Violation("I16", f"{saga_id}: {event_id} was applied {times} times")
+                yield InvariantViolation("I16", f"{saga_id}: {event_id} was applied {times} times")
 
 
-def charged_twice(world: World) -> Iterator[Violation]:
+def charged_twice(world: World) -> Iterator[InvariantViolation]:
     """I04: under any key."""
     charges = Counter(e.saga_id for e in world.provider.ledger if e.kind == "charge" and e.ok)
     for saga_id, count in charges.items():
         if count > 1:
-            yield Violation("I04", f"{saga_id} was charged {count} times")
+            yield InvariantViolation("I04", f"{saga_id} was charged {count} times")
 
 
-def oversold(world: World) -> Iterator[Violation]:
+def oversold(world: World) -> Iterator[InvariantViolation]:
     """I07."""
     for row in world.table(INVENTORY, "stock").values():
         if row.on_hand < 0 or row.reserved < 0 or row.sold > row.initial:
-            yield Violation("I07", f"{row}")
+            yield InvariantViolation("I07", f"{row}")
 
 
-def left_standing(world: World) -> Iterator[Violation]:
+def left_standing(world: World) -> Iterator[InvariantViolation]:
     """I12 and I02, at every moment: a saga that is FAILED holds nothing and was paid nothing, for good."""
     failed = {saga_id for saga_id, saga in sagas(world).items() if saga.state == "FAILED"}
     if not failed:
@@ -114,11 +116,11 @@ def left_standing(world: World) -> Iterator[Violation]:
     for service in PARTICIPANTS:
         for (saga_id, step), fence in world.table(service, "fence").items():
             if saga_id in failed and fence.state in STANDING:
-                yield Violation("I12", f"{saga_id} is FAILED, {step} is {fence.state}")
+                yield InvariantViolation("I12", f"{saga_id} is FAILED, {step} is {fence.state}")
     net = _net(world)
     for saga_id in failed:
         if net[saga_id]:
-            yield Violation("I02", f"{saga_id} is FAILED, the provider holds {net[saga_id]}")
+            yield InvariantViolation("I02", f"{saga_id} is FAILED, the provider holds {net[saga_id]}")
 
 
 def _net(world: World) -> Counter[str]:
@@ -129,7 +131,7 @@ def _net(world: World) -> Counter[str]:
     return net
 
 
-def settled(world: World) -> list[Violation]:
+def settled(world: World) -> list[InvariantViolation]:
     """Return what is broken in a world that has come to rest; an unfinished one is broken by that alone."""
     unaccepted = list(begun_by_nobody(world))
     if unaccepted:
@@ -155,58 +157,60 @@ def is_quiet(world: World) -> bool:
     return not any(True for _ in unfinished(world))
 
 
-def sagas(world: World) -> dict[str, SagaState]:
+def sagas(world: World) -> dict[str, SagaInstance]:
     return world.table(ORCHESTRATOR, "saga")
 
 
-def begun_by_nobody(world: World) -> Iterator[Violation]:
+def begun_by_nobody(world: World) -> Iterator[InvariantViolation]:
     """I29, at its worst: a saga of which the gateway has no row; without it, nothing says what was wanted."""
     for saga_id in sorted(sagas(world).keys() - world.door.checkouts().keys()):
-        yield Violation("I29", f"{saga_id} was begun, {GATEWAY} never accepted it")
+        yield InvariantViolation("I29", f"{saga_id} was begun, {GATEWAY} never accepted it")
 
 
-def unfinished(world: World) -> Iterator[Violation]:
+def unfinished(world: World) -> Iterator[InvariantViolation]:
     """I11, and everything that makes a system quiet: who waits for what."""
     by_id = sagas(world)
     for saga_id, checkout in world.door.checkouts().items():
         saga = by_id.get(saga_id)
         if saga is None or saga.state not in CHECKOUT.terminal:
-            yield Violation("I11", f"{saga_id} is {saga.state if saga else 'unknown'}: {saga and saga.owed}")
+            yield InvariantViolation(
+                "I11", f"{saga_id} is {saga.state if saga else 'unknown'}: {saga and saga.owed}"
+            )
         elif not checkout.is_terminal:
-            yield Violation("I11", f"the gateway never heard the end of {saga_id}")
+            yield InvariantViolation("I11", f"the gateway never heard the end of {saga_id}")
     for service, store in world.stores.items():
         tables = store.tables.tables
         for batch in tables.get("outbox", {}).values():
-            yield Violation(
+            yield InvariantViolation(
                 "I11", f"{service}'s outbox still holds {[dict(m.headers)['ce_id'] for m in batch[1]]}"
             )
         for timer in tables.get("timers", {}):
-            yield Violation("I11", f"{service} still waits for {timer}")
+            yield InvariantViolation("I11", f"{service} still waits for {timer}")
     for service in PARTICIPANTS:
         for (saga_id, step), row in world.table(service, "fence").items():
             if row.state in ("RUNNING", "UNDOING") or (row.state == "DONE" and step != "cart"):
-                yield Violation("I11", f"{step} of {saga_id} is still {row.state}")
+                yield InvariantViolation("I11", f"{step} of {saga_id} is still {row.state}")
     for lag in world.lag():
-        yield Violation("I11", lag)
+        yield InvariantViolation("I11", lag)
 
 
-def parked(world: World) -> Iterator[Violation]:
+def parked(world: World) -> Iterator[InvariantViolation]:
     """I15: parked is what cannot be processed and nothing else, with a copy among the dead letters."""
     for service, store in world.stores.items():
         for place, row in store.tables.tables.get("parked", {}).items():
             doom = world.doomed.get(place)
             if doom is None or (doom.service, doom.reason) != (service, row.reason):
                 detail = f"{service} parked {row.message_id}: {row.reason}: {row.detail}"
-                yield Violation("I15", detail)
+                yield InvariantViolation("I15", detail)
     if not world.doomed:
         return
     copied = {place for place, _ in dead_letters(world)}
     lost = {told.what for told in world.told if told.fate == "lose"}
     for place, doom in world.doomed.items():
         if place not in world.table(doom.service, "parked"):
-            yield Violation("I15", f"{doom.service} never parked {doom.message_id} at {place}")
+            yield InvariantViolation("I15", f"{doom.service} never parked {doom.message_id} at {place}")
         elif str(place) not in copied and doom.message_id not in lost:
-            yield Violation("I15", f"{doom.service} parked {doom.message_id} without a dead letter")
+            yield InvariantViolation("I15", f"{doom.service} parked {doom.message_id} without a dead letter")
 
 
 def dead_letters(world: World) -> Iterator[tuple[str, int]]:
@@ -219,7 +223,7 @@ def dead_letters(world: World) -> Iterator[tuple[str, int]]:
                 yield place, int(said["x-attempts"])
 
 
-def money(world: World) -> Iterator[Violation]:
+def money(world: World) -> Iterator[InvariantViolation]:
     """I01, I02 and I05: what the provider holds is what the completed sagas are worth, each and in all."""
     net = _net(world)
     worth = 0
@@ -227,20 +231,24 @@ def money(world: World) -> Iterator[Violation]:
         due = world.door.initiated(saga_id).total_minor if saga.state == "COMPLETED" else 0
         worth += due
         if net[saga_id] != due:
-            yield Violation("I02", f"{saga_id} is {saga.state}, the provider holds {net[saga_id]}, not {due}")
+            yield InvariantViolation(
+                "I02", f"{saga_id} is {saga.state}, the provider holds {net[saga_id]}, not {due}"
+            )
         kinds = Counter(e.kind for e in world.provider.ledger if e.ok and e.saga_id == saga_id)
         if saga.state == "COMPLETED" and kinds != Counter(charge=1):
-            yield Violation("I02", f"{saga_id} is COMPLETED after {dict(kinds)}")
+            yield InvariantViolation("I02", f"{saga_id} is COMPLETED after {dict(kinds)}")
     if sum(net.values()) != worth:
-        yield Violation("I01", f"the provider holds {sum(net.values())}, completed sagas are worth {worth}")
+        yield InvariantViolation(
+            "I01", f"the provider holds {sum(net.values())}, completed sagas are worth {worth}"
+        )
     for row in world.table(PAYMENT, "payment").values():
         start = world.door.initiated(row.saga_id)
         priced = sum(line.quantity * PRICES_MINOR[line.sku] for line in start.lines)
         if not row.amount_minor == start.total_minor == priced > 0:
-            yield Violation("I05", f"{row.saga_id} pays {row.amount_minor} for {priced}")
+            yield InvariantViolation("I05", f"{row.saga_id} pays {row.amount_minor} for {priced}")
 
 
-def payments_agree(world: World) -> Iterator[Violation]:
+def payments_agree(world: World) -> Iterator[InvariantViolation]:
     """I03: our rows and the provider's ledger, both ways, charges and refunds."""
     payments = world.table(PAYMENT, "payment")
     for kind, ours in (
@@ -251,18 +259,18 @@ def payments_agree(world: World) -> Iterator[Violation]:
         for saga_id in sorted(ours.keys() | theirs.keys()):
             if ours.get(saga_id) != theirs.get(saga_id):
                 detail = f"{kind} of {saga_id}: we say {ours.get(saga_id)}, they say {theirs.get(saga_id)}"
-                yield Violation("I03", detail)
+                yield InvariantViolation("I03", detail)
 
 
-def stock_conserved(world: World) -> Iterator[Violation]:
+def stock_conserved(world: World) -> Iterator[InvariantViolation]:
     """I06."""
     held = _pieces(world, "DONE")
     sold = _pieces(world, "CONFIRMED")
     for sku, row in world.table(INVENTORY, "stock").items():
         if row.on_hand + row.reserved + row.sold != row.initial:
-            yield Violation("I06", f"{row} does not add up")
+            yield InvariantViolation("I06", f"{row} does not add up")
         if row.reserved != held[sku] or row.sold != sold[sku]:
-            yield Violation("I06", f"{row}, but reservations hold {held[sku]} and sold {sold[sku]}")
+            yield InvariantViolation("I06", f"{row}, but reservations hold {held[sku]} and sold {sold[sku]}")
 
 
 def _pieces(world: World, state: str) -> Counter[str]:
@@ -274,38 +282,42 @@ def _pieces(world: World, state: str) -> Counter[str]:
     return total
 
 
-def reservations(world: World) -> Iterator[Violation]:
+def reservations(world: World) -> Iterator[InvariantViolation]:
     """I08: whole reservations sold for completed sagas, none left for failed ones, none of nobody."""
     moves = world.table(INVENTORY, "stock_movement")
     for saga_id, saga in sagas(world).items():
         made = {direction for (of, direction) in moves if of == saga_id}
         wanted = {"reserve", "sell"} if saga.state == "COMPLETED" else {"reserve", "release"}
         if made != wanted and (made or saga.state == "COMPLETED"):
-            yield Violation("I08", f"{saga_id} is {saga.state}, its stock was moved by {sorted(made)}")
+            yield InvariantViolation(
+                "I08", f"{saga_id} is {saga.state}, its stock was moved by {sorted(made)}"
+            )
         bought = _bought(world, saga_id)
         for direction in made:
             if dict(moves[saga_id, direction].pieces) != bought:
-                yield Violation("I08", f"{saga_id}: {direction} moved {moves[saga_id, direction].pieces}")
+                yield InvariantViolation(
+                    "I08", f"{saga_id}: {direction} moved {moves[saga_id, direction].pieces}"
+                )
     for saga_id, direction in moves:
         if saga_id not in sagas(world):
-            yield Violation("I08", f"{direction} of {saga_id}, which nobody knows")
+            yield InvariantViolation("I08", f"{direction} of {saga_id}, which nobody knows")
 
 
-def orders(world: World) -> Iterator[Violation]:
+def orders(world: World) -> Iterator[InvariantViolation]:
     """I09 and I10: one placed order for each completed saga, equal to its snapshot, and none otherwise."""
     by_saga = world.table(ORDER, "orders")
     for saga_id, saga in sagas(world).items():
         order = by_saga.get(saga_id)
         status = order.status if order else "none"
         if (status == "PLACED") != (saga.state == "COMPLETED") or status == "PENDING":
-            yield Violation("I09", f"{saga_id} is {saga.state}, its order is {status}")
+            yield InvariantViolation("I09", f"{saga_id} is {saga.state}, its order is {status}")
         start = world.door.initiated(saga_id)
         snapshot = (start.lines, start.total_minor, start.user_id)
         if order and (order.lines, order.total_minor, order.user_id) != snapshot:
-            yield Violation("I10", f"{saga_id}: the order is {order}")
+            yield InvariantViolation("I10", f"{saga_id}: the order is {order}")
 
 
-def fences(world: World) -> Iterator[Violation]:
+def fences(world: World) -> Iterator[InvariantViolation]:
     """I12 and I13: a failed saga left nothing standing anywhere, a completed one has everything."""
     for saga_id, saga in sagas(world).items():
         states: dict[str, Any] = {
@@ -317,54 +329,54 @@ def fences(world: World) -> Iterator[Violation]:
         if saga.state == "FAILED":
             for step, state in states.items():
                 if state in STANDING:
-                    yield Violation("I12", f"{saga_id} is FAILED, {step} is {state}")
+                    yield InvariantViolation("I12", f"{saga_id} is FAILED, {step} is {state}")
         elif states != {
             "inventory": "CONFIRMED",
             "payment": "CONFIRMED",
             "order": "CONFIRMED",
             "cart": "DONE",
         }:
-            yield Violation("I13", f"{saga_id} is {saga.state}, its steps are {states}")
+            yield InvariantViolation("I13", f"{saga_id} is {saga.state}, its steps are {states}")
 
 
-def carts(world: World) -> Iterator[Violation]:
+def carts(world: World) -> Iterator[InvariantViolation]:
     """I14: cleared if and only if completed, by what the snapshot held; what came since is still there."""
     log = world.table(CART, "clear_log")
     for saga_id, saga in sagas(world).items():
         if (saga.state == "COMPLETED") != (saga_id in log):
-            yield Violation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
+            yield InvariantViolation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
     for saga_id, clearance in log.items():
         start = world.door.initiated(saga_id)
         if (clearance.cart_id, clearance.user_id) != (start.cart_id, start.user_id):
-            yield Violation("I14", f"{saga_id} cleared {clearance.cart_id} of {clearance.user_id}")
+            yield InvariantViolation("I14", f"{saga_id} cleared {clearance.cart_id} of {clearance.user_id}")
         if {sku: n for sku, _, n in clearance.taken} != _bought(world, saga_id):
-            yield Violation("I14", f"{saga_id} took {clearance.taken} out of its cart")
+            yield InvariantViolation("I14", f"{saga_id} took {clearance.taken} out of its cart")
     left = Counter(world.added)
     for saga_id in log:
         cart_id = world.door.initiated(saga_id).cart_id
         left.subtract({(cart_id, sku): n for sku, n in _bought(world, saga_id).items()})
     there = Counter({(c.cart_id, sku): n for c in world.table(CART, "cart").values() for sku, n in c.pieces})
     if there != left:
-        yield Violation("I14", f"carts hold {dict(there)}, they should hold {dict(left)}")
+        yield InvariantViolation("I14", f"carts hold {dict(there)}, they should hold {dict(left)}")
 
 
 def _bought(world: World, saga_id: str) -> dict[str, int]:
     return {line.sku: line.quantity for line in world.door.initiated(saga_id).lines}
 
 
-def shoppers_told_once(world: World) -> Iterator[Violation]:
+def shoppers_told_once(world: World) -> Iterator[InvariantViolation]:
     """I19 and I21: one key, one checkout; and what was answered exists."""
     for contradiction in world.door.contradictions:
-        yield Violation("I19", contradiction)
+        yield InvariantViolation("I19", contradiction)
     for number, saga_id in world.door.told.items():
         if saga_id not in sagas(world):
-            yield Violation("I21", f"key-{number} was answered with {saga_id}, which is nowhere")
+            yield InvariantViolation("I21", f"key-{number} was answered with {saga_id}, which is nowhere")
 
 
-def gateway_says_so(world: World) -> Iterator[Violation]:
+def gateway_says_so(world: World) -> Iterator[InvariantViolation]:
     """I29."""
     checkouts = world.door.checkouts()
     for saga_id, saga in sagas(world).items():
         status = checkouts[saga_id].status
         if status != saga.state:
-            yield Violation("I29", f"{saga_id} is {saga.state}, {GATEWAY} says {status}")
+            yield InvariantViolation("I29", f"{saga_id} is {saga.state}, {GATEWAY} says {status}")

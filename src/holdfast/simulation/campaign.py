@@ -8,8 +8,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.simulation.coverage_marks import MARKERS, reached
 from holdfast.simulation.faults import ALL
-from holdfast.simulation.markers import MARKERS, reached
 from holdfast.simulation.run import quiet_logs, run_seed
 
 CHUNK = 50
@@ -19,7 +19,7 @@ SEES_ALL = 20_000
 
 
 @dataclass
-class Tally:
+class CampaignStats:
     """What a part of a campaign has seen."""
 
     runs: int = 0
@@ -29,7 +29,7 @@ class Tally:
     reached: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "CampaignStats") -> None:
         """Add another part."""
         self.runs += other.runs
         self.actions += other.actions
@@ -48,9 +48,9 @@ class Tally:
         return self.runs >= SEES_ALL and bool(self.missed())
 
 
-def run_range(first: int, count: int) -> Tally:
+def run_range(first: int, count: int) -> CampaignStats:
     """Run some seeds here, one after the other."""
-    tally = Tally()
+    tally = CampaignStats()
     with quiet_logs():
         for seed in range(first, first + count):
             outcome = run_seed(seed)
@@ -64,9 +64,11 @@ def run_range(first: int, count: int) -> Tally:
     return tally
 
 
-def run(first: int, seeds: int, jobs: int, told: Callable[[Tally], None], for_s: float = 0) -> Tally:
+def run(
+    first: int, seeds: int, jobs: int, told: Callable[[CampaignStats], None], for_s: float = 0
+) -> CampaignStats:
     """Run seeds on `jobs` processors, for at most `for_s` seconds where given; `told` hears of each part."""
-    total = Tally()
+    total = CampaignStats()
     until = time.monotonic() + for_s if for_s else float("inf")
     for part in _parts(first, seeds, jobs, until):
         total.add(part)
@@ -74,7 +76,7 @@ def run(first: int, seeds: int, jobs: int, told: Callable[[Tally], None], for_s:
     return total
 
 
-def _parts(first: int, seeds: int, jobs: int, until: float) -> Iterator[Tally]:
+def _parts(first: int, seeds: int, jobs: int, until: float) -> Iterator[CampaignStats]:
     chunks = [(at, min(CHUNK, first + seeds - at)) for at in range(first, first + seeds, CHUNK)]
     if jobs == 1:
         for chunk in chunks:

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from holdfast.bus.port import Message
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import Nothing
+from holdfast.contracts.messages import EmptyPayload
 from holdfast.contracts.topics import (
     INVENTORY,
     MESSAGES,
@@ -55,7 +55,7 @@ NO_STATE = cast("FenceState", "NO_SUCH_STATE")
 HANDLER_FAILED = "handler_failed"
 
 
-class Doom(NamedTuple):
+class ExpectedPark(NamedTuple):
     """A record that must be parked: by this service, for this reason."""
 
     service: str
@@ -68,7 +68,7 @@ class Poison(NamedTuple):
 
     message: Message
     source: str | None
-    doom: Doom
+    doom: ExpectedPark
 
 
 def poison(service: str, shape: str, saga_id: str) -> Poison:
@@ -77,14 +77,14 @@ def poison(service: str, shape: str, saga_id: str) -> Poison:
     kind = next(kind for kind, readers in topic.types.items() if service in readers)
     suffix, writer = next(iter(MESSAGES[kind].ids.items()))
     message_id = f"{saga_id}:{suffix}"
-    sound = seal_raw(message_id, kind, saga_id, encode(Nothing()), writer)
-    doom = Doom(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
+    sound = seal_raw(message_id, kind, saga_id, encode(EmptyPayload()), writer)
+    doom = ExpectedPark(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
     message, doom = _spoiled(sound, shape, doom)
     forger = next(other for other in SERVICES if other not in MESSAGES[kind].writers)
     return Poison(message, {"source": forger, "unproven": None}.get(shape, writer), doom)
 
 
-def _spoiled(sound: Message, shape: str, doom: Doom) -> tuple[Message, Doom]:
+def _spoiled(sound: Message, shape: str, doom: ExpectedPark) -> tuple[Message, ExpectedPark]:
     """Return the record with what is wrong with it, and its doom."""
     match shape:
         case "json":
@@ -110,8 +110,8 @@ def cursed(service: str, saga_id: str) -> Poison:
     """Make a sound command of a saga whose fence row at `service` is in no state that there is."""
     messages = STEPS[service]
     message_id = f"{saga_id}:{messages.step}:undo"
-    message = seal_raw(message_id, messages.undo, saga_id, encode(Nothing()), ORCHESTRATOR)
-    return Poison(message, ORCHESTRATOR, Doom(service, HANDLER_FAILED, message_id))
+    message = seal_raw(message_id, messages.undo, saga_id, encode(EmptyPayload()), ORCHESTRATOR)
+    return Poison(message, ORCHESTRATOR, ExpectedPark(service, HANDLER_FAILED, message_id))
 
 
 def _with_header(message: Message, name: str, value: bytes) -> Message:

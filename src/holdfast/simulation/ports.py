@@ -9,10 +9,10 @@ from typing import Any
 
 from holdfast.bus.memory import MemoryBus, MemoryConsumer, MemoryPublisher
 from holdfast.bus.port import (
-    Assignment,
     BusUnavailable,
     Message,
     PublishFailed,
+    RebalanceListener,
     Record,
     TopicPartition,
 )
@@ -178,7 +178,7 @@ class SimBus:
         return SimPublisher(self._who, self._service, self._bus.publisher(), self._network, self._faults)
 
     def consumer(
-        self, group: str, topics: Sequence[str], assignment: Assignment | None = None
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> SimConsumer:
         consumer = SimConsumer(self._bus.consumer(group, topics, assignment), self._batch_max, self._faults)
         self.consumers = [consumer]

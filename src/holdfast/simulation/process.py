@@ -5,19 +5,19 @@ from typing import Any
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
-from holdfast.messaging.ports import Parts, Ports
-from holdfast.services.cart_crud import service as cart_crud
+from holdfast.services.cart_crud import main as cart_crud
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
-from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
+from holdfast.services.checkout_orchestrator import main as checkout_orchestrator
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
-from holdfast.services.gateway_bff import service as gateway_bff
+from holdfast.services.gateway_bff import main as gateway_bff
 from holdfast.services.gateway_bff.memory_store import MemoryGatewayTransaction
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
-from holdfast.services.order_create import service as order_create
+from holdfast.services.order_create import main as order_create
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
-from holdfast.services.payment_gateway import service as payment_gateway
+from holdfast.services.payment_gateway import main as payment_gateway
 from holdfast.services.payment_gateway.call_lanes import limits
 from holdfast.services.payment_gateway.charging import HORIZON_MS
 from holdfast.services.payment_gateway.continuous import ContinuousCharges
@@ -36,7 +36,7 @@ TRANSACTIONS: dict[str, type[MemoryTransaction]] = {
     CART: MemoryCartTransaction,
 }
 
-BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider, Callable[[], int]], Parts[Any]]] = {
+BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider, Callable[[], int]], Components[Any]]] = {
     GATEWAY: lambda ports, _, __, chance: gateway_bff.build(ports, chance),
     ORCHESTRATOR: lambda ports, setup, *_: checkout_orchestrator.build(ports, setup.timers),
     INVENTORY: lambda ports, *_: inventory_write.build(ports),
@@ -92,7 +92,7 @@ class Process:
         self.parts = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
         self.caller = SimCaller(self._provider, self._seconds)
         self._charges: ContinuousCharges | None = None
-        if isinstance(self.parts, payment_gateway.PaymentParts):
+        if isinstance(self.parts, payment_gateway.PaymentComponents):
             self._charges = payment_gateway.keep_charging(
                 self.parts, self.caller, self._seconds, idle_s=0, linger_s=0
             )
@@ -127,7 +127,7 @@ class Process:
             or consumers[0].behind()
             or self.parts.relay.has_published()
             or (self.parts.manager.deferred and not self.parts.manager.deferred.due_in_s())
-            or any(chore.due_ms <= now for chore in self.parts.manager.chores)
+            or any(chore.due_ms <= now for chore in self.parts.manager.periodic_tasks)
         ):
             kinds.append("write")
         return kinds
@@ -151,21 +151,21 @@ class Process:
         return True
 
     def write(self) -> bool:
-        before = self.parts.manager.counters.zombies
-        done = self.parts.manager.step(0)
-        self.zombies += self.parts.manager.counters.zombies - before
+        before = self.parts.manager.counters.fenced_commits
+        done = self.parts.manager.run_once(0)
+        self.zombies += self.parts.manager.counters.fenced_commits - before
         return bool(done)
 
     def relay(self) -> bool:
-        return self.parts.relay.step(0)
+        return self.parts.relay.run_once(0)
 
     def charge(self) -> bool:
         """Do one round of the charges; where that finds answers, the next one, which records them."""
         if self._charges is None:
             return False
         answered, under_way = self._charges.has_answers(), self._charges.under_way()
-        if not self._charges.round() and answered:
-            self._charges.round()
+        if not self._charges.run_once() and answered:
+            self._charges.run_once()
         return answered or self._charges.under_way() != under_way
 
     def call(self) -> bool:

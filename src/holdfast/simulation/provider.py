@@ -11,7 +11,15 @@ from zlib import crc32
 from holdfast.messaging.producer import BreakerOpen
 from holdfast.runtime.http_client import ConnectionFailed
 from holdfast.services.payment_gateway.continuous import Ended
-from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, NotSent, Succeeded, Unknown
+from holdfast.services.payment_gateway.domain import (
+    Declined,
+    NotSent,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
+    Succeeded,
+    Unknown,
+)
 from holdfast.services.payment_gateway.stripe_provider import provider_breaker
 from holdfast.simulation.faults import IN_PROVIDER, Switch
 
@@ -37,8 +45,8 @@ class Memory(NamedTuple):
     """All that a provider remembers, as a value; equal for equal pasts, in whatever order they came."""
 
     ledger: tuple[Entry, ...] = ()
-    late: tuple[Call, ...] = ()
-    answers: tuple[tuple[str, Answer], ...] = ()
+    late: tuple[ProviderCall, ...] = ()
+    answers: tuple[tuple[str, ProviderResult], ...] = ()
 
 
 class Outage(NamedTuple):
@@ -48,12 +56,12 @@ class Outage(NamedTuple):
     share: float = 0.0
     hangs: bool = False
 
-    def strikes(self, call: Call) -> bool:
+    def strikes(self, call: ProviderCall) -> bool:
         """Tell whether this call is one of those that fail."""
-        if call.ask is Ask.CHARGE and self.card:
+        if call.ask is ProviderRequest.CHARGE and self.card:
             return call.payment.payment_method == self.card
         of_key = crc32(call.idempotency_key.encode()) / 2**32
-        return call.ask in (Ask.CHARGE, Ask.REFUND) and of_key < self.share
+        return call.ask in (ProviderRequest.CHARGE, ProviderRequest.REFUND) and of_key < self.share
 
 
 OUTAGES = {
@@ -75,11 +83,11 @@ class SimProvider:
     def __init__(self, faults: Switch, memory: Memory | None = None) -> None:
         began = memory or Memory()
         self.ledger: list[Entry] = list(began.ledger)
-        self.late: list[Call] = list(began.late)
+        self.late: list[ProviderCall] = list(began.late)
         self.adopted = 0  # ends that were found by a look-up
         self.outage: Outage | None = None
         self.latency_s = 0.0
-        self._answers: dict[str, Answer] = dict(began.answers)
+        self._answers: dict[str, ProviderResult] = dict(began.answers)
         self._faults = faults
 
     def memory(self) -> Memory:
@@ -87,7 +95,7 @@ class SimProvider:
         answers = sorted(self._answers.items(), key=lambda item: item[0])
         return Memory(tuple(sorted(self.ledger)), tuple(sorted(self.late, key=repr)), tuple(answers))
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         return [self.ask(call, mood) for call, mood in zip(calls, self.moods(len(calls)), strict=True)]
 
     def moods(self, size: int) -> list[str]:
@@ -95,7 +103,7 @@ class SimProvider:
         fault, which = self._faults.strikes_one_of(IN_PROVIDER, size)
         return [fault if place == which else "" for place in range(size)]
 
-    def lasts_s(self, call: Call) -> float:
+    def lasts_s(self, call: ProviderCall) -> float:
         """Return how long this call's answer takes."""
         return HANGS_S if self.outage and self.outage.hangs and self.outage.strikes(call) else self.latency_s
 
@@ -109,7 +117,7 @@ class SimProvider:
         self._effect(self.late.pop(position % len(self.late)))
         return True
 
-    def ask(self, call: Call, fault: str) -> Answer:
+    def ask(self, call: ProviderCall, fault: str) -> ProviderResult:
         """Answer one call, under this fault where one is named."""
         if self.outage and self.outage.strikes(call):
             self._faults.fired["outage"] += 1
@@ -122,26 +130,28 @@ class SimProvider:
             return {"http_500": Unknown("http_500"), "in_flight": Unknown("http_409")}.get(
                 fault, Unknown("http_429", retry_after_ms=2_000)
             )
-        if call.ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND):
+        if call.ask in (ProviderRequest.FIND_CHARGE, ProviderRequest.FIND_REFUND):
             return Unknown("timeout") if fault else self._find(call)
         answer = self._effect(call)
         if fault == "stored_500":
             answer = self._answers[call.idempotency_key] = Unknown("http_500")
         return Unknown("timeout") if fault == "timeout_after" else answer
 
-    def _effect(self, call: Call) -> Answer:
+    def _effect(self, call: ProviderCall) -> ProviderResult:
         """Do what the key asks for, once; a known key is only answered."""
         key = call.idempotency_key
         if key not in self._answers:
-            self._answers[key] = self._refund(call) if call.ask is Ask.REFUND else self._charge(call)
+            self._answers[key] = (
+                self._refund(call) if call.ask is ProviderRequest.REFUND else self._charge(call)
+            )
         return self._answers[key]
 
-    def _charge(self, call: Call) -> Answer:
+    def _charge(self, call: ProviderCall) -> ProviderResult:
         ok = call.payment.payment_method in (VISA, MASTERCARD)
         reference = self._enter("charge", call, ok=ok)
         return Succeeded(reference) if ok else Declined("generic_decline", "the bank says no")
 
-    def _refund(self, call: Call) -> Answer:
+    def _refund(self, call: ProviderCall) -> ProviderResult:
         charge = next((e for e in self.ledger if e.reference == call.payment.charge_id), None)
         if charge is None or not charge.ok or charge.amount_minor != call.payment.amount_minor:
             return Declined("resource_missing", "there is no such charge")
@@ -149,7 +159,7 @@ class SimProvider:
             return Declined("charge_already_refunded", "it was refunded before, under another key")
         return Succeeded(self._enter("refund", call, ok=True))
 
-    def _enter(self, kind: str, call: Call, *, ok: bool) -> str:
+    def _enter(self, kind: str, call: ProviderCall, *, ok: bool) -> str:
         payment = call.payment
         before = sum(1 for e in self.ledger if e.saga_id == payment.saga_id and e.kind == kind)
         reference = f"{kind}-{payment.saga_id}-{before + 1}"
@@ -166,8 +176,8 @@ class SimProvider:
         )
         return reference
 
-    def _find(self, call: Call) -> Answer:
-        kind = "charge" if call.ask is Ask.FIND_CHARGE else "refund"
+    def _find(self, call: ProviderCall) -> ProviderResult:
+        kind = "charge" if call.ask is ProviderRequest.FIND_CHARGE else "refund"
         found = [e for e in self.ledger if e.kind == kind and e.saga_id == call.payment.saga_id]
         for entry in sorted(found, key=lambda e: not e.ok):
             self.adopted += 1
@@ -178,7 +188,7 @@ class SimProvider:
 class _UnderWay(NamedTuple):
     """A call that its breaker has let through."""
 
-    call: Call
+    call: ProviderCall
     ended: Ended
     began_s: float
     guard: AbstractContextManager[None]
@@ -195,7 +205,7 @@ class SimCaller:
         self._monotonic = monotonic
         self._under_way: list[_UnderWay] = []
 
-    def begin(self, calls: Sequence[Call], ended: Ended) -> None:
+    def begin(self, calls: Sequence[ProviderCall], ended: Ended) -> None:
         for call in calls:
             guard = self._guard(call)
             try:
@@ -224,14 +234,14 @@ class SimCaller:
                 self._end(each, self._provider.ask(each.call, mood))
         return bool(done)
 
-    def _guard(self, call: Call) -> AbstractContextManager[None]:
-        if call.ask is Ask.CHARGE:
+    def _guard(self, call: ProviderCall) -> AbstractContextManager[None]:
+        if call.ask is ProviderRequest.CHARGE:
             return self.breaker.guard(call.idempotency_key, fresh=call.is_first)
-        if call.ask is Ask.REFUND:
+        if call.ask is ProviderRequest.REFUND:
             return self.refund_breaker.guard(call.idempotency_key, fresh=call.is_first)
         return self.look_up_breaker.guard(f"{call.payment.saga_id}:{call.ask}")
 
-    def _end(self, each: _UnderWay, answer: Answer) -> None:
+    def _end(self, each: _UnderWay, answer: ProviderResult) -> None:
         """Let the same answers count against the breaker as of the real provider."""
         error = None
         if isinstance(answer, Unknown) and answer.error in ("timeout", "http_500"):

@@ -13,7 +13,7 @@ from random import Random
 import structlog
 
 from holdfast.contracts.topics import GATEWAY, INVENTORY
-from holdfast.simulation.books import Violation, Watch, is_quiet, settled, unfinished
+from holdfast.simulation.books import InvariantViolation, InvariantWatch, is_quiet, settled, unfinished
 from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
 from holdfast.simulation.poison import POISONS, STEPS
 from holdfast.simulation.provider import OUTAGES
@@ -34,13 +34,13 @@ FAR_JUMP_MS = 8 * 86_400_000
 
 
 @dataclass
-class Outcome:
+class RunResult:
     """What became of one run. `schedule` is what happened before healing began."""
 
     setup: Setup
     schedule: list[Action]
     world: World
-    violations: list[Violation] = field(default_factory=list)
+    violations: list[InvariantViolation] = field(default_factory=list)
 
     def fingerprint(self) -> str:
         """Return a hash over everything that an observer would have seen."""
@@ -50,7 +50,7 @@ class Outcome:
         return seen.hexdigest()
 
 
-def run_seed(seed: int, *, to_the_end: bool = False) -> Outcome:
+def run_seed(seed: int, *, to_the_end: bool = False) -> RunResult:
     """Run the world of one seed to its first violation, or to its end whatever is found."""
     rng = Random(seed)  # noqa: S311 - chance that repeats is the point
     deep = seed % DEEP_EVERY == 0
@@ -58,14 +58,14 @@ def run_seed(seed: int, *, to_the_end: bool = False) -> Outcome:
     return _run(world, _drawn(world, draw_swarm(rng, deep=deep), rng), to_the_end=to_the_end)
 
 
-def replay(setup: Setup, schedule: Sequence[Action]) -> Outcome:
+def replay(setup: Setup, schedule: Sequence[Action]) -> RunResult:
     """Run these actions, whatever part of a schedule they are, then heal."""
     return _run(World(setup), iter(schedule))
 
 
-def _run(world: World, actions: Iterator[Action], *, to_the_end: bool = False) -> Outcome:
-    outcome = Outcome(world.setup, [], world)
-    watch = Watch(world)
+def _run(world: World, actions: Iterator[Action], *, to_the_end: bool = False) -> RunResult:
+    outcome = RunResult(world.setup, [], world)
+    watch = InvariantWatch(world)
 
     def broken() -> bool:
         outcome.violations += [new for new in watch.look() if new not in outcome.violations]

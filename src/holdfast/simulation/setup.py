@@ -28,7 +28,7 @@ IMPATIENT = TimerSettings(
 )
 
 
-class Wish(NamedTuple):
+class CheckoutSpec(NamedTuple):
     """A checkout that a shopper wants, of a cart that began with these pieces."""
 
     cart_id: str
@@ -39,7 +39,7 @@ class Wish(NamedTuple):
 class Setup(NamedTuple):
     """What a world is made of; with a schedule, all that a replay needs."""
 
-    wishes: tuple[Wish, ...]
+    wishes: tuple[CheckoutSpec, ...]
     stock: tuple[tuple[str, int], ...] = (("A", 9), ("B", 9), ("C", 9))
     instances: tuple[tuple[str, int], ...] = ONE_EACH
     partitions: int = 1
@@ -66,13 +66,13 @@ class Swarm(NamedTuple):
 
 def draw_setup(rng: Random, *, deep: bool) -> Setup:
     """Draw a world; some of its shoppers want the same cart."""
-    wishes: list[Wish] = []
+    wishes: list[CheckoutSpec] = []
     for number in range(rng.choice((1, 1, 2, 2, 3, 4) if deep else (1, 1, 1, 2, 2, 3))):
         again = wishes and rng.random() < 0.2
         cart_id, pieces = rng.choice(wishes)[:2] if again else (f"cart-{number}", _pieces(rng))
         luck = rng.random()
         card = VISA if luck < 0.5 else MASTERCARD if luck < 0.8 else "pm_card_chargeDeclined"
-        wishes.append(Wish(cart_id, pieces, card))
+        wishes.append(CheckoutSpec(cart_id, pieces, card))
     return Setup(
         wishes=tuple(wishes),
         stock=tuple((sku, rng.choice((1, 2, 3, 9))) for sku in PRICES_MINOR),

@@ -5,7 +5,7 @@ Zeller & Hildebrandt, Simplifying and Isolating Failure-Inducing Input (2002): d
 
 from collections.abc import Callable, Sequence
 
-from holdfast.simulation.run import Outcome, replay
+from holdfast.simulation.run import RunResult, replay
 from holdfast.simulation.setup import Setup
 from holdfast.simulation.world import Action
 
@@ -60,7 +60,7 @@ def _without_a_chunk(
     return None
 
 
-def shrink(failed: Outcome) -> Outcome:
+def shrink(failed: RunResult) -> RunResult:
     """Return the smallest run that breaks what `failed` broke first."""
     shrinker = Shrinker(failed.setup, failed.violations[0].invariant)
     return replay(failed.setup, shrinker.shrink(failed.schedule))

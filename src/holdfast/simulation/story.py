@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from holdfast.contracts.topics import SERVICES
-from holdfast.simulation.run import Outcome
+from holdfast.simulation.run import RunResult
 from holdfast.simulation.world import Action, Told
 
 ARROWS_MAX = 120
@@ -36,7 +36,7 @@ def _action(line: str) -> Action:
     return Action(kind, who.strip(), fault)
 
 
-def diagram(outcome: Outcome) -> str:
+def diagram(outcome: RunResult) -> str:
     """Draw a run as a Mermaid sequence diagram: messages as arrows, faults as notes."""
     accepted = outcome.world.door.checkouts()
     names = {saga_id: f"saga {number}" for number, saga_id in enumerate(accepted, start=1)}
@@ -90,7 +90,7 @@ def _service(name: str) -> str:
     return next((service for service in SERVICES if name.startswith(service)), "")
 
 
-def regression_test(outcome: Outcome, name: str) -> str:
+def regression_test(outcome: RunResult, name: str) -> str:
     """Write a module with a test that replays a shrunk run and expects sound books."""
     schedule = schedule_text(outcome.schedule).replace("\n", "\n        ")
     return f'''from holdfast.simulation.run import replay

@@ -24,20 +24,20 @@ from holdfast.contracts.topics import (
 )
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.ids import uuid7
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.parked import Place
+from holdfast.messaging.parked import LogPosition
 from holdfast.saga.state import CANCELLATION_REQUESTED
+from holdfast.services.cart_crud.cart_edits import Price
 from holdfast.services.cart_crud.domain import Cart
-from holdfast.services.cart_crud.editing import Price
-from holdfast.simulation.door import USER, Door
 from holdfast.simulation.faults import Crash, Switch
-from holdfast.simulation.poison import NO_STATE, STEPS, Doom, cursed, poison
+from holdfast.simulation.poison import NO_STATE, STEPS, ExpectedPark, cursed, poison
 from holdfast.simulation.ports import Network
 from holdfast.simulation.process import TRANSACTIONS, Process
 from holdfast.simulation.provider import OUTAGES, SimProvider
 from holdfast.simulation.setup import PRICES_MINOR, START_MS, Setup
+from holdfast.simulation.shoppers import USER, SimulatedShoppers
 
 PARTICIPANTS = (INVENTORY, PAYMENT, ORDER, CART)
 LEASE_S = 1.0
@@ -79,7 +79,7 @@ class World:
         self.network = Network(self.bus, self._heard)
         self.provider = SimProvider(self.faults)
         self.stores = {service: self._store(service) for service in TRANSACTIONS}
-        self.door = Door(setup, self.stores[GATEWAY], self.stores[CART], self.faults)
+        self.door = SimulatedShoppers(setup, self.stores[GATEWAY], self.stores[CART], self.faults)
         self.processes = {
             f"{service}-{n}": Process(
                 f"{service}-{n}",
@@ -97,7 +97,7 @@ class World:
             for n in range(1, count + 1)
         }
         self.added: dict[tuple[str, str], int] = {}
-        self.doomed: dict[Place, Doom] = {}
+        self.doomed: dict[LogPosition, ExpectedPark] = {}
         self._fill()
 
     def _store(self, service: str) -> MemoryStore[Any]:
@@ -149,7 +149,7 @@ class World:
     def _start(self, number: str) -> bool:
         gateway = self.processes[DOOR]
         gateway.frozen = False
-        return self.door.ask(int(number), gateway.parts.acceptor)  # type: ignore[attr-defined]
+        return self.door.ask(int(number), gateway.parts.starter)  # type: ignore[attr-defined]
 
     def _arrive(self, position: str) -> bool:
         return self.network.arrive(int(position))
@@ -192,7 +192,7 @@ class World:
         envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
         handler = process.parts.checkout_service  # type: ignore[attr-defined]
 
-        def cancel(tx: Any) -> tuple[Handled, None]:
+        def cancel(tx: Any) -> tuple[HandlerResult, None]:
             return handler.handle(tx, [envelope]), None
 
         process.parts.manager.submit(cancel)
@@ -233,10 +233,10 @@ class World:
     def _new_id(self) -> str:
         return str(uuid7(self.now_ms, self.door.chance()))
 
-    def _publish_doomed(self, kind: str, message: Message, source: str | None, doom: Doom) -> None:
+    def _publish_doomed(self, kind: str, message: Message, source: str | None, doom: ExpectedPark) -> None:
         partition = partition_of(message.key, self.setup.partitions)
         place = TopicPartition(message.topic, partition)
-        self.doomed[Place(*place, len(self.bus.state.log[place]))] = doom
+        self.doomed[LogPosition(*place, len(self.bus.state.log[place]))] = doom
         bus = self.bus.of(source) if source else self.bus
         bus.publisher().publish([message])
         self.faults.fired[kind] += 1

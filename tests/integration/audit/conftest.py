@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.books_harness import BooksHarness
 from tests.databases import in_schemas
-from tests.world import World
 
 
 @pytest.fixture
-def world(database: str, tmp_path: Path) -> Iterator[World]:
+def world(database: str, tmp_path: Path) -> Iterator[BooksHarness]:
     """Books of a platform, all empty."""
-    world = World(in_schemas(database), tmp_path / "provider" / "ledger.sqlite")
+    world = BooksHarness(in_schemas(database), tmp_path / "provider" / "ledger.sqlite")
     yield world
     world.close()

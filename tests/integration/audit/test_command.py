@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.world import World
+from tests.books_harness import BooksHarness
 from typer.testing import CliRunner, Result
 
 from holdfast.cli import audit as command
@@ -15,7 +15,7 @@ from holdfast.contracts.topics import ORDER, PAYMENT
 
 
 @pytest.fixture
-def sources(world: World, tmp_path: Path) -> Path:
+def sources(world: BooksHarness, tmp_path: Path) -> Path:
     """The world's places in a file."""
     file = tmp_path / "sources.json"
     file.write_bytes(msgspec.json.encode(world.sources, enc_hook=str))
@@ -26,7 +26,7 @@ def audit(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["audit", "--quiet-timeout", "0", *map(str, arguments)])
 
 
-def test_books_that_balance_end_0(world: World, sources: Path) -> None:
+def test_books_that_balance_end_0(world: BooksHarness, sources: Path) -> None:
     world.completed()
     world.failed_at_order()
     result = audit("--sources", sources)
@@ -39,7 +39,7 @@ def test_books_that_balance_end_0(world: World, sources: Path) -> None:
     assert result.stderr == "The books balance: 2 sagas, 22 queries.\n"
 
 
-def test_a_violation_ends_1_and_is_named_with_its_saga(world: World, sources: Path) -> None:
+def test_a_violation_ends_1_and_is_named_with_its_saga(world: BooksHarness, sources: Path) -> None:
     saga = world.completed()
     world.run(ORDER, "update orders set user_id = '[red]eve'")
     result = audit("--sources", sources)
@@ -51,7 +51,7 @@ def test_a_violation_ends_1_and_is_named_with_its_saga(world: World, sources: Pa
     assert result.stderr == "The books do not balance: 4 violations.\n"
 
 
-def test_long_lists_are_cut(world: World, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lists_are_cut(world: BooksHarness, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "VIOLATIONS_SHOWN", 1)
     world.completed()
     world.run(ORDER, "update orders set user_id = 'eve'")
@@ -60,7 +60,7 @@ def test_long_lists_are_cut(world: World, sources: Path, monkeypatch: pytest.Mon
     assert "3 more" in result.stdout
 
 
-def test_json_is_one_object_with_every_violation(world: World, sources: Path) -> None:
+def test_json_is_one_object_with_every_violation(world: BooksHarness, sources: Path) -> None:
     saga = world.completed()
     world.run(ORDER, "delete from orders")
     result = audit("--sources", sources, "--json")
@@ -79,7 +79,7 @@ def test_an_empty_system_ends_3(sources: Path) -> None:
     assert (result.exit_code, result.stderr) == (3, "Nothing to check: there is no saga at all.\n")
 
 
-def test_no_quiet_ends_4_with_the_reason(world: World, sources: Path) -> None:
+def test_no_quiet_ends_4_with_the_reason(world: BooksHarness, sources: Path) -> None:
     world.completed()
     world.insert(PAYMENT, "outbox", count=1, batch=b"")
     result = audit("--sources", sources)
@@ -91,7 +91,7 @@ def test_no_quiet_ends_4_with_the_reason(world: World, sources: Path) -> None:
 
 
 def test_what_it_waits_for_is_said_now_and_then(capfd: pytest.CaptureFixture[str]) -> None:
-    seldom, always = command._Teller(every_s=3600), command._Teller(every_s=0)
+    seldom, always = command._ProgressPrinter(every_s=3600), command._ProgressPrinter(every_s=0)
     for line in ("a timer is due", "3 sagas are under way"):
         seldom(line)
     assert capfd.readouterr().err == "Waiting: a timer is due\n"
@@ -100,7 +100,7 @@ def test_what_it_waits_for_is_said_now_and_then(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == "Waiting: a timer is due\nWaiting: 3 sagas are under way\n"
 
 
-def test_an_unreachable_book_ends_5(world: World, sources: Path) -> None:
+def test_an_unreachable_book_ends_5(world: BooksHarness, sources: Path) -> None:
     world.ledger_path.unlink()
     result = audit("--sources", sources)
     assert result.exit_code == 5

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from tests.books_harness import BooksHarness
 from tests.eventually import eventually
-from tests.world import World
 
 from holdfast.audit import KafkaSource, Sources, SourceUnavailable, run_on
 from holdfast.audit.positions import Position, open_bus
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import Message, Record
 from holdfast.contracts.topics import ORDER, ORDER_COMMANDS, READS, all_topics
 from holdfast.local.kafka import LocalKafka
@@ -25,11 +25,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
 
 
 @pytest.fixture
-def sources(world: World, kafka: LocalKafka) -> Sources:
+def sources(world: BooksHarness, kafka: LocalKafka) -> Sources:
     return msgspec.structs.replace(world.sources, bus=KafkaSource(kafka.bootstrap))
 
 
-def test_lag_is_told_and_ends_with_the_commit(world: World, sources: Sources, kafka: LocalKafka) -> None:
+def test_lag_is_told_and_ends_with_the_commit(
+    world: BooksHarness, sources: Sources, kafka: LocalKafka
+) -> None:
     with pytest.raises(SourceUnavailable, match="there is no topic"):
         run_on(sources, 0)
     bus = KafkaBus(KafkaSettings(kafka.bootstrap))
@@ -70,7 +72,7 @@ def test_lag_is_told_and_ends_with_the_commit(world: World, sources: Sources, ka
     bus.close()
 
 
-def test_an_unreachable_kafka_is_named(world: World) -> None:
+def test_an_unreachable_kafka_is_named(world: BooksHarness) -> None:
     bus = KafkaSource("127.0.0.1:1", {"socket.timeout.ms": 1000})
     with pytest.raises(SourceUnavailable, match=r"Kafka at 127\.0\.0\.1:1"):
         run_on(msgspec.structs.replace(world.sources, bus=bus), 0)

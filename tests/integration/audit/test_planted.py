@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import pytest
-from tests.integration.audit.plants import (
-    Plant,
+from tests.books_harness import LINES, BooksHarness
+from tests.integration.audit.corruptions import (
+    Corruption,
     both,
     cleared,
     forged_ledger,
@@ -14,11 +15,10 @@ from tests.integration.audit.plants import (
     without_rules,
 )
 from tests.samples import saga_id
-from tests.world import LINES, World
 
 from holdfast.audit import run_on
 from holdfast.audit.invariants import INVARIANTS
-from holdfast.audit.report import Outcome
+from holdfast.audit.report import AuditExit
 from holdfast.contracts.messages import Line
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 
@@ -34,7 +34,7 @@ class Case(NamedTuple):
     The first query is the intended one, and the key is what it gives.
     """
 
-    plant: Plant
+    plant: Corruption
     named: str
     key: str
 
@@ -43,19 +43,19 @@ class Case(NamedTuple):
         return self.named.split()[0]
 
 
-def a_second_charge_given_back(world: World) -> None:
+def a_second_charge_given_back(world: BooksHarness) -> None:
     """A failed saga was charged twice, under two keys, and refunded twice: it owes nothing, and yet."""
     world.charge(AT_ORDER, VALUE, key="another key")
     world.refund(AT_ORDER, key="another key to undo")
 
 
-def one_piece_too_many_sold(world: World) -> None:
+def one_piece_too_many_sold(world: BooksHarness) -> None:
     """A sale of 101 pieces of 100, booked without a mistake."""
     without_rules(INVENTORY, "stock")(world)
     world.completed([Line("rare", 101, 100)])
 
 
-def a_strangers_reservation(world: World) -> None:
+def a_strangers_reservation(world: BooksHarness) -> None:
     world.insert(INVENTORY, "fence", saga_id=STRANGER, step="inventory", state="CONFIRMED")
     for direction in ("reserve", "sell"):
         world.insert(
@@ -64,7 +64,7 @@ def a_strangers_reservation(world: World) -> None:
     world.run(INVENTORY, f"update stock set on_hand = on_hand - 1, sold = sold + 1 where sku = '{CODE}'")
 
 
-def an_event_twice(world: World) -> None:
+def an_event_twice(world: BooksHarness) -> None:
     without_rules(ORCHESTRATOR, "saga_event")(world)
     world.run(
         ORCHESTRATOR,
@@ -74,19 +74,19 @@ def an_event_twice(world: World) -> None:
     world.run(ORCHESTRATOR, f"update saga set version = 6 where saga_id = '{COMPLETED}'")
 
 
-def a_key_used_twice(world: World) -> None:
+def a_key_used_twice(world: BooksHarness) -> None:
     without_rules(GATEWAY, "checkout")(world)
     world.run(GATEWAY, f"update checkout set idem_key = 'mine' where saga_id in ('{COMPLETED}', '{AT_CART}')")
 
 
-def a_lost_saga(world: World) -> None:
+def a_lost_saga(world: BooksHarness) -> None:
     """A checkout that was accepted, and of which the orchestrator has never heard."""
     saga = world.completed()
     lost = f"saga_id = '{STRANGER}', last_status = 'CHECKOUT_INITIATED'"
     world.run(GATEWAY, f"update checkout set {lost} where saga_id = '{saga}'")
 
 
-def a_strangers_order(world: World) -> None:
+def a_strangers_order(world: BooksHarness) -> None:
     world.run(
         ORDER,
         f"insert into orders select '{STRANGER}', 'stray', user_id, currency, 0, 'PENDING',"
@@ -319,7 +319,7 @@ CASES = {
 
 
 @pytest.fixture
-def sound(world: World) -> World:
+def sound(world: BooksHarness) -> BooksHarness:
     """One checkout of every end, in the order of the names above, and one that was cancelled unborn."""
     for add in (
         world.completed,
@@ -334,11 +334,11 @@ def sound(world: World) -> World:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=[name.replace(" ", "_") for name in CASES])
-def test_a_plant_is_named_by_what_it_breaks(sound: World, case: Case) -> None:
+def test_a_plant_is_named_by_what_it_breaks(sound: BooksHarness, case: Case) -> None:
     case.plant(sound)
     report = run_on(sound.sources, 0)
     assert report.quiet == []
-    assert report.exit_code == Outcome.VIOLATED
+    assert report.exit_code == AuditExit.VIOLATED
     found = [(_behind_the_number(each.query), each) for each in report.violations]
     assert {query for query, _ in found} == set(case.named.split()), report.violations
     assert case.key in {each.key for query, each in found if query == case.intended}

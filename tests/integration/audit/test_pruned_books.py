@@ -5,25 +5,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.world import LINES, World
+from tests.books_harness import LINES, BooksHarness
 
 from holdfast.audit import Money, run_on
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.messaging.components import Ports
 from holdfast.messaging.database import PostgresStore
-from holdfast.messaging.ports import Ports
-from holdfast.messaging.pruning import Pruner, Retention
-from holdfast.services.cart_crud import service as cart_crud
+from holdfast.messaging.pruner import Pruner, Retention
+from holdfast.services.cart_crud import main as cart_crud
 from holdfast.services.cart_crud.store import PostgresCartTransaction
-from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
+from holdfast.services.checkout_orchestrator import main as checkout_orchestrator
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
-from holdfast.services.gateway_bff import service as gateway_bff
+from holdfast.services.gateway_bff import main as gateway_bff
 from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
-from holdfast.services.order_create import service as order_create
+from holdfast.services.order_create import main as order_create
 from holdfast.services.order_create.store import PostgresOrderTransaction
-from holdfast.services.payment_gateway import service as payment_gateway
+from holdfast.services.payment_gateway import main as payment_gateway
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 
 VALUE = sum(line.quantity * line.unit_price_minor for line in LINES)
@@ -38,7 +38,7 @@ PRUNERS: dict[str, tuple[type[Any], Callable[[Ports[Any], Retention], Pruner[Any
 }
 
 
-def prune(world: World, service: str) -> int:
+def prune(world: BooksHarness, service: str) -> int:
     """Let a service prune all that has ended; return how many rows of its main table went."""
     transaction, make = PRUNERS[service]
     if service == ORCHESTRATOR:
@@ -46,12 +46,12 @@ def prune(world: World, service: str) -> int:
     store = PostgresStore(world.dsns[service], transaction, size=1)
     pruner = make(Ports(store, MemoryBus(lambda: 0.0), lambda: 0, "me", 4), AT_ONCE)
     while not pruner.passes:
-        pruner.step()
+        pruner.prune_page()
     store.close()
     return sum(pruner.rows.values())
 
 
-def fill(world: World) -> dict[str, str]:
+def fill(world: BooksHarness) -> dict[str, str]:
     return {
         "completed": world.completed(),
         "inventory": world.failed_at_inventory(),
@@ -62,7 +62,7 @@ def fill(world: World) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("services", [tuple(PRUNERS), *((name,) for name in PRUNERS)], ids="+".join)
-def test_books_are_clean_whoever_has_pruned(world: World, services: tuple[str, ...]) -> None:
+def test_books_are_clean_whoever_has_pruned(world: BooksHarness, services: tuple[str, ...]) -> None:
     fill(world)
     for service in services:
         assert prune(world, service) > 0
@@ -77,7 +77,7 @@ def test_books_are_clean_whoever_has_pruned(world: World, services: tuple[str, .
     assert report.money["GBP"] == Money(charged=6 * VALUE, refunded=4 * VALUE, completed=2 * VALUE)
 
 
-def lose_charge(world: World, saga_id: str) -> None:
+def lose_charge(world: BooksHarness, saga_id: str) -> None:
     ledger = sqlite3.connect(world.ledger_path)
     for (name,) in ledger.execute("select name from sqlite_master where type = 'trigger'").fetchall():
         ledger.execute(f"drop trigger {name}")
@@ -86,11 +86,11 @@ def lose_charge(world: World, saga_id: str) -> None:
     ledger.close()
 
 
-def sql(service: str, statement: str) -> Callable[[World, str], None]:
+def sql(service: str, statement: str) -> Callable[[BooksHarness, str], None]:
     return lambda world, saga_id: world.run(service, statement.replace(":saga", f"'{saga_id}'"))
 
 
-CASES: dict[str, tuple[str, Callable[[World, str], None], str]] = {
+CASES: dict[str, tuple[str, Callable[[BooksHarness, str], None], str]] = {
     "a lost charge": ("completed", lose_charge, "I01 I02 I03"),
     "a lost refund": (
         "order",
@@ -132,7 +132,7 @@ CASES: dict[str, tuple[str, Callable[[World, str], None], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_wrong_with_a_pruned_saga_is_named(world: World, case: str) -> None:
+def test_what_is_wrong_with_a_pruned_saga_is_named(world: BooksHarness, case: str) -> None:
     which, plant, named = CASES[case]
     sagas = fill(world)
     for service in PRUNERS:
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_a_pruned_saga_is_named(world: World, case: str) -> N
     assert keys <= {sagas[which], "GBP", *(line.sku for line in LINES)}
 
 
-def test_a_young_saga_that_is_missing_is_missed(world: World) -> None:
+def test_a_young_saga_that_is_missing_is_missed(world: BooksHarness) -> None:
     fill(world)
     prune(world, ORCHESTRATOR)
     young = world.completed()

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.books_harness import BooksHarness
 from tests.databases import BUS
 from tests.samples import saga_id
-from tests.world import World
 
-from holdfast.audit import SourceUnavailable, quiet, run_on
+from holdfast.audit import SourceUnavailable, quiescence, run_on
 from holdfast.audit.invariants import INVARIANTS
 from holdfast.audit.positions import Position, open_bus
 from holdfast.audit.sessions import Books
@@ -33,7 +33,7 @@ LONG_S = 60.0
 """Far more than any test should wait for what it has itself arranged."""
 
 
-def timer(world: World, service: str, kind: str, due_ms: int) -> None:
+def timer(world: BooksHarness, service: str, kind: str, due_ms: int) -> None:
     world.insert(
         service,
         "timers",
@@ -47,21 +47,21 @@ def timer(world: World, service: str, kind: str, due_ms: int) -> None:
     )
 
 
-def outbox(world: World, service: str) -> None:
+def outbox(world: BooksHarness, service: str) -> None:
     world.insert(service, "outbox", count=1, batch=b"")
 
 
-def published(world: World, topic: str) -> None:
+def published(world: BooksHarness, topic: str) -> None:
     publisher = world.bus.publisher()
     publisher.publish([Message(topic, saga_id(1).encode(), b"{}")])
     publisher.close()
 
 
-def fence(world: World, service: str, state: str) -> None:
+def fence(world: BooksHarness, service: str, state: str) -> None:
     world.run(service, "update fence set state = %s where saga_id = %s", state, saga_id(1))
 
 
-PLANTS: dict[str, tuple[Callable[[World], Any], str]] = {
+PLANTS: dict[str, tuple[Callable[[BooksHarness], Any], str]] = {
     **{
         f"outbox of {service}": (
             partial(outbox, service=service),
@@ -98,7 +98,7 @@ PLANTS: dict[str, tuple[Callable[[World], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_what_is_not_quiet_is_said(world: World, name: str) -> None:
+def test_what_is_not_quiet_is_said(world: BooksHarness, name: str) -> None:
     plant, reason = PLANTS[name]
     world.completed()
     plant(world)
@@ -109,7 +109,7 @@ def test_what_is_not_quiet_is_said(world: World, name: str) -> None:
     assert report.violations == []
 
 
-def test_an_event_lags_for_both_of_its_readers(world: World) -> None:
+def test_an_event_lags_for_both_of_its_readers(world: BooksHarness) -> None:
     world.completed()
     published(world, EVENTS)
     said = run_on(world.sources, 0).quiet
@@ -119,7 +119,7 @@ def test_an_event_lags_for_both_of_its_readers(world: World) -> None:
     ]
 
 
-def test_what_a_group_has_committed_is_no_lag(world: World) -> None:
+def test_what_a_group_has_committed_is_no_lag(world: BooksHarness) -> None:
     world.completed()
     published(world, ORDER_COMMANDS)
     world.run(
@@ -131,13 +131,13 @@ def test_what_a_group_has_committed_is_no_lag(world: World) -> None:
     assert run_on(world.sources, 0).exit_code == 0
 
 
-def test_timers_that_are_not_due_and_holds_of_sagas_under_way_are_quiet(world: World) -> None:
+def test_timers_that_are_not_due_and_holds_of_sagas_under_way_are_quiet(world: BooksHarness) -> None:
     world.under_way()
     timer(world, ORCHESTRATOR, "deadline", LATER_MS)
     assert run_on(world.sources, 0).exit_code == 0
 
 
-def test_it_is_waited_for(world: World) -> None:
+def test_it_is_waited_for(world: BooksHarness) -> None:
     """What was on its way arrives while the audit waits, which says what it waits for."""
     world.completed()
     outbox(world, PAYMENT)
@@ -152,7 +152,7 @@ def test_it_is_waited_for(world: World) -> None:
     assert heard == ["payment-gateway's outbox, and 1 more reasons", "order-create's outbox"]
 
 
-def test_a_saga_under_way_gets_its_time_to_end(world: World) -> None:
+def test_a_saga_under_way_gets_its_time_to_end(world: BooksHarness) -> None:
     world.completed()
     saga = world.under_way()
     heard = []
@@ -167,7 +167,7 @@ def test_a_saga_under_way_gets_its_time_to_end(world: World) -> None:
     assert report.counts == {"COMPLETED": 1, "ORDER_CREATION_PENDING": 1}
 
 
-def test_a_book_that_comes_back_is_read(world: World) -> None:
+def test_a_book_that_comes_back_is_read(world: BooksHarness) -> None:
     world.completed()
     hidden = world.ledger_path.with_suffix(".away")
     world.ledger_path.rename(hidden)
@@ -181,20 +181,20 @@ def test_a_book_that_comes_back_is_read(world: World) -> None:
     assert str(world.ledger_path) in heard[0]
 
 
-def test_a_missing_ledger_is_named(world: World, tmp_path: Path) -> None:
+def test_a_missing_ledger_is_named(world: BooksHarness, tmp_path: Path) -> None:
     nowhere = msgspec.structs.replace(world.sources, ledger=tmp_path / "nowhere.sqlite")
     with pytest.raises(SourceUnavailable, match=r"nowhere\.sqlite"):
         run_on(nowhere, 0)
 
 
-def test_a_missing_table_is_named(world: World) -> None:
+def test_a_missing_table_is_named(world: BooksHarness) -> None:
     world.run(ORDER, "drop table timers")
     with pytest.raises(SourceUnavailable, match=r"order-create's database: .*timers"):
         run_on(world.sources, 0)
 
 
 @pytest.mark.parametrize("book", ["cart", "bus", "scratch"])
-def test_an_unreachable_database_is_named(world: World, book: str) -> None:
+def test_an_unreachable_database_is_named(world: BooksHarness, book: str) -> None:
     """Nobody listens on port 1."""
     dsn = "postgresql://postgres@127.0.0.1:1/nothing"
     sources = world.sources
@@ -205,19 +205,19 @@ def test_an_unreachable_database_is_named(world: World, book: str) -> None:
         run_on(changed, 0)
 
 
-def test_what_is_published_during_a_look_spoils_it(world: World) -> None:
+def test_what_is_published_during_a_look_spoils_it(world: BooksHarness) -> None:
     """The books were then read at moments that do not belong together, however quiet each of them is."""
     place = TopicPartition(EVENTS, 0)
     looks = iter([[Position(ORCHESTRATOR, place, 7, 7)], [Position(ORCHESTRATOR, place, 8, 8)]])
     with Books(world.sources) as books:
-        found = quiet.look(books, lambda: next(looks))
+        found = quiescence.look(books, lambda: next(looks))
     assert found == (["messages were published during the look"], 0)
 
 
-def test_all_that_a_look_sees_of_a_book_is_of_one_moment(world: World) -> None:
+def test_all_that_a_look_sees_of_a_book_is_of_one_moment(world: BooksHarness) -> None:
     world.completed()
     with Books(world.sources) as books, open_bus(world.sources) as ask_bus:
-        assert quiet.look(books, ask_bus).settled
+        assert quiescence.look(books, ask_bus).settled
         outbox(world, PAYMENT)
         world.charge("", 500, key="later")
         assert books.rows(PAYMENT, "count_outbox") == [(0, 0)]
@@ -227,7 +227,7 @@ def test_all_that_a_look_sees_of_a_book_is_of_one_moment(world: World) -> None:
         assert len(books.ledger_rows("read_ledger")) == 2
 
 
-def test_what_must_hold_always_is_asked_even_where_it_is_not_quiet(world: World) -> None:
+def test_what_must_hold_always_is_asked_even_where_it_is_not_quiet(world: BooksHarness) -> None:
     saga = world.completed()
     world.charge(saga, 500, key="another key")
     world.run(ORDER, "delete from orders")  # I09, but that one needs quiet

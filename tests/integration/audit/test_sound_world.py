@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import msgspec
+from tests.books_harness import LINES, BooksHarness
 from tests.samples import saga_id
-from tests.world import LINES, World
 
 from holdfast.audit import Money, Sources, run, run_on
 from holdfast.audit.invariants import INVARIANTS
@@ -15,7 +15,7 @@ from holdfast.local.layout import DataFolder, FolderLock
 VALUE = sum(line.quantity * line.unit_price_minor for line in LINES)
 
 
-def test_every_end_of_a_checkout_is_clean(world: World) -> None:
+def test_every_end_of_a_checkout_is_clean(world: BooksHarness) -> None:
     world.completed()
     world.failed_at_inventory()
     world.failed_at_payment()
@@ -31,19 +31,19 @@ def test_every_end_of_a_checkout_is_clean(world: World) -> None:
     assert report.checked == [each.query for each in INVARIANTS]
 
 
-def test_an_empty_system_proves_nothing(world: World) -> None:
+def test_an_empty_system_proves_nothing(world: BooksHarness) -> None:
     report = run_on(world.sources, 0)
     assert (report.exit_code, report.counts) == (3, {})
 
 
-def test_a_saga_under_way_is_counted_and_owes_nothing_yet(world: World) -> None:
+def test_a_saga_under_way_is_counted_and_owes_nothing_yet(world: BooksHarness) -> None:
     world.under_way()
     report = run_on(world.sources, 0)
     assert report.violations == []
     assert (report.exit_code, report.counts) == (0, {"ORDER_CREATION_PENDING": 1})
 
 
-def test_an_answer_still_to_come_is_no_disagreement(world: World) -> None:
+def test_an_answer_still_to_come_is_no_disagreement(world: BooksHarness) -> None:
     """The provider has charged or refunded, and payment-gateway does not know it yet."""
     charged, refunded = world.under_way(), world.under_way()
     world.run("payment-gateway", "update payment set charge_id = '' where saga_id = %s", charged)
@@ -53,12 +53,14 @@ def test_an_answer_still_to_come_is_no_disagreement(world: World) -> None:
     assert run_on(world.sources, 0).violations == []
 
 
-def test_a_refund_that_a_person_made_by_hand_belongs_to_the_payment_that_names_it(world: World) -> None:
+def test_a_refund_that_a_person_made_by_hand_belongs_to_the_payment_that_names_it(
+    world: BooksHarness,
+) -> None:
     world.failed_at_order(refund_key="by hand")
     assert run_on(world.sources, 0).violations == []
 
 
-def test_a_code_in_two_lines_is_one_piece_of_stock_and_cart(world: World) -> None:
+def test_a_code_in_two_lines_is_one_piece_of_stock_and_cart(world: BooksHarness) -> None:
     saga = world.completed()
     one, two = ({"sku": "85123A", "quantity": pieces, "unit_price_minor": 255} for pieces in (4, 2))
     six = {"sku": "85123A", "quantity": 6, "unit_price_minor": 255}
@@ -68,7 +70,7 @@ def test_a_code_in_two_lines_is_one_piece_of_stock_and_cart(world: World) -> Non
     assert run_on(world.sources, 0).violations == []
 
 
-def test_a_cart_that_was_gone_or_emptied_counts_as_cleared(world: World) -> None:
+def test_a_cart_that_was_gone_or_emptied_counts_as_cleared(world: BooksHarness) -> None:
     gone, emptied = world.completed(), world.completed()
     nothing = "skus = '{}', quantities_before = '{}', quantities_removed = '{}'"
     world.run(CART, f"update clear_log set {nothing} where saga_id = %s", gone)
@@ -77,7 +79,7 @@ def test_a_cart_that_was_gone_or_emptied_counts_as_cleared(world: World) -> None
     assert run_on(world.sources, 0).violations == []
 
 
-def test_a_re_sent_command_has_an_event_without_a_path(world: World) -> None:
+def test_a_re_sent_command_has_an_event_without_a_path(world: BooksHarness) -> None:
     saga = world.under_way()
     world.run(
         ORCHESTRATOR,
@@ -89,7 +91,7 @@ def test_a_re_sent_command_has_an_event_without_a_path(world: World) -> None:
     assert run_on(world.sources, 0).violations == []
 
 
-def test_a_snapshot_with_characters_that_postgresql_cannot_hold_is_read(world: World) -> None:
+def test_a_snapshot_with_characters_that_postgresql_cannot_hold_is_read(world: BooksHarness) -> None:
     """JSON may name NUL; but behind a backslash, the same letters are just letters."""
     saga = world.failed_at_inventory()
     world.rewrite_snapshot(saga, '"85123A"', r'"\u0000A\u0000"')
@@ -97,7 +99,7 @@ def test_a_snapshot_with_characters_that_postgresql_cannot_hold_is_read(world: W
     assert run_on(world.sources, 0).violations == []
 
 
-def test_parked_messages_are_told_and_are_no_violation(world: World) -> None:
+def test_parked_messages_are_told_and_are_no_violation(world: BooksHarness) -> None:
     world.completed()
     for position, status in enumerate(("parked", "parked", "discarded")):
         world.insert(
@@ -117,7 +119,7 @@ def test_parked_messages_are_told_and_are_no_violation(world: World) -> None:
     assert (parked.service, parked.reason, parked.count) == (INVENTORY, "malformed_json", 2)
 
 
-def test_the_report_is_one_json_object(world: World) -> None:
+def test_the_report_is_one_json_object(world: BooksHarness) -> None:
     saga = world.completed()
     world.run(ORDER, "delete from orders")
     found = msgspec.json.decode(msgspec.json.encode(run_on(world.sources, 0)))
@@ -126,13 +128,13 @@ def test_the_report_is_one_json_object(world: World) -> None:
     assert {each["key"] for each in found["violations"]} == {saga} == {saga_id(1)}
 
 
-def test_an_audit_leaves_nothing_behind(world: World) -> None:
+def test_an_audit_leaves_nothing_behind(world: BooksHarness) -> None:
     world.completed()
     run_on(world.sources, 0)
     world.run(ORCHESTRATOR, "do $$ begin assert to_regclass('pg_temp.prov') is null; end $$")
 
 
-def test_a_running_platform_is_found_by_its_data_folder(world: World) -> None:
+def test_a_running_platform_is_found_by_its_data_folder(world: BooksHarness) -> None:
     world.completed()
     root = world.ledger_path.parent.parent
     folder = DataFolder(root)

@@ -12,7 +12,7 @@ from tests.open_bus import OpenBus
 from typer.testing import CliRunner, Result
 
 from holdfast.bus.port import Message
-from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.cli.main import app
 from holdfast.contracts.topics import INVENTORY, SERVICES
 from holdfast.local.info import BusInfo, PlatformInfo, PostgresInfo

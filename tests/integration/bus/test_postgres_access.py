@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from holdfast.bus import postgres_schema
 from holdfast.bus.access import AccessTable
 from holdfast.bus.port import BusForbidden, BusUnavailable, Message
-from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres import schema as postgres_schema
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import (
     EVENTS,
     INVENTORY,

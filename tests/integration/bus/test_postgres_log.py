@@ -12,10 +12,10 @@ from tests.integration.bus.function_bodies import prepare_statements
 from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Consumer, Message, Record
-from holdfast.bus.postgres import PostgresBus
-from holdfast.bus.postgres_consumer import LogRetention
-from holdfast.bus.postgres_session import connect
-from holdfast.bus.postgres_wire import statement
+from holdfast.bus.postgres.bus import PostgresBus
+from holdfast.bus.postgres.consumer import LogRetention
+from holdfast.bus.postgres.session import connect
+from holdfast.bus.postgres.wire import statement
 
 TOPICS = ("a", "b", "c")
 PARTITIONS = 4

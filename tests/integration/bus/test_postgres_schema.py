@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from tests.open_bus import OpenBus
 
-from holdfast.bus import postgres_schema
 from holdfast.bus.port import BusUnavailable
-from holdfast.bus.postgres import PostgresBus
+from holdfast.bus.postgres import schema as postgres_schema
+from holdfast.bus.postgres.bus import PostgresBus
 
 
 def test_many_processes_create_the_same_topics_at_once(database: str) -> None:

@@ -8,8 +8,8 @@ from psycopg.rows import TupleRow
 from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Message, NotOwner, TopicPartition
-from holdfast.bus.postgres import PostgresBus
-from holdfast.bus.postgres_consumer import PostgresConsumer
+from holdfast.bus.postgres.bus import PostgresBus
+from holdfast.bus.postgres.consumer import PostgresConsumer
 
 PLACE = TopicPartition("a", 0)
 

@@ -15,10 +15,10 @@ from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.runtime.migrations import migrate
+from holdfast.services.cart_crud.cart_edits import Edit, Price, RemoveOne, SetAll, SetOne
+from holdfast.services.cart_crud.cart_service import CartService
 from holdfast.services.cart_crud.domain import Cart
-from holdfast.services.cart_crud.editing import Edit, Price, RemoveOne, SetAll, SetOne
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
-from holdfast.services.cart_crud.shop import Shop
 from holdfast.services.cart_crud.store import SQL, PostgresCartTransaction
 
 PACKAGES = ("holdfast.messaging", "holdfast.services.cart_crud")
@@ -33,8 +33,8 @@ def store(database: str) -> Iterator[PostgresStore[PostgresCartTransaction]]:
     made.close()
 
 
-def stocked(store: Any) -> Shop:
-    shop = Shop(store)
+def stocked(store: Any) -> CartService:
+    shop = CartService(store)
     shop.set_prices("oscar", PRICES)
     return shop
 

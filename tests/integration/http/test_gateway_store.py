@@ -16,25 +16,25 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import Line
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED, all_topics
+from holdfast.messaging.components import Ports
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.ids import uuid7_floor
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.ports import Ports
 from holdfast.runtime.migrations import migrate
-from holdfast.services.gateway_bff.accepting import Acceptor
+from holdfast.services.gateway_bff.checkout_starter import CheckoutStarter
 from holdfast.services.gateway_bff.domain import (
     COMPLETED,
     FAILED,
-    Admission,
-    Ending,
-    NotStarted,
-    Started,
-    Wanted,
-    Why,
+    Accepted,
+    CheckoutEnd,
+    CheckoutRequest,
+    Rejected,
+    RejectionReason,
+    StartResult,
 )
+from holdfast.services.gateway_bff.main import build
 from holdfast.services.gateway_bff.memory_store import MemoryGatewayTransaction
-from holdfast.services.gateway_bff.service import build
 from holdfast.services.gateway_bff.store import SQL, PostgresGatewayTransaction
 
 PACKAGES = ("holdfast.messaging", "holdfast.services.gateway_bff")
@@ -51,13 +51,13 @@ def store(database: str) -> Iterator[GatewayStore]:
     made.close()
 
 
-def acceptor(store: Any, instance: str = "one", seed: int = 1) -> Acceptor:
+def acceptor(store: Any, instance: str = "one", seed: int = 1) -> CheckoutStarter:
     """One gateway's write side; its saga ids count up from `seed`."""
     bus = MemoryBus(lambda: 0.0)
     bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
     numbers = count(seed)
     ports = Ports(store, bus, lambda: 0, instance, PARTITIONS_EMBEDDED)
-    return build(cast("Any", ports), lambda: next(numbers)).acceptor
+    return build(cast("Any", ports), lambda: next(numbers)).starter
 
 
 def wanted(
@@ -67,21 +67,21 @@ def wanted(
     version: int = 1,
     body: bytes = b"body",
     **more: Any,
-) -> Wanted:
+) -> CheckoutRequest:
     snapshot = Snapshot(version=version, currency="GBP", total_minor=1000, lines=(Line("mug", 2, 500),))
-    return Wanted(user, key, body, cart, "pm_card_visa", snapshot)
+    return CheckoutRequest(user, key, body, cart, "pm_card_visa", snapshot)
 
 
 def end(store: Any, saga_id: str, status: str, left: int = 0, version: int = 9) -> None:
     with store.transaction() as tx:
-        tx.end_checkouts([Ending(saga_id, status, version, "order", "why", "detail", left)])
+        tx.end_checkouts([CheckoutEnd(saga_id, status, version, "order", "why", "detail", left)])
 
 
-def told(answers: Sequence[Admission]) -> list[object]:
+def told(answers: Sequence[StartResult]) -> list[object]:
     """What does not depend on the chosen ids: started, replayed, or why not and which key is in the way."""
     return [
         ("started", answer.replayed, answer.checkout.cart_id)
-        if isinstance(answer, Started)
+        if isinstance(answer, Accepted)
         else (answer.why, answer.checkout and answer.checkout.idempotency_key)
         for answer in answers
     ]
@@ -119,7 +119,7 @@ def test_both_stores_answer_the_same_requests_and_ends_alike(store: GatewayStore
             pairs += [
                 (r.checkout.saga_id, v.checkout.saga_id)
                 for r, v in zip(real, virtual, strict=True)
-                if isinstance(r, Started) and isinstance(v, Started) and not r.replayed
+                if isinstance(r, Accepted) and isinstance(v, Accepted) and not r.replayed
             ]
         elif step[0] < len(pairs):
             for each, saga_id in zip((store, twin), pairs[step[0]], strict=True):
@@ -136,12 +136,12 @@ def test_both_stores_answer_the_same_requests_and_ends_alike(store: GatewayStore
         assert all(row.user_id == user for (_, user), row in owned.items())
 
 
-def race(store: GatewayStore, requests: Sequence[Wanted], instances: int = 4) -> list[Admission]:
+def race(store: GatewayStore, requests: Sequence[CheckoutRequest], instances: int = 4) -> list[StartResult]:
     """Accept every request in a transaction of its own, from threads of several gateways at once."""
     doors = [acceptor(store, f"gateway-{n}", seed=1 + n * 1_000_000) for n in range(instances)]
     together = threading.Barrier(instances)
 
-    def work(n: int) -> list[tuple[int, Admission]]:
+    def work(n: int) -> list[tuple[int, StartResult]]:
         together.wait(10)
         mine = range(n, len(requests), instances)
         return [(place, doors[n].accept([requests[place]])[0]) for place in mine]
@@ -153,27 +153,27 @@ def race(store: GatewayStore, requests: Sequence[Wanted], instances: int = 4) ->
 
 def test_a_hundred_requests_with_one_key_at_four_gateways_start_one_saga(store: GatewayStore) -> None:
     answers = race(store, [wanted()] * 100)
-    assert all(isinstance(answer, Started) for answer in answers)
-    sagas = {answer.checkout.saga_id for answer in answers if isinstance(answer, Started)}
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    sagas = {answer.checkout.saga_id for answer in answers if isinstance(answer, Accepted)}
     assert len(sagas) == 1
-    assert sum(not answer.replayed for answer in answers if isinstance(answer, Started)) == 1
+    assert sum(not answer.replayed for answer in answers if isinstance(answer, Accepted)) == 1
     with store.transaction() as tx:
         assert tx.run("select count(*), sum(count) from outbox").fetchone() == (1, 1)
 
 
 def test_keys_that_race_for_a_cart_have_one_winner_whom_the_losers_are_told(store: GatewayStore) -> None:
     answers = race(store, [wanted(key=f"k-{n}", version=1 + n % 3) for n in range(60)])
-    (won,) = [answer for answer in answers if isinstance(answer, Started)]
-    lost = [answer for answer in answers if isinstance(answer, NotStarted)]
+    (won,) = [answer for answer in answers if isinstance(answer, Accepted)]
+    lost = [answer for answer in answers if isinstance(answer, Rejected)]
     assert len(lost) == 59
-    assert {answer.why for answer in lost} == {Why.CART_IN_CHECKOUT}
+    assert {answer.why for answer in lost} == {RejectionReason.CART_IN_CHECKOUT}
     assert {answer.checkout and answer.checkout.saga_id for answer in lost} == {won.checkout.saga_id}
 
 
 def test_one_key_for_two_carts_starts_one_of_them(store: GatewayStore) -> None:
     answers = race(store, [wanted(cart=f"c-{n}", body=b"%d" % n) for n in range(8)])
-    assert sum(isinstance(answer, Started) for answer in answers) == 1
-    assert {answer.why for answer in answers if isinstance(answer, NotStarted)} == {Why.KEY_REUSED}
+    assert sum(isinstance(answer, Accepted) for answer in answers) == 1
+    assert {answer.why for answer in answers if isinstance(answer, Rejected)} == {RejectionReason.KEY_REUSED}
 
 
 def test_groups_that_cross_each_other_all_end(store: GatewayStore) -> None:
@@ -187,7 +187,7 @@ def test_groups_that_cross_each_other_all_end(store: GatewayStore) -> None:
             carts = [f"c-{round_}-{m}" for m in range(6)]
             group = [wanted(key=f"k-{n}-{c}", cart=c) for c in (carts if n else reversed(carts))]
             together.wait(30)
-            started += sum(isinstance(answer, Started) for answer in doors[n].accept(group))
+            started += sum(isinstance(answer, Accepted) for answer in doors[n].accept(group))
         return started
 
     with ThreadPoolExecutor(2) as threads:
@@ -197,26 +197,29 @@ def test_groups_that_cross_each_other_all_end(store: GatewayStore) -> None:
 def test_a_cart_bought_at_a_version_is_told_apart_from_one_in_checkout(store: GatewayStore) -> None:
     door = acceptor(store)
     (first,) = door.accept([wanted()])
-    assert isinstance(first, Started)
+    assert isinstance(first, Accepted)
     end(store, first.checkout.saga_id, COMPLETED, left=1)
     (again,) = door.accept([wanted(key="k-2")])
-    assert isinstance(again, NotStarted)
-    assert (again.why, again.checkout and again.checkout.saga_id) == (Why.CART_BOUGHT, first.checkout.saga_id)
+    assert isinstance(again, Rejected)
+    assert (again.why, again.checkout and again.checkout.saga_id) == (
+        RejectionReason.CART_BOUGHT,
+        first.checkout.saga_id,
+    )
     (newer,) = door.accept([wanted(key="k-2", version=2)])
-    assert isinstance(newer, Started)
+    assert isinstance(newer, Accepted)
 
 
 def test_an_end_that_commits_while_an_accept_waits_leaves_no_old_snapshot_behind(store: GatewayStore) -> None:
     """The accept waits for the row of the open checkout; when it goes on, it sees what that one left."""
     door = acceptor(store)
     (first,) = door.accept([wanted(version=1)])
-    assert isinstance(first, Started)
+    assert isinstance(first, Accepted)
     with ThreadPoolExecutor(1) as threads:
         with store.transaction() as tx:
-            tx.end_checkouts([Ending(first.checkout.saga_id, COMPLETED, 9, "order", "", "", 3)])
+            tx.end_checkouts([CheckoutEnd(first.checkout.saga_id, COMPLETED, 9, "order", "", "", 3)])
             waiting = threads.submit(door.accept, [wanted(key="k-2", version=2)])
             _until_somebody_waits(store)
-        assert waiting.result(10) == [NotStarted(Why.SNAPSHOT_IS_OLD)]
+        assert waiting.result(10) == [Rejected(RejectionReason.SNAPSHOT_IS_OLD)]
     with store.transaction() as tx:
         assert tx.run("select count(*) from checkout").fetchone() == (1,)
 

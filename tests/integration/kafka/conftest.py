@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 
 
 @pytest.fixture

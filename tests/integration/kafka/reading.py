@@ -4,8 +4,8 @@ import uuid
 
 from tests.eventually import eventually
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_consumer import KafkaConsumer
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.consumer import KafkaConsumer
 from holdfast.bus.port import BusUnavailable, Record
 
 

@@ -16,9 +16,9 @@ from tests.kafka import LIBS
 from typer.testing import CliRunner
 
 from holdfast.bus.access import AccessTable
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_acls import apply, rules
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.acls import apply, rules
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import BusForbidden, BusUnavailable, Message, PublishFailed, Record, TopicPartition
 from holdfast.cli.main import app
 from holdfast.contracts.topics import (

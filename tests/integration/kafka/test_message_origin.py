@@ -9,14 +9,14 @@ from tests.eventually import eventually
 from tests.kafka import LIBS
 from tests.samples import SAMPLES, saga_id
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.message_signature import HEADER, SigningKeys, read_keys
 from holdfast.bus.port import Message, Record
 from holdfast.contracts.topics import EVENTS, ORCHESTRATOR, ORDER, ORDER_COMMANDS, PAYMENT
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.keys import Keys
-from holdfast.messaging.envelope import Bad, Envelope, open_record, seal
+from holdfast.messaging.envelope import Envelope, UnreadableRecord, open_record, seal
 
 SAGA = saga_id(1)
 START_S = 240.0
@@ -82,7 +82,7 @@ def test_line_37_on_kafka_only_the_writers_signature_proves_an_event(kafka: str,
     reasons = ["unproven_source", "wrong_source", "unproven_source"]
     for record, reason in zip((unsigned, others, changed), reasons, strict=True):
         opened = open_record(record, ORCHESTRATOR)
-        assert isinstance(opened, Bad)
+        assert isinstance(opened, UnreadableRecord)
         assert opened.reason == reason
 
 

@@ -12,8 +12,8 @@ from tests.eventually import eventually
 from tests.integration.kafka.reading import read, read_all
 from tests.kafka import LIBS
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import BusUnavailable, Message, NotOwner, PublishFailed, TopicPartition
 from holdfast.local.kafka import LocalKafka
 

@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.integration.kafka.reading import read_all
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_publisher import KafkaPublisher
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.publisher import KafkaPublisher
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, PublishFailed
 
 OUT_OF_ORDER_SEQUENCE_NUMBER = 45

@@ -5,8 +5,8 @@ import uuid
 import pytest
 from confluent_kafka.admin import ConfigResource, ResourceType
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.contracts.topics import EVENTS, TOPICS, all_topics, dead_letters
 from holdfast.runtime.bus import topic_retention_ms
 from holdfast.runtime.settings import RetentionSettings

@@ -9,22 +9,22 @@ from pathlib import Path
 
 from tests.eventually import eventually
 
-from holdfast.local import table
+from holdfast.local import process_table
 from holdfast.local.info import PlatformInfo
 from holdfast.local.platform import Platform
 
 STANDIN = Path(__file__).with_name("standin.py")
 
 
-def rows(plan: table.Plan) -> list[table.Row]:
+def rows(plan: process_table.ProcessPlan) -> list[process_table.ProcessRow]:
     """The real process table with a stand-in for every program."""
     return [
-        table.Row(
+        process_table.ProcessRow(
             row.name,
             (sys.executable, "-I", "-S", str(STANDIN)),
             {"STANDIN": row.name, "STANDIN_PORT": str(plan.ops_ports.get(row.name, plan.ports[row.name]))},
         )
-        for row in table.processes(plan)
+        for row in process_table.processes(plan)
     ]
 
 

@@ -13,7 +13,7 @@ from tests.integration.local.programs import OwnProcess, alive, pids, rows
 from typer.testing import CliRunner, Result
 
 from holdfast.cli.main import app
-from holdfast.local import processes, table
+from holdfast.local import process_table, processes
 from holdfast.local.platform import Platform, find
 
 
@@ -39,7 +39,7 @@ def test_status_shows_each_process(running: Platform) -> None:
     result = holdfast("status", "--data", running.folder.root)
     assert result.exit_code == 0
     lines = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[1:]}
-    assert set(lines) == {"postgres", *table.NAMES}
+    assert set(lines) == {"postgres", *process_table.NAMES}
     gateway = running.info.services["gateway-bff"]
     assert lines["gateway-bff"] == [str(gateway.pid), str(gateway.port), "yes", "0"]
 

@@ -14,9 +14,9 @@ from tests.integration.kafka.reading import read_all
 from tests.integration.local.programs import all_gone, children
 from tests.kafka import LIBS
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_publisher import KafkaPublisher
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.publisher import KafkaPublisher
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import BusUnavailable, Message, TopicPartition
 from holdfast.local.kafka import KafkaFailed, LocalKafka
 

@@ -16,7 +16,7 @@ from tests.eventually import eventually
 from tests.integration.local.programs import OwnProcess, alive, all_gone, pids, rows
 
 from holdfast.local import platform as platform_module
-from holdfast.local import processes, table
+from holdfast.local import process_table, processes
 from holdfast.local.info import ProcessStatus, find
 from holdfast.local.platform import FolderInUse, NotReady, NotRunning, Platform, PortTaken, WrongBus
 from holdfast.runtime.principals import AUDITOR
@@ -47,7 +47,7 @@ def platform(shared: Platform) -> Platform:
 
 def test_every_process_is_there_and_ready(platform: Platform) -> None:
     found = platform.processes()
-    assert [each.name for each in found] == ["postgres", *table.NAMES]
+    assert [each.name for each in found] == ["postgres", *process_table.NAMES]
     assert all(each.ready and alive(each.pid) for each in found)
     assert len({each.port for each in found}) == len({each.pid for each in found}) == 8
 
@@ -79,7 +79,7 @@ def test_it_is_found_by_its_data_folder(platform: Platform) -> None:
 
 
 def test_each_process_writes_its_own_log(platform: Platform) -> None:
-    for name in table.NAMES:
+    for name in process_table.NAMES:
         assert f"stand-in {name} starts" in platform.folder.log(name).read_text()
     assert "ready to accept connections" in platform.folder.log("postgres").read_text()
 
@@ -132,7 +132,7 @@ def test_an_answer_that_is_not_200_is_not_ready(tmp_path: Path) -> None:
     with standins(tmp_path / "data", STANDIN_UNREADY="1") as platform:
         with pytest.raises(NotReady) as refusal:
             platform.wait_ready(timeout_s=1.0)
-        assert refusal.value.missing == table.NAMES
+        assert refusal.value.missing == process_table.NAMES
 
 
 def test_after_stop_nothing_is_left(tmp_path: Path) -> None:

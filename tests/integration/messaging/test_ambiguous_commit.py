@@ -31,27 +31,32 @@ from holdfast.contracts.topics import (
     PAYMENT,
     all_topics,
 )
-from holdfast.messaging import outbox
+from holdfast.messaging import outbox_rescuer
+from holdfast.messaging.components import Ports
 from holdfast.messaging.database import PostgresStore
-from holdfast.messaging.ports import Ports
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.migrations import migrate
-from holdfast.services.cart_crud.editing import Edit, Price, SetAll
+from holdfast.services.cart_crud.cart_edits import Edit, Price, SetAll
+from holdfast.services.cart_crud.cart_service import CartService
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
-from holdfast.services.cart_crud.shop import Shop
 from holdfast.services.cart_crud.store import PostgresCartTransaction
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
-from holdfast.services.gateway_bff.domain import Started, Wanted
-from holdfast.services.gateway_bff.door import Answer, Asked, Door, Unreached
-from holdfast.services.gateway_bff.service import build
+from holdfast.services.gateway_bff.admission import (
+    CheckoutAdmission,
+    CheckoutResult,
+    QueuedRequest,
+    UpstreamFailed,
+)
+from holdfast.services.gateway_bff.domain import Accepted, CheckoutRequest
+from holdfast.services.gateway_bff.main import build
 from holdfast.services.gateway_bff.store import PostgresGatewayTransaction
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
 from holdfast.services.order_create.store import PostgresOrderTransaction
-from holdfast.services.payment_gateway.domain import Answer as Charged
-from holdfast.services.payment_gateway.domain import Ask, Call
+from holdfast.services.payment_gateway.domain import ProviderCall, ProviderRequest
+from holdfast.services.payment_gateway.domain import ProviderResult as Charged
 from holdfast.services.payment_gateway.memory_store import MemoryPaymentTransaction
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 
@@ -70,9 +75,9 @@ class CountingProvider(FakeProvider):
 
     def __init__(self) -> None:
         super().__init__()
-        self.keys: Counter[tuple[str, Ask]] = Counter()
+        self.keys: Counter[tuple[str, ProviderRequest]] = Counter()
 
-    def call(self, calls: Sequence[Call]) -> list[Charged]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[Charged]:
         self.keys.update((call.payment.saga_id, call.ask) for call in calls)
         return super().call(calls)
 
@@ -123,10 +128,10 @@ class Platform(MemoryPlatform):
     def _round(self) -> int:
         moved = 0
         for parts in self.parts:
-            moved += parts.manager.step(0)
-            moved += parts.relay.step(0)
+            moved += parts.manager.run_once(0)
+            moved += parts.relay.run_once(0)
         try:
-            return moved + self.payment.charge_loop.step()
+            return moved + self.payment.charge_loop.run_once()
         except StoreUnavailable:
             return 1
 
@@ -156,7 +161,7 @@ def doors() -> dict[str, CommitCutter]:
 def platform(
     database: str, doors: dict[str, CommitCutter], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Platform]:
-    monkeypatch.setattr(outbox, "LYING_AFTER_MS", 0)  # real seconds, of the database's clock
+    monkeypatch.setattr(outbox_rescuer, "LYING_AFTER_MS", 0)  # real seconds, of the database's clock
     dsns = in_schemas(database)
     doors.update((service, door_to(database)) for service, _ in REAL.values())
     made = Platform(dsns, doors)
@@ -218,23 +223,23 @@ def test_line_28_an_acceptance_is_answered_from_its_key(
     ports = Ports(store, bus, lambda: 0, "me", PARTITIONS_EMBEDDED)
     parts = build(cast("Any", ports), lambda: next(numbers))
     snapshot = Snapshot(version=1, currency="GBP", total_minor=1000, lines=(Line("mug", 2, 500),))
-    wanted = Wanted("ada", "k-1", b"body", "c-1", "pm_card_visa", snapshot)
+    wanted = CheckoutRequest("ada", "k-1", b"body", "c-1", "pm_card_visa", snapshot)
 
     async def snapshots(owned: Sequence[tuple[str, str]]) -> list[Snapshot]:
         return [snapshot for _ in owned]
 
-    door = Door(store, parts.acceptor, snapshots, parts.breaker, parts.shedding, lambda: 0.0)
+    door = CheckoutAdmission(store, parts.starter, snapshots, parts.breaker, parts.load_shedding, lambda: 0.0)
 
-    def knock() -> Answer:
-        return asyncio.run(door.serve([Asked(wanted, 0.0)]))[0]
+    def knock() -> CheckoutResult:
+        return asyncio.run(door.serve([QueuedRequest(wanted, 0.0)]))[0]
 
     cutter.cut_next(arrives=arrives, skip=1)  # the first commit is of the look for the key
     first = knock()
     assert cutter.cuts == 1
-    assert isinstance(first, Started if arrives else Unreached)
+    assert isinstance(first, Accepted if arrives else UpstreamFailed)
     second = knock()
-    assert isinstance(second, Started)
-    if isinstance(first, Started):
+    assert isinstance(second, Accepted)
+    if isinstance(first, Accepted):
         assert second.checkout.saga_id == first.checkout.saga_id
         assert second.replayed
     with psycopg.connect(database) as connection:
@@ -250,7 +255,7 @@ def test_line_28_edits_and_operators_acts_can_be_repeated(
 ) -> None:
     migrate(database, ["holdfast.messaging", package_of(CART)], Event().wait)
     store = PostgresStore(through(database, cutter), PostgresCartTransaction)
-    shop = Shop(store)
+    shop = CartService(store)
 
     def act(turn: int) -> Any:
         if turn == 0:

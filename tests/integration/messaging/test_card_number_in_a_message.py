@@ -12,12 +12,12 @@ from holdfast.bus.port import Record
 from holdfast.contracts.card_numbers import luhn
 from holdfast.contracts.topics import INVENTORY_COMMANDS, all_topics
 from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal
-from holdfast.messaging.parked import Parked, Place
-from holdfast.messaging.ports import Parts, Ports
+from holdfast.messaging.parked import LogPosition, ParkedRecord
 from holdfast.runtime.migrations import migrate
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 
 
@@ -41,16 +41,17 @@ def test_no_file_of_the_database_holds_it_and_its_neighbours_are_handled(
     store: PostgresStore[Any] = PostgresStore(database, PostgresInventoryTransaction)
     bus = MemoryBus(lambda: 0.0)
     bus.create_topics(all_topics(), 1)
-    parts: Parts[Any] = inventory_write.build(Ports(store, bus, lambda: 0, "test", 1))
+    parts: Components[Any] = inventory_write.build(Ports(store, bus, lambda: 0, "test", 1))
     spoilt = command(2, b'{"lines"', f'{{"note":"{marker}","pan":"{card}","lines"'.encode())
     broken = command(
         3, b'{"lines"', f"{{ {card} {card[:4]}\u00a0{card[4:8]}-{card[8:12]}.{card[12:]}".encode()
     )
-    parts.unit_of_work.run([command(1), spoilt, broken, command(4)])
-    parts.unit_of_work.park(command(5), "handler_failed", f"ValueError: {card}")
+    parts.processor.run([command(1), spoilt, broken, command(4)])
+    parts.processor.park(command(5), "handler_failed", f"ValueError: {card}")
     with store.transaction() as tx:
-        rows: dict[Place, Parked] = {
-            row.place: row for row in tx.lock_parked([Place(INVENTORY_COMMANDS, 0, n) for n in (2, 3, 5)])
+        rows: dict[LogPosition, ParkedRecord] = {
+            row.place: row
+            for row in tx.lock_parked([LogPosition(INVENTORY_COMMANDS, 0, n) for n in (2, 3, 5)])
         }
         fences = tx.lock_fences("inventory", [saga_id(1), saga_id(4)])
     store.close()

@@ -13,12 +13,12 @@ from tests.samples import saga_id
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.messages import Line, ReserveInventory
 from holdfast.contracts.topics import EVENTS, PARTITIONS_EMBEDDED, all_topics
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal
-from holdfast.messaging.ports import Parts, Ports
 from holdfast.messaging.store import RowsUnavailable, StoreUnavailable
 from holdfast.runtime.migrations import migrate
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 
 MANY = 200
@@ -38,7 +38,7 @@ class Inventory:
         self.bus = MemoryBus(time.monotonic)
         self.bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
         ports = Ports[Any](store, self.bus, lambda: self.now_ms, "survivor", PARTITIONS_EMBEDDED)
-        self.parts: Parts[Any] = inventory_write.build(ports)
+        self.parts: Components[Any] = inventory_write.build(ports)
         with store.transaction() as tx:
             tx.set_initial_stock([(f"sku-{n}", 10) for n in range(1, MANY + 1)])
 
@@ -52,10 +52,10 @@ class Inventory:
         self.bus.publisher().publish(commands)
 
     def step(self) -> int:
-        return self.parts.manager.step(0)
+        return self.parts.manager.run_once(0)
 
     def answered(self) -> set[str]:
-        while self.parts.relay.step(0):
+        while self.parts.relay.run_once(0):
             pass
         places = [place for place in self.bus.state.log if place.topic == EVENTS]
         return {(record.key or b"").decode() for place in places for record in self.bus.state.log[place]}
@@ -117,7 +117,7 @@ def test_what_needs_no_held_row_is_answered_in_the_same_round(
     assert inventory.step() == MANY - 1
     assert inventory.answered() == {saga_id(n) for n in range(1, MANY + 1) if n != LOCKED}
     assert inventory.unread() > 0, "no offset passes the one that waits"
-    assert inventory.parts.manager.counters.troubles == 0
+    assert inventory.parts.manager.counters.transient_failures == 0
     frozen.rollback()
     inventory.now_ms += 10_000
     assert inventory.step() == 1
@@ -149,7 +149,7 @@ def test_a_held_outbox_row_holds_up_no_batch_and_is_left_to_its_holder(
     frozen.execute("delete from outbox")
     inventory.send(2)
     assert inventory.step() == 1
-    assert inventory.parts.manager.counters.troubles == 0
+    assert inventory.parts.manager.counters.transient_failures == 0
     assert not inventory.parts.manager.deferred
     frozen.rollback()
     with inventory.store.transaction() as tx:
@@ -197,7 +197,7 @@ def test_an_instance_that_thaws_parks_nothing_and_handles_its_batch_again(
 
     monkeypatch.setattr(PostgresInventoryTransaction, "lock_stock", freeze)
     assert inventory.step() == 0
-    assert inventory.parts.manager.counters.troubles == 1
+    assert inventory.parts.manager.counters.transient_failures == 1
     assert inventory.step() == 1
     assert inventory.answered() == {saga_id(1)}
     assert (inventory.unread(), inventory.parked()) == (0, 0)

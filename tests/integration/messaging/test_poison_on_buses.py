@@ -13,21 +13,21 @@ from tests.open_bus import OpenBus
 from tests.poisons import POISONS, sound
 from tests.samples import saga_id
 
-from holdfast.bus.kafka import KafkaBus
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.bus import KafkaBus
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import Bus, Record
 from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, all_topics, dead_letters
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
-from holdfast.messaging.dead_letters import Because, DeadLetters
+from holdfast.messaging.dead_letters import Actor, DeadLetters
 from holdfast.messaging.envelope import Envelope
-from holdfast.messaging.parked import Parked, Wanted
-from holdfast.messaging.ports import Parts, Ports
+from holdfast.messaging.parked import DeadLetterFilter, ParkedRecord
 from holdfast.messaging.redriver import NAME
 from holdfast.runtime.migrations import migrate
-from holdfast.runtime.wiring import monotonic_ms
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.runtime.production_ports import monotonic_ms
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 
 
@@ -41,7 +41,7 @@ class Service:
         self.store: PostgresStore[PostgresInventoryTransaction] = PostgresStore(
             dsn, PostgresInventoryTransaction
         )
-        self.parts: Parts[Any] = inventory_write.build(Ports(self.store, bus, monotonic_ms, "test", 1))
+        self.parts: Components[Any] = inventory_write.build(Ports(self.store, bus, monotonic_ms, "test", 1))
         self.publisher = bus.publisher()
 
     def send(self, *messages: Any) -> None:
@@ -51,15 +51,15 @@ class Service:
         """Step writer and relay until the condition holds."""
 
         def done() -> bool:
-            self.parts.manager.step(0.1)
-            self.parts.relay.step(0)
+            self.parts.manager.run_once(0.1)
+            self.parts.relay.run_once(0)
             return until()
 
         eventually(done, what, 60)
 
-    def parked(self) -> list[Parked]:
-        letters = DeadLetters(self.parts.unit_of_work, partial(self.parts.manager.hurry, NAME))
-        found = (letters.show(row.place) for row in letters.find(Wanted(), None, 100))
+    def parked(self) -> list[ParkedRecord]:
+        letters = DeadLetters(self.parts.processor, partial(self.parts.manager.hurry, NAME))
+        found = (letters.show(row.place) for row in letters.find(DeadLetterFilter(), None, 100))
         return [row for row in found if row is not None]
 
     def handled(self, sagas: Sequence[str]) -> int:
@@ -142,7 +142,7 @@ def test_a_bug_is_parked_and_redriven_and_what_came_of_it_is_known(
 ) -> None:
     sagas = [saga_id(n) for n in range(40)]
     sick = set(sagas[5::9])
-    handler = service.parts.unit_of_work._handler
+    handler = service.parts.processor._handler
     sound_handle = handler.handle
 
     def handle(tx: Any, envelopes: Sequence[Envelope]) -> Any:
@@ -158,11 +158,11 @@ def test_a_bug_is_parked_and_redriven_and_what_came_of_it_is_known(
     rows = service.parked()
     assert {(row.saga_id, row.reason) for row in rows} == {(saga, "handler_failed") for saga in sick}
     assert all(row.attempts > 1 for row in rows)
-    letters = DeadLetters(service.parts.unit_of_work, partial(service.parts.manager.hurry, NAME))
-    assert service.parts.unit_of_work.service == INVENTORY
+    letters = DeadLetters(service.parts.processor, partial(service.parts.manager.hurry, NAME))
+    assert service.parts.processor.service == INVENTORY
     monkeypatch.undo()
-    acted = letters.redrive([row.place for row in rows], Because("olga", "mended"))
+    acted = letters.redrive([row.place for row in rows], Actor("olga", "mended"))
     assert len(acted.done) == len(sick)
     service.work(lambda: service.handled(sagas) == len(sagas), "the redriven ones are handled")
-    outcomes = [(row.status, row.outcome) for row in letters.find(Wanted(), None, 100)]
+    outcomes = [(row.status, row.outcome) for row in letters.find(DeadLetterFilter(), None, 100)]
     assert outcomes == [("redriven", "processed")] * len(sick)

@@ -15,6 +15,7 @@ from tests.samples import SAMPLES, saga_id
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.messages import ProcessPayment
 from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.messaging.batch_processor import BatchProcessor
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.handler import Handler
@@ -22,11 +23,10 @@ from holdfast.messaging.participant import ParticipantHandler
 from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import Store
-from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.runtime.migrations import migrate
 from holdfast.services.payment_gateway.charging import ChargeLoop
 from holdfast.services.payment_gateway.continuous import ContinuousCharges
-from holdfast.services.payment_gateway.domain import Ask, Call, Declined, Payment
+from holdfast.services.payment_gateway.domain import Declined, Payment, ProviderCall, ProviderRequest
 from holdfast.services.payment_gateway.handlers import PaymentParticipant, PaymentTransaction
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 from holdfast.services.payment_gateway.stripe_provider import StripeProvider, provider_breaker
@@ -42,9 +42,9 @@ class Gateway:
         self.store: Store[PaymentTransaction] = PostgresStore(dsn, PostgresPaymentTransaction, size=2)
         self.provider = StripeProvider(url, KEY, 0.5)
         self._handler: Handler[PaymentTransaction] = ParticipantHandler(PaymentParticipant())
-        unit_of_work = UnitOfWork[PaymentTransaction]("payment-gateway", self.store, self._handler)
+        processor = BatchProcessor[PaymentTransaction]("payment-gateway", self.store, self._handler)
         relay = Relay(ProducerManager(MemoryBus(lambda: 0.0)), "me")
-        self.loop = ChargeLoop(unit_of_work, relay, self.provider)
+        self.loop = ChargeLoop(processor, relay, self.provider)
         self.charges = ContinuousCharges(self.loop, self.provider)
         self.number = 0
 
@@ -71,7 +71,7 @@ class Gateway:
             assert time.monotonic() < deadline, f"still {self.state()}"
             with self.store.transaction() as tx:
                 tx.hint_calls([self.saga])
-            self.charges.round()
+            self.charges.run_once()
 
     def close(self) -> None:
         self.charges.drain()
@@ -135,7 +135,7 @@ def test_an_undo_while_it_is_unknown_leaves_no_charge_behind(
     gateway: Gateway, provider: ProviderProcess, mode: str
 ) -> None:
     gateway.command("ProcessPayment", f"pm_card_visa__{mode}")
-    gateway.charges.round()
+    gateway.charges.run_once()
     gateway.command("CompensatePayment")
     gateway.run_until(FenceState.UNDONE, FenceState.REFUSED, FenceState.TOMBSTONE)
     held = money(gateway, provider)
@@ -168,12 +168,12 @@ def test_the_port_repeats_a_decline_under_its_key_whatever_becomes_of_the_intent
 ) -> None:
     """Protocol 16: declined and canceled are definitive only because the provider repeats them."""
     payment = Payment(gateway.saga, "ada", "pm_card_chargeDeclined", 300, "GBP")
-    first = gateway.provider.call([Call(Ask.CHARGE, payment, 1)])
+    first = gateway.provider.call([ProviderCall(ProviderRequest.CHARGE, payment, 1)])
     assert isinstance(first[0], Declined)
-    assert gateway.provider.call([Call(Ask.CHARGE, payment, 2)]) == first
+    assert gateway.provider.call([ProviderCall(ProviderRequest.CHARGE, payment, 2)]) == first
     [intent] = provider.search(gateway.saga)
     assert provider.post(f"/v1/payment_intents/{intent['id']}/cancel", None, {}).status_code == 200
-    assert gateway.provider.call([Call(Ask.CHARGE, payment, 3)]) == first
-    [found] = gateway.provider.call([Call(Ask.FIND_CHARGE, payment, 4)])
+    assert gateway.provider.call([ProviderCall(ProviderRequest.CHARGE, payment, 3)]) == first
+    [found] = gateway.provider.call([ProviderCall(ProviderRequest.FIND_CHARGE, payment, 4)])
     assert found == Declined("canceled", "the payment was canceled")
     assert money(gateway, provider) == {"charge": 0, "refund": 0}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
-from tests.integration.stores.twins import Twins
+from tests.integration.stores.store_pairs import Twins
 from tests.samples import saga_id
 
 from holdfast.contracts.codec import encode
@@ -42,7 +42,7 @@ def handle(twins: Twins, handler: Handler[Any], drawn: Batches, step: str) -> No
 
     def work(tx: Any) -> Any:
         handled = handler.handle(tx, heard)
-        return handled.replies, handled.parked, _fences(tx, step)
+        return handled.messages_to_seal, handled.parked, _fences(tx, step)
 
     for commands, roll_back in drawn:
         heard = envelopes(commands, step)

@@ -11,15 +11,21 @@ from tests.samples import NOT_AFTER_MS, saga_id
 from holdfast.bus.memory import MemoryBus
 from holdfast.bus.port import Message, Record
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import Nothing, Payload
+from holdfast.contracts.messages import EmptyPayload, Payload
 from holdfast.contracts.topics import TOPICS
+from holdfast.messaging.batch_processor import Committed
+from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal_raw
 from holdfast.messaging.participant import StepMessages
-from holdfast.messaging.ports import Parts, Ports
-from holdfast.messaging.unit_of_work import Committed
 from holdfast.services.payment_gateway.charging import ChargeLoop
-from holdfast.services.payment_gateway.domain import Answer, Ask, Call, Declined, Succeeded
+from holdfast.services.payment_gateway.domain import (
+    Declined,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
+    Succeeded,
+)
 
 DO, UNDO, CONFIRM = "do", "undo", "confirm"
 CLAIM, RESOLVE = "claim", "resolve"
@@ -46,13 +52,13 @@ class CardCompany:
     """Charges everything, but declines sagas that are in `declined`."""
 
     declined: set[str] = field(default_factory=set)
-    calls: list[tuple[str, Ask]] = field(default_factory=list)
+    calls: list[tuple[str, ProviderRequest]] = field(default_factory=list)
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         self.calls += [(call.payment.saga_id, call.ask) for call in calls]
         return [self._one(call) for call in calls]
 
-    def _one(self, call: Call) -> Answer:
+    def _one(self, call: ProviderCall) -> ProviderResult:
         if call.payment.saga_id in self.declined:
             return Declined("generic_decline", "no")
         return Succeeded(f"{call.ask}-{call.payment.saga_id}")
@@ -65,7 +71,7 @@ class CardCompany:
 class OnPostgres:
     """One service: commands go through its unit of work as records from the bus."""
 
-    parts: Parts[Any]
+    parts: Components[Any]
     store: PostgresStore[Any]
     messages: StepMessages
     dsn: str
@@ -81,7 +87,7 @@ class OnPostgres:
     def record(self, saga: str, verb: str, command: Payload) -> Record:
         """Return the command as it lies on the bus."""
         kind = {DO: self.messages.do, UNDO: self.messages.undo, CONFIRM: self.messages.confirm}[verb]
-        payload = command if verb == DO else Nothing()
+        payload = command if verb == DO else EmptyPayload()
         message = seal_raw(f"{saga}:{self.step}:{verb}", kind, saga, encode(payload), "checkout-orchestrator")
         place = (message.topic, 0, next(_numbers))
         return Record(
@@ -90,7 +96,7 @@ class OnPostgres:
 
     def run(self, records: Sequence[Record]) -> list[Answered]:
         """Handle one batch in one transaction; return what it appended."""
-        return _answered(self.parts.unit_of_work.run(records))
+        return _answered(self.parts.processor.run(records))
 
     def resolve(self, *, record: bool) -> list[Answered]:
         """Claim due calls, and with `record` make them and write their ends down."""
@@ -104,7 +110,7 @@ class OnPostgres:
 
     def _outbox(self) -> list[Message]:
         with self.store.transaction() as tx:
-            rows: list[tuple[int, list[Message]]] = tx.lying_outbox(0, 100_000)
+            rows: list[tuple[int, list[Message]]] = tx.stale_outbox(0, 100_000)
         return [message for _, batch in rows for message in batch]
 
     def fence(self, saga: str) -> str:

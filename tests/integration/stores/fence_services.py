@@ -22,18 +22,18 @@ from holdfast.contracts.messages import (
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore, PostgresTransaction
 from holdfast.runtime.migrations import migrate
-from holdfast.services.cart_crud import service as cart_crud
+from holdfast.services.cart_crud import main as cart_crud
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.services.cart_crud.handlers import MESSAGES as CART
 from holdfast.services.cart_crud.store import PostgresCartTransaction
-from holdfast.services.inventory_write import service as inventory_write
+from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.handlers import MESSAGES as INVENTORY
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
-from holdfast.services.order_create import service as order_create
+from holdfast.services.order_create import main as order_create
 from holdfast.services.order_create.handlers import MESSAGES as ORDER
 from holdfast.services.order_create.store import PostgresOrderTransaction
-from holdfast.services.payment_gateway import service as payment_gateway
-from holdfast.services.payment_gateway.domain import Ask
+from holdfast.services.payment_gateway import main as payment_gateway
+from holdfast.services.payment_gateway.domain import ProviderRequest
 from holdfast.services.payment_gateway.handlers import MESSAGES as PAYMENT
 from holdfast.services.payment_gateway.store import PostgresPaymentTransaction
 
@@ -100,14 +100,14 @@ class Payments:
 
     def expected(self, saga: str, row: str, before: str = "none") -> Any:
         intent, charge, refund = ("", "", ""), f"charge-{saga}", f"refund-{saga}"
-        charged: Any = ([(charge, "", "")], [], [Ask.CHARGE])
+        charged: Any = ([(charge, "", "")], [], [ProviderRequest.CHARGE])
         return {
             "none": ([], [], []),
             "RUNNING": ([intent], ["do"], []),
             "DONE": charged,
-            "REFUSED": ([("", "", "generic_decline")], [], [Ask.CHARGE]),
-            "UNDOING": ([(charge, "", "")], ["undo"], [Ask.CHARGE]),
-            "UNDONE": ([(charge, refund, "")], [], [Ask.CHARGE, Ask.REFUND]),
+            "REFUSED": ([("", "", "generic_decline")], [], [ProviderRequest.CHARGE]),
+            "UNDOING": ([(charge, "", "")], ["undo"], [ProviderRequest.CHARGE]),
+            "UNDONE": ([(charge, refund, "")], [], [ProviderRequest.CHARGE, ProviderRequest.REFUND]),
             "TOMBSTONE": ([intent] if before == "RUNNING" else [], [], []),
             "CONFIRMED": charged,
         }[row.partition(" ")[0]]

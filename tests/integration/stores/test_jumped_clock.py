@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 import pytest
 from tests.platforms.one_process import OneProcess
 from tests.platforms.postgres import SKEWED_TIMERS, postgres_platform
-from tests.platforms.skewed import SkewedClock
+from tests.platforms.skewed_clock import SkewedClock
 
 from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.local.postgres import EmbeddedPostgres

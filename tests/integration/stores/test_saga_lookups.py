@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.test_saga_twins import PAYLOADS
-from tests.integration.stores.twins import Twins, sequences
+from tests.integration.stores.store_pairs import Twins, sequences
+from tests.integration.stores.test_saga_stores import PAYLOADS
 from tests.samples import saga_id
 
 from holdfast.messaging.store import OperatorAction
 from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
 from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.sagas.checkout import CHECKOUT
-from holdfast.services.checkout_orchestrator.handlers import CheckoutService
+from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
-from holdfast.services.checkout_orchestrator.operations import Operations
+from holdfast.services.checkout_orchestrator.operator_actions import OperatorActions
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
-from holdfast.services.checkout_orchestrator.store_port import Wanted
+from holdfast.services.checkout_orchestrator.store_port import SagaFilter
 
 SAGAS = [saga_id(n) for n in range(1, 7)]
 HAPPY = ["CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreated", "CartCleared"]
@@ -37,7 +37,7 @@ STORIES = st.lists(
 
 STATES = [*CHECKOUT.pending_index, "COMPENSATING", "COMPLETED", "FAILED"]
 WISHES = st.builds(
-    Wanted,
+    SagaFilter,
     from_id=st.sampled_from([saga_id(0), *SAGAS]),
     before_id=st.sampled_from([*SAGAS, saga_id(99)]),
     states=st.lists(st.sampled_from(STATES), max_size=2).map(tuple),
@@ -63,7 +63,7 @@ def twins(database: str) -> Iterator[Twins]:
     partitions=st.sets(st.integers(0, 3)),
 )
 def test_both_find_the_same(
-    twins: Twins, stories: list[Any], wishes: list[Wanted], limit: int, partitions: set[int]
+    twins: Twins, stories: list[Any], wishes: list[SagaFilter], limit: int, partitions: set[int]
 ) -> None:
     twins.reset()
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
@@ -87,7 +87,7 @@ def _tell(
         tx.set_timers(handled.fired)
 
 
-def _find(tx: Any, wanted: Wanted, limit: int) -> Any:
+def _find(tx: Any, wanted: SagaFilter, limit: int) -> Any:
     found = [tx.saga_ids(wanted, limit, newest_first=newest) for newest in (True, False)]
     return found, tx.matching_sagas(wanted, SAGAS)
 
@@ -110,9 +110,9 @@ def test_an_operators_act_is_the_same_in_both_and_stands_in_the_log(
     twins.transact(lambda tx: _tell(service, tx, n=1, reached=reached))
 
     def work(tx: Any) -> Any:
-        handled, outcome = getattr(Operations(service), act)(tx, saga_id(1), "olga", "b\u00fccause")
+        handled, outcome = getattr(OperatorActions(service), act)(tx, saga_id(1), "olga", "b\u00fccause")
         tx.set_timers(handled.fired)
-        return handled.replies, outcome.did, outcome.sent
+        return handled.messages_to_seal, outcome.did, outcome.sent
 
     for _ in range(2):
         twins.transact(work)
@@ -128,8 +128,8 @@ def test_a_shoppers_cancellation_is_the_same_in_both_also_of_what_is_not_born(tw
     twins.transact(lambda tx: _tell(service, tx, n=1, reached=2))
 
     def work(tx: Any, n: int, user: str) -> Any:
-        handled, outcome = Operations(service).cancel_for_shopper(tx, saga_id(n), user)
-        return handled.replies, outcome.did, outcome.sent
+        handled, outcome = OperatorActions(service).cancel_for_shopper(tx, saga_id(n), user)
+        return handled.messages_to_seal, outcome.did, outcome.sent
 
     for n, user in ((1, "eve"), (1, "ada"), (1, "ada"), (2, "ada"), (2, "eve")):
         twins.transact(partial(work, n=n, user=user))

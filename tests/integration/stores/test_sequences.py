@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.integration.stores.twins import SEQUENCES, Twins, sequences
+from tests.integration.stores.store_pairs import SEQUENCES, Twins, sequences
 
 from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.memory_store import MemoryTransaction

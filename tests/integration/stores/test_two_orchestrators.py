@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.twins import Twins
+from tests.integration.stores.store_pairs import Twins
 from tests.memory_platform import MemoryPlatform
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.port import Message
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.batch_processor import BatchProcessor
+from holdfast.messaging.components import Ports
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.ports import Ports
 from holdfast.messaging.timers import FiredTimer, TimerSettings
-from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.sagas.checkout import CHECKOUT
-from holdfast.services.checkout_orchestrator import service as checkout_orchestrator
-from holdfast.services.checkout_orchestrator.handlers import CheckoutService
+from holdfast.services.checkout_orchestrator import main as checkout_orchestrator
+from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
-from holdfast.services.checkout_orchestrator.operations import Did, Operations
+from holdfast.services.checkout_orchestrator.operator_actions import ActionOutcome, OperatorActions
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 
 SAGAS = 30
@@ -44,38 +44,38 @@ class Instance:
 
     def __init__(self, twins: Twins) -> None:
         self.service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
-        self.operations = Operations(self.service)
-        self.unit_of_work = UnitOfWork("checkout-orchestrator", twins.postgres, self.service)
+        self.operations = OperatorActions(self.service)
+        self.processor = BatchProcessor("checkout-orchestrator", twins.postgres, self.service)
 
     def hear(self, n: int, *kinds: str) -> list[str]:
         events = envelopes([Command(n, kind, SAMPLES[kind]) for kind in kinds], "event")
-        return _kinds(self.unit_of_work.commit(lambda tx: self.service.handle(tx, events)).messages)
+        return _kinds(self.processor.commit(lambda tx: self.service.handle(tx, events)).messages)
 
-    def cancel(self, n: int) -> tuple[list[str], Did]:
+    def cancel(self, n: int) -> tuple[list[str], ActionOutcome]:
         return self._act(lambda tx: self.operations.cancel_for_shopper(tx, saga_id(n), "ada"))
 
-    def resume(self, n: int) -> tuple[list[str], Did]:
+    def resume(self, n: int) -> tuple[list[str], ActionOutcome]:
         return self._act(lambda tx: self.operations.resume(tx, saga_id(n), "olga", "now"))
 
     def fire(self, n: int) -> list[str]:
         """Fire the saga's deadlines as the chore does: its timers are locked first."""
 
-        def work(tx: Any) -> Handled:
+        def work(tx: Any) -> HandlerResult:
             rows = tx.lock_timers(saga_id(n))
             return self.service.fire(tx, [FiredTimer(row, overdue=False, end_offset=0) for row in rows])
 
-        return _kinds(self.unit_of_work.commit(work).messages)
+        return _kinds(self.processor.commit(work).messages)
 
-    def _act(self, act: Callable[[Any], Any]) -> tuple[list[str], Did]:
-        did: list[Did] = []
+    def _act(self, act: Callable[[Any], Any]) -> tuple[list[str], ActionOutcome]:
+        did: list[ActionOutcome] = []
 
-        def work(tx: Any) -> Handled:
+        def work(tx: Any) -> HandlerResult:
             handled, outcome = act(tx)
             did.append(outcome.did)
-            assert isinstance(handled, Handled)
+            assert isinstance(handled, HandlerResult)
             return handled
 
-        return _kinds(self.unit_of_work.commit(work).messages), did[-1]
+        return _kinds(self.processor.commit(work).messages), did[-1]
 
 
 def _kinds(messages: list[Message]) -> list[str]:
@@ -99,10 +99,10 @@ def test_the_pivot_and_a_cancellation_at_the_same_moment_never_both_happen(twins
     for n in range(1, SAGAS + 1):
         owner.hear(n, *FORWARD)
         sent, (undone, did) = _race(lambda n=n: owner.hear(n, "OrderCreated"), lambda n=n: other.cancel(n))  # type: ignore[misc]
-        if did is Did.DONE:
+        if did is ActionOutcome.DONE:
             assert (sent, undone) == ([], ["CompensateOrder", "CompensatePayment", "CompensateInventory"])
         else:
-            assert (sent, undone, did) == (["ClearCart"], [], Did.PAST_THE_PIVOT)
+            assert (sent, undone, did) == (["ClearCart"], [], ActionOutcome.PAST_THE_PIVOT)
     histories = twins.select("select saga_id, array_agg(seq order by seq) from saga_event group by 1")
     assert [seqs for _, seqs in histories] == [[1, 2, 3, 4]] * SAGAS
 
@@ -114,7 +114,7 @@ def test_a_cancellation_and_the_start_at_the_same_moment_leave_one_saga(twins: T
             lambda n=n: owner.hear(n, "CheckoutInitiated"),  # type: ignore[misc]
             lambda n=n: other.cancel(n),  # type: ignore[misc]
         )
-        assert did is Did.DONE
+        assert did is ActionOutcome.DONE
         if undone == ["CheckoutFailed"]:
             assert sent in ([], ["CheckoutFailed"]), "the late start earns the end again, nothing else"
         else:
@@ -126,7 +126,7 @@ def test_a_deadline_and_a_resumption_at_the_same_moment_are_two_firings(twins: T
     for n in range(1, SAGAS + 1):
         owner.hear(n, *FORWARD)
         sent, (again, did) = _race(lambda n=n: owner.fire(n), lambda n=n: other.resume(n))  # type: ignore[misc]
-        assert (sent, again, did) == (["CreateOrder"], ["CreateOrder"], Did.DONE)
+        assert (sent, again, did) == (["CreateOrder"], ["CreateOrder"], ActionOutcome.DONE)
     fired = twins.select("select fired from timers")
     assert fired == [(2,)] * SAGAS
 
@@ -144,22 +144,22 @@ def test_cancelled_through_the_instance_that_owns_nothing_the_books_balance(
     ports = Ports[Any](store, platform.bus, lambda: platform.now_ms, "other", PARTITIONS_EMBEDDED)
     other = checkout_orchestrator.build(ports, TimerSettings())
     orchestrator, payment, inventory, order, cart = platform.parts
-    orchestrator.manager.step(0)
+    orchestrator.manager.run_once(0)
     for parts in (inventory, payment, order, cart)[:reached]:
-        orchestrator.relay.step(0)
-        parts.manager.step(0)
+        orchestrator.relay.run_once(0)
+        parts.manager.run_once(0)
         if parts is payment:
-            platform.payment.charge_loop.step()
-        parts.relay.step(0)
-        orchestrator.manager.step(0)
-    operations = Operations(other.checkout_service)
+            platform.payment.charge_loop.run_once()
+        parts.relay.run_once(0)
+        orchestrator.manager.run_once(0)
+    operations = OperatorActions(other.checkout_service)
     future = other.manager.submit(lambda tx: operations.cancel_for_shopper(tx, saga, "ada"))
-    other.manager.step(0)
+    other.manager.run_once(0)
     assert other.manager.partitions() == frozenset()
-    assert future.result(0).did is (Did.DONE if reached < 3 else Did.PAST_THE_PIVOT)
+    assert future.result(0).did is (ActionOutcome.DONE if reached < 3 else ActionOutcome.PAST_THE_PIVOT)
     if its_relay_is_late:
         platform.settle()
-    while other.relay.step(0):
+    while other.relay.run_once(0):
         pass
     platform.settle()
     if reached < 3:

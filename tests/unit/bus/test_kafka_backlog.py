@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.bus.kafka_backlog import Backlog
+from holdfast.bus.kafka.backlog import Backlog
 from holdfast.bus.port import Record, TopicPartition
 
 PLACES = [TopicPartition("t", partition) for partition in range(4)]

@@ -8,8 +8,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPlace
 
-from holdfast.bus import kafka_commits
-from holdfast.bus.kafka_commits import Commits, Offsets
+from holdfast.bus.kafka import commits as kafka_commits
+from holdfast.bus.kafka.commits import Commits, Offsets
 from holdfast.bus.port import BusUnavailable, TopicPartition
 
 TIMEOUT_S = 10.0

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from holdfast.bus.kafka_errors import (
+from holdfast.bus.kafka.errors import (
     FORBIDDEN,
     NEW_GENERATION,
     NOT_OWNER,

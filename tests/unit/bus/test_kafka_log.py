@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from holdfast.bus import kafka_log
+from holdfast.bus.kafka import client_log as kafka_log
 
 
 def test_a_line_is_said_once_in_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("holdfast.bus.kafka_log.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("holdfast.bus.kafka.client_log.time", SimpleNamespace(monotonic=lambda: now[0]))
     log = kafka_log.client_log("once")
     with caplog.at_level(logging.INFO):
         for moment in (0.0, 1.0, 29.0, 30.0, 31.0):
@@ -33,7 +33,7 @@ def test_it_remembers_no_more_than_it_must(caplog: pytest.LogCaptureFixture) -> 
     for kind in range(10_000):
         log.warning("x" * (kind % 1000))
     (calm,) = log.filters
-    assert isinstance(calm, kafka_log._Calm)
+    assert isinstance(calm, kafka_log._RepeatFilter)
     assert len(calm._said) <= kafka_log._KINDS_MAX
 
 

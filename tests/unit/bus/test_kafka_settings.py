@@ -2,7 +2,7 @@
 
 from confluent_kafka import Consumer, Producer
 
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.settings import KafkaSettings
 
 NOWHERE = "127.0.0.1:1"
 

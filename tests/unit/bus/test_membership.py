@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.bus.leases import GroupView, Lease
 from holdfast.bus.membership import Membership, Progress
-from holdfast.bus.port import Assignment, BusUnavailable, NotOwner, TopicPartition
+from holdfast.bus.port import BusUnavailable, NotOwner, RebalanceListener, TopicPartition
 
 A, B, C = (TopicPartition("t", partition) for partition in range(3))
 
@@ -57,7 +57,7 @@ class World:
         self.now = 100.0
         self.store = Store()
         self.heard: list[tuple[str, frozenset[TopicPartition]]] = []
-        assignment = Assignment(
+        assignment = RebalanceListener(
             lambda places: self.heard.append(("assigned", places)),
             self.revoked,
             lambda places: self.heard.append(("lost", places)),
@@ -70,7 +70,7 @@ class World:
 
     def beat(self) -> None:
         self.now += 1.0
-        self.member.beat()
+        self.member.heartbeat()
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ def world() -> World:
 
 
 def test_a_beat_is_due_three_times_a_lease(world: World) -> None:
-    world.member.beat()
+    world.member.heartbeat()
     world.now += 0.99
-    world.member.beat()
+    world.member.heartbeat()
     assert world.store.calls.count("renew") == 1
     world.now += 0.02
-    world.member.beat()
+    world.member.heartbeat()
     assert world.store.calls.count("renew") == 2
 
 
@@ -116,7 +116,7 @@ def test_a_refused_commit_keeps_the_others_and_forgets_the_partition(world: Worl
     assert refused.value.partitions == {B}
     assert world.store.leases[A].committed == 5
     assert set(world.member.lanes) == {A, C}
-    world.member.beat()  # due at once
+    world.member.heartbeat()  # due at once
     assert world.heard[-1] == ("lost", frozenset({B}))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.bus.kafka_origin import MessageOrigin
+from holdfast.bus.kafka.origin import MessageOrigin
 from holdfast.bus.message_signature import HEADER, SigningKey, SigningKeys, keys_document, read_keys
 from holdfast.bus.port import Headers, Message
 from holdfast.contracts.topics import CART, EVENTS, ORCHESTRATOR, ORDER, ORDER_COMMANDS, dead_letters

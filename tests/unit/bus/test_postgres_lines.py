@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.bus.port import Message, MessageRefused, Record, TopicPartition
-from holdfast.bus.postgres_lines import Batch, decode, encode
+from holdfast.bus.postgres.lines import Batch, decode, encode
 
 PLACE = TopicPartition("t", 3)
 DATA = st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode(errors="replace"))

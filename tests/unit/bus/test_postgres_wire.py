@@ -5,12 +5,12 @@ from importlib import resources
 
 import pytest
 
-from holdfast.bus import postgres_wire
-from holdfast.bus.postgres_wire import statement
+from holdfast.bus.postgres import wire as postgres_wire
+from holdfast.bus.postgres.wire import statement
 
 STATEMENTS = sorted(
     file.name.removesuffix(".sql")
-    for file in resources.files("holdfast.bus").joinpath("sql").iterdir()
+    for file in resources.files("holdfast.bus.postgres").joinpath("sql").iterdir()
     if file.name.endswith(".sql")
 )
 

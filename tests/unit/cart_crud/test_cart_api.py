@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.callers import problem
-from tests.unit.cart_crud.shop import Shop, lines, shop
+from tests.unit.cart_crud.cart_harness import Shop, lines, shop
 
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.callers import problem
-from tests.unit.cart_crud.shop import PRODUCTS, Shop, lines, shop
+from tests.unit.cart_crud.cart_harness import PRODUCTS, Shop, lines, shop
 
 
 def test_products_come_in_pages_by_code() -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from holdfast.cli.dlq_redriving import Acting, Letter, Result, waves
+from holdfast.cli.dlq_redriving import Acting, DeadLetterRow, Result, waves
 
-LETTERS = [Letter("cart-crud" if n % 3 else "order-create", f"t/0/{n}", "handler_failed") for n in range(100)]
+LETTERS = [
+    DeadLetterRow("cart-crud" if n % 3 else "order-create", f"t/0/{n}", "handler_failed") for n in range(100)
+]
 
 
 class FakeServices:

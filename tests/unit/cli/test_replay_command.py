@@ -212,7 +212,7 @@ def test_an_interrupted_replay_says_how_to_go_on(data: Data, monkeypatch: pytest
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("holdfast.local.session.Tally.add", lambda _self, outcome: interrupt(outcome))
+    monkeypatch.setattr("holdfast.local.session.ReplayStats.add", lambda _self, outcome: interrupt(outcome))
     result = data.replay("--run", "mine")
     assert result.exit_code == 130
     assert "Go on with it by --run mine" in result.stderr

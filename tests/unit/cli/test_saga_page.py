@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.unit.services.checkout_orchestrator.office import PIECES, Office, visit
+from tests.unit.services.checkout_orchestrator.orchestrator_harness import (
+    PIECES,
+    OrchestratorHarness,
+    run_scenario,
+)
 
 from holdfast.cli.saga import _seconds
 from holdfast.cli.saga_page import amount, lasting, owed_in_words, page_of, situation, table_of
@@ -21,7 +25,7 @@ def page(found: Any) -> str:
 
 
 def test_a_saga_that_waits() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         office.platform.advance(192_000)
@@ -39,11 +43,11 @@ def test_a_saga_that_waits() -> None:
         assert "(silence)" in text
         assert "at 3 a.m." in text
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_stalled_saga_says_what_is_owed_and_what_ends_it() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(2)
         await office.act(SAGA, "cancel")
@@ -60,11 +64,11 @@ def test_a_stalled_saga_says_what_is_owed_and_what_ends_it() -> None:
         assert "Waits for the answer to CompensatePayment (sent once); next due 1 h 59 m ago." in lines
         assert not any("can still be cancelled" in line for line in lines)
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_saga_past_its_pivot_and_one_whose_deadlines_were_lost() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(3)
         lines = situation(await office.shown(SAGA))
@@ -73,11 +77,11 @@ def test_a_saga_past_its_pivot_and_one_whose_deadlines_were_lost() -> None:
         lines = situation(await office.shown(SAGA))
         assert any(line.startswith("NOTHING IS AWAITED") for line in lines)
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_sagas_that_ended() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         await office.cancel(SAGA)
         assert situation(await office.shown(SAGA)) == [
             "Cancelled before it was heard of; began 0 ms ago.",
@@ -95,17 +99,17 @@ def test_sagas_that_ended() -> None:
             await office.shown(other)
         )
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_what_shoppers_and_operators_write_is_no_markup() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         await office.ask(office.olga, "POST", f"/v1/sagas/{SAGA}/cancel", {"reason": "[red]x[/red] [/]"})
         assert page(await office.shown(SAGA)).count("[red]x[/red] [/]") == 2
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_the_list_shows_age_reason_what_is_owed_and_for_how_long_it_is_stalled() -> None:

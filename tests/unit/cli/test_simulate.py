@@ -4,17 +4,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.simulation.twins import TWINS
+from tests.simulation.mutants import MUTANTS
 from typer.testing import CliRunner, Result
 
 from holdfast.cli.main import app
 from holdfast.simulation import campaign
-from holdfast.simulation.campaign import SEES_ALL, Tally
+from holdfast.simulation.campaign import SEES_ALL, CampaignStats
+from holdfast.simulation.coverage_marks import MARKERS
 from holdfast.simulation.faults import ALL
-from holdfast.simulation.markers import MARKERS
 from holdfast.simulation.run import quiet_logs, run_seed
 
-TWIN = next(twin for twin in TWINS if twin.name == "the_gateway_sends_once")
+TWIN = next(twin for twin in MUTANTS if twin.name == "the_gateway_sends_once")
 
 
 def simulate(*options: object) -> Result:
@@ -67,20 +67,20 @@ def test_a_seed_below_zero_is_wrong_usage() -> None:
     assert simulate("--seed", -1).exit_code == 2
 
 
-EVERYWHERE = Tally(SEES_ALL, fired=Counter(ALL), reached=Counter(MARKERS))
+EVERYWHERE = CampaignStats(SEES_ALL, fired=Counter(ALL), reached=Counter(MARKERS))
 
 
 @pytest.mark.parametrize(
     ("tally", "missed"),
     [
         (EVERYWHERE, ""),
-        (Tally(SEES_ALL, fired=Counter(ALL), reached=Counter(MARKERS[1:])), MARKERS[0]),
-        (Tally(SEES_ALL, fired=Counter(ALL[1:]), reached=Counter(MARKERS)), f"the fault {ALL[0]}"),
+        (CampaignStats(SEES_ALL, fired=Counter(ALL), reached=Counter(MARKERS[1:])), MARKERS[0]),
+        (CampaignStats(SEES_ALL, fired=Counter(ALL[1:]), reached=Counter(MARKERS)), f"the fault {ALL[0]}"),
     ],
     ids=["all was met", "a place was missed", "a fault never struck"],
 )
 def test_a_large_campaign_that_missed_something_fails(
-    monkeypatch: pytest.MonkeyPatch, tally: Tally, missed: str
+    monkeypatch: pytest.MonkeyPatch, tally: CampaignStats, missed: str
 ) -> None:
     monkeypatch.setattr(campaign, "run", lambda *_: tally)
     ended = simulate("--seeds", SEES_ALL)

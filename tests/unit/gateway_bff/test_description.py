@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from scripts.openapi import TARGET, text
 from starlette.routing import Route
-from tests.unit.gateway_bff.town import Town, visit
+from tests.unit.gateway_bff.gateway_harness import GatewayHarness, run_scenario
 
 from holdfast.runtime import problems
 from holdfast.services.cart_crud import api as cart_api
 from holdfast.services.checkout_orchestrator import api as saga_api
-from holdfast.services.gateway_bff import kinds
+from holdfast.services.gateway_bff import problem_types
 from holdfast.services.gateway_bff.api import app
 from holdfast.services.gateway_bff.openapi import OPERATIONS, document
 from holdfast.services.inventory_write import api as inventory_api
@@ -26,9 +26,9 @@ def test_the_committed_document_is_the_one_that_is_served() -> None:
 
 def test_every_route_is_described_and_every_description_has_a_route() -> None:
     nothing: Any = None
-    neighbours = cast("Any", type("Neighbours", (), {"forward": None, "sagas": None, "snapshots": None}))
+    upstreams = cast("Any", type("Neighbours", (), {"forward": None, "sagas": None, "snapshots": None}))
     door = cast("Any", type("Door", (), {"serve": None}))
-    application = app(nothing, nothing, door, neighbours, nothing)
+    application = app(nothing, nothing, door, upstreams, nothing)
     routes = {
         (method, route.path)
         for route in application.routes
@@ -39,11 +39,11 @@ def test_every_route_is_described_and_every_description_has_a_route() -> None:
 
 
 def test_the_document_is_served_to_everybody() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         answer = await town.client.get("/openapi.json")
         assert (answer.status_code, answer.json()) == (200, json.loads(text()))
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_the_document_names_every_problem_and_resolves_every_reference() -> None:
@@ -65,12 +65,12 @@ def test_the_reference_of_problems_explains_each_code_with_its_status_and_no_oth
     }
     known = {
         *problems.GENERAL,
-        *kinds.WHY.values(),
-        *kinds.NOT_BUYABLE.values(),
-        kinds.NOT_BUYABLE_OTHERWISE,
-        kinds.KEY_MISSING,
-        kinds.KEY_INVALID,
-        kinds.NOT_CANCELLABLE,
+        *problem_types.WHY.values(),
+        *problem_types.NOT_BUYABLE.values(),
+        problem_types.NOT_BUYABLE_OTHERWISE,
+        problem_types.KEY_MISSING,
+        problem_types.KEY_INVALID,
+        problem_types.NOT_CANCELLABLE,
         saga_api.PAST_THE_PIVOT,
         saga_api.SAGA_ENDED,
         *cart_api.WRONG.values(),
@@ -82,5 +82,5 @@ def test_the_reference_of_problems_explains_each_code_with_its_status_and_no_oth
 
 
 def test_the_door_describes_the_problems_of_carts_as_cart_crud_tells_them() -> None:
-    assert set(kinds.OF_CARTS) == set(cart_api.WRONG.values())
-    assert kinds.OTHER_VERSION == cart_api.OTHER_VERSION
+    assert set(problem_types.OF_CARTS) == set(cart_api.WRONG.values())
+    assert problem_types.OTHER_VERSION == cart_api.OTHER_VERSION

@@ -11,7 +11,7 @@ from tests.samples import saga_id
 
 from holdfast.runtime.http_client import HttpClient, Response
 from holdfast.runtime.problems import Problem
-from holdfast.services.gateway_bff.neighbours import Neighbours
+from holdfast.services.gateway_bff.upstream_clients import UpstreamClients
 
 Calls = list[tuple[str, str, Any]]
 
@@ -33,8 +33,8 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> tuple[Calls, list[Response]]:
     return calls, answers
 
 
-def neighbours() -> Neighbours:
-    return Neighbours("http://cart", "http://orchestrator", lambda service: f"Bearer for-{service}")
+def upstreams() -> UpstreamClients:
+    return UpstreamClients("http://cart", "http://orchestrator", lambda service: f"Bearer for-{service}")
 
 
 def test_each_service_is_called_with_a_token_for_it_and_told_for_whom(
@@ -44,8 +44,8 @@ def test_each_service_is_called_with_a_token_for_it_and_told_for_whom(
     answers += [Response(200, {}, b'{"carts": []}'), Response(200, {}, b'{"sagas": [null]}')]
 
     async def ask() -> None:
-        await neighbours().snapshots([("c-1", "ada")])
-        assert await neighbours().sagas([(saga_id(1), "ada")]) == [None]
+        await upstreams().snapshots([("c-1", "ada")])
+        assert await upstreams().sagas([(saga_id(1), "ada")]) == [None]
 
     asyncio.run(ask())
     assert calls == [
@@ -69,7 +69,7 @@ def test_a_refused_call_is_a_503_to_the_shopper_and_a_line_for_the_operator(
     calls, answers = answer
     answers.append(Response(status, {}, b"{}"))
     with capture_logs() as lines, pytest.raises(Problem) as caught:
-        asyncio.run(neighbours().cancel(saga_id(1), "ada"))
+        asyncio.run(upstreams().cancel(saga_id(1), "ada"))
     assert caught.value.kind.status == 503
     assert calls[0][2] == {"saga_id": saga_id(1), "user_id": "ada"}
     assert [line["event"] for line in lines] == (["internal_call_refused"] if logged else [])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.callers import problem
-from tests.unit.gateway_bff.town import NOW_MS, Town, visit
+from tests.unit.gateway_bff.gateway_harness import NOW_MS, GatewayHarness, run_scenario
 
 from holdfast.contracts.http_api import SagaEvent, SagaView
 
@@ -35,7 +35,7 @@ def saga(
 
 
 def test_a_checkout_just_accepted_is_told_from_the_gateways_row() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
         told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["saga_id"], told["state"]) == (saga_id, "CHECKOUT_INITIATED")
@@ -43,18 +43,18 @@ def test_a_checkout_just_accepted_is_told_from_the_gateways_row() -> None:
         assert (told["money_held"], told["stale"], told["stalled"]) == (False, False, False)
         assert (told["order_id"], told["reason"], told["created_ms"]) == (None, None, NOW_MS)
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("path", ["{}", "{}0", "nonsense", "00000000-0000-7000-8000-000000000000", "%00"])
 def test_somebody_elses_checkout_and_none_look_alike(path: str) -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
         answer = await town.eve.ask("GET", f"/v1/checkouts/{path.format(saga_id)}")
         assert problem(answer) == (404, "not_found", [])
         assert saga_id not in answer.json()["detail"]
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_somebody_elses_checkout_and_none_look_alike(path: str) -> None:
 def test_under_way_the_orchestrator_tells_steps_times_and_money(
     state: str, held: bool, states: list[str]
 ) -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
-        town.neighbours.told[saga_id] = saga(saga_id, state)
+        town.upstreams.told[saga_id] = saga(saga_id, state)
         told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["money_held"]) == (state, held)
         assert [step["name"] for step in told["steps"]] == ["inventory", "payment", "order", "cart"]
@@ -84,7 +84,7 @@ def test_under_way_the_orchestrator_tells_steps_times_and_money(
             assert told["order_id"] == "order-7"
             assert "order-7 is paid" in told["message"]
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,15 @@ def test_on_the_way_back_the_shopper_reads_what_becomes_of_the_money(
     said: str,
     steps: list[str],
 ) -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
-        town.neighbours.told[saga_id] = saga(saga_id, reached, *back, owed=owed, reason=reason)
+        town.upstreams.told[saga_id] = saga(saga_id, reached, *back, owed=owed, reason=reason)
         told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["money_held"], told["reason"]) == ("COMPENSATING", held, reason)
         assert told["message"].endswith(said)
         assert [step["state"] for step in told["steps"]] == steps
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 NOT_CHARGED = "You were not charged."
@@ -177,10 +177,10 @@ IN_THE_END = "othing was charged in the end."
 def test_a_failed_checkout_says_that_nothing_was_charged_in_words_that_are_true(
     reason: str, reached: str, back: list[tuple[str, str]], said: str, orchestrator_is_down: bool
 ) -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
-        town.neighbours.told[saga_id] = saga(saga_id, reached, *back, reason=reason)
-        town.neighbours.orchestrator_is_down = orchestrator_is_down
+        town.upstreams.told[saga_id] = saga(saga_id, reached, *back, reason=reason)
+        town.upstreams.orchestrator_is_down = orchestrator_is_down
         town.fail(saga_id, reason)
         told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["reason"], told["money_held"]) == ("FAILED", reason, False)
@@ -188,23 +188,23 @@ def test_a_failed_checkout_says_that_nothing_was_charged_in_words_that_are_true(
         certain = orchestrator_is_down and reason == "deadline"
         assert told["message"].endswith(IN_THE_END if certain else said)
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_an_operators_words_are_not_shown_to_a_shopper() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
         town.fail(saga_id, "cart_on_hold")
         answer = await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")
         assert "secret words" not in answer.text
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_with_the_orchestrator_down_the_last_that_is_known_is_told_and_marked() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
-        town.neighbours.orchestrator_is_down = True
+        town.upstreams.orchestrator_is_down = True
         told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["stale"]) == ("CHECKOUT_INITIATED", True)
         assert told["money_held"] is True, "it may be: nobody can say"
@@ -213,11 +213,11 @@ def test_with_the_orchestrator_down_the_last_that_is_known_is_told_and_marked() 
         told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["stale"], told["order_id"]) == ("COMPLETED", False, "order-1")
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_an_older_or_repeated_end_changes_nothing_and_an_unknown_one_is_parked() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
         town.complete(saga_id, saga_version=9)
         town.fail(saga_id, saga_version=8)
@@ -229,11 +229,11 @@ def test_an_older_or_repeated_end_changes_nothing_and_an_unknown_one_is_parked()
         town.complete("00000000-0000-7000-8000-000000000000")
         assert {row.reason for row in parked()} == {"contradicts_record", "unknown_checkout"}
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_prefer_wait_holds_the_answer_until_the_end_is_written() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
         asking = asyncio.create_task(
             town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "respond-async, wait=25"})
@@ -251,11 +251,11 @@ def test_prefer_wait_holds_the_answer_until_the_end_is_written() -> None:
         assert {answer.json()["state"] for answer in answers} == {"COMPLETED"}
         assert answers[0].headers["preference-applied"] == "wait=25"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_wait_for_what_another_instance_writes_ends_too() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         town.parts.manager.after_batch.clear()
         saga_id = await town.started()
         asking = asyncio.create_task(
@@ -264,11 +264,11 @@ def test_a_wait_for_what_another_instance_writes_ends_too() -> None:
         await asyncio.to_thread(town.complete, saga_id)
         assert (await asyncio.wait_for(asking, 10)).json()["state"] == "COMPLETED"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_wait_ends_in_time_and_ended_checkouts_do_not_wait() -> None:
-    async def scenario(town: Town) -> None:
+    async def scenario(town: GatewayHarness) -> None:
         saga_id = await town.started()
         clock = asyncio.get_running_loop().time
         begun = clock()
@@ -285,4 +285,4 @@ def test_a_wait_ends_in_time_and_ended_checkouts_do_not_wait() -> None:
         ignored = await town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=soon"})
         assert "preference-applied" not in ignored.headers
 
-    visit(scenario)
+    run_scenario(scenario)

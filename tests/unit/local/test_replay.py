@@ -10,15 +10,15 @@ import uvloop
 from tests.unit.local.fake_gateway import OPERATOR, Answer, FakeGateway, Fault, Request
 
 from holdfast.local import api_client
-from holdfast.local.api_client import ApiClient, OutOfPatience, Refused
+from holdfast.local.api_client import ApiClient, OutOfPatience, RequestRefused
 from holdfast.local.catalogue import load_prices, load_stock
 from holdfast.local.orders import Invoice
-from holdfast.local.replay import CARD, DECLINED_CARDS, Outcome, Plan, payment_method, replay
-from holdfast.local.tally import Tally
+from holdfast.local.replay import CARD, DECLINED_CARDS, ReplayPlan, ReplayResult, payment_method, replay
+from holdfast.local.replay_stats import ReplayStats
 from holdfast.runtime.http_client import Response
 
 CODES = {f"code{i}": 100 + i for i in range(7)}
-PLAN = Plan("run", concurrency=8, patience_s=30)
+PLAN = ReplayPlan("run", concurrency=8, patience_s=30)
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +40,13 @@ def invoices(count: int = 20) -> list[Invoice]:
 
 def run(
     fake: FakeGateway,
-    plan: Plan = PLAN,
+    plan: ReplayPlan = PLAN,
     orders: Iterable[Invoice] = (),
     pieces: int = 10_000,
     timeout_s: float = 10.0,
-) -> tuple[Tally, int]:
+) -> tuple[ReplayStats, int]:
     """Load the catalogue and replay; returns the tally and how many requests were repeated."""
-    tally = Tally()
+    tally = ReplayStats()
 
     async def main() -> int:
         async with asyncio.timeout(20), fake.serving() as url:
@@ -128,11 +128,11 @@ def test_declined_cards_are_chosen_by_the_invoice_alone_in_about_their_share() -
 
 
 def test_declined_cards_and_empty_shelves_are_counted_by_reason() -> None:
-    tally, _ = run(FakeGateway(), Plan("run", declined=0.3, concurrency=1), invoices(60), pieces=200)
+    tally, _ = run(FakeGateway(), ReplayPlan("run", declined=0.3, concurrency=1), invoices(60), pieces=200)
     reasons = tally.reasons()
     assert set(reasons) == {"out_of_stock", "card_declined", "insufficient_funds"}
     assert tally.states() == {"COMPLETED": 60 - sum(reasons.values()), "FAILED": sum(reasons.values())}
-    again, _ = run(FakeGateway(), Plan("other", declined=0.3, concurrency=1), invoices(60), pieces=200)
+    again, _ = run(FakeGateway(), ReplayPlan("other", declined=0.3, concurrency=1), invoices(60), pieces=200)
     assert again.reasons() == reasons
 
 
@@ -183,14 +183,14 @@ def test_retry_after_is_waited_for() -> None:
         answered.append(request)
         return Answer(503, None, {"retry-after": "30"}) if request.method == "POST" else None
 
-    tally, _ = run(FakeGateway(fault), Plan("run", patience_s=25), invoices(1))
+    tally, _ = run(FakeGateway(fault), ReplayPlan("run", patience_s=25), invoices(1))
     assert tally.states() == {"UNKNOWN": 1}  # 30 s are more than its patience
     assert [request.method for request in answered if "checkouts" in request.path] == ["POST"]
 
 
 def test_patience_ends_and_says_what_was_tried() -> None:
     down = FakeGateway(lambda request: "close" if request.method == "POST" else None)
-    tally, _ = run(down, Plan("run", patience_s=0.3), invoices(2))
+    tally, _ = run(down, ReplayPlan("run", patience_s=0.3), invoices(2))
     assert tally.states() == {"UNKNOWN": 2}
     assert tally.reasons() == {"out_of_patience": 2}
     assert (
@@ -200,7 +200,7 @@ def test_patience_ends_and_says_what_was_tried() -> None:
 
 
 def test_a_saga_that_does_not_end_is_unknown_when_patience_ends() -> None:
-    tally, _ = run(FakeGateway(early=1_000), Plan("run", patience_s=0.3), invoices(1))
+    tally, _ = run(FakeGateway(early=1_000), ReplayPlan("run", patience_s=0.3), invoices(1))
     assert tally.states() == {"UNKNOWN": 1}
     assert "is still CHECKOUT_INITIATED" in tally.unfinished[0].detail
 
@@ -226,7 +226,7 @@ def test_a_refusal_is_final_and_names_the_problem() -> None:
 def test_a_second_replay_with_another_name_makes_new_checkouts() -> None:
     fake = FakeGateway()
     run(fake)
-    tally, _ = run(fake, Plan("second"))
+    tally, _ = run(fake, ReplayPlan("second"))
     assert tally.states() == {"COMPLETED": 20}
     assert len(fake.checkouts) == 40
     assert all(row["on_hand"] + row["sold"] == row["initial"] for row in fake.stock.values())
@@ -237,7 +237,7 @@ def test_a_resumed_run_goes_on_with_the_same_checkouts_and_refills_no_cart() -> 
     run(fake, orders=invoices(12))
     bought = {sku: row["sold"] for sku, row in fake.stock.items()}
     assert bought
-    tally, _ = run(fake, Plan("run", resumed=True))
+    tally, _ = run(fake, ReplayPlan("run", resumed=True))
     assert tally.states() == {"COMPLETED": 20}
     assert len(fake.checkouts) == 20
     assert not any(fake.carts.values())
@@ -246,18 +246,18 @@ def test_a_resumed_run_goes_on_with_the_same_checkouts_and_refills_no_cart() -> 
 
 def test_a_resumed_run_finds_a_cart_filled_but_not_checked_out() -> None:
     fake = FakeGateway(lambda request: "close" if request.method == "POST" else None)
-    run(fake, Plan("run", patience_s=0.1), invoices(2))
+    run(fake, ReplayPlan("run", patience_s=0.1), invoices(2))
     assert fake.carts
     assert not fake.checkouts
     fake.fault = lambda _: None
-    tally, _ = run(fake, Plan("run", resumed=True), invoices(2))
+    tally, _ = run(fake, ReplayPlan("run", resumed=True), invoices(2))
     assert tally.states() == {"COMPLETED": 2}
 
 
 @pytest.mark.parametrize(("concurrency", "early"), [(1, 2), (5, 12)])
 def test_no_more_than_the_concurrency_are_under_way(concurrency: int, early: int) -> None:
     fake = FakeGateway(early=early)
-    tally, _ = run(fake, Plan("run", concurrency=concurrency), invoices(12))
+    tally, _ = run(fake, ReplayPlan("run", concurrency=concurrency), invoices(12))
     assert tally.states() == {"COMPLETED": 12}
     assert fake.most_under_way == concurrency
     assert fake.connections <= concurrency
@@ -268,7 +268,7 @@ def test_a_rate_begins_invoices_by_the_clock_whatever_the_platform_does() -> Non
         lambda request: "hang" if request.method == "GET" and "saga-0" in request.path else None
     )
     begun: list[float] = []
-    outcomes: list[Outcome] = []
+    outcomes: list[ReplayResult] = []
 
     async def main() -> float:
         async with asyncio.timeout(20), fake.serving() as url:
@@ -280,7 +280,7 @@ def test_a_rate_begins_invoices_by_the_clock_whatever_the_platform_does() -> Non
                 begun.append(monotonic())
                 return user
 
-            plan = Plan("run", rate=100, concurrency=50, patience_s=0.5)
+            plan = ReplayPlan("run", rate=100, concurrency=50, patience_s=0.5)
             late_s = await replay(invoices(20), client, token_for, plan, outcomes.append)
             await client.close()
             return late_s
@@ -293,7 +293,7 @@ def test_a_rate_begins_invoices_by_the_clock_whatever_the_platform_does() -> Non
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [(Answer(403, {"code": "forbidden"}), Refused), (Answer(503), OutOfPatience)],
+    [(Answer(403, {"code": "forbidden"}), RequestRefused), (Answer(503), OutOfPatience)],
 )
 @pytest.mark.parametrize("place", ["/v1/products", "/v1/stock"])
 def test_a_catalogue_that_is_not_taken_stops_the_replay(
@@ -303,13 +303,13 @@ def test_a_catalogue_that_is_not_taken_stops_the_replay(
         return fault if request.path == place else None
 
     with pytest.raises(error):
-        run(FakeGateway(refusing), Plan("run", patience_s=0.1))
+        run(FakeGateway(refusing), ReplayPlan("run", patience_s=0.1))
 
 
 def test_stock_is_what_is_on_hand_now_not_what_there_ever_was() -> None:
     fake = FakeGateway()
     run(fake, pieces=100)
-    run(fake, Plan("second"), invoices(1), pieces=100)
+    run(fake, ReplayPlan("second"), invoices(1), pieces=100)
     used = Counter(dict(invoices(1)[0].lines))
     assert {sku: row["on_hand"] for sku, row in fake.stock.items()} == {sku: 100 - used[sku] for sku in CODES}
 
@@ -318,17 +318,17 @@ def test_stock_is_what_is_on_hand_now_not_what_there_ever_was() -> None:
     "body", [b"", b"not json", b'"text"', b'{"code": "x", "errors": [{"pointer": "/a", "detail": "b"}]}']
 )
 def test_any_refusal_can_be_told(body: bytes) -> None:
-    refused = Refused("the cart", Response(422, {}, body))
+    refused = RequestRefused("the cart", Response(422, {}, body))
     assert refused.reason in {"http_422", "x"}
     assert str(refused).startswith(f"the cart answered 422 {refused.reason}")
 
 
-def ended(invoice: int, state: str, sent_at: float, ended_at: float, reason: str = "") -> Outcome:
-    return Outcome(str(invoice), state, reason, "", sent_at, ended_at)
+def ended(invoice: int, state: str, sent_at: float, ended_at: float, reason: str = "") -> ReplayResult:
+    return ReplayResult(str(invoice), state, reason, "", sent_at, ended_at)
 
 
 def test_the_summary_counts_and_measures() -> None:
-    tally = Tally()
+    tally = ReplayStats()
     for n in range(100):
         tally.add(ended(n, "COMPLETED", 10.0, 10.0 + (n + 1) / 100))
     tally.add(ended(100, "FAILED", 9.0, 14.0, "out_of_stock"))
@@ -344,14 +344,14 @@ def test_the_summary_counts_and_measures() -> None:
 
 
 def test_the_summary_of_nothing_has_no_percentiles() -> None:
-    assert Tally().summary()["p50_ms"] is None
-    tally = Tally()
+    assert ReplayStats().summary()["p50_ms"] is None
+    tally = ReplayStats()
     tally.add(ended(1, "FAILED", 1.0, 1.0, "x"))
     assert tally.summary()["per_s"] is None
 
 
 def test_an_invoice_counts_once() -> None:
-    tally = Tally()
+    tally = ReplayStats()
     tally.add(ended(1, "FAILED", 1.0, 2.0, "x"))
     with pytest.raises(AssertionError, match="1 was counted before"):
         tally.add(ended(1, "COMPLETED", 1.0, 2.0))

@@ -4,7 +4,7 @@ import threading
 
 from tests.eventually import eventually
 
-from holdfast.local.teller import Teller
+from holdfast.local.console_writer import ConsoleWriter
 
 
 def test_a_terminal_that_takes_nothing_holds_nobody_up() -> None:
@@ -14,7 +14,7 @@ def test_a_terminal_that_takes_nothing_holds_nobody_up() -> None:
         assert stopped.wait(60)
         said.append(line)
 
-    teller = Teller(say, lines_max=10)
+    teller = ConsoleWriter(say, lines_max=10)
     teller.start()
     for number in range(30):
         teller.tell(str(number))
@@ -34,7 +34,7 @@ def test_a_terminal_that_is_gone_or_a_full_disk_ends_no_thread() -> None:
             raise trouble
         said.append(line)
 
-    teller = Teller(say)
+    teller = ConsoleWriter(say)
     teller.start()
     for line in ("lost", "lost too", "back"):
         teller.tell(line)

@@ -142,29 +142,29 @@ def test_no_lock_is_held_during_a_call(breaker: Breaker) -> None:
 
 
 def test_a_ticket_lets_one_in_when_a_probe_is_due(breaker: Breaker, clock: Clock) -> None:
-    assert not breaker.take_ticket(), "nobody needs one while it is closed"
-    assert breaker.closed_for_s() == 0
+    assert not breaker.reserve_probe(), "nobody needs one while it is closed"
+    assert breaker.retry_after_s() == 0
     opened(breaker)
-    assert not breaker.take_ticket(), "it is too early"
-    assert breaker.closed_for_s() > 1
+    assert not breaker.reserve_probe(), "it is too early"
+    assert breaker.retry_after_s() > 1
     clock.now += 5.1
-    assert [breaker.take_ticket() for _ in range(3)] == [True, False, False]
-    assert breaker.closed_for_s() == 1, "for all others it is still closed"
-    breaker.give_ticket_back()
-    assert [breaker.take_ticket() for _ in range(2)] == [True, False]
+    assert [breaker.reserve_probe() for _ in range(3)] == [True, False, False]
+    assert breaker.retry_after_s() == 1, "for all others it is still closed"
+    breaker.release_probe()
+    assert [breaker.reserve_probe() for _ in range(2)] == [True, False]
     clock.now += 4.1
-    assert breaker.take_ticket(), "nothing was heard of the last one"
+    assert breaker.reserve_probe(), "nothing was heard of the last one"
     with breaker.guard():
-        assert breaker.closed_for_s() == 1, "the probe is under way"
-        assert not breaker.take_ticket()
-    assert breaker.closed_for_s() == 0
+        assert breaker.retry_after_s() == 1, "the probe is under way"
+        assert not breaker.reserve_probe()
+    assert breaker.retry_after_s() == 0
 
 
 def test_a_failed_probe_gives_no_ticket_before_its_time(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now += 5.1
-    assert breaker.take_ticket()
+    assert breaker.reserve_probe()
     fail(breaker)
-    assert not breaker.take_ticket()
+    assert not breaker.reserve_probe()
     clock.now += 5.1
-    assert breaker.take_ticket()
+    assert breaker.reserve_probe()

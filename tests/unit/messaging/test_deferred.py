@@ -5,32 +5,27 @@ from collections.abc import Sequence
 
 import pytest
 from tests.samples import saga_id
+from tests.unit.messaging.kernel_harness import KernelHarness
 from tests.unit.messaging.test_many_deadlines import due
 from tests.unit.messaging.test_timers import SETTINGS, DeadlineWorld
-from tests.unit.messaging.world import World
 
 from holdfast.bus.port import NotOwner, Record, TopicPartition
 from holdfast.messaging import deferred
-from holdfast.messaging.consumer import (
-    ASIDE_WAIT_MS,
-    BATCH_MAX,
-    REQUESTS_IN_A_ROW_MAX,
-    Chore,
-    KafkaConsumerManager,
-)
+from holdfast.messaging.batch_processor import Committed
+from holdfast.messaging.consumer import ASIDE_WAIT_MS, BATCH_MAX, REQUESTS_IN_A_ROW_MAX, KafkaConsumerManager
 from holdfast.messaging.deferred import RETRY_CAP_MS, RETRY_WAIT_MS, SEARCH_WAIT_MS, SEARCHES_MAX
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.store import RowsUnavailable
 from holdfast.messaging.timers import FiredTimer
-from holdfast.messaging.unit_of_work import Committed
 
 ALL = range(1, 101)
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> KernelHarness:
+    return KernelHarness()
 
 
 @pytest.fixture
@@ -41,31 +36,31 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return noted
 
 
-def settle(world: World) -> None:
+def settle(world: KernelHarness) -> None:
     """Let what is deferred be tried again until it is empty."""
     for _ in range(20):
         world.clock.now_ms += RETRY_CAP_MS
-        world.manager.step(0)
+        world.manager.run_once(0)
         if not world.manager.deferred:
             return
     raise AssertionError("something stays deferred")
 
 
-def test_one_locked_saga_delays_no_other(world: World) -> None:
+def test_one_locked_saga_delays_no_other(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(42)}
     world.send(*ALL)
-    assert world.manager.step(0) == len(ALL) - 1
+    assert world.manager.run_once(0) == len(ALL) - 1
     assert set(world.rows("seen")) == {saga_id(n) for n in ALL if n != 42}
-    assert (world.manager.counters.troubles, world.manager.trouble_wait_ms()) == (0, 0)
+    assert (world.manager.counters.transient_failures, world.manager.retry_after_ms()) == (0, 0)
     assert not world.rows("parked"), "it is nobody's fault"
     world.send(200)
-    assert world.manager.step(0) == 1, "what comes later is not held up, either"
+    assert world.manager.run_once(0) == 1, "what comes later is not held up, either"
 
 
-def test_no_offset_passes_what_is_deferred_and_all_do_once_it_is_processed(world: World) -> None:
+def test_no_offset_passes_what_is_deferred_and_all_do_once_it_is_processed(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(n) for n in (7, 42)}
     world.send(*ALL)
-    world.manager.step(0)
+    world.manager.run_once(0)
     first: dict[TopicPartition, int] = {}
     for record in world.manager.deferred.begin_round():
         first[record.place] = min(record.offset, first.get(record.place, record.offset))
@@ -73,7 +68,7 @@ def test_no_offset_passes_what_is_deferred_and_all_do_once_it_is_processed(world
         assert world.manager.consumer.committed(place) <= offset
     world.handler.locked = {saga_id(7)}
     world.clock.now_ms += RETRY_CAP_MS
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert world.committed() < len(ALL)
     world.handler.locked = set()
     settle(world)
@@ -81,23 +76,23 @@ def test_no_offset_passes_what_is_deferred_and_all_do_once_it_is_processed(world
     assert world.rows("seen") == {saga_id(n): 1 for n in ALL}
 
 
-def test_no_message_of_a_saga_overtakes_one_that_is_deferred(world: World) -> None:
+def test_no_message_of_a_saga_overtakes_one_that_is_deferred(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(1)}
     world.send(1, 2, 1)
-    world.manager.step(0)
+    world.manager.run_once(0)
     world.send(1)
     world.handler.locked = set()  # gone before the deferred ones are due
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert saga_id(1) not in world.rows("seen")
     settle(world)
     assert world.rows("seen") == {saga_id(1): 3, saga_id(2): 1}
     assert world.committed() == 4
 
 
-def test_a_lock_that_goes_in_the_middle_of_a_search_lets_nothing_overtake(world: World) -> None:
+def test_a_lock_that_goes_in_the_middle_of_a_search_lets_nothing_overtake(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(1)}
     world.send(1, *range(2, 9), 1, 1)
-    run = world.manager.unit_of_work.run
+    run = world.manager.processor.run
     offsets: list[int] = []
 
     def noting(
@@ -112,8 +107,8 @@ def test_a_lock_that_goes_in_the_middle_of_a_search_lets_nothing_overtake(world:
         offsets.extend(record.offset for record in records if record.key == saga_id(1).encode())
         return committed
 
-    world.manager.unit_of_work.run = noting  # type: ignore[method-assign]
-    world.manager.step(0)
+    world.manager.processor.run = noting  # type: ignore[method-assign]
+    world.manager.run_once(0)
     assert not world.handler.locked, "the first one was refused alone"
     assert saga_id(1) not in world.rows("seen")
     settle(world)
@@ -121,65 +116,65 @@ def test_a_lock_that_goes_in_the_middle_of_a_search_lets_nothing_overtake(world:
     assert offsets == sorted(offsets)
 
 
-def test_the_search_is_bounded_however_many_are_locked(world: World) -> None:
+def test_the_search_is_bounded_however_many_are_locked(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(n) for n in range(1, BATCH_MAX + 1)}
     world.send(*range(1, BATCH_MAX + 1))
-    assert world.manager.step(0) == 0
+    assert world.manager.run_once(0) == 0
     assert len(world.handler.batches) <= SEARCHES_MAX + 12, "what was not told apart is deferred together"
     assert len(world.manager.deferred) == BATCH_MAX
     world.handler.batches.clear()
     world.send(1000)
-    assert world.manager.step(0) == 1
+    assert world.manager.run_once(0) == 1
     assert world.handler.batches == [1], "what is deferred is not tried again before its time"
     world.handler.locked = set()
     settle(world)
     assert world.committed() == BATCH_MAX + 1
 
 
-def test_only_the_first_batch_that_meets_a_lock_waits_long(world: World, waits: list[int]) -> None:
+def test_only_the_first_batch_that_meets_a_lock_waits_long(world: KernelHarness, waits: list[int]) -> None:
     world.handler.locked = {saga_id(1)}
     world.send(1, 2)
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert waits == [SEARCH_WAIT_MS] * 2, "the batch waits as sessions do, its halves shortly"
     waits.clear()
     world.send(3)
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert waits == [SEARCH_WAIT_MS]
     waits.clear()
     world.clock.now_ms += RETRY_CAP_MS
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert waits == [RETRY_WAIT_MS]
 
 
-def test_a_restart_reads_the_deferred_again(world: World) -> None:
+def test_a_restart_reads_the_deferred_again(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(42)}
     world.send(*ALL)
-    world.manager.step(0)
+    world.manager.run_once(0)
     world.manager.close()
     assert not world.manager.deferred
     world.handler.locked = set()
     other = world.new_manager()
-    while other.step(0):
+    while other.run_once(0):
         pass
     assert set(world.rows("seen")) == {saga_id(n) for n in ALL}
     assert world.committed() == len(ALL)
 
 
-def test_what_others_own_now_is_not_tried_again(world: World) -> None:
+def test_what_others_own_now_is_not_tried_again(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(1)}
     world.send(1)
-    world.manager.step(0)
+    world.manager.run_once(0)
     (place,) = world.manager.deferred.places()
     world.manager._on_lost(frozenset({place}))
     assert not world.manager.deferred
 
 
 def test_a_refused_offset_drops_what_was_deferred_there(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: KernelHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.handler.locked = {saga_id(1)}
     world.send(1)
-    world.manager.step(0)
+    world.manager.run_once(0)
     (place,) = world.manager.deferred.places()
 
     def refuse(_: object) -> None:
@@ -187,48 +182,48 @@ def test_a_refused_offset_drops_what_was_deferred_there(
 
     monkeypatch.setattr(world.manager.consumer, "commit", refuse)
     world.send(*range(2, 30))
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert not world.manager.deferred
 
 
-def test_trouble_after_a_deferral_reads_all_of_the_partition_again_in_order(world: World) -> None:
+def test_trouble_after_a_deferral_reads_all_of_the_partition_again_in_order(world: KernelHarness) -> None:
     world.handler.locked = {saga_id(1)}
     world.send(1, *range(2, 30))
-    world.manager.step(0)
+    world.manager.run_once(0)
     world.send(1, 30)
     world.handler.locked, world.handler.unavailable = set(), 1
     world.clock.now_ms += RETRY_CAP_MS
-    world.manager.step(0)
-    assert world.manager.counters.troubles == 1
+    world.manager.run_once(0)
+    assert world.manager.counters.transient_failures == 1
     for _ in range(4):
         world.clock.now_ms += RETRY_CAP_MS
-        world.manager.step(0)
+        world.manager.run_once(0)
     assert world.committed() == 31
     assert world.rows("seen")[saga_id(1)] == 2
 
 
 def test_too_many_deferred_are_trouble_and_are_read_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: KernelHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deferred, "RECORDS_MAX", 10)
     world.handler.locked = {saga_id(n) for n in range(1, 21)}
     world.send(*range(1, 21))
-    world.manager.step(0)
-    assert world.manager.counters.troubles == 1
+    world.manager.run_once(0)
+    assert world.manager.counters.transient_failures == 1
     world.handler.locked = set()
     for _ in range(6):
         world.clock.now_ms += RETRY_CAP_MS
-        world.manager.step(0)
+        world.manager.run_once(0)
     assert world.committed() == 20
     assert set(world.rows("seen")) == {saga_id(n) for n in range(1, 21)}
 
 
 def test_a_chore_that_meets_a_lock_holds_up_no_message_and_no_other_chore(
-    world: World, waits: list[int]
+    world: KernelHarness, waits: list[int]
 ) -> None:
     ran: Counter[str] = Counter()
 
-    def locked(tx: MemoryTransaction) -> Handled:
+    def locked(tx: MemoryTransaction) -> HandlerResult:
         raise RowsUnavailable("as scripted")
 
     def meets_a_lock(manager: KafkaConsumerManager[MemoryTransaction]) -> None:
@@ -238,23 +233,23 @@ def test_a_chore_that_meets_a_lock_holds_up_no_message_and_no_other_chore(
     def runs(manager: KafkaConsumerManager[MemoryTransaction]) -> None:
         ran["other"] += 1
 
-    manager = world.new_manager([Chore("locked", 500, meets_a_lock), Chore("other", 500, runs)])
+    manager = world.new_manager([PeriodicTask("locked", 500, meets_a_lock), PeriodicTask("other", 500, runs)])
     world.send(1)
-    assert manager.step(0) == 1
+    assert manager.run_once(0) == 1
     assert ran == {"locked": 1, "other": 1}
     assert manager.counters.chores_put_off == 1
     assert waits == [ASIDE_WAIT_MS]
 
 
 def test_a_request_that_meets_a_lock_is_told_so_and_holds_up_no_message(
-    world: World, waits: list[int]
+    world: KernelHarness, waits: list[int]
 ) -> None:
-    def locked(tx: MemoryTransaction) -> tuple[Handled, None]:
+    def locked(tx: MemoryTransaction) -> tuple[HandlerResult, None]:
         raise RowsUnavailable("as scripted")
 
     asked = world.manager.submit(locked)
     world.send(1)
-    assert world.manager.step(0) == 1
+    assert world.manager.run_once(0) == 1
     assert isinstance(asked.exception(0), RowsUnavailable)
     assert waits == [ASIDE_WAIT_MS]
 
@@ -263,7 +258,7 @@ def test_a_locked_saga_puts_off_its_own_deadline_alone() -> None:
     world = DeadlineWorld()
     bad, fire = saga_id(2), world.fire
 
-    def meets_a_lock(tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> Handled:
+    def meets_a_lock(tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> HandlerResult:
         if any(timer.row.key.saga_id == bad for timer in timers):
             raise RowsUnavailable("as scripted")
         return fire(tx, timers)
@@ -283,7 +278,7 @@ def test_many_locked_sagas_bound_one_look_for_deadlines() -> None:
     world = DeadlineWorld()
     tries: list[int] = []
 
-    def meets_a_lock(tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> Handled:
+    def meets_a_lock(tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> HandlerResult:
         tries.append(len(timers))
         raise RowsUnavailable("as scripted")
 
@@ -293,10 +288,12 @@ def test_many_locked_sagas_bound_one_look_for_deadlines() -> None:
     assert tries == [100] + [1] * SEARCHES_MAX
 
 
-def test_many_requests_of_people_leave_the_writer_to_messages(world: World) -> None:
-    asked = [world.manager.submit(lambda _: (Handled(), None)) for _ in range(REQUESTS_IN_A_ROW_MAX + 5)]
+def test_many_requests_of_people_leave_the_writer_to_messages(world: KernelHarness) -> None:
+    asked = [
+        world.manager.submit(lambda _: (HandlerResult(), None)) for _ in range(REQUESTS_IN_A_ROW_MAX + 5)
+    ]
     world.send(1)
-    assert world.manager.step(0) == 1
+    assert world.manager.run_once(0) == 1
     assert [request.done() for request in asked].count(True) == REQUESTS_IN_A_ROW_MAX
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert all(request.done() for request in asked)

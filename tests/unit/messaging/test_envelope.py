@@ -22,7 +22,7 @@ from holdfast.contracts.topics import (
     SERVICES,
     TOPICS,
 )
-from holdfast.messaging.envelope import Bad, Envelope, NotMine, open_record, seal
+from holdfast.messaging.envelope import Envelope, OtherReaders, UnreadableRecord, open_record, seal
 
 
 def record_of(message: Message, **changes: Any) -> Record:
@@ -104,7 +104,7 @@ def test_a_bad_header_gives_its_reason(wrong: str) -> None:
     headers, reason = BAD_HEADERS[wrong]
     record = reserve(**headers)
     opened = open_record(record, INVENTORY)
-    assert isinstance(opened, Bad)
+    assert isinstance(opened, UnreadableRecord)
     assert (opened.reason, opened.record, opened.saga_id) == (reason, record, SAGA)
 
 
@@ -130,7 +130,7 @@ def test_an_attempt_is_a_count(attempt: int) -> None:
 @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=list(BAD_KEYS))
 def test_a_key_that_is_no_saga_id_is_bad(key: bytes | None) -> None:
     opened = open_record(reserve()._replace(key=key), INVENTORY)
-    assert isinstance(opened, Bad)
+    assert isinstance(opened, UnreadableRecord)
     assert (opened.reason, opened.saga_id) == ("invalid_key", None)
     assert opened.message_id == f"{SAGA}:inventory:do"
 
@@ -141,13 +141,13 @@ def test_a_key_that_is_no_saga_id_is_bad(key: bytes | None) -> None:
 )
 def test_a_bad_value_gives_its_reason(value: bytes | None, reason: str) -> None:
     opened = open_record(reserve()._replace(value=value), INVENTORY)
-    assert isinstance(opened, Bad)
+    assert isinstance(opened, UnreadableRecord)
     assert (opened.reason, opened.message_id, opened.saga_id) == (reason, f"{SAGA}:inventory:do", SAGA)
 
 
 def test_what_a_bad_record_says_of_itself_can_be_stored() -> None:
     opened = open_record(reserve(ce_id=b"\x00\xff" * 400), INVENTORY)
-    assert isinstance(opened, Bad)
+    assert isinstance(opened, UnreadableRecord)
     assert opened.message_id is not None
     assert len(opened.message_id) <= 300
     assert "\x00" not in opened.message_id
@@ -156,9 +156,9 @@ def test_what_a_bad_record_says_of_itself_can_be_stored() -> None:
 def test_a_known_type_of_another_reader_is_not_mine_however_broken_it_is() -> None:
     message = sealed("CheckoutCompleted")
     for record in (record_of(message), record_of(message, value=b"{", key=None)):
-        assert open_record(record, ORCHESTRATOR) == NotMine(record)
+        assert open_record(record, ORCHESTRATOR) == OtherReaders(record)
         if record.value == b"{":
-            assert isinstance(open_record(record, GATEWAY), Bad)
+            assert isinstance(open_record(record, GATEWAY), UnreadableRecord)
 
 
 @pytest.mark.parametrize("kind", [b"NoSuchKind", b"", b"\xff", b"x" * 400])
@@ -167,16 +167,16 @@ def test_only_the_topics_owner_parks_what_nobody_knows(kind: bytes) -> None:
     headers = tuple((n, kind if n == "ce_type" else v) for n, v in message.headers)
     record = record_of(message, headers=headers)
     assert TOPICS[EVENTS].owner == ORCHESTRATOR
-    assert isinstance(open_record(record, ORCHESTRATOR), Bad)
-    assert open_record(record, GATEWAY) == NotMine(record)
+    assert isinstance(open_record(record, ORCHESTRATOR), UnreadableRecord)
+    assert open_record(record, GATEWAY) == OtherReaders(record)
 
 
 def test_a_record_without_any_header_is_the_owners_to_park() -> None:
     record = Record(EVENTS, 0, 0, None, b"\x00\x01", (), 0)
     opened = open_record(record, ORCHESTRATOR)
-    assert isinstance(opened, Bad)
+    assert isinstance(opened, UnreadableRecord)
     assert (opened.reason, opened.message_id, opened.saga_id) == ("missing_header", None, None)
-    assert open_record(record, GATEWAY) == NotMine(record)
+    assert open_record(record, GATEWAY) == OtherReaders(record)
 
 
 def test_a_message_above_the_limit_is_refused_when_it_is_sealed() -> None:
@@ -194,12 +194,12 @@ def test_line_37_each_message_is_taken_from_its_one_writer_alone(kind: str) -> N
         if source == writer:
             continue
         opened = open_record(record_of(message, source=source), reader)
-        assert isinstance(opened, Bad), source
+        assert isinstance(opened, UnreadableRecord), source
         assert opened.reason in ("wrong_source", "unproven_source" if source is None else "wrong_source")
     claimed = sealed(kind)._replace(headers=tuple(h for h in message.headers if h[0] != "ce_source"))
     for said in ((), (("ce_source", b"stranger"),), (("ce_source", b""),)):
         opened = open_record(record_of(message, headers=claimed.headers + said), reader)
-        assert isinstance(opened, Bad)
+        assert isinstance(opened, UnreadableRecord)
         assert opened.reason == "wrong_source"
 
 
@@ -219,7 +219,7 @@ def test_line_37_each_message_is_taken_under_its_one_id_alone(kind: str) -> None
             (n, f"{SAGA}:{suffix}".encode() if n == "ce_id" else v) for n, v in sealed(kind).headers
         )
         opened = open_record(record_of(sealed(kind), headers=headers), reader)
-        assert isinstance(opened, Bad), suffix
+        assert isinstance(opened, UnreadableRecord), suffix
         assert opened.reason == "wrong_message_id", suffix
 
 
@@ -227,13 +227,13 @@ def test_line_37_a_question_names_the_step_of_its_id() -> None:
     message = sealed(OUTCOME_REQUESTED)
     value = encode(OutcomeRequested("payment"))
     opened = open_record(record_of(message, value=value), ORCHESTRATOR)
-    assert isinstance(opened, Bad)
+    assert isinstance(opened, UnreadableRecord)
     assert opened.reason == "wrong_message_id"
 
 
 def test_a_bus_that_proves_nothing_is_believed_only_where_its_wiring_says_so() -> None:
     record = record_of(sealed("PaymentProcessed"), source=None)
-    assert isinstance(open_record(record, ORCHESTRATOR), Bad)
+    assert isinstance(open_record(record, ORCHESTRATOR), UnreadableRecord)
     assert isinstance(open_record(record, ORCHESTRATOR, proven=False), Envelope)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.samples import saga_id
-from tests.unit.messaging.world import World
+from tests.unit.messaging.kernel_harness import KernelHarness
 
 from holdfast.bus.port import BusUnavailable
 from holdfast.messaging.breaker import Breaker, BreakerSettings
-from holdfast.messaging.dead_letters import Because, DeadLetters
+from holdfast.messaging.dead_letters import Actor, DeadLetters
 from holdfast.messaging.pool import Pool
 
 
@@ -73,7 +73,7 @@ def test_a_database_that_goes_and_comes_back_is_told_once_each() -> None:
 
 
 def test_a_bus_that_goes_and_comes_back_is_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = KernelHarness()
     consumer = world.manager.consumer
     poll, is_up = consumer.poll, [False]
 
@@ -85,10 +85,10 @@ def test_a_bus_that_goes_and_comes_back_is_told_once_each(monkeypatch: pytest.Mo
     monkeypatch.setattr(consumer, "poll", away)
     with capture_logs() as lines:
         for _ in range(3):
-            world.manager.step(0)
+            world.manager.run_once(0)
         is_up[0] = True
-        world.manager.step(0)
-        world.manager.step(0)
+        world.manager.run_once(0)
+        world.manager.run_once(0)
     assert said(lines, "bus_connection_lost", "bus_connected_again") == [
         ("bus_connection_lost", "warning"),
         ("bus_connected_again", "info"),
@@ -96,16 +96,16 @@ def test_a_bus_that_goes_and_comes_back_is_told_once_each(monkeypatch: pytest.Mo
 
 
 def test_each_dead_letter_that_is_settled_is_told() -> None:
-    world = World()
+    world = KernelHarness()
     world.handler.parks = {saga_id(1)}
     world.send(1)
-    while world.manager.step(0):
+    while world.manager.run_once(0):
         pass
     [row] = world.rows("parked").values()
-    letters = DeadLetters(world.unit_of_work, lambda: None)
+    letters = DeadLetters(world.processor, lambda: None)
     with capture_logs() as lines:
-        letters.redrive([row.place], Because("olga", "mended"))
-        letters.redrive([row.place], Because("olga", "mended"))
+        letters.redrive([row.place], Actor("olga", "mended"))
+        letters.redrive([row.place], Actor("olga", "mended"))
     settled = [line for line in lines if line["event"] == "dead_letter_settled"]
     assert [(line["place"], line["status"], line["operator"]) for line in settled] == [
         (str(row.place), "redriven", "olga")

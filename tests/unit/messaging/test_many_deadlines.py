@@ -7,12 +7,12 @@ from tests.unit.messaging.test_timers import SETTINGS, DeadlineWorld
 
 from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.timers import FIRINGS_IN_A_ROW_MAX, FiredTimer
 
-Fire = Callable[[MemoryTransaction, Sequence[FiredTimer]], Handled]
+Fire = Callable[[MemoryTransaction, Sequence[FiredTimer]], HandlerResult]
 
 
 def due(world: DeadlineWorld, number: int) -> TimerRow:
@@ -24,7 +24,7 @@ def due(world: DeadlineWorld, number: int) -> TimerRow:
 def refusing(fire: Fire, saga: str) -> Fire:
     """A handler that has a bug for one saga."""
 
-    def buggy(tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> Handled:
+    def buggy(tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> HandlerResult:
         if any(timer.row.key.saga_id == saga for timer in timers):
             raise KeyError(saga)
         return fire(tx, timers)

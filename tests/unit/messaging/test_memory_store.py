@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.samples import saga_id
-from tests.unit.messaging.world import Clock, command
+from tests.unit.messaging.kernel_harness import Clock, command
 
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction, Overlay
@@ -68,7 +68,7 @@ def test_an_exception_rolls_every_table_back(store: MemoryStore[MemoryTransactio
         assert "k" not in tx.table("t")
         assert tx.lock_fences("s", [saga_id(1)]) == {saga_id(1): fence}
         assert tx.outbox_age_ms() == 0
-        assert tx.lying_outbox(0, 10) == []
+        assert tx.stale_outbox(0, 10) == []
 
 
 def _write_and_fail(store: MemoryStore[MemoryTransaction], fence: Fence) -> None:
@@ -87,7 +87,7 @@ def test_row_ids_are_never_used_twice_even_after_a_rollback(store: MemoryStore[M
             ids.append(tx.append_outbox([command(1)]))
     assert ids == sorted(set(ids))
     with store.transaction() as tx:
-        assert [row_id for row_id, _ in tx.lying_outbox(0, 10)] == ids
+        assert [row_id for row_id, _ in tx.stale_outbox(0, 10)] == ids
 
 
 def test_time_stands_still_inside_a_transaction() -> None:

@@ -8,14 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.samples import NOT_AFTER_MS, SAMPLES, saga_id
-from tests.unit.messaging.world import Clock
+from tests.unit.messaging.kernel_harness import Clock
 
 from holdfast.contracts.messages import InventoryReserved, Payload, Refused
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Fence, FenceState
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
-from holdfast.messaging.participant import Done, Outcome, ParticipantHandler, Running, StepMessages, Work
+from holdfast.messaging.participant import (
+    CommandWork,
+    Done,
+    ParticipantHandler,
+    Running,
+    StepMessages,
+    StepResult,
+)
 from holdfast.services.inventory_write.handlers import MESSAGES
 
 KINDS = {"do": "ReserveInventory", "undo": "CompensateInventory", "confirm": "ConfirmInventory"}
@@ -28,16 +35,16 @@ class Scripted:
     """A participant that notes its calls; `outcome` and `undo_at_once` say what do and undo lead to."""
 
     messages: StepMessages = MESSAGES
-    outcome: Outcome = field(default_factory=lambda: Done(InventoryReserved(12)))
+    outcome: StepResult = field(default_factory=lambda: Done(InventoryReserved(12)))
     undo_at_once: bool = True
     calls: list[tuple[str, str]] = field(default_factory=list)
-    loaded: list[Sequence[Work]] = field(default_factory=list)
+    loaded: list[Sequence[CommandWork]] = field(default_factory=list)
     saves: int = 0
 
-    def load(self, tx: MemoryTransaction, work: Sequence[Work]) -> None:
+    def load(self, tx: MemoryTransaction, work: Sequence[CommandWork]) -> None:
         self.loaded.append(work)
 
-    def do(self, rows: None, saga_id: str, command: Payload) -> Outcome:
+    def do(self, rows: None, saga_id: str, command: Payload) -> StepResult:
         self.calls.append(("do", saga_id))
         return self.outcome
 
@@ -72,14 +79,14 @@ class Desk:
         self.store = MemoryStore(MemoryTransaction, self.clock)
         self.participant = Scripted()
         self.handler: ParticipantHandler[Any, Any] = ParticipantHandler(self.participant)
-        self.last = Handled()
+        self.last = HandlerResult()
 
     def hear(self, *commands: str, saga: str = SAGA) -> list[str]:
         """Handle these commands as one batch; return the types of the answers."""
         envelopes = [envelope(saga, command) for command in commands]
         with self.store.transaction() as tx:
             self.last = self.handler.handle(tx, envelopes)
-        return [reply.kind for reply in self.last.replies]
+        return [reply.kind for reply in self.last.messages_to_seal]
 
     def put(self, fence: Fence) -> None:
         with self.store.transaction() as tx:
@@ -96,9 +103,9 @@ def desk() -> Desk:
 
 def test_a_do_is_done_once_and_answered_from_its_row_every_time(desk: Desk) -> None:
     assert desk.hear("do") == [DONE]
-    first = desk.last.replies
+    first = desk.last.messages_to_seal
     assert desk.hear("do") == [DONE]
-    assert desk.last.replies == first
+    assert desk.last.messages_to_seal == first
     assert desk.participant.calls == [("do", SAGA)]
     assert first[0].message_id == f"{SAGA}:inventory:done"
     assert first[0].cause == f"{SAGA}:inventory:do"
@@ -107,10 +114,10 @@ def test_a_do_is_done_once_and_answered_from_its_row_every_time(desk: Desk) -> N
 def test_a_refusal_is_kept_and_repeated_even_when_the_do_would_now_succeed(desk: Desk) -> None:
     desk.participant.outcome = Refused("out_of_stock", "none left")
     assert desk.hear("do") == ["InventoryReservationFailed"]
-    first = desk.last.replies
+    first = desk.last.messages_to_seal
     desk.participant.outcome = Done(InventoryReserved(1))
     assert desk.hear("do") == ["InventoryReservationFailed"]
-    assert desk.last.replies == first
+    assert desk.last.messages_to_seal == first
     assert first[0].message_id == f"{SAGA}:inventory:failed"
     assert desk.hear("undo") == [COMPENSATED]
     assert desk.participant.calls == [("do", SAGA)]
@@ -119,9 +126,9 @@ def test_a_refusal_is_kept_and_repeated_even_when_the_do_would_now_succeed(desk:
 def test_do_then_undo_runs_the_inverse_once(desk: Desk) -> None:
     assert desk.hear("do") == [DONE]
     assert desk.hear("undo") == [COMPENSATED]
-    first = desk.last.replies
+    first = desk.last.messages_to_seal
     assert desk.hear("undo", "do") == [COMPENSATED, COMPENSATED]
-    assert desk.last.replies[0] == first[0]
+    assert desk.last.messages_to_seal[0] == first[0]
     assert desk.participant.calls == [("do", SAGA), ("undo", SAGA)]
     assert first[0].message_id == f"{SAGA}:inventory:compensated"
 
@@ -194,7 +201,7 @@ def test_an_undo_that_waits_for_the_outside_world_is_silent_until_then(desk: Des
 def test_line_5_past_its_last_moment_a_do_is_refused_for_every_repeat(desk: Desk) -> None:
     desk.clock.now_ms = NOT_AFTER_MS + 1
     assert desk.hear("do", "do") == ["InventoryReservationFailed"] * 2
-    assert b'"expired"' in desk.last.replies[0].value
+    assert b'"expired"' in desk.last.messages_to_seal[0].value
     desk.clock.now_ms = NOT_AFTER_MS
     assert desk.hear("do") == ["InventoryReservationFailed"]
     assert desk.participant.calls == []
@@ -234,7 +241,7 @@ def test_however_commands_are_batched_the_end_and_the_answers_are_the_same(
     commands: list[tuple[int, str]], sizes: list[int]
 ) -> None:
     singly, batched = Desk(), Desk()
-    expected, answers = Handled(), Handled()
+    expected, answers = HandlerResult(), HandlerResult()
     for command in commands:
         _hear(singly, [command], expected)
     rest = commands
@@ -246,10 +253,10 @@ def test_however_commands_are_batched_the_end_and_the_answers_are_the_same(
     assert batched.participant.calls == singly.participant.calls
 
 
-def _hear(desk: Desk, commands: list[tuple[int, str]], heard: Handled) -> None:
+def _hear(desk: Desk, commands: list[tuple[int, str]], heard: HandlerResult) -> None:
     """Handle one batch and add its answers to `heard`."""
     envelopes = [envelope(saga_id(n), command) for n, command in commands]
     with desk.store.transaction() as tx:
         handled = desk.handler.handle(tx, envelopes)
-    heard.replies += handled.replies
+    heard.messages_to_seal += handled.messages_to_seal
     heard.parked += handled.parked

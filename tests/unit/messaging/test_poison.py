@@ -3,7 +3,7 @@
 import pytest
 from tests.poisons import POISONS, Poison, sound
 from tests.samples import saga_id
-from tests.unit.messaging.world import World
+from tests.unit.messaging.kernel_harness import KernelHarness
 
 from holdfast.bus.port import TopicPartition
 from holdfast.contracts.topics import INVENTORY_COMMANDS, ORCHESTRATOR
@@ -15,20 +15,20 @@ def test_there_are_enough_kinds_each_with_its_name() -> None:
 
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.name)
 def test_poison_is_parked_and_its_neighbours_flow(poison: Poison) -> None:
-    world = World()
+    world = KernelHarness()
     spoiled = poison.spoil(sound(saga_id(2)))
     place = TopicPartition(INVENTORY_COMMANDS, 0)
     for message in (sound(saga_id(1)), spoiled, sound(saga_id(3))):
         world.bus.of(ORCHESTRATOR).publisher().publish([message])
         _move_last_to(world, place)
-    assert world.manager.step(0) == 3
+    assert world.manager.run_once(0) == 3
     assert world.rows("seen") == {saga_id(1): 1, saga_id(3): 1}
     [row] = world.rows("parked").values()
     assert row.reason == poison.reason
     assert (row.record.key, row.record.value, row.record.headers) == spoiled[1:]
     assert (row.record.place, row.record.offset, row.attempts) == (place, 1, 1)
     assert world.committed() == 3
-    while world.relay.step(0):
+    while world.relay.run_once(0):
         pass
     [letter] = world.on_topic(f"{INVENTORY_COMMANDS}.dlq")
     assert (letter.key, letter.value) == (spoiled.key, spoiled.value)
@@ -38,7 +38,7 @@ def test_poison_is_parked_and_its_neighbours_flow(poison: Poison) -> None:
     assert headers["x-first-at"] == headers["x-last-at"] == str(world.clock.now_ms).encode()
 
 
-def _move_last_to(world: World, place: TopicPartition) -> None:
+def _move_last_to(world: KernelHarness, place: TopicPartition) -> None:
     """Put what was just published behind all else on one partition, wherever its key sent it."""
     log = world.bus.state.log
     there = [record for each in log for record in log[each] if each != place]

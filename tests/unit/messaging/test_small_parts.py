@@ -10,27 +10,27 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.messaging.world import UNREACHABLE, World, command
+from tests.unit.messaging.kernel_harness import UNREACHABLE, KernelHarness, command
 
 from holdfast.bus.partitioner import partition_of
 from holdfast.bus.port import BusUnavailable
 from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS, PARTITIONS_EMBEDDED
-from holdfast.messaging import asking, crashpoints
-from holdfast.messaging.asking import ASK_EVERY_MS, Asking
+from holdfast.messaging import crashpoints, outcome_poller
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_floor
+from holdfast.messaging.outcome_poller import ASK_EVERY_MS, OutcomePoller
 from holdfast.messaging.producer import BreakerOpen, ProducerManager
 
 # -- asking (protocol, line 12)
 
 
-class AskingWorld(World):
+class AskingWorld(KernelHarness):
     """A participant with held rows of chosen ages."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asking = Asking("inventory", PARTITIONS_EMBEDDED, self.clock)
-        self.manager.step(0)
+        self.asking = OutcomePoller("inventory", PARTITIONS_EMBEDDED, self.clock)
+        self.manager.run_once(0)
 
     def hold(self, age_ms: int, state: FenceState = FenceState.DONE) -> str:
         saga = uuid7_floor(self.clock.now_ms - age_ms)
@@ -41,8 +41,8 @@ class AskingWorld(World):
     def asked(self) -> list[str]:
         """Let the chore run once; return the sagas it asked about."""
         before = Counter(self._questions())
-        self.asking.run(self.manager)
-        self.relay.step(0)
+        self.asking.run_once(self.manager)
+        self.relay.run_once(0)
         return sorted((Counter(self._questions()) - before).elements())
 
     def _questions(self) -> list[str]:
@@ -79,7 +79,7 @@ def test_line_12_a_young_row_does_not_ask_yet() -> None:
 
 
 def test_many_held_rows_are_asked_for_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "ROWS_MAX", 2)
+    monkeypatch.setattr(outcome_poller, "ROWS_MAX", 2)
     world = AskingWorld()
     held = [world.hold(ASK_EVERY_MS + age) for age in (50, 40, 30, 20, 10)]
     assert [world.asked() for _ in range(4)] == [held[:2], held[2:4], held[4:], []]
@@ -88,7 +88,7 @@ def test_many_held_rows_are_asked_for_page_by_page(monkeypatch: pytest.MonkeyPat
 def test_where_little_is_held_a_page_ends_by_the_keys_that_were_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(asking, "KEYS_MAX", 2)
+    monkeypatch.setattr(outcome_poller, "KEYS_MAX", 2)
     world = AskingWorld()
     for age in (60, 50, 40):
         world.hold(ASK_EVERY_MS + age, FenceState.CONFIRMED)
@@ -109,7 +109,7 @@ def test_a_pass_begins_at_the_oldest_row_that_is_still_held() -> None:
 
 def test_a_row_held_for_very_long_is_asked_about_in_every_pass() -> None:
     world = AskingWorld()
-    old = world.hold(30 * asking.LATE_MS)
+    old = world.hold(30 * outcome_poller.LATE_MS)
     for _ in range(3):
         assert world.asked() == [old]
         world.clock.now_ms += ASK_EVERY_MS
@@ -120,19 +120,19 @@ def test_a_step_that_was_done_late_is_asked_about_too() -> None:
     world = AskingWorld()
     assert world.asked() == []
     world.clock.now_ms += ASK_EVERY_MS
-    late = world.hold(ASK_EVERY_MS + asking.LATE_MS - 1)
+    late = world.hold(ASK_EVERY_MS + outcome_poller.LATE_MS - 1)
     assert world.asked() == [late]
 
 
 def test_every_so_often_a_pass_reads_all() -> None:
     world = AskingWorld()
     assert world.asked() == []
-    very_late = world.hold(5 * asking.LATE_MS)
+    very_late = world.hold(5 * outcome_poller.LATE_MS)
     found = []
-    for _ in range(asking.PASSES_TO_A_FULL_ONE):
+    for _ in range(outcome_poller.PASSES_TO_A_FULL_ONE):
         world.clock.now_ms += ASK_EVERY_MS
         found.append(world.asked())
-    assert found == [[]] * (asking.PASSES_TO_A_FULL_ONE - 1) + [[very_late]]
+    assert found == [[]] * (outcome_poller.PASSES_TO_A_FULL_ONE - 1) + [[very_late]]
 
 
 def test_only_the_owner_of_the_partition_asks() -> None:
@@ -141,7 +141,7 @@ def test_only_the_owner_of_the_partition_asks() -> None:
     for _ in range(4):
         world.clock.now_ms += 4_000
         other.poll(1, 0)
-        world.manager.step(0)
+        world.manager.run_once(0)
     owned = world.manager.partitions()
     assert len(owned) == 2
     held = [world.hold(ASK_EVERY_MS + age) for age in range(1, 30)]
@@ -185,32 +185,32 @@ class CountingGuard:
 
 
 def test_the_breaker_guards_the_delivery_not_the_queueing() -> None:
-    world, guard = World(), CountingGuard()
+    world, guard = KernelHarness(), CountingGuard()
     world.relay.producer = ProducerManager(world.relay.producer._bus, guard)
     world.publisher.errors = [UNREACHABLE]
     world.relay.submit_rows([(1, [command(1)])])
-    world.relay.step(0)
-    world.relay.step(0)
+    world.relay.run_once(0)
+    world.relay.run_once(0)
     assert guard.ends == ["failure", "success"]
 
 
 def test_line_22_an_open_breaker_spends_no_attempt_and_loses_no_row() -> None:
-    world, guard = World(), CountingGuard()
+    world, guard = KernelHarness(), CountingGuard()
     producer = world.relay.producer = ProducerManager(world.relay.producer._bus, guard)
     guard.open = True
     world.relay.submit_rows([(1, [command(1)])])
-    assert not world.relay.step(0)
+    assert not world.relay.run_once(0)
     assert not world.publisher.batches
     assert producer.is_open()
     assert world.relay.retry_after_ms() == 1500, "it rests until a probe is admitted"
     guard.open = False
-    assert world.relay.step(0)
+    assert world.relay.run_once(0)
     assert world.relay.retry_after_ms() == 0
     assert world.relay.take_published() == [1]
 
 
 def test_a_closed_publisher_is_opened_anew() -> None:
-    world = World()
+    world = KernelHarness()
     producer = world.relay.producer
     producer.close()
     assert not world.publisher.batches, "nothing to close yet"
@@ -259,12 +259,12 @@ def test_a_crash_point_that_cannot_be_reached_is_refused(name: str, visit: int) 
 
 def test_a_batch_passes_its_crash_points_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     visited: list[str] = []
-    for module in ("unit_of_work", "consumer", "producer"):
+    for module in ("batch_processor", "consumer", "producer"):
         monkeypatch.setattr(f"holdfast.messaging.{module}.crashpoint", visited.append)
-    world = World()
+    world = KernelHarness()
     world.send(1)
-    world.manager.step(0)
-    world.relay.step(0)
+    world.manager.run_once(0)
+    world.relay.run_once(0)
     assert visited == [
         "batch.before_commit",
         "batch.after_commit",

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.samples import SAMPLES, saga_id
-from tests.unit.messaging.world import UNREACHABLE, World, command
+from tests.unit.messaging.kernel_harness import UNREACHABLE, KernelHarness, command
 
 from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.contracts.topics import INVENTORY_COMMANDS, PARTITIONS_EMBEDDED
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.consumer import KafkaConsumerManager
-from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.handler import HandlerResult, OutboxMessage
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.store import TimerKey, TimerRow
@@ -38,7 +38,7 @@ class Breaker:
         return self.open
 
 
-class DeadlineWorld(World):
+class DeadlineWorld(KernelHarness):
     """The world with a deadlines chore whose fired timers are noted; each sends the command again."""
 
     def __init__(self) -> None:
@@ -47,15 +47,17 @@ class DeadlineWorld(World):
         self.fired: list[FiredTimer] = []
         producer = ProducerManager(self.bus, self.breaker)
         self.deadlines = Deadlines(SETTINGS, INVENTORY_COMMANDS, self.fire, producer)
-        self.manager.step(0)  # joins the group
+        self.manager.run_once(0)  # joins the group
 
-    def fire(self, tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> Handled:
+    def fire(self, tx: MemoryTransaction, timers: Sequence[FiredTimer]) -> HandlerResult:
         self.fired += timers
         value = encode(SAMPLES["ReserveInventory"])
-        handled = Handled()
+        handled = HandlerResult()
         for timer in timers:
             saga = timer.row.key.saga_id
-            handled.replies.append(Reply(f"{saga}:inventory:do", "ReserveInventory", saga, value))
+            handled.messages_to_seal.append(
+                OutboxMessage(f"{saga}:inventory:do", "ReserveInventory", saga, value)
+            )
             handled.fired.append(SETTINGS.again(timer, tx.now_ms()))
         return handled
 
@@ -66,7 +68,7 @@ class DeadlineWorld(World):
     def run(self) -> list[FiredTimer]:
         """Let the chore run once; return what fired."""
         self.fired = []
-        self.deadlines.run(self.manager)
+        self.deadlines.run_once(self.manager)
         return self.fired
 
     def overdue(self, **changes: int) -> TimerRow:
@@ -98,15 +100,15 @@ def test_line_13_only_the_databases_clock_makes_a_timer_overdue(world: DeadlineW
     world.manager.close()
     clock = world.clock
     ahead = KafkaConsumerManager(
-        world.bus, [INVENTORY_COMMANDS], world.unit_of_work, world.relay, lambda: clock.now_ms + 5_000
+        world.bus, [INVENTORY_COMMANDS], world.processor, world.relay, lambda: clock.now_ms + 5_000
     )
-    ahead.step(0)
+    ahead.run_once(0)
     world.set(world.overdue(since_ms=clock.now_ms - SETTINGS.patience_ms + 1))
-    world.deadlines.run(ahead)
+    world.deadlines.run_once(ahead)
     assert [timer.overdue for timer in world.fired] == [False]
     clock.now_ms += 1
     world.set(world.overdue())
-    world.deadlines.run(ahead)
+    world.deadlines.run_once(ahead)
     assert [timer.overdue for timer in world.fired] == [False, True]
 
 
@@ -144,7 +146,7 @@ def test_line_14_never_before_the_answers_of_its_time_are_read(world: DeadlineWo
     world.send(1, 1, 1)
     world.set(world.overdue(end_offset=3))
     assert [timer.overdue for timer in world.run()] == [False]
-    world.manager.step(0)
+    world.manager.run_once(0)
     world.set(world.overdue(end_offset=3))
     assert [timer.overdue for timer in world.run()] == [True]
 
@@ -174,7 +176,7 @@ def test_line_13_a_timer_fires_only_where_its_partition_is_owned(world: Deadline
     assert world.run() == []
     other = world.bus.consumer("inventory-write", [INVENTORY_COMMANDS])
     other.poll(1, 0)
-    world.manager.step(0)
+    world.manager.run_once(0)
     assert world.manager.partitions() == frozenset()
     assert world.run() == []
 

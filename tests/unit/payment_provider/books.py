@@ -9,7 +9,7 @@ import msgspec
 
 from holdfast.payment_provider import operations
 from holdfast.payment_provider.cards import CARDS, split_token
-from holdfast.payment_provider.errors import Answer
+from holdfast.payment_provider.errors import ProviderResponse
 from holdfast.payment_provider.ledger import Ledger
 from holdfast.payment_provider.operations import ChargeAsk, Later, RefundAsk
 
@@ -45,7 +45,7 @@ class Books:
         key: str | None = "do",
         saga_id: str = "saga",
         later: Later | None = None,
-    ) -> Answer:
+    ) -> ProviderResponse:
         card = CARDS[split_token(payment_method)[0]]
         ask = ChargeAsk(amount, "gbp", payment_method, card, {"saga_id": saga_id}, None)
         return self.run(lambda ledger: operations.charge(ledger, ask, key, later))
@@ -58,7 +58,7 @@ class Books:
         key: str | None = "undo",
         later: Later | None = None,
         metadata: dict[str, str] | None = None,
-    ) -> Answer:
+    ) -> ProviderResponse:
         ask = RefundAsk(charge, amount, metadata or {}, None)
         return self.run(lambda ledger: operations.refund(ledger, ask, key, later))
 
@@ -79,7 +79,7 @@ class Books:
         return rows
 
 
-def body(answer: Answer) -> dict[str, Any]:
+def body(answer: ProviderResponse) -> dict[str, Any]:
     """The JSON of an answer."""
     document: dict[str, Any] = msgspec.json.decode(answer.body)
     return document

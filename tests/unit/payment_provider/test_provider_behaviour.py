@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from holdfast.payment_provider.behaviour import Behaviour, ScriptError, parse_script
-from holdfast.payment_provider.effects import (
+from holdfast.payment_provider.fault_rules import FaultRules, ScriptError, parse_script
+from holdfast.payment_provider.faults import (
     GOOD_DAY,
     Contradict,
     Duplicate,
+    FaultPlan,
     Hold,
     Operation,
-    Script,
     Trouble,
 )
 
@@ -28,7 +28,7 @@ class Scene:
 
     def __init__(self, *rules: Trouble) -> None:
         self.now = 0.0
-        self.behaviour = Behaviour(clock=lambda: self.now)
+        self.behaviour = FaultRules(clock=lambda: self.now)
         self.behaviour.replace(rules)
 
     def script(
@@ -38,7 +38,7 @@ class Scene:
         *,
         operation: Operation = "charge",
         script: str = "",
-    ) -> Script:
+    ) -> FaultPlan:
         return self.behaviour.for_request(operation, subject, payment_method, script)
 
     def strikes(self, subject: str = "k", payment_method: str = "pm_card_visa", **where: Any) -> bool:
@@ -123,15 +123,15 @@ def test_new_rules_come_with_fresh_counts() -> None:
 @pytest.mark.parametrize(
     ("do", "operation", "fields", "expected"),
     [
-        ("latency", "lookup", {"ms": 7}, Script(pause_ms=7)),
-        ("timeout_before", "lookup", {"ms": 7}, Script(executes=False, silent_ms=7)),
-        ("timeout_after", "charge", {"ms": 7}, Script(silent_ms=7)),
-        ("late", "charge", {"ms": 7, "hold_ms": 1}, Script(arrives_ms=7, silent_ms=1)),
-        ("blind", "lookup", {}, Script(blind=True)),
+        ("latency", "lookup", {"ms": 7}, FaultPlan(pause_ms=7)),
+        ("timeout_before", "lookup", {"ms": 7}, FaultPlan(executes=False, silent_ms=7)),
+        ("timeout_after", "charge", {"ms": 7}, FaultPlan(silent_ms=7)),
+        ("late", "charge", {"ms": 7, "hold_ms": 1}, FaultPlan(arrives_ms=7, silent_ms=1)),
+        ("blind", "lookup", {}, FaultPlan(blind=True)),
     ],
 )
 def test_what_a_rule_makes_of_a_request(
-    do: str, operation: Operation, fields: dict[str, Any], expected: Script
+    do: str, operation: Operation, fields: dict[str, Any], expected: FaultPlan
 ) -> None:
     assert Scene(rule(do, operation, **fields)).script(operation=operation) == expected
 
@@ -185,10 +185,10 @@ def test_a_rule_with_a_slip_is_refused(fields: dict[str, Any]) -> None:
 def test_a_payment_carries_its_script_in_its_method() -> None:
     scene = Scene()
     method = "pm_card_visa__timeout_after_20ms__refund_late_500ms_x2__lookup_blind"
-    assert scene.script("do", method) == Script(silent_ms=20)
+    assert scene.script("do", method) == FaultPlan(silent_ms=20)
     assert scene.script("do", method) == GOOD_DAY
-    assert scene.script("another key", method) == Script(silent_ms=20)
-    late = Script(arrives_ms=500, silent_ms=0)
+    assert scene.script("another key", method) == FaultPlan(silent_ms=20)
+    late = FaultPlan(arrives_ms=500, silent_ms=0)
     assert [scene.script("undo", method, operation="refund") for _ in range(3)] == [late, late, GOOD_DAY]
     assert scene.script("pi_1", method, operation="lookup").blind
 
@@ -232,15 +232,15 @@ def test_webhooks_have_troubles_of_their_own() -> None:
 
 def test_what_was_played_is_told() -> None:
     told: list[str] = []
-    behaviour = Behaviour(on_played=lambda trouble: told.append(trouble.do))
+    behaviour = FaultRules(on_played=lambda trouble: told.append(trouble.do))
     behaviour.for_request("charge", "k", "pm_card_visa__in_flight", "")
     behaviour.for_request("charge", "k", "pm_card_visa__in_flight", "")
     assert told == ["in_flight"]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.payment_provider.behaviour.KEYS_REMEMBERED_MAX", 2)
-    monkeypatch.setattr("holdfast.payment_provider.behaviour.SCRIPTS_REMEMBERED_MAX", 2)
+    monkeypatch.setattr("holdfast.payment_provider.fault_rules.KEYS_REMEMBERED_MAX", 2)
+    monkeypatch.setattr("holdfast.payment_provider.fault_rules.SCRIPTS_REMEMBERED_MAX", 2)
     scene = Scene(rule(per_key=1))
     assert all(scene.strikes(key) for key in "abc")
     assert not scene.strikes("c")

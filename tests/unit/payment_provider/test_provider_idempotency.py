@@ -3,8 +3,8 @@
 import pytest
 from tests.unit.payment_provider.books import Books
 
-from holdfast.payment_provider.errors import Answer, ApiError, refusal, server_error
-from holdfast.payment_provider.idempotency import InFlight, Key, make_key, once
+from holdfast.payment_provider.errors import ApiError, ProviderResponse, refusal, server_error
+from holdfast.payment_provider.idempotency import Key, KeyUnderWay, make_key, once
 from holdfast.payment_provider.ledger import Ledger
 
 PATH = "/v1/payment_intents"
@@ -13,11 +13,11 @@ PATH = "/v1/payment_intents"
 class Counted:
     """Work that counts how often it was executed."""
 
-    def __init__(self, answer: Answer | ApiError) -> None:
+    def __init__(self, answer: ProviderResponse | ApiError) -> None:
         self.answer = answer
         self.times = 0
 
-    def __call__(self, ledger: Ledger) -> Answer:
+    def __call__(self, ledger: Ledger) -> ProviderResponse:
         self.times += 1
         if isinstance(self.answer, ApiError):
             raise self.answer
@@ -51,9 +51,14 @@ def test_no_key_is_no_key_and_a_bad_one_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(200, b'{"id":1}'), Answer(402, b'{"error":{}}'), refusal("no", code="c"), server_error(500)],
+    [
+        ProviderResponse(200, b'{"id":1}'),
+        ProviderResponse(402, b'{"error":{}}'),
+        refusal("no", code="c"),
+        server_error(500),
+    ],
 )
-def test_the_first_answer_is_repeated_whatever_it_was(books: Books, answer: Answer) -> None:
+def test_the_first_answer_is_repeated_whatever_it_was(books: Books, answer: ProviderResponse) -> None:
     work = Counted(answer)
     first = books.run(lambda ledger: once(ledger, key(), work))
     second = books.run(lambda ledger: once(ledger, key(), work))
@@ -65,14 +70,14 @@ def test_the_first_answer_is_repeated_whatever_it_was(books: Books, answer: Answ
 def test_what_refuses_before_executing_is_not_kept(books: Books) -> None:
     with pytest.raises(ApiError):
         books.run(lambda ledger: once(ledger, key(), Counted(ApiError(400, "no"))))
-    work = Counted(Answer(200, b"{}"))
+    work = Counted(ProviderResponse(200, b"{}"))
     assert not books.run(lambda ledger: once(ledger, key(), work)).replayed
     assert work.times == 1
 
 
 def test_other_parameters_under_the_key_are_refused_and_change_nothing(books: Books) -> None:
-    books.run(lambda ledger: once(ledger, key(amount="1"), Counted(Answer(200, b"{}"))))
-    work = Counted(Answer(200, b"other"))
+    books.run(lambda ledger: once(ledger, key(amount="1"), Counted(ProviderResponse(200, b"{}"))))
+    work = Counted(ProviderResponse(200, b"other"))
     with pytest.raises(ApiError, match="same endpoint and parameters") as refused:
         books.run(lambda ledger: once(ledger, key(amount="2"), work))
     assert refused.value.status == 400
@@ -81,7 +86,7 @@ def test_other_parameters_under_the_key_are_refused_and_change_nothing(books: Bo
 
 
 def test_after_its_lifetime_a_key_is_new(books: Books) -> None:
-    work = Counted(Answer(200, b"{}"))
+    work = Counted(ProviderResponse(200, b"{}"))
     books.run(lambda ledger: once(ledger, key(), work))
     books.now_ms += 1000
     assert not books.run(lambda ledger: once(ledger, key(amount="2"), work)).replayed
@@ -89,16 +94,16 @@ def test_after_its_lifetime_a_key_is_new(books: Books) -> None:
 
 
 def test_without_a_key_everything_executes(books: Books) -> None:
-    work = Counted(Answer(200, b"{}"))
+    work = Counted(ProviderResponse(200, b"{}"))
     for _ in range(2):
         books.run(lambda ledger: once(ledger, None, work))
     assert work.times == 2
 
 
 def test_answer_and_effect_are_one_transaction(books: Books) -> None:
-    def work(ledger: Ledger) -> Answer:
+    def work(ledger: Ledger) -> ProviderResponse:
         ledger.schedule("pi_1", 1, "succeeded")
-        return Answer(200, b"{}")
+        return ProviderResponse(200, b"{}")
 
     books.ledger.begin()
     once(books.ledger, key(), work)
@@ -108,7 +113,7 @@ def test_answer_and_effect_are_one_transaction(books: Books) -> None:
 
 
 def test_one_key_is_in_flight_once() -> None:
-    in_flight = InFlight()
+    in_flight = KeyUnderWay()
     with in_flight.holding(key("a")), in_flight.holding(key("b")), in_flight.holding(None):
         assert len(in_flight) == 2
         with pytest.raises(ApiError) as refused, in_flight.holding(key("a", amount="2")):

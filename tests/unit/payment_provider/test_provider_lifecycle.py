@@ -10,7 +10,7 @@ from pydantic import HttpUrl
 from tests.unit.payment_provider.books import Books
 
 from holdfast.payment_provider import webhooks as webhooks_module
-from holdfast.payment_provider.call import Patience
+from holdfast.payment_provider.execution import DrainableTimer
 from holdfast.payment_provider.provider import Provider
 from holdfast.payment_provider.settings import Secrets, Settings
 
@@ -25,7 +25,7 @@ def settings(folder: Path, webhook_url: str | None = None) -> Settings:
 
 def test_all_waiting_ends_when_the_process_drains() -> None:
     async def scene() -> None:
-        patience = Patience()
+        patience = DrainableTimer()
         waiting = [asyncio.ensure_future(patience.pause(3_600_000)) for _ in range(3)]
         patience.hurry()
         async with asyncio.timeout(10):

@@ -14,8 +14,8 @@ import pytest
 from tests.unit.payment_provider.books import Books, body
 
 from holdfast.payment_provider import webhooks as webhooks_module
-from holdfast.payment_provider.behaviour import Behaviour
-from holdfast.payment_provider.effects import Duplicate, Hold, Trouble
+from holdfast.payment_provider.fault_rules import FaultRules
+from holdfast.payment_provider.faults import Duplicate, Hold, Trouble
 from holdfast.payment_provider.ledger import Reader, StoredEvent, wall_ms
 from holdfast.payment_provider.webhooks import Webhooks, backoff_ms, opposite, sign
 from holdfast.payment_provider.writer import Writer
@@ -56,7 +56,7 @@ class Listener:
 def deliver(books: Books, listener: Listener, until: Callable[[], bool], *rules: Trouble) -> list[str]:
     """Sends until the condition holds; the outcomes that were counted."""
     outcomes: list[str] = []
-    behaviour = Behaviour()
+    behaviour = FaultRules()
     behaviour.replace(rules)
 
     async def play() -> None:

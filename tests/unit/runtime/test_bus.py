@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.bus.kafka import KafkaBus
+from holdfast.bus.kafka.bus import KafkaBus
 from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, ORDER
 from holdfast.local.keys import Keys
 from holdfast.messaging.breaker import BreakerSettings

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from tests.callers import Caller, authenticator, calling, keys, problem
 from tests.samples import saga_id
-from tests.unit.messaging.world import World, record
+from tests.unit.messaging.kernel_harness import KernelHarness, record
 
 from holdfast.contracts.topics import INVENTORY_COMMANDS
 from holdfast.messaging.dead_letters import DeadLetters
@@ -23,10 +23,10 @@ class Desk:
     """A service with three parked records and three kinds of callers."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.world = KernelHarness()
         for n in range(3):
             spoiled = record(n, n)._replace(value=b'{"n":%d}' % n)
-            self.world.unit_of_work.park(spoiled, "handler_failed", f"bug {n}")
+            self.world.processor.park(spoiled, "handler_failed", f"bug {n}")
         self.operator: Caller
         self.shopper: Caller
 
@@ -40,7 +40,7 @@ def desk(scenario: Callable[[Desk], Awaitable[None]]) -> Desk:
         with keys() as signing:
             app = FastAPI()
             problems.install(app)
-            letters = DeadLetters(made.world.unit_of_work, lambda: None)
+            letters = DeadLetters(made.world.processor, lambda: None)
             app.include_router(dead_letters_api.router(letters, authenticator(signing)))
             async with calling(app) as client:
                 made.operator = Caller(client, signing.token("olga", operator=True))
@@ -95,7 +95,7 @@ def test_one_is_shown_escaped_cut_and_without_card_numbers() -> None:
     async def scenario(desk: Desk) -> None:
         value = b"card 4242424242424242 \x1b[31m\xff\n" + b"x" * 5_000
         spoiled = record(9, 9)._replace(value=value, headers=(("ce\x1bid", b"\x00\x1b"),))
-        desk.world.unit_of_work.park(spoiled, "malformed_json", "\x1b[2J")
+        desk.world.processor.park(spoiled, "malformed_json", "\x1b[2J")
         shown = (await desk.operator.ask("GET", f"{PATH}/{INVENTORY_COMMANDS}/0/9")).json()
         assert shown["value"].startswith(r"card **************** \x1b[31m\xff\nxxx")
         assert shown["value"].endswith(f"... ({len(value)} bytes)")

@@ -10,7 +10,7 @@ from tests.callers import calling, problem
 
 from holdfast.runtime import problems
 from holdfast.runtime.http_metrics import HttpMetrics, request_seconds
-from holdfast.runtime.operations import serve
+from holdfast.runtime.openapi import serve
 
 
 async def _answer(_: Request) -> Response:

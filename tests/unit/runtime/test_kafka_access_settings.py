@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.bus.kafka_settings import KafkaSettings
+from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.runtime.settings import KafkaAccessSettings, load
 
 PREFIX = "HOLDFAST_KAFKA_"

@@ -11,11 +11,11 @@ from typing import Any, cast
 import httpx2
 import pytest
 from tests.callers import calling
-from tests.unit.messaging.world import World
+from tests.unit.messaging.kernel_harness import KernelHarness
 
 from holdfast.bus.port import BusForbidden
-from holdfast.messaging.outbox import LyingRows
-from holdfast.messaging.ports import Parts
+from holdfast.messaging.components import Components
+from holdfast.messaging.outbox_rescuer import OutboxRescuer
 from holdfast.runtime import process
 from holdfast.runtime.process import ExtraLoop, Service
 from holdfast.runtime.settings import ServiceSettings
@@ -25,8 +25,8 @@ OK = {"ok": True, "reasons": []}
 
 def service(*extra_loops: ExtraLoop, port: int = 1, ops_port: int = 2, lame_duck_s: float = 0.0) -> Service:
     """A service in memory, that nobody can reach from outside until it is run."""
-    world = World()
-    parts: Parts[Any] = Parts(world.unit_of_work, world.relay, world.manager, LyingRows("me"))
+    world = KernelHarness()
+    parts: Components[Any] = Components(world.processor, world.relay, world.manager, OutboxRescuer("me"))
     settings = ServiceSettings(
         dsn="",
         bus_dsn="host=none",
@@ -80,7 +80,7 @@ def test_a_bus_that_does_not_let_it_in_is_said_by_its_readiness(monkeypatch: pyt
 def test_a_process_that_is_well_says_so_and_what_it_does() -> None:
     made = process._Process(service(ExtraLoop("extra", lambda: 0.0)))
     made._started.set()
-    made._parts.manager.step(0)
+    made._parts.manager.run_once(0)
     live, ready, health, metrics = ask(made, "/livez", "/readyz", "/health", "/metrics")
     assert [(each.status_code, each.json()) for each in (live, ready)] == [(200, OK), (200, OK)]
     said = health.json()
@@ -93,7 +93,7 @@ def test_a_process_that_is_well_says_so_and_what_it_does() -> None:
 def test_a_dead_loop_makes_it_neither_alive_nor_ready_and_ends_it() -> None:
     made = process._Process(service(ExtraLoop("extra", sick)))
     made._started.set()
-    made._parts.manager.step(0)
+    made._parts.manager.run_once(0)
     extra = made._loops[1]
     extra.start()
     assert extra.join(30)
@@ -106,7 +106,7 @@ def test_a_dead_loop_makes_it_neither_alive_nor_ready_and_ends_it() -> None:
 def test_who_stops_is_alive_and_not_ready() -> None:
     made = process._Process(service())
     made._started.set()
-    made._parts.manager.step(0)
+    made._parts.manager.run_once(0)
     made._stopping.announced.set()
     assert told(ask(made, "/livez", "/readyz")) == [(200, []), (503, ["stopping"])]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.messaging.pruning import Retention
+from holdfast.messaging.pruner import Retention
 from holdfast.runtime.settings import RetentionSettings, ServiceSettings, load
 from holdfast.services.gateway_bff.domain import NOT_AFTER_MS
 

@@ -10,7 +10,7 @@ from tests.samples import SAGA, SAMPLES
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Refused
-from holdfast.saga.definition import Saga
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.machine import decide
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
@@ -19,7 +19,7 @@ from holdfast.saga.state import (
     Decision,
     Event,
     Outgoing,
-    SagaState,
+    SagaInstance,
     Timer,
     Verb,
 )
@@ -29,10 +29,10 @@ from holdfast.sagas.checkout import CHECKOUT
 class Conversation:
     """One saga and all that was said. `heard` answers with `Decision`s; the rest looks at the last one."""
 
-    def __init__(self, definition: Saga, payloads: dict[str, Any]) -> None:
+    def __init__(self, definition: SagaDefinition, payloads: dict[str, Any]) -> None:
         self.definition = definition
         self.payloads = payloads
-        self.saga: SagaState | None = None
+        self.saga: SagaInstance | None = None
         self.now_ms = 1_000
         self.path: list[str] = ["NONE"]
         self.timers: set[Timer] = set()

@@ -9,7 +9,7 @@ from tests.unit.saga.trip import TRIP
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import PAYLOADS, Refused
-from holdfast.saga.definition import Saga
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.machine import decide
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
@@ -17,16 +17,16 @@ from holdfast.saga.state import (
     DeadlinePassed,
     Decision,
     Event,
-    SagaState,
+    SagaInstance,
     Verb,
 )
 from holdfast.sagas.checkout import CHECKOUT
 
 
-def every_saga() -> Iterator[SagaState | None]:
+def every_saga() -> Iterator[SagaInstance | None]:
     """Yield every state that a checkout can be in, walking all of it, and two that it never is in."""
-    frontier: list[SagaState | None] = [None]
-    seen: set[SagaState | None] = {None}
+    frontier: list[SagaInstance | None] = [None]
+    seen: set[SagaInstance | None] = {None}
     while frontier:
         saga = frontier.pop()
         yield saga
@@ -68,7 +68,7 @@ def test_the_walk_meets_every_state_that_the_definition_names() -> None:
 
 
 @pytest.mark.parametrize("saga", SAGAS, ids=lambda saga: f"{saga.state}-{saga.owed}" if saga else "NONE")
-def test_every_event_is_exactly_one_of_changed_ignored_parked(saga: SagaState | None) -> None:
+def test_every_event_is_exactly_one_of_changed_ignored_parked(saga: SagaInstance | None) -> None:
     for event in EVENTS:
         decision = decide(CHECKOUT, saga, event, 5)
         outcomes = [decision.saga is not None, bool(decision.ignored), bool(decision.parked)]
@@ -76,7 +76,7 @@ def test_every_event_is_exactly_one_of_changed_ignored_parked(saga: SagaState | 
         _check_shape(saga, decision)
 
 
-def _check_shape(saga: SagaState | None, decision: Decision) -> None:
+def _check_shape(saga: SagaInstance | None, decision: Decision) -> None:
     """A change counts the version up by one; what changes nothing touches neither path nor timers."""
     if decision.saga is None:
         assert decision == Decision(
@@ -93,8 +93,8 @@ def _check_shape(saga: SagaState | None, decision: Decision) -> None:
 
 
 @pytest.mark.parametrize("definition", [CHECKOUT, TRIP], ids=lambda definition: definition.name)
-def test_equal_questions_get_equal_answers(definition: Saga) -> None:
-    event = Event(SAGA, f"{SAGA}:initiated", definition.begins_with, SAMPLES["CheckoutInitiated"], b"")
+def test_equal_questions_get_equal_answers(definition: SagaDefinition) -> None:
+    event = Event(SAGA, f"{SAGA}:initiated", definition.started_by, SAMPLES["CheckoutInitiated"], b"")
     event = event._replace(raw=encode(event.payload))
     assert decide(definition, None, event, 3) == decide(definition, None, event, 3)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.saga.trip import FLIGHT, MAIL, TRIP, VISA
 
-from holdfast.saga.definition import InvalidDefinition, Saga, StepClass
+from holdfast.saga.definition import InvalidDefinition, SagaDefinition, StepClass
 from holdfast.sagas.checkout import CHECKOUT
 
 
@@ -32,7 +32,7 @@ SECOND_VISA = replace(
     VISA, name="visa_too", pending="P", finished="F", do="AskAgain", done="FlightFull", failed=None
 )
 
-REFUSED: dict[str, tuple[Callable[[], Saga], str]] = {
+REFUSED: dict[str, tuple[Callable[[], SagaDefinition], str]] = {
     "no steps": (lambda: replace(TRIP, steps=()), "at least one step"),
     "compensatable after the pivot": (
         lambda: replace(TRIP, steps=(VISA, FLIGHT)),
@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[Callable[[], Saga], str]] = {
         lambda: replace(TRIP, steps=(replace(FLIGHT, undone="Unheard"),)),
         "trip.flight: no reaction to Unheard",
     ),
-    "no reaction to its beginning": (lambda: replace(TRIP, begins_with="Unheard"), "with which it begins"),
+    "no reaction to its beginning": (lambda: replace(TRIP, started_by="Unheard"), "with which it begins"),
     "a state named twice": (
         lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, pending="FLIGHT_BOOKED")), reactions=REACTIONS),
         "state named twice: FLIGHT_BOOKED",

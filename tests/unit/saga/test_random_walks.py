@@ -9,20 +9,20 @@ from tests.unit.saga.conversation import Conversation
 from tests.unit.saga.test_state_machine import BY_HAND
 from tests.unit.saga.trip import TRIP
 
-from holdfast.saga.definition import Saga
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.diagram import edges
-from holdfast.saga.state import CANCELLATION_REQUESTED, DEADLINE_PASSED, Decision, SagaState, Timer, Verb
+from holdfast.saga.state import CANCELLATION_REQUESTED, DEADLINE_PASSED, Decision, SagaInstance, Timer, Verb
 from holdfast.sagas.checkout import CHECKOUT
 
 Heard = tuple[str, str, Verb, bool]
 """An event's kind, and for a deadline its step, verb and whether it is overdue."""
 
 
-def walks(definition: Saga) -> st.SearchStrategy[list[Heard]]:
+def walks(definition: SagaDefinition) -> st.SearchStrategy[list[Heard]]:
     """Draw sequences in which the way forward is likely enough to be walked to its end."""
     names = [step.name for step in definition.steps]
     kinds = st.sampled_from([*definition.reactions, CANCELLATION_REQUESTED, definition.outcome_requested])
-    done = st.sampled_from([definition.begins_with, *(step.done for step in definition.steps)])
+    done = st.sampled_from([definition.started_by, *(step.done for step in definition.steps)])
     plain = st.tuples(done | kinds, st.just(""), st.just(Verb.DO), st.just(False))
     deadline = st.tuples(
         st.just(DEADLINE_PASSED),
@@ -30,7 +30,7 @@ def walks(definition: Saga) -> st.SearchStrategy[list[Heard]]:
         st.sampled_from([Verb.DO, Verb.UNDO]),
         st.booleans(),
     )
-    begin = (definition.begins_with, "", Verb.DO, False)
+    begin = (definition.started_by, "", Verb.DO, False)
     ahead = [(step.done, "", Verb.DO, False) for step in definition.steps]
     length = st.integers(0, len(ahead))
     rest = st.lists(plain | plain | deadline, max_size=25)
@@ -64,7 +64,7 @@ class Walk:
             self._timers_watch_what_is_awaited(self.talk.saga)
         assert set(zip(self.talk.path, self.talk.path[1:], strict=False)) <= self.legal
 
-    def _finals_are_final(self, before: SagaState | None, decision: Decision) -> None:
+    def _finals_are_final(self, before: SagaInstance | None, decision: Decision) -> None:
         if before is not None and before.state in self.talk.definition.terminal:
             assert decision.saga is None
             assert self.talk.saga == before
@@ -73,13 +73,13 @@ class Walk:
         """Only a deadline, a question or a repeated start may send again what was sent before."""
         ids = [message.message_id for message in decision.messages]
         assert len(ids) == len(set(ids))
-        repeats = {DEADLINE_PASSED, self.talk.definition.outcome_requested, self.talk.definition.begins_with}
+        repeats = {DEADLINE_PASSED, self.talk.definition.outcome_requested, self.talk.definition.started_by}
         if kind not in repeats:
             assert not set(ids) & set(self.sent)
         if kind != self.talk.definition.outcome_requested:
             self.sent += ids
 
-    def _answers_are_kept(self, kind: str, before: SagaState | None) -> None:
+    def _answers_are_kept(self, kind: str, before: SagaInstance | None) -> None:
         """Note undos answered: those that were owed, or came for the awaited step."""
         for step in self.talk.definition.compensatable:
             if kind == step.undone and before is not None and self.talk.last.saga is not None:
@@ -87,7 +87,7 @@ class Walk:
                 if awaited or step.name in before.owed:
                     self.answered.add(step.name)
 
-    def _owed_is_what_was_asked_and_not_answered(self, saga: SagaState) -> None:
+    def _owed_is_what_was_asked_and_not_answered(self, saga: SagaInstance) -> None:
         d = self.talk.definition
         compensatable = [step.name for step in d.compensatable]
         asked = {name for name in compensatable if f"{saga.saga_id}:{name}:do" in self.sent}
@@ -102,7 +102,7 @@ class Walk:
         else:
             assert not undone
 
-    def _timers_watch_what_is_awaited(self, saga: SagaState) -> None:
+    def _timers_watch_what_is_awaited(self, saga: SagaInstance) -> None:
         pending = [Timer(s.name, Verb.DO) for s in self.talk.definition.steps if s.pending == saga.state]
         assert self.talk.timers == {*pending, *(Timer(name, Verb.UNDO) for name in saga.owed)}
 

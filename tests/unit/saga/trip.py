@@ -1,6 +1,6 @@
 """A saga that has nothing to do with checkouts: the engine must not care. It has a step after its pivot."""
 
-from holdfast.saga.definition import Saga, Step, StepClass
+from holdfast.saga.definition import SagaDefinition, Step, StepClass
 
 FLIGHT = Step(
     name="flight",
@@ -35,10 +35,10 @@ MAIL = Step(
     command=lambda _: "tickets",
 )
 
-TRIP = Saga(
+TRIP = SagaDefinition(
     name="trip",
     version=7,
-    begins_with="TripWanted",
+    started_by="TripWanted",
     initial="WANTED",
     compensating="UNDOING_TRIP",
     failed_state="CALLED_OFF",
@@ -57,5 +57,5 @@ TRIP = Saga(
     failed_event="TripCalledOff",
     failed=lambda saga: saga.reason,
     refusal=lambda event: (str(event.payload), ""),
-    nothing=None,
+    empty_payload=None,
 )

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from tests.platforms.record import committed
 
-from holdfast.contracts.messages import CheckoutFailed, Nothing, ProcessPayment
-from holdfast.saga.definition import Saga
+from holdfast.contracts.messages import CheckoutFailed, EmptyPayload, ProcessPayment
+from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.diagram import UNBORN, Edge, edges
-from holdfast.saga.machine import Turn
+from holdfast.saga.machine import Transition
 from holdfast.saga.state import DEADLINE_PASSED, DeadlinePassed, Decision
 from holdfast.sagas.checkout import CHECKOUT, VERSIONS
 from holdfast.sagas.histories import History, differences
@@ -56,7 +56,7 @@ def _edges(history: History) -> list[Edge]:
     return found
 
 
-def _step(of: str, **changes: Any) -> Saga:
+def _step(of: str, **changes: Any) -> SagaDefinition:
     steps = tuple(replace(step, **changes) if step.name == of else step for step in CHECKOUT.steps)
     return replace(CHECKOUT, steps=steps)
 
@@ -70,7 +70,7 @@ def _forget_why(saga: Any) -> CheckoutFailed:
     return CheckoutFailed("failed", saga.version)
 
 
-def _reaction(kind: str, move: Callable[[Turn], Decision]) -> Saga:
+def _reaction(kind: str, move: Callable[[Transition], Decision]) -> SagaDefinition:
     return replace(CHECKOUT, reactions={**CHECKOUT.reactions, kind: move})
 
 
@@ -84,7 +84,7 @@ CHANGED = {
     "another_name_of_a_step": _step("inventory", name="stock"),
     "a_result_no_longer_kept": _step("inventory", keeps_result=True),
     "another_end": replace(CHECKOUT, failed=_forget_why),
-    "another_payload_of_undos": replace(CHECKOUT, nothing=CheckoutFailed("undo", 1)),
+    "another_payload_of_undos": replace(CHECKOUT, empty_payload=CheckoutFailed("undo", 1)),
     "a_refusal_that_is_taken_for_done": _reaction("PaymentFailed", lambda turn: turn.step_done("payment")),
     "an_answer_that_is_not_heard": _reaction("OrderCompensated", lambda turn: turn.step_undone("payment")),
 }
@@ -110,23 +110,23 @@ def test_a_version_that_is_gone_is_caught() -> None:
 
 def test_a_changed_engine_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undoing only what has answered would leave a charge whose answer was still on its way."""
-    leave = Turn._leave
+    leave = Transition._start_compensating
 
-    def answered_only(turn: Turn, saga: Any) -> Decision:
+    def answered_only(turn: Transition, saga: Any) -> Decision:
         step, _ = turn._awaited(saga)
         assert step is not None
         return leave(turn, saga._replace(failed=(*saga.failed, step.name)))
 
-    monkeypatch.setattr(Turn, "_leave", answered_only)
+    monkeypatch.setattr(Transition, "_start_compensating", answered_only)
     assert any(differences(history, VERSIONS) for history in HISTORIES)
 
 
 def test_equal_definitions_pass_whatever_their_nothing_is_called() -> None:
-    same = replace(CHECKOUT, nothing=Nothing())
+    same = replace(CHECKOUT, empty_payload=EmptyPayload())
     assert not any(differences(history, {CHECKOUT.version: same}) for history in HISTORIES)
 
 
-def _differences(history: History, versions: dict[int, Saga]) -> list[str]:
+def _differences(history: History, versions: dict[int, SagaDefinition]) -> list[str]:
     """A change may even break the walk: that is a difference, too."""
     try:
         return differences(history, versions)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Payload
 from holdfast.messaging.envelope import Envelope
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
 from holdfast.messaging.participant import ParticipantHandler
 
@@ -30,7 +30,7 @@ class Participating:
         self._handler: ParticipantHandler[Any, Any] = ParticipantHandler(participant)
         self._step = participant.messages.step
 
-    def hear(self, *commands: Command) -> Handled:
+    def hear(self, *commands: Command) -> HandlerResult:
         """Handle these commands as one batch."""
         envelopes = [self._envelope(command) for command in commands]
         with self.store.transaction() as tx:
@@ -42,7 +42,7 @@ class Participating:
 
     def answers(self, *commands: Command) -> list[str]:
         """Handle these commands as one batch; return the types of the answers."""
-        return [reply.kind for reply in self.hear(*commands).replies]
+        return [reply.kind for reply in self.hear(*commands).messages_to_seal]
 
     def rows(self, table: str) -> dict[Any, Any]:
         """Return a table as committed."""

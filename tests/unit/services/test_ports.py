@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from holdfast.runtime.operations import Apps
+from holdfast.runtime.openapi import Apps
 from holdfast.services.cart_crud import api as cart_api
 from holdfast.services.checkout_orchestrator import api as saga_api
 from holdfast.services.inventory_write import api as inventory_api

@@ -27,36 +27,44 @@ from holdfast.contracts.http_api import (
     SetLine,
     SetProducts,
     Snapshots,
-    TakeSnapshots,
+    SnapshotsRequest,
 )
 from holdfast.messaging.store import RowsUnavailable, Store, StoreUnavailable
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, SHOPPER, Authenticator, ServiceAuthenticator, User
 from holdfast.runtime.bodies import decode, decode_own, read_body
-from holdfast.runtime.grouping import Grouping
-from holdfast.runtime.operations import Apps, serve
+from holdfast.runtime.openapi import Apps, serve
 from holdfast.runtime.parameters import name_in_path, page_in_query
-from holdfast.runtime.problems import NOT_FOUND, FieldError, Kind, Problem
+from holdfast.runtime.problems import NOT_FOUND, FieldError, Problem, ProblemType
+from holdfast.runtime.request_batcher import RequestBatcher
 from holdfast.runtime.threads import Threads
-from holdfast.services.cart_crud import editing
-from holdfast.services.cart_crud.editing import Change, Edit, NotThere, OtherVersion, Price, Refused, Wrong
-from holdfast.services.cart_crud.shop import Ambiguous, Priced, Shop
-from holdfast.services.cart_crud.store_port import ShopTransaction
+from holdfast.services.cart_crud import cart_edits
+from holdfast.services.cart_crud.cart_edits import (
+    Change,
+    Edit,
+    EditRefused,
+    LineMissing,
+    Price,
+    Refused,
+    VersionChanged,
+)
+from holdfast.services.cart_crud.cart_service import CartService, Priced, SeveralCarts
+from holdfast.services.cart_crud.store_port import CartServiceTransaction
 
 log = structlog.get_logger(__name__)
 
 PRODUCTS_BYTES_MAX = 1024 * 1024
 SNAPSHOTS_BYTES_MAX = 1024 * 1024
 
-SEVERAL_CARTS = Kind("several_carts", 409, "Several users have a cart of this id")
-OTHER_VERSION = Kind("other_version", 412, "The cart has changed meanwhile")
+SEVERAL_CARTS = ProblemType("several_carts", 409, "Several users have a cart of this id")
+OTHER_VERSION = ProblemType("other_version", 412, "The cart has changed meanwhile")
 WRONG = {
-    code: Kind(code, 422, title)
+    code: ProblemType(code, 422, title)
     for code, title in (
-        (editing.UNKNOWN_PRODUCT, "There is no such product"),
-        (editing.MIXED_CURRENCY, "One cart has one currency"),
-        (editing.TOO_MANY_LINES, "The cart has too many lines"),
-        (editing.TOO_MANY_PIECES, "The line has too many pieces"),
+        (cart_edits.UNKNOWN_PRODUCT, "There is no such product"),
+        (cart_edits.MIXED_CURRENCY, "One cart has one currency"),
+        (cart_edits.TOO_MANY_LINES, "The cart has too many lines"),
+        (cart_edits.TOO_MANY_PIECES, "The line has too many pieces"),
     )
 }
 
@@ -64,7 +72,7 @@ _set_cart = msgspec.json.Decoder(SetCart)
 _set_line = msgspec.json.Decoder(SetLine)
 _set_products = msgspec.json.Decoder(SetProducts)
 _hold_cart = msgspec.json.Decoder(HoldCart)
-_take_snapshots = msgspec.json.Decoder(TakeSnapshots)
+_take_snapshots = msgspec.json.Decoder(SnapshotsRequest)
 _encoder = msgspec.json.Encoder()
 _VERSION = re.compile(r'"([0-9]{1,15})"')
 
@@ -72,9 +80,11 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-def apps(store: Store[ShopTransaction], authenticator: Authenticator, services: ServiceAuthenticator) -> Apps:
+def apps(
+    store: Store[CartServiceTransaction], authenticator: Authenticator, services: ServiceAuthenticator
+) -> Apps:
     """Make the HTTP applications."""
-    counter = _Counter(Shop(store), authenticator, services)
+    counter = _Counter(CartService(store), authenticator, services)
     made = Apps(problems.application(counter.open), problems.application())
     serve(
         made.public,
@@ -101,7 +111,9 @@ def apps(store: Store[ShopTransaction], authenticator: Authenticator, services: 
 class _Counter:
     """The endpoints, and the threads in which the shop works for them."""
 
-    def __init__(self, shop: Shop, authenticator: Authenticator, services: ServiceAuthenticator) -> None:
+    def __init__(
+        self, shop: CartService, authenticator: Authenticator, services: ServiceAuthenticator
+    ) -> None:
         self._shop = shop
         self._authenticator = authenticator
         self._services = services
@@ -111,10 +123,10 @@ class _Counter:
         edits, reads = Threads("edits", 1), Threads("reads", 1)
         self._threads = (self._products, self._snapshots, edits, reads)
         trouble = (StoreUnavailable,)
-        self._edits: Grouping[Edit, Priced | Refused] = Grouping(
+        self._edits: RequestBatcher[Edit, Priced | Refused] = RequestBatcher(
             _in_thread(edits, shop.edit), trouble=trouble, of_some=(RowsUnavailable,)
         )
-        self._reads: Grouping[tuple[str, str], Priced | None] = Grouping(
+        self._reads: RequestBatcher[tuple[str, str], Priced | None] = RequestBatcher(
             _in_thread(reads, shop.read), trouble=trouble
         )
 
@@ -144,17 +156,17 @@ class _Counter:
         user, cart_id = self._shopper(request)
         wanted = decode(_set_cart, await read_body(request.receive))
         lines = tuple((line.sku, line.quantity) for line in wanted.lines)
-        return await self._edit(request, user, cart_id, editing.SetAll(lines))
+        return await self._edit(request, user, cart_id, cart_edits.SetAll(lines))
 
     async def set_line(self, request: Request) -> Response:
         user, cart_id = self._shopper(request)
         sku = name_in_path(request, "sku")
         wanted = decode(_set_line, await read_body(request.receive))
-        return await self._edit(request, user, cart_id, editing.SetOne(sku, wanted.quantity))
+        return await self._edit(request, user, cart_id, cart_edits.SetOne(sku, wanted.quantity))
 
     async def remove_line(self, request: Request) -> Response:
         user, cart_id = self._shopper(request)
-        return await self._edit(request, user, cart_id, editing.RemoveOne(name_in_path(request, "sku")))
+        return await self._edit(request, user, cart_id, cart_edits.RemoveOne(name_in_path(request, "sku")))
 
     # -- operators
 
@@ -187,7 +199,7 @@ class _Counter:
         ):
             case None:
                 raise _no_such_cart()
-            case Ambiguous(users):
+            case SeveralCarts(users):
                 detail = f"say whose; there is one of {', '.join(users)}"
                 raise Problem(SEVERAL_CARTS, detail, extra={"users": list(users)})
             case (_, user_id):
@@ -218,11 +230,11 @@ class _Counter:
     async def _edit(self, request: Request, user: User, cart_id: str, change: Change) -> Response:
         version = _version_wanted(request.headers.get("if-match"))
         match await self._edits.ask(Edit(cart_id, user.name, change, version)):
-            case NotThere():
+            case LineMissing():
                 raise _no_such_cart()
-            case OtherVersion(now):
+            case VersionChanged(now):
                 raise Problem(OTHER_VERSION, f"the cart is at version {now}", extra={"version": now})
-            case Wrong(code, pointer, detail):
+            case EditRefused(code, pointer, detail):
                 raise Problem(WRONG[code], detail, errors=[FieldError(pointer, detail)])
             case priced:
                 return _show(priced)

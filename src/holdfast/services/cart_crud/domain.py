@@ -38,7 +38,7 @@ class Clearance(NamedTuple):
 
 
 @dataclass
-class Carts:
+class CartBatch:
     """The rows that a batch works on."""
 
     carts: dict[CartKey, Cart]

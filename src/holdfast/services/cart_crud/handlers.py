@@ -6,9 +6,9 @@ from typing import Protocol
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CartCleared, ClearCart, Payload, Refused
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
+from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
 from holdfast.messaging.store import Transaction
-from holdfast.services.cart_crud.domain import Cart, CartKey, Carts, Clearance
+from holdfast.services.cart_crud.domain import Cart, CartBatch, CartKey, Clearance
 
 MESSAGES = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed="CartClearanceFailed")
 
@@ -31,35 +31,35 @@ class CartParticipant:
 
     messages = MESSAGES
 
-    def load(self, tx: CartTransaction, work: Sequence[Work]) -> Carts:
+    def load(self, tx: CartTransaction, work: Sequence[CommandWork]) -> CartBatch:
         keys = {
             (item.envelope.payload.cart_id, item.envelope.payload.user_id)
             for item in work
             if item.fence is None and isinstance(item.envelope.payload, ClearCart)
         }
-        return Carts(tx.lock_carts(keys) if keys else {})
+        return CartBatch(tx.lock_carts(keys) if keys else {})
 
-    def do(self, rows: Carts, saga_id: str, command: Payload) -> Outcome:
+    def do(self, rows: CartBatch, saga_id: str, command: Payload) -> StepResult:
         assert isinstance(command, ClearCart)
         outcome = rows.clear(saga_id, command)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
 
-    def agrees(self, rows: Carts, command: Payload, fence: Fence) -> bool:
+    def agrees(self, rows: CartBatch, command: Payload, fence: Fence) -> bool:
         assert isinstance(command, ClearCart)
         if fence.reply_kind != MESSAGES.done:
             return True
         return decode_as(CartCleared, fence.reply).cart_version == command.cart_version
 
-    def undo(self, rows: Carts, saga_id: str) -> bool:
+    def undo(self, rows: CartBatch, saga_id: str) -> bool:
         raise AssertionError("the pivot is never undone")
 
-    def confirm(self, rows: Carts, saga_id: str) -> None:
+    def confirm(self, rows: CartBatch, saga_id: str) -> None:
         raise AssertionError("the pivot needs no confirmation")
 
-    def forget(self, rows: Carts, saga_id: str) -> None:
+    def forget(self, rows: CartBatch, saga_id: str) -> None:
         raise AssertionError("a cart is cleared at once and never pending")
 
-    def save(self, tx: CartTransaction, rows: Carts) -> None:
+    def save(self, tx: CartTransaction, rows: CartBatch) -> None:
         if rows.changed:
             tx.save_carts([rows.carts[key] for key in sorted(rows.changed)])
         if rows.clearances:

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 
 from holdfast.messaging.memory_store import MemoryTransaction
+from holdfast.services.cart_crud.cart_edits import Price
 from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
-from holdfast.services.cart_crud.editing import Price
 
 
 class MemoryCartTransaction(MemoryTransaction):

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from typing import Any
 
 from holdfast.messaging.database import PostgresTransaction, statements
+from holdfast.services.cart_crud.cart_edits import Price
 from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
-from holdfast.services.cart_crud.editing import Price
 
 SQL = statements("holdfast.services.cart_crud")
 

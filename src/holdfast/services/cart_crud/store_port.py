@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from typing import Protocol
 
+from holdfast.services.cart_crud.cart_edits import Price
 from holdfast.services.cart_crud.domain import Cart, CartKey
-from holdfast.services.cart_crud.editing import Price
 from holdfast.services.cart_crud.handlers import CartTransaction
 
 
-class ShopTransaction(CartTransaction, Protocol):
+class CartServiceTransaction(CartTransaction, Protocol):
     """The handler's transaction, and what shoppers and operators do."""
 
     def read_prices(self, skus: Collection[str]) -> dict[str, Price]:

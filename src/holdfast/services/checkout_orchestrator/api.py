@@ -14,58 +14,63 @@ from starlette.responses import Response
 
 from holdfast.contracts import internal_calls
 from holdfast.contracts.http_api import (
-    Because,
+    ActReason,
     Cancellation,
     CancelSaga,
     SagaEvent,
     SagaOfUser,
-    SagasTold,
     SagaView,
-    TellSagas,
+    SagaViews,
+    SagaViewsRequest,
 )
-from holdfast.messaging.ports import Parts
+from holdfast.messaging.components import Components
 from holdfast.messaging.store import Store
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator, ServiceAuthenticator
 from holdfast.runtime.bodies import decode, decode_own, read_body
-from holdfast.runtime.operations import Apps, serve
+from holdfast.runtime.openapi import Apps, serve
 from holdfast.runtime.parameters import is_uuid, query
-from holdfast.runtime.problems import Kind, Problem
+from holdfast.runtime.problems import Problem, ProblemType
 from holdfast.runtime.threads import Threads
-from holdfast.runtime.writing import on_writer
-from holdfast.saga.state import SagaState
+from holdfast.runtime.writer_requests import on_writer
+from holdfast.saga.state import SagaInstance
 from holdfast.sagas.checkout import CHECKOUT
-from holdfast.services.checkout_orchestrator.handlers import CheckoutService
-from holdfast.services.checkout_orchestrator.looking import PARAMETERS, Looking, page_wanted
-from holdfast.services.checkout_orchestrator.operations import Acted, Did, Operations, Outcome
-from holdfast.services.checkout_orchestrator.owing import owner
+from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
+from holdfast.services.checkout_orchestrator.liabilities import owner
+from holdfast.services.checkout_orchestrator.operator_actions import (
+    Acted,
+    ActionOutcome,
+    ActionResult,
+    OperatorActions,
+)
+from holdfast.services.checkout_orchestrator.saga_queries import PARAMETERS, SagaQueries, page_wanted
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
 
 log = structlog.get_logger(__name__)
 
 OPERATORS = 2
 
-PAST_THE_PIVOT = Kind("past_the_pivot", 409, "The checkout can only go forward now")
-SAGA_ENDED = Kind("saga_ended", 409, "The saga has ended")
-_REFUSED = {Did.PAST_THE_PIVOT: PAST_THE_PIVOT, Did.ENDED: SAGA_ENDED}
+PAST_THE_PIVOT = ProblemType("past_the_pivot", 409, "The checkout can only go forward now")
+SAGA_ENDED = ProblemType("saga_ended", 409, "The saga has ended")
+_REFUSED = {ActionOutcome.PAST_THE_PIVOT: PAST_THE_PIVOT, ActionOutcome.ENDED: SAGA_ENDED}
 TELL_BYTES_MAX = 512 * 1024
 _UNDONE = frozenset({CHECKOUT.compensating, CHECKOUT.failed_state})
 
-_tell = msgspec.json.Decoder(TellSagas)
+_tell = msgspec.json.Decoder(SagaViewsRequest)
 _cancel = msgspec.json.Decoder(CancelSaga)
-_because = msgspec.json.Decoder(Because)
+_because = msgspec.json.Decoder(ActReason)
 
 
 def apps(
     store: Store[SagaTransaction],
     authenticator: Authenticator,
     services: ServiceAuthenticator,
-    parts: Parts[SagaTransaction],
+    parts: Components[SagaTransaction],
     service: CheckoutService,
 ) -> Apps:
     """Make the HTTP applications."""
     made = Apps(problems.application(), problems.application())
-    desk = _Desk(store, authenticator, services, parts, service)
+    desk = _OrchestratorApi(store, authenticator, services, parts, service)
     serve(
         made.public,
         (
@@ -85,7 +90,7 @@ def apps(
     return made
 
 
-class _Desk:
+class _OrchestratorApi:
     """The endpoints."""
 
     def __init__(
@@ -93,15 +98,15 @@ class _Desk:
         store: Store[SagaTransaction],
         authenticator: Authenticator,
         services: ServiceAuthenticator,
-        parts: Parts[SagaTransaction],
+        parts: Components[SagaTransaction],
         service: CheckoutService,
     ) -> None:
         self._store = store
         self._authenticator = authenticator
         self._services = services
         self._manager = parts.manager
-        self._operations = Operations(service)
-        self._looking = Looking(store, service)
+        self._operations = OperatorActions(service)
+        self._looking = SagaQueries(store, service)
         # Two of the readers' connections: the rest is the gateway's, however slow operators' questions are.
         self._operators = Threads("operators", OPERATORS)
 
@@ -111,7 +116,7 @@ class _Desk:
         self._services.require(request.headers.get("authorization"), internal_calls.SAGAS)
         wanted = decode_own(_tell, await read_body(request.receive, TELL_BYTES_MAX)).sagas
         told = await asyncio.to_thread(_read, self._store, wanted)
-        return _json(SagasTold(tuple(told)))
+        return _json(SagaViews(tuple(told)))
 
     async def cancel_for_shopper(self, request: Request) -> Response:
         """Cancel a saga for the user who owns it, which the gateway alone can know before the saga begins."""
@@ -164,7 +169,7 @@ class _Desk:
         return user.name, saga_id, decode(_because, await read_body(request.receive)).reason
 
 
-def _acted(outcome: Outcome) -> Response:
+def _acted(outcome: ActionResult) -> Response:
     if outcome.saga is None:
         raise _no_such_saga()
     state = outcome.saga.state
@@ -187,7 +192,7 @@ def _read(store: Store[SagaTransaction], wanted: Sequence[SagaOfUser]) -> list[S
     return told
 
 
-def view(saga: SagaState, history: Sequence[HistoryRow]) -> SagaView:
+def view(saga: SagaInstance, history: Sequence[HistoryRow]) -> SagaView:
     """Return a saga as it is told to others."""
     return SagaView(
         saga_id=saga.saga_id,

@@ -3,21 +3,21 @@
 from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import MemoryTransaction
-from holdfast.messaging.store import Page, Pruned, StoreUnavailable
-from holdfast.saga.state import DEADLINE_PASSED, SagaState
+from holdfast.messaging.store import Pruned, PrunePage, StoreUnavailable
+from holdfast.saga.state import DEADLINE_PASSED, SagaInstance
 from holdfast.services.checkout_orchestrator.store_port import (
     HistoryRow,
     IgnoredEvent,
     IgnoredRow,
+    SagaFilter,
     StateCount,
-    Wanted,
 )
 
 
 class MemorySagaTransaction(MemoryTransaction):
     """See `store_port.SagaTransaction` for every promise."""
 
-    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaState]:
+    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaInstance]:
         sagas = self.table("saga")
         return {saga_id: sagas[saga_id] for saga_id in saga_ids if saga_id in sagas}
 
@@ -25,7 +25,7 @@ class MemorySagaTransaction(MemoryTransaction):
         processed = self.table("saga_event_id")
         return frozenset(pair for pair in pairs if pair in processed)
 
-    def save_sagas(self, rows: Collection[SagaState], unused: Collection[str]) -> None:
+    def save_sagas(self, rows: Collection[SagaInstance], unused: Collection[str]) -> None:
         for row in rows:
             before = self.table("saga").get(row.saga_id)
             if before is not None and before.version >= row.version:
@@ -45,7 +45,7 @@ class MemorySagaTransaction(MemoryTransaction):
             ignored[key] = (row, times + 1)
             seen[key] = (seen.get(key, (self.now_ms(),))[0], self.now_ms())
 
-    def prune_sagas(self, states: Collection[str], page: Page) -> Pruned:
+    def prune_sagas(self, states: Collection[str], page: PrunePage) -> Pruned:
         sagas = self.table("saga")
         looked, pruned = self.look(sagas, page)
         gone = {
@@ -58,11 +58,11 @@ class MemorySagaTransaction(MemoryTransaction):
             del sagas[saga_id]
         return pruned._replace(rows=len(gone))
 
-    def read_saga(self, saga_id: str) -> SagaState | None:
-        saga: SagaState | None = self.table("saga").get(saga_id)
+    def read_saga(self, saga_id: str) -> SagaInstance | None:
+        saga: SagaInstance | None = self.table("saga").get(saga_id)
         return saga
 
-    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
+    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaInstance]:
         sagas = self.table("saga")
         return {saga_id: sagas[saga_id] for saga_id in saga_ids if saga_id in sagas}
 
@@ -77,12 +77,12 @@ class MemorySagaTransaction(MemoryTransaction):
         }
         return {saga_id: rows for saga_id, rows in found.items() if rows}
 
-    def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
+    def saga_ids(self, wanted: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
         ids = self._open_ids() if wanted.only_open else set(self.table("saga"))
         ranged = [saga_id for saga_id in ids if wanted.from_id <= saga_id < wanted.before_id]
         return sorted(ranged, reverse=newest_first)[:limit]
 
-    def matching_sagas(self, wanted: Wanted, saga_ids: Collection[str]) -> frozenset[str]:
+    def matching_sagas(self, wanted: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
         return frozenset(
             saga.saga_id
             for saga in self.read_sagas(saga_ids).values()
@@ -92,7 +92,7 @@ class MemorySagaTransaction(MemoryTransaction):
         )
 
     def count_open(self, partitions: Collection[int]) -> list[StateCount]:
-        by_state: dict[str, list[SagaState]] = {}
+        by_state: dict[str, list[SagaInstance]] = {}
         for saga in self.read_sagas(self._open_ids(partitions)).values():
             by_state.setdefault(saga.state, []).append(saga)
         return [

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from holdfast.messaging.database import PostgresTransaction, statements
-from holdfast.messaging.store import Page, Pruned, StoreUnavailable
-from holdfast.saga.state import SagaState
+from holdfast.messaging.store import Pruned, PrunePage, StoreUnavailable
+from holdfast.saga.state import SagaInstance
 from holdfast.services.checkout_orchestrator.store_port import (
     HistoryRow,
     IgnoredEvent,
     IgnoredRow,
+    SagaFilter,
     StateCount,
-    Wanted,
 )
 
 SQL = statements("holdfast.services.checkout_orchestrator")
@@ -31,7 +31,7 @@ _results = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
 class PostgresSagaTransaction(PostgresTransaction):
     """See `store_port.SagaTransaction` for every promise."""
 
-    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaState]:
+    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaInstance]:
         if may_be_new:
             self.run(SQL["insert_new_sagas"], saga_ids=sorted(may_be_new))
         ids = list(saga_ids)
@@ -47,13 +47,13 @@ class PostgresSagaTransaction(PostgresTransaction):
         )
         return frozenset((row[0], row[1]) for row in rows.fetchall())
 
-    def save_sagas(self, rows: Collection[SagaState], unused: Collection[str]) -> None:
+    def save_sagas(self, rows: Collection[SagaInstance], unused: Collection[str]) -> None:
         if rows:
             self._update_sagas(rows)
         if unused:
             self.run(SQL["delete_new_sagas"], saga_ids=list(unused))
 
-    def _update_sagas(self, rows: Collection[SagaState]) -> None:
+    def _update_sagas(self, rows: Collection[SagaInstance]) -> None:
         updated = self.run(
             SQL["update_sagas"],
             saga_ids=[row.saga_id for row in rows],
@@ -102,13 +102,13 @@ class PostgresSagaTransaction(PostgresTransaction):
             times=[times[row.saga_id, row.event_id] for row in last],
         )
 
-    def prune_sagas(self, states: Collection[str], page: Page) -> Pruned:
+    def prune_sagas(self, states: Collection[str], page: PrunePage) -> Pruned:
         return self.prune(SQL["prune_sagas"], page, states=sorted(states))
 
-    def read_saga(self, saga_id: str) -> SagaState | None:
+    def read_saga(self, saga_id: str) -> SagaInstance | None:
         return self.read_sagas([saga_id]).get(saga_id)
 
-    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
+    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaInstance]:
         rows = self.run(SQL["select_sagas"], saga_ids=list(saga_ids)).fetchall()
         return {row[0]: _saga(row) for row in rows}
 
@@ -120,12 +120,12 @@ class PostgresSagaTransaction(PostgresTransaction):
             )
         return histories
 
-    def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
+    def saga_ids(self, wanted: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
         statement = SQL[_IDS[wanted.only_open, newest_first]]
         rows = self.run(statement, from_id=wanted.from_id, before_id=wanted.before_id, limit=limit)
         return [row[0] for row in rows.fetchall()]
 
-    def matching_sagas(self, wanted: Wanted, saga_ids: Collection[str]) -> frozenset[str]:
+    def matching_sagas(self, wanted: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
         rows = self.run(
             SQL["select_matching_sagas"],
             saga_ids=list(saga_ids),
@@ -150,8 +150,8 @@ class PostgresSagaTransaction(PostgresTransaction):
         ]
 
 
-def _saga(row: Any) -> SagaState:
-    return SagaState(
+def _saga(row: Any) -> SagaInstance:
+    return SagaInstance(
         saga_id=row[0],
         definition=row[1],
         definition_version=row[2],

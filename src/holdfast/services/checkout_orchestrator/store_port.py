@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from holdfast.messaging.store import Page, Pruned, Transaction
-from holdfast.saga.state import SagaState
+from holdfast.messaging.store import Pruned, PrunePage, Transaction
+from holdfast.saga.state import SagaInstance
 
 
 class HistoryRow(NamedTuple):
@@ -39,7 +39,7 @@ class IgnoredEvent(NamedTuple):
     last_ms: int
 
 
-class Wanted(NamedTuple):
+class SagaFilter(NamedTuple):
     """Which sagas to list: of this key range, and where said of these states, of this reason, stalled."""
 
     from_id: str
@@ -62,13 +62,13 @@ class StateCount(NamedTuple):
 class SagaTransaction(Transaction, Protocol):
     """The kernel's transaction and the orchestrator's own tables."""
 
-    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaState]:
+    def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaInstance]:
         """Lock these sagas in sorted order, also new ones where they may be new; return those that exist."""
 
     def processed_event_ids(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Return which of these (saga id, event id) pairs are in the history."""
 
-    def save_sagas(self, rows: Collection[SagaState], unused: Collection[str]) -> None:
+    def save_sagas(self, rows: Collection[SagaInstance], unused: Collection[str]) -> None:
         """Write each row once where its version is older; `unused` are locked keys that got none."""
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
@@ -77,13 +77,13 @@ class SagaTransaction(Transaction, Protocol):
     def count_ignored(self, rows: Sequence[IgnoredRow]) -> None:
         """Record ignored events, once each, with how often."""
 
-    def prune_sagas(self, states: Collection[str], page: Page) -> Pruned:
+    def prune_sagas(self, states: Collection[str], page: PrunePage) -> Pruned:
         """Delete this page's sagas in one of these states with all their rows, but for those locked."""
 
-    def read_saga(self, saga_id: str) -> SagaState | None:
+    def read_saga(self, saga_id: str) -> SagaInstance | None:
         """Return a saga without locking it."""
 
-    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
+    def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaInstance]:
         """Return those of these sagas that exist, without locking them."""
 
     def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
@@ -92,13 +92,13 @@ class SagaTransaction(Transaction, Protocol):
         Without the deadlines that passed and led to no other state.
         """
 
-    def saga_ids(self, wanted: Wanted, limit: int, *, newest_first: bool) -> list[str]:
+    def saga_ids(self, wanted: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
         """Return the first keys of the range, of open sagas alone where wanted; heeds no other wish.
 
         Open sagas are found by their deadlines, so that no index has to follow every change of state.
         """
 
-    def matching_sagas(self, wanted: Wanted, saga_ids: Collection[str]) -> frozenset[str]:
+    def matching_sagas(self, wanted: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
         """Return which of these sagas are of the states and the reason that are wanted, and stalled if so."""
 
     def count_open(self, partitions: Collection[int]) -> list[StateCount]:

@@ -1,1 +1,1 @@
-"""gateway-bff: the door. Accepts checkouts, tells shoppers how they stand; reads the final events."""
+"""gateway-bff: the admission. Accepts checkouts, tells shoppers how they stand; reads the final events."""

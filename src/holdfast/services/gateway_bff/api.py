@@ -1,6 +1,6 @@
 """The public HTTP API: products, carts and checkouts. Errors are problems (RFC 9457).
 
-Carts and products are cart-crud's and only handed through; what a checkout needs is decided in `door`.
+Carts and products are cart-crud's and only handed through; what a checkout needs is decided in `admission`.
 """
 
 import asyncio
@@ -23,23 +23,34 @@ from holdfast.messaging.store import Store, StoreUnavailable
 from holdfast.runtime import problems
 from holdfast.runtime.auth import SHOPPER, Authenticator, User
 from holdfast.runtime.bodies import decode, read_body
-from holdfast.runtime.grouping import Grouping
 from holdfast.runtime.kept_text import refuse_card_number
-from holdfast.runtime.operations import serve
+from holdfast.runtime.openapi import serve
 from holdfast.runtime.problems import OVERLOADED, Problem
+from holdfast.runtime.request_batcher import RequestBatcher
 from holdfast.services.gateway_bff import status
+from holdfast.services.gateway_bff.admission import (
+    BusClosed,
+    CheckoutAdmission,
+    CheckoutResult,
+    LoadShed,
+    NotBuyable,
+    QueuedRequest,
+    UpstreamFailed,
+)
+from holdfast.services.gateway_bff.completion_waiter import CompletionWaiter
 from holdfast.services.gateway_bff.domain import (
     ACCEPTED,
     COMPLETED,
     FAILED,
+    Accepted,
     Checkout,
-    NotStarted,
-    Started,
-    Wanted,
-    Why,
+    CheckoutRequest,
+    Rejected,
+    RejectionReason,
 )
-from holdfast.services.gateway_bff.door import Answer, Asked, Closed, Door, NotBuyable, Shed, Unreached
-from holdfast.services.gateway_bff.kinds import (
+from holdfast.services.gateway_bff.load_shedding import retry_after_s
+from holdfast.services.gateway_bff.openapi import document
+from holdfast.services.gateway_bff.problem_types import (
     KEY_INVALID,
     KEY_MISSING,
     NOT_BUYABLE,
@@ -48,11 +59,8 @@ from holdfast.services.gateway_bff.kinds import (
     NOT_CANCELLABLE,
     WHY,
 )
-from holdfast.services.gateway_bff.neighbours import Neighbours
-from holdfast.services.gateway_bff.openapi import document
-from holdfast.services.gateway_bff.shedding import retry_after_s
 from holdfast.services.gateway_bff.store_port import GatewayTransaction
-from holdfast.services.gateway_bff.waiting import Waiting
+from holdfast.services.gateway_bff.upstream_clients import UpstreamClients
 
 log = structlog.get_logger(__name__)
 
@@ -72,12 +80,12 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 def app(
     store: Store[GatewayTransaction],
     authenticator: Authenticator,
-    door: Door,
-    neighbours: Neighbours,
-    waiting: Waiting,
+    admission: CheckoutAdmission,
+    neighbours: UpstreamClients,
+    waiting: CompletionWaiter,
 ) -> FastAPI:
-    """Make the HTTP application; it closes door, neighbours and waiting at its end."""
-    desk = _Desk(store, authenticator, door, neighbours, waiting)
+    """Make the HTTP application; it closes admission, neighbours and waiting at its end."""
+    desk = _GatewayApi(store, authenticator, admission, neighbours, waiting)
     api = problems.application(desk.open)
     serve(
         api,
@@ -96,30 +104,30 @@ def app(
     return api
 
 
-class _Desk:
+class _GatewayApi:
     """The endpoints of checkouts."""
 
     def __init__(
         self,
         store: Store[GatewayTransaction],
         authenticator: Authenticator,
-        door: Door,
-        neighbours: Neighbours,
-        waiting: Waiting,
+        admission: CheckoutAdmission,
+        neighbours: UpstreamClients,
+        waiting: CompletionWaiter,
     ) -> None:
         self._store = store
         self._authenticator = authenticator
-        self._door = door
+        self._door = admission
         self._neighbours = neighbours
         self._waiting = waiting
         trouble = (StoreUnavailable, Problem)
-        self._wanted: Grouping[Asked, Answer] = Grouping(
-            door.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
+        self._wanted: RequestBatcher[QueuedRequest, CheckoutResult] = RequestBatcher(
+            admission.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
         )
-        self._sagas: Grouping[tuple[str, str], SagaView | None] = Grouping(
+        self._sagas: RequestBatcher[tuple[str, str], SagaView | None] = RequestBatcher(
             neighbours.sagas, trouble=trouble, abreast=2
         )
-        self._owned: Grouping[tuple[str, str], Checkout | None] = Grouping(
+        self._owned: RequestBatcher[tuple[str, str], Checkout | None] = RequestBatcher(
             self._find_owned, trouble=trouble, abreast=2
         )
 
@@ -142,7 +150,7 @@ class _Desk:
         body = decode(_start, await read_body(request.receive))
         for digits in _DIGITS.findall(body.payment_method):  # between letters, too: it goes to the provider
             refuse_card_number(digits, "/payment_method")
-        wanted = Wanted(
+        wanted = CheckoutRequest(
             user.name,
             key,
             _fingerprint(body),
@@ -151,20 +159,20 @@ class _Desk:
             Snapshot(),
             body.expected_total_minor,
         )
-        match await self._wanted.ask(Asked(wanted, time.monotonic())):
-            case Started(checkout, replayed):
+        match await self._wanted.ask(QueuedRequest(wanted, time.monotonic())):
+            case Accepted(checkout, replayed):
                 return _started(checkout, replayed=replayed)
-            case NotStarted(why, other, total):
+            case Rejected(why, other, total):
                 log.info("checkout_refused", why=why.value)
                 raise _not_started(why, other, total)
             case NotBuyable(why):
                 log.info("checkout_refused", why=why)
                 raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), NOT_BUYABLE_DETAIL.get(why, ""))
-            case Unreached(problem):
+            case UpstreamFailed(problem):
                 raise problem
-            case Closed(for_s):
+            case BusClosed(for_s):
                 raise problems.unavailable("the message bus", math.ceil(for_s))
-            case Shed():
+            case LoadShed():
                 raise Problem(OVERLOADED, "nothing was started", headers=_come_back(key))
 
     async def tell(self, request: Request) -> Response:
@@ -247,15 +255,15 @@ def _started(checkout: Checkout, *, replayed: bool) -> Response:
     return _json(CheckoutStarted(checkout.saga_id, ACCEPTED), 202, headers)
 
 
-def _not_started(why: Why, other: Checkout | None, total_minor: int) -> Problem:
+def _not_started(why: RejectionReason, other: Checkout | None, total_minor: int) -> Problem:
     kind = WHY[why]
-    if why is Why.TOTAL_DIFFERS:
+    if why is RejectionReason.TOTAL_DIFFERS:
         detail = f"the total is {total_minor} minor units now; nothing was started"
         return Problem(kind, detail, extra={"total_minor": total_minor})
-    if why in (Why.CART_IN_CHECKOUT, Why.CART_BOUGHT) and other is not None:
+    if why in (RejectionReason.CART_IN_CHECKOUT, RejectionReason.CART_BOUGHT) and other is not None:
         link = f"{_CHECKOUTS}/{other.saga_id}"
         return Problem(kind, f"see {link}", extra={"checkout": other.saga_id}, headers={"Link": f"<{link}>"})
-    return Problem(kind, headers={"Retry-After": "1"} if why is Why.SNAPSHOT_IS_OLD else None)
+    return Problem(kind, headers={"Retry-After": "1"} if why is RejectionReason.SNAPSHOT_IS_OLD else None)
 
 
 def _not_cancellable(state: str) -> Problem:

@@ -1,4 +1,4 @@
-"""A checkout as the door knows it: what was wanted, what was accepted, how it ended. Pure."""
+"""A checkout as the admission knows it: what was wanted, what was accepted, how it ended. Pure."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -17,7 +17,7 @@ CartKey = tuple[str, str]
 """(cart id, user id): what names a cart, at cart-crud as here."""
 
 
-class Wanted(NamedTuple):
+class CheckoutRequest(NamedTuple):
     """One shopper's request, with the snapshot of the cart; the fingerprint is of method, path and body."""
 
     user_id: str
@@ -58,7 +58,7 @@ class Checkout(NamedTuple):
         return self.status in TERMINAL
 
 
-class Why(StrEnum):
+class RejectionReason(StrEnum):
     """Why a checkout was not started."""
 
     KEY_REUSED = "idempotency_key_reused"  # the same key with another body
@@ -68,25 +68,25 @@ class Why(StrEnum):
     SNAPSHOT_IS_OLD = "snapshot_is_old"  # take it anew and ask again
 
 
-class Started(NamedTuple):
+class Accepted(NamedTuple):
     """The checkout, new or (`replayed`) of an earlier request with the same key and body."""
 
     checkout: Checkout
     replayed: bool = False
 
 
-class NotStarted(NamedTuple):
+class Rejected(NamedTuple):
     """Nothing was started. `checkout` is the one in the way; `total_minor` the server's total."""
 
-    why: Why
+    why: RejectionReason
     checkout: Checkout | None = None
     total_minor: int = 0
 
 
-Admission = Started | NotStarted
+StartResult = Accepted | Rejected
 
 
-class Ending(NamedTuple):
+class CheckoutEnd(NamedTuple):
     """What a final event says of a checkout."""
 
     saga_id: str
@@ -98,7 +98,7 @@ class Ending(NamedTuple):
     cart_version_left: int = 0
 
 
-def checkout_of(wanted: Wanted, saga_id: str, now_ms: int) -> Checkout:
+def checkout_of(wanted: CheckoutRequest, saga_id: str, now_ms: int) -> Checkout:
     """Make the row of an accepted request."""
     return Checkout(
         saga_id=saga_id,
@@ -113,7 +113,7 @@ def checkout_of(wanted: Wanted, saga_id: str, now_ms: int) -> Checkout:
     )
 
 
-def initiated(wanted: Wanted, now_ms: int, not_after_ms: int = NOT_AFTER_MS) -> CheckoutInitiated:
+def initiated(wanted: CheckoutRequest, now_ms: int, not_after_ms: int = NOT_AFTER_MS) -> CheckoutInitiated:
     """Make the event that starts the saga, at most `not_after_ms` from now: all in it is the server's."""
     return CheckoutInitiated(
         user_id=wanted.user_id,
@@ -127,8 +127,8 @@ def initiated(wanted: Wanted, now_ms: int, not_after_ms: int = NOT_AFTER_MS) -> 
     )
 
 
-def replayed(wanted: Wanted, checkout: Checkout) -> Admission:
+def replayed(wanted: CheckoutRequest, checkout: Checkout) -> StartResult:
     """Answer a key that was seen before: the same answer, or a refusal where the body is another one."""
     if checkout.fingerprint != wanted.fingerprint:
-        return NotStarted(Why.KEY_REUSED, checkout)
-    return Started(checkout, replayed=True)
+        return Rejected(RejectionReason.KEY_REUSED, checkout)
+    return Accepted(checkout, replayed=True)

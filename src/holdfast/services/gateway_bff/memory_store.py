@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 
 from holdfast.messaging.memory_store import CHANGED, MemoryTransaction
-from holdfast.messaging.store import Page, Pruned
-from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, CartKey, Checkout, Ending
+from holdfast.messaging.store import Pruned, PrunePage
+from holdfast.services.gateway_bff.domain import COMPLETED, FAILED, CartKey, Checkout, CheckoutEnd
 from holdfast.services.gateway_bff.store_port import KnownCheckout, OpenCheckout
 
 
@@ -58,14 +58,14 @@ class MemoryGatewayTransaction(MemoryTransaction):
             if row.saga_id in saga_ids
         }
 
-    def end_checkouts(self, rows: Collection[Ending]) -> None:
+    def end_checkouts(self, rows: Collection[CheckoutEnd]) -> None:
         for ending in rows:
             row, value = self.table("checkout")[ending.saga_id]
             if row.saga_version < ending.saga_version:
                 self.table("checkout")[ending.saga_id] = (row._replace(**ending._asdict()), value)
                 self.changed("checkout", ending.saga_id)
 
-    def prune_checkouts(self, page: Page) -> Pruned:
+    def prune_checkouts(self, page: PrunePage) -> Pruned:
         checkouts = self.table("checkout")
         looked, pruned = self.look(checkouts, page)
         ended = [saga_id for saga_id in looked if checkouts[saga_id][0].is_terminal]

@@ -15,10 +15,10 @@ from holdfast.contracts.http_api import (
     StartCheckout,
 )
 from holdfast.runtime.auth import SHOPPER
-from holdfast.runtime.operations import Answer, Operation, Parameter, openapi
+from holdfast.runtime.openapi import Operation, Parameter, ResponseDoc, openapi
 from holdfast.runtime.parameters import PAGE_DEFAULT, PAGE_MAX
 from holdfast.runtime.problems import DEPENDENCY_UNAVAILABLE, INVALID_REQUEST, NOT_FOUND, OVERLOADED
-from holdfast.services.gateway_bff.kinds import (
+from holdfast.services.gateway_bff.problem_types import (
     KEY_INVALID,
     KEY_MISSING,
     NOT_BUYABLE,
@@ -47,7 +47,7 @@ _IF_MATCH = Parameter(
     "If-Match", "header", "Change the cart only at this version.", {"type": "string", "examples": ['"3"']}
 )
 _CHECKOUT = Parameter("saga_id", "path", "The checkout.", {"type": "string", "format": "uuid"}, required=True)
-_CART_ANSWER = {200: Answer("The cart at the server's prices.", PricedCart, _ETAG)}
+_CART_ANSWER = {200: ResponseDoc("The cart at the server's prices.", PricedCart, _ETAG)}
 
 OPERATIONS = (
     Operation(
@@ -56,7 +56,7 @@ OPERATIONS = (
         "listProducts",
         "Products in the order of their codes, page by page",
         scope="",
-        answers={200: Answer("A page.", ProductPage)},
+        answers={200: ResponseDoc("A page.", ProductPage)},
         parameters=(
             Parameter(
                 "limit",
@@ -117,7 +117,7 @@ OPERATIONS = (
         "Check a cart out",
         scope=SHOPPER,
         answers={
-            202: Answer(
+            202: ResponseDoc(
                 "Accepted: it will end as COMPLETED or as FAILED, whatever happens meanwhile.",
                 CheckoutStarted,
                 {
@@ -152,7 +152,7 @@ OPERATIONS = (
         "How a checkout of the caller stands",
         scope=SHOPPER,
         answers={
-            200: Answer(
+            200: ResponseDoc(
                 "How it stands.", CheckoutView, {"Preference-Applied": "Where `Prefer: wait` was heeded."}
             )
         },
@@ -174,12 +174,12 @@ OPERATIONS = (
         "Take a checkout back before it can only go forward",
         scope=SHOPPER,
         answers={
-            202: Answer(
+            202: ResponseDoc(
                 "It is being undone, or was undone at once: it will end as FAILED.",
                 CheckoutView,
                 {"Location": "Where it can be followed."},
             ),
-            200: Answer("It had ended as FAILED already: there is nothing to undo.", CheckoutView),
+            200: ResponseDoc("It had ended as FAILED already: there is nothing to undo.", CheckoutView),
         },
         parameters=(_CHECKOUT,),
         problems=(NOT_FOUND, NOT_CANCELLABLE, *_TROUBLE),

@@ -6,8 +6,8 @@ from pydantic import Field, field_validator
 
 from holdfast.runtime.service_tokens import read_signing_key
 from holdfast.runtime.settings import URLS_PATTERN, ServiceSettings
-from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS
-from holdfast.services.gateway_bff.shedding import Limits
+from holdfast.services.gateway_bff.checkout_resender import FIRST_AFTER_MS
+from holdfast.services.gateway_bff.load_shedding import LoadLimits
 
 
 class GatewaySettings(ServiceSettings):
@@ -21,7 +21,7 @@ class GatewaySettings(ServiceSettings):
     service_key: Path
     resend_after_ms: int = Field(default=FIRST_AFTER_MS, ge=100)
     http_connections_per_client_max: int = Field(default=200, ge=0)
-    under_way_max: int = Field(default=Limits.under_way_max, ge=1)
+    under_way_max: int = Field(default=LoadLimits.under_way_max, ge=1)
 
     @field_validator("service_key")
     @classmethod

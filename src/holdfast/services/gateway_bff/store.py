@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from holdfast.messaging.database import PostgresTransaction, statements
-from holdfast.messaging.store import Page, Pruned
-from holdfast.services.gateway_bff.domain import CartKey, Checkout, Ending
+from holdfast.messaging.store import Pruned, PrunePage
+from holdfast.services.gateway_bff.domain import CartKey, Checkout, CheckoutEnd
 from holdfast.services.gateway_bff.store_port import KnownCheckout, OpenCheckout
 
 SQL = statements("holdfast.services.gateway_bff")
@@ -77,7 +77,7 @@ class PostgresGatewayTransaction(PostgresTransaction):
         rows = self.run(SQL["lock_checkouts"], saga_ids=list(saga_ids)).fetchall()
         return {row[0]: KnownCheckout(*row[1:]) for row in rows}
 
-    def end_checkouts(self, rows: Collection[Ending]) -> None:
+    def end_checkouts(self, rows: Collection[CheckoutEnd]) -> None:
         self.run(
             SQL["update_endings"],
             saga_ids=[row.saga_id for row in rows],
@@ -89,7 +89,7 @@ class PostgresGatewayTransaction(PostgresTransaction):
             versions_left=[row.cart_version_left for row in rows],
         )
 
-    def prune_checkouts(self, page: Page) -> Pruned:
+    def prune_checkouts(self, page: PrunePage) -> Pruned:
         return self.prune(SQL["prune_checkouts"], page)
 
     def count_open(self, at_most: int) -> int:

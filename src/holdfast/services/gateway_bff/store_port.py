@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from holdfast.messaging.store import Page, Pruned, Transaction
-from holdfast.services.gateway_bff.domain import CartKey, Checkout, Ending
+from holdfast.messaging.store import Pruned, PrunePage, Transaction
+from holdfast.services.gateway_bff.domain import CartKey, Checkout, CheckoutEnd
 
 
 class OpenCheckout(NamedTuple):
@@ -55,10 +55,10 @@ class GatewayTransaction(Transaction, Protocol):
     def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, KnownCheckout]:
         """Lock these rows in sorted order; return those that exist."""
 
-    def end_checkouts(self, rows: Collection[Ending]) -> None:
+    def end_checkouts(self, rows: Collection[CheckoutEnd]) -> None:
         """Write how these ended, where the row's saga version is older; their rows are locked."""
 
-    def prune_checkouts(self, page: Page) -> Pruned:
+    def prune_checkouts(self, page: PrunePage) -> Pruned:
         """Delete this page's checkouts that have ended, with their keys, but for those locked by others."""
 
     def count_open(self, at_most: int) -> int:

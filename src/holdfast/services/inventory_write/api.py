@@ -23,7 +23,7 @@ from holdfast.services.inventory_write.handlers import StockTransaction
 ROWS_MAX = 5_000
 BODY_BYTES_MAX = 1_000_000
 
-STOCK_IS_GONE = problems.Kind("stock_is_gone", 409, "More pieces are gone than that")
+STOCK_IS_GONE = problems.ProblemType("stock_is_gone", 409, "More pieces are gone than that")
 
 
 class StockRow(Struct, forbid_unknown_fields=True):

@@ -37,7 +37,7 @@ def pieces_of(lines: Iterable[Line]) -> tuple[tuple[str, int], ...]:
 
 
 @dataclass
-class Shelves:
+class StockBatch:
     """The rows that a batch works on."""
 
     stock: dict[str, Stock]

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from holdfast.contracts.messages import Payload, Refused, ReserveInventory
 from holdfast.messaging.fence import Fence, Verb
-from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
+from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
 from holdfast.messaging.store import Transaction
-from holdfast.services.inventory_write.domain import Movement, Shelves, Stock, pieces_of
+from holdfast.services.inventory_write.domain import Movement, Stock, StockBatch, pieces_of
 
 MESSAGES = StepMessages(
     step="inventory",
@@ -51,7 +51,7 @@ class InventoryParticipant:
 
     messages = MESSAGES
 
-    def load(self, tx: InventoryTransaction, work: Sequence[Work]) -> Shelves:
+    def load(self, tx: InventoryTransaction, work: Sequence[CommandWork]) -> StockBatch:
         skus: set[str] = set()
         held: set[str] = set()
         repeated: set[str] = set()
@@ -64,28 +64,28 @@ class InventoryParticipant:
         reservations = tx.load_reservations(held | repeated) if held or repeated else {}
         for saga_id in held & reservations.keys():
             skus.update(sku for sku, _ in reservations[saga_id])
-        return Shelves(tx.lock_stock(skus) if skus else {}, reservations)
+        return StockBatch(tx.lock_stock(skus) if skus else {}, reservations)
 
-    def do(self, rows: Shelves, saga_id: str, command: Payload) -> Outcome:
+    def do(self, rows: StockBatch, saga_id: str, command: Payload) -> StepResult:
         assert isinstance(command, ReserveInventory)
         outcome = rows.reserve(saga_id, command.lines)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
 
-    def agrees(self, rows: Shelves, command: Payload, fence: Fence) -> bool:
+    def agrees(self, rows: StockBatch, command: Payload, fence: Fence) -> bool:
         assert isinstance(command, ReserveInventory)
         return rows.reservations.get(fence.saga_id, pieces_of(command.lines)) == pieces_of(command.lines)
 
-    def undo(self, rows: Shelves, saga_id: str) -> bool:
+    def undo(self, rows: StockBatch, saga_id: str) -> bool:
         rows.release(saga_id)
         return True
 
-    def confirm(self, rows: Shelves, saga_id: str) -> None:
+    def confirm(self, rows: StockBatch, saga_id: str) -> None:
         rows.sell(saga_id)
 
-    def forget(self, rows: Shelves, saga_id: str) -> None:
+    def forget(self, rows: StockBatch, saga_id: str) -> None:
         raise AssertionError("a reservation is made at once and never pending")
 
-    def save(self, tx: InventoryTransaction, rows: Shelves) -> None:
+    def save(self, tx: InventoryTransaction, rows: StockBatch) -> None:
         if rows.changed:
             tx.save_stock([rows.stock[sku] for sku in sorted(rows.changed)])
         if rows.movements:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from holdfast.messaging.asking import ASK_EVERY_MS
+from holdfast.messaging.outcome_poller import ASK_EVERY_MS
 from holdfast.runtime.settings import ServiceSettings
 
 

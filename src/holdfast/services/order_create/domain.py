@@ -19,7 +19,7 @@ class Order(NamedTuple):
 
 
 @dataclass
-class OrderBook:
+class OrderBatch:
     """The rows that a batch works on; `total_max_minor` is the rule that an order may violate."""
 
     total_max_minor: int

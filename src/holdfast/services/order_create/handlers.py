@@ -6,9 +6,9 @@ from typing import Protocol
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CreateOrder, OrderCreated, Payload, Refused
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.participant import Done, Outcome, StepMessages, Work
+from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
 from holdfast.messaging.store import Transaction
-from holdfast.services.order_create.domain import Order, OrderBook
+from holdfast.services.order_create.domain import Order, OrderBatch
 
 MESSAGES = StepMessages(
     step="order",
@@ -39,33 +39,33 @@ class OrderParticipant:
     def __init__(self, total_max_minor: int) -> None:
         self._total_max_minor = total_max_minor
 
-    def load(self, tx: OrderTransaction, work: Sequence[Work]) -> OrderBook:
+    def load(self, tx: OrderTransaction, work: Sequence[CommandWork]) -> OrderBatch:
         """Read nothing: the fence row, already locked, says all that the rules need."""
-        return OrderBook(self._total_max_minor)
+        return OrderBatch(self._total_max_minor)
 
-    def do(self, rows: OrderBook, saga_id: str, command: Payload) -> Outcome:
+    def do(self, rows: OrderBatch, saga_id: str, command: Payload) -> StepResult:
         assert isinstance(command, CreateOrder)
         outcome = rows.create(saga_id, command)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
 
-    def agrees(self, rows: OrderBook, command: Payload, fence: Fence) -> bool:
+    def agrees(self, rows: OrderBatch, command: Payload, fence: Fence) -> bool:
         assert isinstance(command, CreateOrder)
         if fence.reply_kind != MESSAGES.done:
             return True
         created = decode_as(OrderCreated, fence.reply)
         return (created.total_minor, created.currency) == (command.total_minor, command.currency)
 
-    def undo(self, rows: OrderBook, saga_id: str) -> bool:
+    def undo(self, rows: OrderBatch, saga_id: str) -> bool:
         rows.settle(saga_id, "CANCELED")
         return True
 
-    def confirm(self, rows: OrderBook, saga_id: str) -> None:
+    def confirm(self, rows: OrderBatch, saga_id: str) -> None:
         rows.settle(saga_id, "PLACED")
 
-    def forget(self, rows: OrderBook, saga_id: str) -> None:
+    def forget(self, rows: OrderBatch, saga_id: str) -> None:
         raise AssertionError("an order is written at once and never pending outside")
 
-    def save(self, tx: OrderTransaction, rows: OrderBook) -> None:
+    def save(self, tx: OrderTransaction, rows: OrderBatch) -> None:
         if rows.created:
             tx.insert_orders(list(rows.created.values()))
         if rows.changed:

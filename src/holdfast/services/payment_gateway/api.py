@@ -18,14 +18,14 @@ from holdfast.contracts.http_api import REASON_PATTERN
 from holdfast.runtime import problems
 from holdfast.runtime.auth import OPERATOR_ACTS, OPERATOR_READS, Authenticator
 from holdfast.runtime.bodies import decode, read_body
-from holdfast.runtime.operations import Apps
+from holdfast.runtime.openapi import Apps
 from holdfast.runtime.parameters import is_uuid, page_size, query
 from holdfast.services.payment_gateway import webhooks
-from holdfast.services.payment_gateway.desk import Desk, Verdict
 from holdfast.services.payment_gateway.handlers import PaymentRow
+from holdfast.services.payment_gateway.payment_operator import PaymentOperator, Verdict
 from holdfast.services.payment_gateway.settlement import ProviderSilent, Settlement
 
-BAD_SIGNATURE = problems.Kind("bad_signature", 400, "The webhook is not signed by the provider")
+BAD_SIGNATURE = problems.ProblemType("bad_signature", 400, "The webhook is not signed by the provider")
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ _resolve = msgspec.json.Decoder(Resolve)
 class PaymentApi:
     """The endpoints; blocking work is done on other threads."""
 
-    def __init__(self, desk: Desk, authenticator: Authenticator) -> None:
+    def __init__(self, desk: PaymentOperator, authenticator: Authenticator) -> None:
         self._desk = desk
         self._authenticator = authenticator
 
@@ -76,7 +76,9 @@ class PaymentApi:
 class WebhookApi:
     """The provider's webhooks: verified, then a hint to ask now; nothing is done because of what they say."""
 
-    def __init__(self, secret: str, desk: Desk, settlement: Settlement, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, secret: str, desk: PaymentOperator, settlement: Settlement, wake: Callable[[], None]
+    ) -> None:
         self._secret = secret.encode()
         self._desk = desk
         self._settlement = settlement
@@ -92,7 +94,7 @@ class WebhookApi:
             await run_in_threadpool(self._heed, hint)
         return Response(status_code=204)
 
-    def _heed(self, hint: webhooks.Hint) -> None:
+    def _heed(self, hint: webhooks.WebhookHint) -> None:
         if self._desk.hint(hint.saga_id):
             self._wake()
         elif hint.kind in ("payment_intent.succeeded", "refund.failed"):

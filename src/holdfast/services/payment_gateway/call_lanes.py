@@ -6,7 +6,7 @@ A call's lane is its verb (charge or refund) and whether it is the first attempt
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from holdfast.services.payment_gateway.domain import Call
+from holdfast.services.payment_gateway.domain import ProviderCall
 
 CALLS_MAX = 64
 """First charges side by side; charges that failed before have half of it, refunds a quarter."""
@@ -52,7 +52,7 @@ def connections(calls_max: int = CALLS_MAX) -> int:
     return SLOW_FACTOR * sum(places(lane, calls_max) for lane in LANES)
 
 
-def lane_of(call: Call) -> Lane:
+def lane_of(call: ProviderCall) -> Lane:
     """Return the lane that a call is in."""
     return Lane(call.verb, call.is_first)
 
@@ -60,7 +60,7 @@ def lane_of(call: Call) -> Lane:
 class UnderWay(NamedTuple):
     """A call that was begun and whose answer is not recorded."""
 
-    call: Call
+    call: ProviderCall
     began_s: float
 
 

@@ -11,20 +11,20 @@ from typing import Protocol
 import structlog
 
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import Nothing, PaymentProcessed, Refused
+from holdfast.contracts.messages import EmptyPayload, PaymentProcessed, Refused
+from holdfast.messaging.batch_processor import BatchProcessor
 from holdfast.messaging.crashpoints import crashpoint
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.handler import Handled, Reply
+from holdfast.messaging.handler import HandlerResult, OutboxMessage
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import TimerKey, TimerRow
-from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.services.payment_gateway.call_lanes import ClaimLimit, limits
 from holdfast.services.payment_gateway.domain import (
     REFUSED_REFUND_WAIT_MS,
-    Answer,
-    Call,
     NotSent,
     Payment,
+    ProviderCall,
+    ProviderResult,
     Resolution,
     Unknown,
     awaits,
@@ -39,13 +39,13 @@ HORIZON_MS = 2 * REFUSED_REFUND_WAIT_MS
 
 log = structlog.get_logger(__name__)
 
-Answered = Sequence[tuple[Call, Answer]]
+Answered = Sequence[tuple[ProviderCall, ProviderResult]]
 
 
 class PaymentProvider(Protocol):
     """The outside world's money."""
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         """Make all calls side by side and return their answers in order; never raises for one of them."""
 
     def close(self) -> None:
@@ -57,19 +57,19 @@ class ChargeLoop:
 
     def __init__(
         self,
-        unit_of_work: UnitOfWork[PaymentTransaction],
+        processor: BatchProcessor[PaymentTransaction],
         relay: Relay,
         provider: PaymentProvider,
         lease_ms: int = LEASE_MS,
     ) -> None:
-        self._unit_of_work = unit_of_work
+        self._processor = processor
         self._relay = relay
         self._provider = provider
         self._lease_ms = lease_ms
         self.alarms: Counter[str] = Counter()
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
-    def step(self) -> int:
+    def run_once(self) -> int:
         """Claim, call, record once; return how many calls were made. Raises StoreUnavailable."""
         calls = self.claim()
         if not calls:
@@ -80,18 +80,18 @@ class ChargeLoop:
         self.record(list(zip(calls, answers, strict=True)))
         return len(calls)
 
-    def claim(self, wanted: Sequence[ClaimLimit] = tuple(limits())) -> list[Call]:
+    def claim(self, wanted: Sequence[ClaimLimit] = tuple(limits())) -> list[ProviderCall]:
         """Lease due calls and mark their fences submitted, so that an undo knows it must wait."""
-        calls: list[Call] = []
+        calls: list[ProviderCall] = []
 
-        def work(tx: PaymentTransaction) -> Handled:
+        def work(tx: PaymentTransaction) -> HandlerResult:
             calls.clear()
             calls.extend(_claim(tx, wanted, self._lease_ms))
             if calls:
                 crashpoint("claim.before_commit")
-            return Handled()
+            return HandlerResult()
 
-        self._unit_of_work.commit(work, at="chore")
+        self._processor.commit(work, at="chore")
         if calls:
             crashpoint("claim.after_commit")
         return calls
@@ -105,14 +105,14 @@ class ChargeLoop:
         """
         recording = _Recording()
 
-        def work(tx: PaymentTransaction) -> Handled:
+        def work(tx: PaymentTransaction) -> HandlerResult:
             nonlocal recording
             before(tx)
             recording = _Recording()
             recording.run(tx, answered)
             return recording.handled
 
-        self._relay.submit(self._unit_of_work.commit(work, at="record"))
+        self._relay.submit(self._processor.commit(work, at="record"))
         for call, answer in answered:
             self.outcomes[call.ask.value, _outcome(answer)] += 1
         for resolution in recording.alarms:
@@ -121,7 +121,7 @@ class ChargeLoop:
         return recording.counted
 
 
-def before_calls(calls: Sequence[Call]) -> None:
+def before_calls(calls: Sequence[ProviderCall]) -> None:
     """Mark the boundary before charges and refunds that are made together."""
     verbs = {call.verb for call in calls}
     if "do" in verbs:
@@ -130,7 +130,7 @@ def before_calls(calls: Sequence[Call]) -> None:
         crashpoint("refund.before_call")
 
 
-def after_calls(calls: Sequence[Call]) -> None:
+def after_calls(calls: Sequence[ProviderCall]) -> None:
     """Mark the boundary between answers and their record."""
     verbs = {call.verb for call in calls}
     if "do" in verbs:
@@ -139,7 +139,7 @@ def after_calls(calls: Sequence[Call]) -> None:
         crashpoint("refund.after_call")
 
 
-def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) -> list[Call]:
+def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) -> list[ProviderCall]:
     # Fences are locked before timers, as the writer does it, so that the two never deadlock.
     peeked = tx.peek_due_calls(wanted, HORIZON_MS)
     ids = sorted({row.key.saga_id for row in peeked})
@@ -159,7 +159,7 @@ def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) 
             continue
         since_ms = row.since_ms if row.fired else now_ms  # a key has no age before it is first sent
         ask = next_ask(payment, row.key.verb, now_ms - since_ms, KEY_LIFETIME_MS)
-        calls.append(Call(ask, payment, row.fired + 1, since_ms))
+        calls.append(ProviderCall(ask, payment, row.fired + 1, since_ms))
         until = now_ms + lease_ms
         leased.append(row._replace(since_ms=since_ms, due_ms=until, fired=row.fired + 1, end_offset=until))
         if not fence.submitted:
@@ -174,7 +174,7 @@ def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) 
 class _Recording:
     """One batch of answers on its way into the rows."""
 
-    handled: Handled = field(default_factory=Handled)
+    handled: HandlerResult = field(default_factory=HandlerResult)
     alarms: list[Resolution] = field(default_factory=list)
     counted: int = 0
     _timers: dict[TimerKey, TimerRow | None] = field(default_factory=dict)
@@ -202,13 +202,15 @@ class _Recording:
         tx.clear_timers([key for key, row in self._timers.items() if row is None])
         tx.set_timers([row for row in self._timers.values() if row is not None])
 
-    def _follow(self, resolution: Resolution | None, call: Call, answer: Answer, now_ms: int) -> None:
+    def _follow(
+        self, resolution: Resolution | None, call: ProviderCall, answer: ProviderResult, now_ms: int
+    ) -> None:
         key = TimerKey(call.payment.saga_id, "payment", call.verb)
         self._timers[key] = None
         if resolution is None:
             return
         self.counted += 1
-        self.handled.replies += _events(resolution)
+        self.handled.messages_to_seal += _events(resolution)
         if resolution.wait_ms is not None:
             again = resolve_timer(key.saga_id, key.verb, call.since_ms)
             spent = call.attempt - 1 if isinstance(answer, NotSent) else call.attempt
@@ -236,18 +238,18 @@ def _with_reply(resolution: Resolution) -> Resolution:
     return resolution
 
 
-def _events(resolution: Resolution) -> list[Reply]:
+def _events(resolution: Resolution) -> list[OutboxMessage]:
     fence = resolution.fence
     events = []
     if resolution.processed or resolution.failed:
         suffix = "done" if resolution.processed else "failed"
         reply_id = f"{fence.saga_id}:payment:{suffix}"
-        events.append(Reply(reply_id, fence.reply_kind, fence.saga_id, fence.reply))
+        events.append(OutboxMessage(reply_id, fence.reply_kind, fence.saga_id, fence.reply))
     if resolution.compensated:
         reply_id = f"{fence.saga_id}:payment:compensated"
-        events.append(Reply(reply_id, MESSAGES.undone, fence.saga_id, encode(Nothing())))
+        events.append(OutboxMessage(reply_id, MESSAGES.undone, fence.saga_id, encode(EmptyPayload())))
     return events
 
 
-def _outcome(answer: Answer) -> str:
+def _outcome(answer: ProviderResult) -> str:
     return answer.error if isinstance(answer, Unknown) else type(answer).__name__.lower()

@@ -24,7 +24,7 @@ from holdfast.services.payment_gateway.call_lanes import (
     room,
 )
 from holdfast.services.payment_gateway.charging import ChargeLoop, after_calls, before_calls
-from holdfast.services.payment_gateway.domain import Answer, Call, Unknown
+from holdfast.services.payment_gateway.domain import ProviderCall, ProviderResult, Unknown
 
 IDLE_S = 0.25
 LINGER_S = 0.008  # so long the first answer of a batch waits for others
@@ -33,7 +33,7 @@ DRAIN_S = 5.0
 
 log = structlog.get_logger(__name__)
 
-Ended = Callable[[Call, Answer], None]
+Ended = Callable[[ProviderCall, ProviderResult], None]
 
 
 class Caller(Protocol):
@@ -42,7 +42,7 @@ class Caller(Protocol):
     breaker: KeyedBreaker
     refund_breaker: KeyedBreaker
 
-    def begin(self, calls: Sequence[Call], ended: Ended) -> None:
+    def begin(self, calls: Sequence[ProviderCall], ended: Ended) -> None:
         """Begin all calls and return; `ended` gets each answer, in any order, from any thread."""
 
 
@@ -68,9 +68,9 @@ class ContinuousCharges:
         self._monotonic = monotonic
         self._idle_s = idle_s
         self._linger_s = linger_s
-        self._answers: SimpleQueue[tuple[Call, Answer] | None] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[ProviderCall, ProviderResult] | None] = SimpleQueue()
         self._under_way: dict[str, UnderWay] = {}
-        self._unrecorded: list[tuple[Call, Answer]] = []
+        self._unrecorded: list[tuple[ProviderCall, ProviderResult]] = []
         self._quiet_until = 0.0
 
     def wake(self) -> None:
@@ -85,7 +85,7 @@ class ContinuousCharges:
         """Tell whether there is something to record, or somebody has called `wake`."""
         return bool(self._unrecorded) or not self._answers.empty()
 
-    def round(self) -> float:
+    def run_once(self) -> float:
         """Record what has ended, fill up, wait for an answer or a wake; return how long to rest."""
         try:
             self._record()
@@ -147,7 +147,7 @@ class ContinuousCharges:
     def _breaker(self, lane: Lane) -> KeyedBreaker:
         return self._caller.breaker if lane.verb == "do" else self._caller.refund_breaker
 
-    def _ended(self, call: Call, answer: Answer) -> None:
+    def _ended(self, call: ProviderCall, answer: ProviderResult) -> None:
         self._answers.put((call, answer))
 
     def _collect(self, timeout_s: float) -> None:
@@ -167,7 +167,7 @@ class ContinuousCharges:
             until = until or self._monotonic() + self._linger_s
             waiting_s = until - self._monotonic()
 
-    def _heed(self, call: Call, answer: Answer) -> None:
+    def _heed(self, call: ProviderCall, answer: ProviderResult) -> None:
         """Leave a provider alone that has too many requests: as long as it says, and `HELD_MAX_S` at most.
 
         Said again of a key it may be about that key alone, which waits by itself.

@@ -49,7 +49,7 @@ class Payment(NamedTuple):
         return self.user_id, self.payment_method, self.amount_minor, self.currency
 
 
-class Ask(StrEnum):
+class ProviderRequest(StrEnum):
     """What to ask the provider next."""
 
     CHARGE = "charge"
@@ -60,10 +60,10 @@ class Ask(StrEnum):
     """Look at the charge that `Payment.charge_id` names, and whether it is this payment's."""
 
 
-class Call(NamedTuple):
+class ProviderCall(NamedTuple):
     """One call to the provider, made outside any transaction; `since_ms` is when its key was first sent."""
 
-    ask: Ask
+    ask: ProviderRequest
     payment: Payment
     attempt: int
     since_ms: int = 0
@@ -81,7 +81,7 @@ class Call(NamedTuple):
     @property
     def verb(self) -> str:
         """The timer's verb that this call serves."""
-        return "undo" if self.ask in (Ask.REFUND, Ask.FIND_REFUND) else "do"
+        return "undo" if self.ask in (ProviderRequest.REFUND, ProviderRequest.FIND_REFUND) else "do"
 
 
 class Succeeded(NamedTuple):
@@ -110,10 +110,10 @@ class NotSent(NamedTuple):
     retry_after_ms: int
 
 
-Answer = Succeeded | Declined | Unknown | NotSent
+ProviderResult = Succeeded | Declined | Unknown | NotSent
 
 
-def is_silence(answer: Answer) -> bool:
+def is_silence(answer: ProviderResult) -> bool:
     """Tell whether the provider said nothing of the matter: it may when it is asked again."""
     silent = ("http_5", "http_429", "connection_lost")
     return isinstance(answer, NotSent) or (isinstance(answer, Unknown) and answer.error.startswith(silent))
@@ -154,16 +154,16 @@ def is_owed_again(fence: Fence, payment: Payment) -> bool:
     return fence.state is FenceState.UNDONE and payment.last_error == REFUND_FAILED
 
 
-def next_ask(payment: Payment, verb: str, age_ms: int, key_lifetime_ms: int) -> Ask:
+def next_ask(payment: Payment, verb: str, age_ms: int, key_lifetime_ms: int) -> ProviderRequest:
     """Choose between the same call again and a look-up: a key too old, or an answer stored under it."""
     repeats = payment.same_error >= SAME_ERROR_MAX or payment.last_error.startswith(_REPEATED)
     look_up = age_ms >= key_lifetime_ms or repeats
     if verb == "do":
-        return Ask.FIND_CHARGE if look_up else Ask.CHARGE
-    return Ask.FIND_REFUND if look_up else Ask.REFUND
+        return ProviderRequest.FIND_CHARGE if look_up else ProviderRequest.CHARGE
+    return ProviderRequest.FIND_REFUND if look_up else ProviderRequest.REFUND
 
 
-def resolve(fence: Fence, call: Call, answer: Answer) -> Resolution | None:
+def resolve(fence: Fence, call: ProviderCall, answer: ProviderResult) -> Resolution | None:
     """Return what the answer does to the payment, or None where the row has moved on without it.
 
     `call.payment` is the row as it is now, under its fence's lock, not as it was when the call began.
@@ -187,7 +187,7 @@ def resolve(fence: Fence, call: Call, answer: Answer) -> Resolution | None:
             )
 
 
-def _late(fence: Fence, call: Call, answer: Answer) -> Resolution | None:
+def _late(fence: Fence, call: ProviderCall, answer: ProviderResult) -> Resolution | None:
     """Change nothing, but for money that moved under a row that was closed without it."""
     stray = call.payment._replace(charge_id=answer.reference) if isinstance(answer, Succeeded) else None
     if call.verb == "undo" or stray is None or call.payment.charge_id or not is_stray(fence, stray):
@@ -222,10 +222,10 @@ def _refund_refused(fence: Fence, payment: Payment, answer: Declined) -> Resolut
     return Resolution(fence, refused, wait_ms=REFUSED_REFUND_WAIT_MS, alarm="refund_refused")
 
 
-def _unknown(fence: Fence, call: Call, answer: Unknown) -> Resolution:
+def _unknown(fence: Fence, call: ProviderCall, answer: Unknown) -> Resolution:
     """Ask again later. A look-up that found nothing proves nothing, so the same call is next after it."""
     payment = call.payment
-    looked_up = call.ask not in (Ask.CHARGE, Ask.REFUND)
+    looked_up = call.ask not in (ProviderRequest.CHARGE, ProviderRequest.REFUND)
     repeats = 0
     if not looked_up and answer.error.startswith("http_5"):
         repeats = 1 + (payment.same_error if answer.error == payment.last_error else 0)

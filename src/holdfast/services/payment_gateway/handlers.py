@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from holdfast.contracts.messages import Payload, ProcessPayment
 from holdfast.messaging.fence import Fence, Verb
-from holdfast.messaging.participant import Outcome, Running, StepMessages, Work
+from holdfast.messaging.participant import CommandWork, Running, StepMessages, StepResult
 from holdfast.messaging.store import TimerKey, TimerRow, Transaction
 from holdfast.messaging.timers import RESOLVE
 from holdfast.services.payment_gateway.call_lanes import ClaimLimit
@@ -111,12 +111,12 @@ class PaymentParticipant:
 
     messages = MESSAGES
 
-    def load(self, tx: PaymentTransaction, work: Sequence[Work]) -> Intents:
+    def load(self, tx: PaymentTransaction, work: Sequence[CommandWork]) -> Intents:
         """Read what repeated commands asked for first: recording an intent needs no more than the fence."""
         repeated = {w.envelope.saga_id for w in work if w.verb is Verb.DO and w.fence is not None}
         return Intents(tx.load_payments(repeated) if repeated else {})
 
-    def do(self, rows: Intents, saga_id: str, command: Payload) -> Outcome:
+    def do(self, rows: Intents, saga_id: str, command: Payload) -> StepResult:
         assert isinstance(command, ProcessPayment)
         rows.charges[saga_id] = _intent(saga_id, command)
         return Running()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from holdfast.messaging.asking import ASK_EVERY_MS
+from holdfast.messaging.outcome_poller import ASK_EVERY_MS
 from holdfast.runtime.settings import PREFIX, URL_PATTERN, ServiceSettings, check_secret_file
 from holdfast.services.payment_gateway.charging import LEASE_MS
 

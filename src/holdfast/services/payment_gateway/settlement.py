@@ -9,18 +9,18 @@ from uuid import UUID
 
 import structlog
 
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.batch_processor import BatchProcessor
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.store import StoreUnavailable
-from holdfast.messaging.unit_of_work import UnitOfWork
 from holdfast.services.payment_gateway.charging import ChargeLoop
 from holdfast.services.payment_gateway.domain import (
     REFUND_FAILED,
     REFUSED_REFUND_WAIT_MS,
-    Answer,
-    Ask,
-    Call,
     Declined,
     Payment,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
     Succeeded,
     is_silence,
 )
@@ -39,7 +39,7 @@ class ProviderSilent(Exception):
     """The provider gave no list; the text says why."""
 
 
-class Charge(NamedTuple):
+class ListedCharge(NamedTuple):
     """A line of the provider's list. `reference` is what our `Payment.charge_id` holds."""
 
     id: str
@@ -52,17 +52,17 @@ class Charge(NamedTuple):
     created_ms: int
 
 
-class Lister(Protocol):
+class ChargeLister(Protocol):
     """A provider that lists its charges."""
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         """See `charging.PaymentProvider`."""
 
-    def charges(self, after: str = "", intent: str = "") -> list[Charge]:
+    def charges(self, after: str = "", intent: str = "") -> list[ListedCharge]:
         """Return a page, newest first, those before `after` or of one intent. Raises ProviderSilent."""
 
 
-def judge(charge: Charge, payment: Payment | None) -> str:
+def judge(charge: ListedCharge, payment: Payment | None) -> str:
     """Say what is wrong with a charge that succeeded: orphan, unknown, second, owed, or nothing."""
     if charge.refunded:
         return ""
@@ -76,7 +76,7 @@ def judge(charge: Charge, payment: Payment | None) -> str:
     return "owed" if payment.refund_id else ""
 
 
-class Walk:
+class SettlementPass:
     """Where one walk over the list stands: newest first, page by page, every `every_ms`.
 
     It goes back to `back_ms` before the newest charge, or, where it `resumes`, before the one that was the
@@ -96,7 +96,7 @@ class Walk:
         """Say whether a page is to be looked at now."""
         return self.after != "" or now_ms >= self._next_pass_ms
 
-    def turn(self, page: Sequence[Charge], now_ms: int) -> None:
+    def turn(self, page: Sequence[ListedCharge], now_ms: int) -> None:
         """Go on to the page after this one, or end the pass."""
         if page and not self.after:
             self._newest_ms = page[0].created_ms
@@ -117,23 +117,23 @@ class Settlement:
 
     def __init__(
         self,
-        unit_of_work: UnitOfWork[PaymentTransaction],
+        processor: BatchProcessor[PaymentTransaction],
         charges: ChargeLoop,
-        lister: Lister,
+        lister: ChargeLister,
         monotonic_ms: Callable[[], int],
         every_ms: int,
     ) -> None:
-        self._unit_of_work = unit_of_work
+        self._processor = processor
         self._charges = charges
         self._lister = lister
         self._monotonic_ms = monotonic_ms
         self._walks = (
-            Walk(every_ms, OVERLAP_MS, resumes=True),
-            Walk(DEEP_EVERY_MS, DEEP_BACK_MS, resumes=False),
+            SettlementPass(every_ms, OVERLAP_MS, resumes=True),
+            SettlementPass(DEEP_EVERY_MS, DEEP_BACK_MS, resumes=False),
         )
         self._alarmed: set[str] = set()
 
-    def round(self) -> float:
+    def run_once(self) -> float:
         """Look at one page if it is time; return how long to rest."""
         now_ms = self._monotonic_ms()
         walk = next((walk for walk in self._walks if walk.is_due(now_ms)), None)
@@ -153,15 +153,17 @@ class Settlement:
         found = self._lister.charges(intent=intent)
         self._settle([charge for charge in found if charge.succeeded and charge.saga_id == saga_id])
 
-    def _settle(self, charges: Sequence[Charge]) -> None:
+    def _settle(self, charges: Sequence[ListedCharge]) -> None:
         payments = self._payments([charge.saga_id for charge in charges if _is_saga(charge.saga_id)])
-        found: list[tuple[Call, Answer]] = []
+        found: list[tuple[ProviderCall, ProviderResult]] = []
         for charge in charges:
             payment = payments.get(charge.saga_id)
             match judge(charge, payment):
                 case "unknown":
                     assert payment is not None
-                    found.append((Call(Ask.FIND_CHARGE, payment, 1), Succeeded(charge.reference)))
+                    found.append(
+                        (ProviderCall(ProviderRequest.FIND_CHARGE, payment, 1), Succeeded(charge.reference))
+                    )
                 case "owed":
                     assert payment is not None
                     self._owe(payment)
@@ -176,15 +178,15 @@ class Settlement:
     def _payments(self, saga_ids: Sequence[str]) -> dict[str, Payment]:
         payments: dict[str, Payment] = {}
 
-        def work(tx: PaymentTransaction) -> Handled:
+        def work(tx: PaymentTransaction) -> HandlerResult:
             payments.update(tx.load_payments(saga_ids))
-            return Handled()
+            return HandlerResult()
 
         if saga_ids:
-            self._unit_of_work.commit(work)
+            self._processor.commit(work)
         return payments
 
-    def _check_again(self, saga_id: str, charges: Sequence[Charge]) -> None:
+    def _check_again(self, saga_id: str, charges: Sequence[ListedCharge]) -> None:
         """Alarm a charge that no row takes: its row was pruned, or it was resolved a moment ago."""
         payment = self._payments([saga_id]).get(saga_id)
         for charge in charges:
@@ -197,24 +199,24 @@ class Settlement:
         The list may be older than our row, so the refund itself is looked at first.
         """
 
-        def work(tx: PaymentTransaction) -> Handled:
+        def work(tx: PaymentTransaction) -> HandlerResult:
             tx.lock_fences("payment", [seen.saga_id])
             payment = tx.load_payments([seen.saga_id])[seen.saga_id]
             if payment == seen and payment.last_error != REFUND_FAILED:
                 tx.update_payments([payment._replace(last_error=REFUND_FAILED)])
                 again = resolve_timer(payment.saga_id, "undo", tx.now_ms())
                 tx.set_timers([again._replace(due_ms=tx.now_ms() + REFUSED_REFUND_WAIT_MS)])
-            return Handled()
+            return HandlerResult()
 
-        [answer] = self._lister.call([Call(Ask.FIND_REFUND, seen, 1)])
+        [answer] = self._lister.call([ProviderCall(ProviderRequest.FIND_REFUND, seen, 1)])
         if is_silence(answer):
             raise ProviderSilent("nothing is known of a refund")
         if isinstance(answer, Declined) and seen.last_error != REFUND_FAILED:
-            self._unit_of_work.commit(work)
+            self._processor.commit(work)
             self._charges.alarms["refund_failed"] += 1
             log.error("refund_failed", saga_id=seen.saga_id, refund_id=seen.refund_id)
 
-    def _alarm(self, alarm: str, charge: Charge) -> None:
+    def _alarm(self, alarm: str, charge: ListedCharge) -> None:
         """Tell of each charge once a process: an operator must look at it at the provider."""
         if charge.id not in self._alarmed:
             self._alarmed.add(charge.id)

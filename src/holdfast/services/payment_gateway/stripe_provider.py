@@ -21,16 +21,16 @@ from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
 from holdfast.services.payment_gateway.call_lanes import connections
 from holdfast.services.payment_gateway.domain import (
     STORED,
-    Answer,
-    Ask,
-    Call,
     Declined,
     NotSent,
     Payment,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
     Succeeded,
     Unknown,
 )
-from holdfast.services.payment_gateway.settlement import Charge, ProviderSilent
+from holdfast.services.payment_gateway.settlement import ListedCharge, ProviderSilent
 
 T = TypeVar("T")
 
@@ -74,14 +74,16 @@ class StripeProvider:
         self._thread = threading.Thread(target=self._loop.run_forever, name="provider", daemon=True)
         self._thread.start()
 
-    def begin(self, calls: Sequence[Call], ended: Callable[[Call, Answer], None]) -> None:
+    def begin(
+        self, calls: Sequence[ProviderCall], ended: Callable[[ProviderCall, ProviderResult], None]
+    ) -> None:
         """Begin all calls and return; `ended` gets each answer, in the provider's thread."""
         self._loop.call_soon_threadsafe(self._begin, calls, ended)
 
-    def call(self, calls: Sequence[Call]) -> list[Answer]:
+    def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         return self.run(self._call_all(calls))
 
-    def charges(self, after: str = "", intent: str = "") -> list[Charge]:
+    def charges(self, after: str = "", intent: str = "") -> list[ListedCharge]:
         """See `settlement.Lister`."""
         return self.run(self._charges(after, intent))
 
@@ -96,13 +98,15 @@ class StripeProvider:
         """Run this in the provider's thread and wait for it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _begin(self, calls: Sequence[Call], ended: Callable[[Call, Answer], None]) -> None:
+    def _begin(
+        self, calls: Sequence[ProviderCall], ended: Callable[[ProviderCall, ProviderResult], None]
+    ) -> None:
         for call in calls:
             task = self._loop.create_task(self._tell(call, ended))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self, call: Call, ended: Callable[[Call, Answer], None]) -> None:
+    async def _tell(self, call: ProviderCall, ended: Callable[[ProviderCall, ProviderResult], None]) -> None:
         try:
             answer = await self._ask(call)
         except Exception:  # a bug at one call: told as unknown, or its row would count as under way for ever
@@ -116,28 +120,28 @@ class StripeProvider:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
 
-    async def _call_all(self, calls: Sequence[Call]) -> list[Answer]:
+    async def _call_all(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         return list(await asyncio.gather(*(self._ask(call) for call in calls)))
 
-    async def _ask(self, call: Call) -> Answer:
+    async def _ask(self, call: ProviderCall) -> ProviderResult:
         try:
             match call.ask:
-                case Ask.CHARGE:
+                case ProviderRequest.CHARGE:
                     return await self._charge(call)
-                case Ask.REFUND:
+                case ProviderRequest.REFUND:
                     return await self._refund(call)
-                case Ask.FIND_CHARGE:
+                case ProviderRequest.FIND_CHARGE:
                     return await self._find_charge(call.payment)
-                case Ask.SHOW_CHARGE:
+                case ProviderRequest.SHOW_CHARGE:
                     return await self._show_charge(call.payment)
-                case Ask.FIND_REFUND:
+                case ProviderRequest.FIND_REFUND:
                     return await self._find_refund(call.payment)
         except BreakerOpen as error:
             return NotSent(int(error.retry_after_s * 1000))
         except ConnectionFailed:
             return Unknown("connection_lost")
 
-    async def _charge(self, call: Call) -> Answer:
+    async def _charge(self, call: ProviderCall) -> ProviderResult:
         payment = call.payment
         form = {
             "amount": str(payment.amount_minor),
@@ -151,7 +155,7 @@ class StripeProvider:
             return intent_answer(_json(response))
         return _refusal(response)
 
-    async def _refund(self, call: Call) -> Answer:
+    async def _refund(self, call: ProviderCall) -> ProviderResult:
         form = {
             "payment_intent": call.payment.charge_id,
             "amount": str(call.payment.amount_minor),
@@ -165,14 +169,14 @@ class StripeProvider:
             return await self._find_refund(call.payment)
         return answer
 
-    async def _find_charge(self, payment: Payment) -> Answer:
+    async def _find_charge(self, payment: Payment) -> ProviderResult:
         query = f"metadata['saga_id']:'{payment.saga_id}'"
         response = await self._get("/v1/payment_intents/search", {"query": query})
         if response.status != 200:
             return _refusal(response) if response.status >= 500 else Unknown(f"http_{response.status}")
         return _best([intent_answer(intent) for intent in _found(response)])
 
-    async def _show_charge(self, payment: Payment) -> Answer:
+    async def _show_charge(self, payment: Payment) -> ProviderResult:
         """Look at the one charge that somebody named, which must be this payment's in every respect."""
         response = await self._get(f"/v1/payment_intents/{quote(payment.charge_id, safe='')}", {})
         if response.status != 200:
@@ -183,13 +187,13 @@ class StripeProvider:
         ours = (payment.saga_id, payment.amount_minor, payment.currency.lower())
         return intent_answer(intent) if theirs == ours else Unknown("another_payment")
 
-    async def _find_refund(self, payment: Payment) -> Answer:
+    async def _find_refund(self, payment: Payment) -> ProviderResult:
         response = await self._get("/v1/refunds", {"payment_intent": payment.charge_id, "limit": "100"})
         if response.status != 200:
             return _refusal(response) if response.status >= 500 else Unknown(f"http_{response.status}")
         return refunds_answer(_found(response), payment.amount_minor)
 
-    async def _charges(self, after: str, intent: str) -> list[Charge]:
+    async def _charges(self, after: str, intent: str) -> list[ListedCharge]:
         query = {"limit": "100", "starting_after": after, "payment_intent": intent}
         query = {name: value for name, value in query.items() if value}
         try:
@@ -200,7 +204,9 @@ class StripeProvider:
             raise ProviderSilent(f"http {response.status}")
         return [_charge_of(each) for each in _found(response)]
 
-    async def _post(self, breaker: KeyedBreaker, path: str, form: Mapping[str, str], call: Call) -> Response:
+    async def _post(
+        self, breaker: KeyedBreaker, path: str, form: Mapping[str, str], call: ProviderCall
+    ) -> Response:
         key = call.idempotency_key
         headers = {"idempotency-key": key, "content-type": "application/x-www-form-urlencoded"}
         try:
@@ -226,7 +232,7 @@ class StripeProvider:
         return response
 
 
-def intent_answer(intent: Mapping[str, Any]) -> Answer:
+def intent_answer(intent: Mapping[str, Any]) -> ProviderResult:
     """Read a payment intent: only its final statuses are definitive."""
     match intent.get("status"):
         case "succeeded":
@@ -240,7 +246,7 @@ def intent_answer(intent: Mapping[str, Any]) -> Answer:
             return Unknown(f"status_{_plain(status)}")
 
 
-def refund_answer(refund: Mapping[str, Any]) -> Answer:
+def refund_answer(refund: Mapping[str, Any]) -> ProviderResult:
     """Read a refund: pending is not an answer yet."""
     match refund.get("status"):
         case "succeeded":
@@ -251,7 +257,7 @@ def refund_answer(refund: Mapping[str, Any]) -> Answer:
             return Unknown(f"status_{_plain(status)}")
 
 
-def refunds_answer(refunds: Sequence[Mapping[str, Any]], owed_minor: int) -> Answer:
+def refunds_answer(refunds: Sequence[Mapping[str, Any]], owed_minor: int) -> ProviderResult:
     """Read all refunds of one charge: it is refunded only where they bring back all that is owed."""
     answers = [refund_answer(refund) for refund in refunds]
     done = [refund for refund, answer in zip(refunds, answers, strict=True) if isinstance(answer, Succeeded)]
@@ -263,14 +269,14 @@ def refunds_answer(refunds: Sequence[Mapping[str, Any]], owed_minor: int) -> Ans
     return _best(answers)
 
 
-def _succeeded(document: Mapping[str, Any]) -> Answer:
+def _succeeded(document: Mapping[str, Any]) -> ProviderResult:
     reference = document.get("id")
     if isinstance(reference, str) and _REFERENCE.fullmatch(reference) and not holds_card_number(reference):
         return Succeeded(reference)
     return _MALFORMED
 
 
-def _refusal(response: Response) -> Answer:
+def _refusal(response: Response) -> ProviderResult:
     """Read an error: refusals of the card or of this very request are definitive, all else is not."""
     status = response.status
     error = _object(_json(response).get("error"))
@@ -292,9 +298,9 @@ def _is_repeated(response: Response) -> bool:
     return response.headers.get("idempotent-replayed", "").lower() == "true"
 
 
-def _charge_of(document: Mapping[str, Any]) -> Charge:
+def _charge_of(document: Mapping[str, Any]) -> ListedCharge:
     created, amount = document.get("created"), document.get("amount")
-    return Charge(
+    return ListedCharge(
         str(document.get("id", "")),
         mask_card_numbers(str(document.get("payment_intent") or document.get("id", ""))),
         str(_object(document.get("metadata")).get("saga_id", "")),
@@ -306,7 +312,7 @@ def _charge_of(document: Mapping[str, Any]) -> Charge:
     )
 
 
-def _best(found: Sequence[Answer]) -> Answer:
+def _best(found: Sequence[ProviderResult]) -> ProviderResult:
     """Prefer money that moved over a refusal, and any end over none; nothing found proves nothing."""
     for kind in (Succeeded, Unknown, Declined):
         for answer in found:

@@ -15,7 +15,7 @@ TOLERANCE_S = 300
 SIGNATURES_MAX = 8
 
 
-class Hint(NamedTuple):
+class WebhookHint(NamedTuple):
     """Which saga the event speaks of; `kind` and `intent` are the provider's words."""
 
     saga_id: str
@@ -54,7 +54,7 @@ def is_signed(secret: bytes, header: str, body: bytes, now_s: float) -> bool:
     return True in [hmac.compare_digest(right, each) for each in given[:SIGNATURES_MAX]]
 
 
-def hint_of(body: bytes) -> Hint | None:
+def hint_of(body: bytes) -> WebhookHint | None:
     """Read which saga an event is about; None where it names none of ours."""
     try:
         event = _event.decode(body)
@@ -62,4 +62,4 @@ def hint_of(body: bytes) -> Hint | None:
         saga_id = str(UUID(about.metadata.get("saga_id", "")))
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    return Hint(saga_id, event.type, about.payment_intent or about.id)
+    return WebhookHint(saga_id, event.type, about.payment_intent or about.id)

@@ -6,19 +6,19 @@ from holdfast.bus.port import Message
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, TOPICS
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.simulation.books import LEGAL, settled, unfinished
-from holdfast.simulation.proof.cells import Cell, Node, Post
-from holdfast.simulation.proof.databases import Database, Real, freeze, plain, thaw
-from holdfast.simulation.proof.payment import Loop, PaymentCell, charged_twice, held_for
+from holdfast.simulation.proof.payment import ChargeLoopModel, PaymentModel, charged_twice, held_for
+from holdfast.simulation.proof.real_harness import Database, RealHarness, freeze, plain, thaw
+from holdfast.simulation.proof.service_models import MessagesInFlight, Node, ServiceModel
 from holdfast.simulation.proof.services import (
-    GatewayCell,
-    OrchestratorCell,
-    ParticipantCell,
-    ServiceCell,
+    GatewayModel,
+    OrchestratorModel,
+    ParticipantModel,
+    ServiceCodeModel,
     in_state,
     standing,
 )
 from holdfast.simulation.proof.space import State
-from holdfast.simulation.setup import Setup, Wish
+from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.world import Action, World
 
 ORDER_OF_CELLS = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
@@ -40,19 +40,24 @@ class Scope(NamedTuple):
 
 
 ONE = (
-    Scope("bought", Setup((Wish("cart-0", (("A", 1),)),), (("A", 1),))),
-    Scope("card declined", Setup((Wish("cart-0", (("A", 1),), DECLINED),), (("A", 1),))),
-    Scope("order refused", Setup((Wish("cart-0", (("C", 1),)),), (("C", 1),))),
-    Scope("cart on hold", Setup((Wish("cart-0", (("A", 1),)),), (("A", 1),)), held=True),
-    Scope("out of stock", Setup((Wish("cart-0", (("A", 1),)),), (("A", 0),))),
+    Scope("bought", Setup((CheckoutSpec("cart-0", (("A", 1),)),), (("A", 1),))),
+    Scope("card declined", Setup((CheckoutSpec("cart-0", (("A", 1),), DECLINED),), (("A", 1),))),
+    Scope("order refused", Setup((CheckoutSpec("cart-0", (("C", 1),)),), (("C", 1),))),
+    Scope("cart on hold", Setup((CheckoutSpec("cart-0", (("A", 1),)),), (("A", 1),)), held=True),
+    Scope("out of stock", Setup((CheckoutSpec("cart-0", (("A", 1),)),), (("A", 0),))),
 )
 """One saga, with each of the answers that can end it."""
 
 TWO = (
-    Scope("the last piece", Setup((Wish("cart-0", (("A", 1),)), Wish("cart-1", (("A", 1),))), (("A", 1),))),
+    Scope(
+        "the last piece",
+        Setup((CheckoutSpec("cart-0", (("A", 1),)), CheckoutSpec("cart-1", (("A", 1),))), (("A", 1),)),
+    ),
     Scope(
         "the last piece, one card declined",
-        Setup((Wish("cart-0", (("A", 1),), DECLINED), Wish("cart-1", (("A", 1),))), (("A", 1),)),
+        Setup(
+            (CheckoutSpec("cart-0", (("A", 1),), DECLINED), CheckoutSpec("cart-1", (("A", 1),))), (("A", 1),)
+        ),
     ),
 )
 """Two sagas that want the same piece."""
@@ -63,7 +68,7 @@ def scope_named(name: str) -> Scope:
     return next(scope for scope in (*ONE, *TWO) if scope.name == name)
 
 
-class Checkout:
+class CheckoutModel:
     """The system that is searched: one cell a service, one lane a saga."""
 
     def __init__(self, scope: Scope) -> None:
@@ -74,16 +79,16 @@ class Checkout:
                 self._world.act(Action("hold", str(number)))
         self.sagas = tuple(self._world.door.checkouts())
         self._places = {service: place for place, service in enumerate(ORDER_OF_CELLS)}
-        post = Post(self._route, lambda message: dict(message.headers)["ce_id"].decode())
-        setup, orchestrator = scope.setup, Real(ORCHESTRATOR, scope.setup)
+        post = MessagesInFlight(self._route, lambda message: dict(message.headers)["ce_id"].decode())
+        setup, orchestrator = scope.setup, RealHarness(ORCHESTRATOR, scope.setup)
         handler = orchestrator.parts.checkout_service  # type: ignore[attr-defined]
-        self.cells: tuple[Cell, ...] = (
-            GatewayCell(GATEWAY, post, Real(GATEWAY, setup)),
-            OrchestratorCell(post, orchestrator, handler, self.sagas, LEGAL),
-            ParticipantCell(INVENTORY, post, Real(INVENTORY, setup), "inventory"),
-            PaymentCell(post, setup),
-            ParticipantCell(ORDER, post, Real(ORDER, setup), "order"),
-            ServiceCell(CART, post, Real(CART, setup)),
+        self.cells: tuple[ServiceModel, ...] = (
+            GatewayModel(GATEWAY, post, RealHarness(GATEWAY, setup)),
+            OrchestratorModel(post, orchestrator, handler, self.sagas, LEGAL),
+            ParticipantModel(INVENTORY, post, RealHarness(INVENTORY, setup), "inventory"),
+            PaymentModel(post, setup),
+            ParticipantModel(ORDER, post, RealHarness(ORDER, setup), "order"),
+            ServiceCodeModel(CART, post, RealHarness(CART, setup)),
         )
         self._failed: dict[int, frozenset[str]] = {}
         self._standing: dict[tuple[int, int], frozenset[str]] = {}
@@ -105,7 +110,7 @@ class Checkout:
         numbers = []
         for service, cell in zip(ORDER_OF_CELLS, self.cells, strict=True):
             tables = self._world.stores[service].tables.tables
-            memory: Any = Loop() if service == PAYMENT else ()
+            memory: Any = ChargeLoopModel() if service == PAYMENT else ()
             if service == GATEWAY:
                 memory = tuple(plain(m) for _, batch in tables["outbox"].values() for m in batch)
             lanes = len(self.sagas) * (len(ORDER_OF_CELLS) if service == ORCHESTRATOR else 1)
@@ -152,7 +157,7 @@ class Checkout:
     def rest(self, state: State) -> tuple[bool, str]:
         for place, service in enumerate(ORDER_OF_CELLS):
             self._world.stores[service].tables = thaw(self._database(place, state))
-        loop: Loop = self.cells[3].nodes.values[state[3]].memory
+        loop: ChargeLoopModel = self.cells[3].nodes.values[state[3]].memory
         self._world.provider.ledger = list(loop.provider.ledger)
         if loop.zombies or loop.provider.late or any(unfinished(self._world)):
             return False, ""

@@ -8,21 +8,21 @@ from holdfast.messaging.fence import FenceState
 from holdfast.messaging.memory_store import MemoryTables
 from holdfast.messaging.store import TimerKey
 from holdfast.services.payment_gateway.charging import LEASE_MS
-from holdfast.services.payment_gateway.domain import Answer, Call
+from holdfast.services.payment_gateway.domain import ProviderCall, ProviderResult
 from holdfast.simulation.faults import Switch
-from holdfast.simulation.proof.cells import Move, Node, Post, Step
-from holdfast.simulation.proof.databases import FIRED_MAX, Real, thaw
-from holdfast.simulation.proof.services import ParticipantCell
+from holdfast.simulation.proof.real_harness import FIRED_MAX, RealHarness, thaw
+from holdfast.simulation.proof.service_models import MessagesInFlight, ModelStep, Move, Node
+from holdfast.simulation.proof.services import ParticipantModel
 from holdfast.simulation.provider import Memory, SimProvider
 from holdfast.simulation.setup import START_MS, Setup
 
 MISTREATED = ("timeout_before", "timeout_after", "late", "stored_500")
 """The provider's other moods lead where these lead: no effect and no answer is `timeout_before`."""
 
-Hand = tuple[tuple[Call, Answer | None], ...]
+Hand = tuple[tuple[ProviderCall, ProviderResult | None], ...]
 
 
-class Loop(NamedTuple):
+class ChargeLoopModel(NamedTuple):
     """Calls in the loop's hand, in the hands of loops that were given up, and the provider's memory."""
 
     hand: Hand = ()
@@ -30,11 +30,11 @@ class Loop(NamedTuple):
     provider: Memory = Memory()
 
 
-class PaymentCell(ParticipantCell):
+class PaymentModel(ParticipantModel):
     """Claim, call and record are three moves: a crash or an undo may come between any two of them."""
 
-    def __init__(self, post: Post, setup: Setup) -> None:
-        real = Real(PAYMENT, setup)
+    def __init__(self, post: MessagesInFlight, setup: Setup) -> None:
+        real = RealHarness(PAYMENT, setup)
         super().__init__(PAYMENT, post, real, "payment")
         self._loop: Any = real.parts.charge_loop  # type: ignore[attr-defined]
 
@@ -50,8 +50,8 @@ class PaymentCell(ParticipantCell):
                 timers[key] = timers[key]._replace(due_ms=until, end_offset=until)
         return tables
 
-    def after_crash(self, memory: Hashable) -> Loop:
-        assert isinstance(memory, Loop)
+    def after_crash(self, memory: Hashable) -> ChargeLoopModel:
+        assert isinstance(memory, ChargeLoopModel)
         return memory._replace(hand=())
 
     def busy(self, node: Node) -> Iterator[Move]:
@@ -71,7 +71,7 @@ class PaymentCell(ParticipantCell):
         for place, hand in enumerate(loop.zombies):
             others = loop.zombies[:place] + loop.zombies[place + 1 :]
 
-            def continued(rest: Hand, others: tuple[Hand, ...] = others) -> Loop:
+            def continued(rest: Hand, others: tuple[Hand, ...] = others) -> ChargeLoopModel:
                 kept = (*others, rest) if rest else others
                 return loop._replace(zombies=tuple(sorted(kept, key=repr)))  # type: ignore[no-any-return]
 
@@ -82,7 +82,7 @@ class PaymentCell(ParticipantCell):
             yield self._remember(node, "a late call lands", "", loop._replace(provider=provider.memory()))
 
     def _claim(self, node: Node) -> Iterator[Move]:
-        calls: list[Call] = []
+        calls: list[ProviderCall] = []
 
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
             return self.room.run(tables, lambda: calls.extend(self._loop.claim()))
@@ -93,13 +93,15 @@ class PaymentCell(ParticipantCell):
             hand = tuple((_as_it_is_read(call), None) for call in calls)
             yield from self.variants(node, step._replace(memory=loop._replace(hand=hand)))
 
-    def _go_on(self, node: Node, hand: Hand, after: Callable[[Hand], Loop]) -> Iterator[Move]:
+    def _go_on(self, node: Node, hand: Hand, after: Callable[[Hand], ChargeLoopModel]) -> Iterator[Move]:
         if hand[0][1] is None:
             yield from self._call(node, [call for call, _ in hand], after)
         else:
             yield from self._record(node, hand, after)
 
-    def _call(self, node: Node, calls: list[Call], after: Callable[[Hand], Loop]) -> Iterator[Move]:
+    def _call(
+        self, node: Node, calls: list[ProviderCall], after: Callable[[Hand], ChargeLoopModel]
+    ) -> Iterator[Move]:
         for fault, place in [("", 0), *((name, n) for name in MISTREATED for n in range(len(calls)))]:
             switch = Switch()
             switch.arm(f"{fault}:{place + 1}" if fault else "")
@@ -112,15 +114,15 @@ class PaymentCell(ParticipantCell):
                 lost = after(())._replace(provider=provider.memory())
                 yield self._remember(node, "calls the provider", "crash after the call", lost)
 
-    def _record(self, node: Node, hand: Hand, after: Callable[[Hand], Loop]) -> Iterator[Move]:
+    def _record(self, node: Node, hand: Hand, after: Callable[[Hand], ChargeLoopModel]) -> Iterator[Move]:
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
             return self.room.run(tables, lambda: self._loop.record(hand))
 
         step = self.transact(node, "records", run)
         yield from self.variants(node, step._replace(memory=after(())))
 
-    def _remember(self, node: Node, what: str, fault: str, memory: Loop) -> Move:
-        return self._move(Step(f"{self.name} {what}", node.db, node.lanes, memory, ()), fault)
+    def _remember(self, node: Node, what: str, fault: str, memory: ChargeLoopModel) -> Move:
+        return self._move(ModelStep(f"{self.name} {what}", node.db, node.lanes, memory, ()), fault)
 
     def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
         yield from super().check(before, after)
@@ -130,7 +132,7 @@ class PaymentCell(ParticipantCell):
                 yield f"I03: the charge of {saga_id} is done without a reference"
 
 
-def _as_it_is_read(call: Call) -> Call:
+def _as_it_is_read(call: ProviderCall) -> ProviderCall:
     """Leave out what nobody reads of a call in hand: which attempt it is after the first, and past errors."""
     payment = call.payment._replace(last_error="", same_error=0)
     return call._replace(payment=payment, attempt=min(call.attempt, FIRED_MAX))

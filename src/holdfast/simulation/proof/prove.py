@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import NamedTuple
 
-from holdfast.simulation.proof.checkout import ONE, TWO, Checkout, Scope
-from holdfast.simulation.proof.rehearsal import Part, Rehearsal
-from holdfast.simulation.proof.search import Report, Search
+from holdfast.simulation.proof.checkout import ONE, TWO, CheckoutModel, Scope
+from holdfast.simulation.proof.definition_model import DefinitionModel, Part
+from holdfast.simulation.proof.search import Search, SearchReport
 from holdfast.simulation.proof.space import System
 from holdfast.simulation.run import quiet_logs
 
@@ -56,7 +56,7 @@ class Job(NamedTuple):
 
     def system(self) -> System:
         """Make the small world."""
-        return Checkout(self.scope) if isinstance(self.scope, Scope) else Rehearsal(self.scope)
+        return CheckoutModel(self.scope) if isinstance(self.scope, Scope) else DefinitionModel(self.scope)
 
 
 SMALL = (*(Job(scope, 2) for scope in ONE), *(Job(scope, 1) for scope in TWO))
@@ -66,7 +66,7 @@ LARGE = (*(Job(scope, 3) for scope in ONE), *(Job(scope, 2) for scope in TWO))
 """What takes minutes each, and at most 5 GB: one saga with three faults, two sagas with two."""
 
 
-def search(job: Job, findings_max: int = 1) -> Report:
+def search(job: Job, findings_max: int = 1) -> SearchReport:
     """Search one small world, here."""
     began = time.process_time()
     gc.disable()  # millions of tuples that live to the end
@@ -82,11 +82,11 @@ def search(job: Job, findings_max: int = 1) -> Report:
 
 
 def prove(
-    jobs: Iterable[Job], processors: int, told: Callable[[Report], None] = lambda _: None
-) -> list[Report]:
+    jobs: Iterable[Job], processors: int, told: Callable[[SearchReport], None] = lambda _: None
+) -> list[SearchReport]:
     """Search all, the largest first where they are named last; `told` hears of each as it ends."""
     ordered = list(jobs)
-    reports: dict[str, Report] = {}
+    reports: dict[str, SearchReport] = {}
     with ProcessPoolExecutor(processors, max_tasks_per_child=1) as pool:
         for done in as_completed([pool.submit(search, job) for job in reversed(ordered)]):
             report = done.result()
@@ -95,13 +95,13 @@ def prove(
     return [reports[job.name] for job in ordered]
 
 
-def untried(reports: Iterable[Report]) -> list[str]:
+def untried(reports: Iterable[SearchReport]) -> list[str]:
     """Name the kinds of faults that never happened."""
     fired = {kind for report in reports for kind, times in report.fired.items() if times}
     return [kind for kind in FAULTS if kind not in fired]
 
 
-def table(reports: Iterable[Report]) -> str:
+def table(reports: Iterable[SearchReport]) -> str:
     """Write what was searched as a Markdown table."""
     lines = [
         "| Scope | States | Moves | Ends | Processor seconds | Megabytes |",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from struct import Struct
 
-from holdfast.simulation.proof.cells import Move
-from holdfast.simulation.proof.space import Space, State, System, Turn
-from holdfast.simulation.proof.telling import Finding, tell
+from holdfast.simulation.proof.report import Finding, tell
+from holdfast.simulation.proof.service_models import Move
+from holdfast.simulation.proof.space import SearchMove, Space, State, System
 
 
 @dataclass
-class Report:
+class SearchReport:
     """What a search saw. `states` are distinct; `fired` counts moves by kind of fault."""
 
     scope: str
@@ -52,9 +52,9 @@ class Search:
         self._edges = array("I")
         self._offsets = array("Q", [0])
         self._is_end = bytearray()
-        self.report = Report("")
+        self.report = SearchReport("")
 
-    def run(self, start: State | None = None) -> Report:
+    def run(self, start: State | None = None) -> SearchReport:
         """Search from `start` until nothing new is found, or until there are findings enough."""
         self._start = start or self._start
         layer = {self._bytes.pack(*self._start): -1}
@@ -127,7 +127,7 @@ class Search:
         there = self._visit(self._bytes.pack(*self.space.after(state, place, move)), number)
         self._edges.append(there)
         for broken in move.broken:
-            self._found(broken, number, Turn(place, move))
+            self._found(broken, number, SearchMove(place, move))
 
     def _break(
         self, number: int, state: State, place: int, faults: tuple[Move, ...], beyond: dict[bytes, int]
@@ -140,7 +140,7 @@ class Search:
             if after not in index and after not in beyond:
                 beyond[after] = number
             for broken in move.broken:
-                self._found(broken, number, Turn(place, move))
+                self._found(broken, number, SearchMove(place, move))
 
     # -- what must hold
 
@@ -166,11 +166,11 @@ class Search:
         if bad >= 0:
             self._found("I11: from here nothing leads to an end", bad)
 
-    def _found(self, what: str, number: int, *last: Turn) -> None:
+    def _found(self, what: str, number: int, *last: SearchMove) -> None:
         if len(self.report.findings) < self._findings_max:
             self.report.findings.append(tell(self.space, self._start, what, [*self._path(number), *last]))
 
-    def _path(self, number: int) -> list[Turn]:
+    def _path(self, number: int) -> list[SearchMove]:
         """Return what led to a state, from the beginning."""
         path = [number]
         while self._parents[path[-1]] >= 0:
@@ -178,6 +178,6 @@ class Search:
         states = [self._bytes.unpack(self._states[each]) for each in reversed(path)]
         return [self._between(*both) for both in pairwise(states)]
 
-    def _between(self, before: State, after: State) -> Turn:
+    def _between(self, before: State, after: State) -> SearchMove:
         turns = self.space.options(before)
         return next(turn for turn in turns if self.space.after(before, *turn) == after)

@@ -6,54 +6,61 @@ from typing import Any
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Refused
 from holdfast.contracts.topics import ORCHESTRATOR
-from holdfast.messaging.asking import ASK_EVERY_MS, Asking
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import FenceState
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryTables
+from holdfast.messaging.outcome_poller import ASK_EVERY_MS, OutcomePoller
 from holdfast.messaging.timers import FIRINGS_BEFORE_OVERDUE, FiredTimer
 from holdfast.saga.state import CANCELLATION_REQUESTED
-from holdfast.services.checkout_orchestrator.handlers import CheckoutService
-from holdfast.services.gateway_bff.resending import FIRST_AFTER_MS, Resending
-from holdfast.simulation.proof.cells import Batch, Cell, Move, Node, Post, Step
-from holdfast.simulation.proof.databases import Database, Desk, Room, freeze, thaw
+from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
+from holdfast.services.gateway_bff.checkout_resender import FIRST_AFTER_MS, CheckoutResender
+from holdfast.simulation.proof.real_harness import Database, Harness, OperatorModel, freeze, thaw
+from holdfast.simulation.proof.service_models import (
+    Batch,
+    MessagesInFlight,
+    ModelStep,
+    Move,
+    Node,
+    ServiceModel,
+)
 from holdfast.simulation.setup import START_MS
 
 SETTLED_LATE_MS = START_MS + 2 * ASK_EVERY_MS
 
 
-class ServiceCell(Cell):
+class ServiceCodeModel(ServiceModel):
     """A cell around a service's real code."""
 
-    def __init__(self, service: str, post: Post, room: Room) -> None:
+    def __init__(self, service: str, post: MessagesInFlight, room: Harness) -> None:
         super().__init__(service, post)
         self.room = room
-        self._timely: dict[tuple[Any, Any, str], Step] = {}
+        self._timely: dict[tuple[Any, Any, str], ModelStep] = {}
 
     def tables(self, node: Node) -> MemoryTables:
         """Return the database to run on."""
         return thaw(node.db)  # type: ignore[arg-type]
 
-    def handle(self, node: Node, batch: Batch) -> Step:
+    def handle(self, node: Node, batch: Batch) -> ModelStep:
         messages = [self.post.message(number) for number in batch]
         what = " and ".join(map(self.post.name_of, batch))
         return self.transact(node, f"takes {what}", lambda tables: self.room.consume(tables, messages))
 
     def transact(
         self, node: Node, what: str, run: Callable[[MemoryTables], tuple[MemoryTables, tuple[Any, ...]]]
-    ) -> Step:
+    ) -> ModelStep:
         """Run real code on the node's database; an exception is a finding, the database stays."""
         try:
             after, sent = run(self.tables(node))
         except Exception as error:  # noqa: BLE001 - whatever a service raises is what the search looks for
             broken = f"exception: {self.name} {what}: {error!r}"
-            return Step(f"{self.name} {what}", node.db, node.lanes, node.memory, (), broken=(broken,))
+            return ModelStep(f"{self.name} {what}", node.db, node.lanes, node.memory, (), broken=(broken,))
         broken_rules = tuple(self.check(node.db, after.tables))
-        return Step(
+        return ModelStep(
             f"{self.name} {what}", freeze(after.tables), node.lanes, node.memory, sent, broken=broken_rules
         )
 
-    def by_time(self, node: Node, what: str, work: Callable[[], object], now_ms: int) -> Step | None:
+    def by_time(self, node: Node, what: str, work: Callable[[], object], now_ms: int) -> ModelStep | None:
         """Run a transaction that no record began; return nothing where it does nothing."""
         key = (node.db, node.memory, what)
         step = self._timely.get(key)
@@ -64,7 +71,7 @@ class ServiceCell(Cell):
             return None
         return step._replace(lanes=node.lanes)
 
-    def in_time(self, node: Node, step: Step | None) -> Iterator[Move]:
+    def in_time(self, node: Node, step: ModelStep | None) -> Iterator[Move]:
         """List what a transaction that had its time can come to."""
         if step is not None:
             yield from self.variants(node, step)
@@ -75,20 +82,22 @@ class ServiceCell(Cell):
             yield f"parked: {row.message_id}: {row.reason}"
 
 
-class ParticipantCell(ServiceCell):
+class ParticipantModel(ServiceCodeModel):
     """A step's service: asks how the sagas ended whose step it holds."""
 
-    def __init__(self, service: str, post: Post, room: Room, step: str) -> None:
+    def __init__(self, service: str, post: MessagesInFlight, room: Harness, step: str) -> None:
         super().__init__(service, post, room)
         self.step = step
 
     def idle(self, node: Node) -> Iterator[Move]:
-        asking = Asking(self.step, 1, lambda: 0)
-        desk: Any = Desk(self.room)
-        yield from self.in_time(node, self.by_time(node, "asks", lambda: asking.run(desk), SETTLED_LATE_MS))
+        asking = OutcomePoller(self.step, 1, lambda: 0)
+        desk: Any = OperatorModel(self.room)
+        yield from self.in_time(
+            node, self.by_time(node, "asks", lambda: asking.run_once(desk), SETTLED_LATE_MS)
+        )
 
 
-class StarterCell(ServiceCell):
+class StarterModel(ServiceCodeModel):
     """Begins with what it accepted in hand (`memory`)."""
 
     is_sink = True
@@ -96,27 +105,29 @@ class StarterCell(ServiceCell):
     def busy(self, node: Node) -> Iterator[Move]:
         if node.memory:
             accepted: Any = node.memory
-            step = Step(f"{self.name} publishes", node.db, node.lanes, (), accepted)
+            step = ModelStep(f"{self.name} publishes", node.db, node.lanes, (), accepted)
             yield from self.variants(node, step)
 
 
-class GatewayCell(StarterCell):
+class GatewayModel(StarterModel):
     """Sends again what it accepted, until it heard of the end."""
 
     def idle(self, node: Node) -> Iterator[Move]:
-        resending = Resending(1)
+        resending = CheckoutResender(1)
         late_ms = START_MS + FIRST_AFTER_MS + 1_000
-        desk: Any = Desk(self.room)
-        yield from self.in_time(node, self.by_time(node, "sends again", lambda: resending.run(desk), late_ms))
+        desk: Any = OperatorModel(self.room)
+        yield from self.in_time(
+            node, self.by_time(node, "sends again", lambda: resending.run_once(desk), late_ms)
+        )
 
 
-class OrchestratorCell(ServiceCell):
+class OrchestratorModel(ServiceCodeModel):
     """Deadlines fire by time; one that comes too early, and a shopper who cancels, count as faults."""
 
     def __init__(
         self,
-        post: Post,
-        room: Room,
+        post: MessagesInFlight,
+        room: Harness,
         handler: CheckoutService,
         saga_ids: tuple[str, ...],
         legal: frozenset[tuple[str, str]],
@@ -145,18 +156,18 @@ class OrchestratorCell(ServiceCell):
         database: Any = node.db
         return [row for name, rows in database if name == "timers" for _, row in rows]
 
-    def _fire(self, node: Node, row: Any, *, overdue: bool) -> Step | None:
-        def fire(tx: Any) -> Handled:
+    def _fire(self, node: Node, row: Any, *, overdue: bool) -> ModelStep | None:
+        def fire(tx: Any) -> HandlerResult:
             return self._handler.fire(tx, [FiredTimer(row, overdue, 0)])
 
         what = f"{'overdue ' if overdue else ''}deadline of {':'.join(row.key)} passes"
         return self.by_time(node, what, lambda: self.room.commit(fire), START_MS)
 
-    def _cancel(self, node: Node, saga_id: str) -> Step | None:
+    def _cancel(self, node: Node, saga_id: str) -> ModelStep | None:
         wish = Refused("cancelled", "by the shopper")
         envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
 
-        def cancel(tx: Any) -> Handled:
+        def cancel(tx: Any) -> HandlerResult:
             return self._handler.handle(tx, [envelope])
 
         return self.by_time(node, f"cancels {saga_id}", lambda: self.room.commit(cancel), START_MS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, product
 from typing import Any, NamedTuple, Protocol
 
-from holdfast.simulation.proof.cells import Batch, Cell, Move, Moves, Numbers
+from holdfast.simulation.proof.service_models import Batch, Move, Moves, Numbers, ServiceModel
 
 State = tuple[int, ...]
 """One number a cell, and one for the batches that are on their way."""
@@ -17,7 +17,7 @@ class System(Protocol):
     """What is searched: cells, and what must hold over them."""
 
     @property
-    def cells(self) -> Sequence[Cell]:
+    def cells(self) -> Sequence[ServiceModel]:
         """The cells, in the order of a state's numbers."""
 
     @property
@@ -40,7 +40,7 @@ class System(Protocol):
         """Look at a state in which nothing moves: is it the end, and what is broken in it."""
 
 
-class Turn(NamedTuple):
+class SearchMove(NamedTuple):
     """One thing that happens: at the cell of this place, or, at the last place, an arrival."""
 
     place: int
@@ -64,19 +64,19 @@ class Space:
         """Return what each cell can do without a fault."""
         return [cell.moves(node) for cell, node in zip(self.cells, state, strict=False)]
 
-    def options(self, state: State) -> Iterator[Turn]:
+    def options(self, state: State) -> Iterator[SearchMove]:
         """List all that can happen: first what needs no fault."""
         of_cells = self.moves(state)
         calm = not any(moves.busy for moves in of_cells)
         for place, moves in enumerate(of_cells):
             for move in (*moves.busy, *moves.ambient, *(moves.idle if calm else ())):
-                yield Turn(place, move)
+                yield SearchMove(place, move)
         for move in self.arriving(state[-1]):
-            yield Turn(len(self.cells), move)
+            yield SearchMove(len(self.cells), move)
         for place, cell in enumerate(self.cells):
             faults = cell.faults(state[place])
             for move in (*faults.at_will, *(faults.idle if calm else ())):
-                yield Turn(place, move)
+                yield SearchMove(place, move)
 
     def after(self, state: State, place: int, move: Move) -> State:
         """Return the state that a move leads to."""

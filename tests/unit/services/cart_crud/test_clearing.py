@@ -8,7 +8,7 @@ from tests.unit.services.commands import Command, Participating
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import CartCleared, ClearCart, Line, Refused
-from holdfast.services.cart_crud.domain import Cart, Carts, Clearance
+from holdfast.services.cart_crud.domain import Cart, CartBatch, Clearance
 from holdfast.services.cart_crud.handlers import CartParticipant
 from holdfast.services.cart_crud.memory_store import MemoryCartTransaction
 
@@ -25,7 +25,7 @@ def clear(*bought: tuple[str, int], cart_id: str = "cart-1") -> ClearCart:
 
 def cleared(before: Cart, *bought: tuple[str, int]) -> tuple[Cart, Clearance]:
     """Clear the cart; return what is left of it, and what was logged."""
-    rows = Carts({("cart-1", "ada"): before})
+    rows = CartBatch({("cart-1", "ada"): before})
     assert rows.clear(A, clear(*bought)) == CartCleared(before.version + 1, clear(*bought).cart_version)
     return rows.carts["cart-1", "ada"], rows.clearances[0]
 
@@ -49,14 +49,14 @@ def test_a_code_on_two_lines_of_the_snapshot_is_summed() -> None:
 
 
 def test_line_9_a_cart_that_was_deleted_counts_as_cleared() -> None:
-    rows = Carts({})
+    rows = CartBatch({})
     assert rows.clear(A, clear(("mug", 1))) == CartCleared(3, 3)
     assert rows.clearances == [Clearance(A, "cart-1", "ada", 3, ())]
     assert not rows.changed
 
 
 def test_line_9_a_held_cart_is_a_refusal_and_stays_as_it_is() -> None:
-    rows = Carts({("cart-1", "ada"): cart(("mug", 1), held="fraud check")})
+    rows = CartBatch({("cart-1", "ada"): cart(("mug", 1), held="fraud check")})
     refused = rows.clear(A, clear(("mug", 1)))
     assert isinstance(refused, Refused)
     assert refused.reason == "cart_on_hold"
@@ -81,8 +81,8 @@ def command(saga: str, *bought: tuple[str, int], cart_id: str = "cart-1") -> Com
 
 def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked() -> None:
     carts = desk(cart(("mug", 5)))
-    first = carts.hear(command(A, ("mug", 1)), command(A, ("mug", 1))).replies
-    again = carts.hear(command(A, ("mug", 1))).replies
+    first = carts.hear(command(A, ("mug", 1)), command(A, ("mug", 1))).messages_to_seal
+    again = carts.hear(command(A, ("mug", 1))).messages_to_seal
     assert {reply.value for reply in [*first, *again]} == {b'{"version_left":6,"cart_version":3}'}
     assert carts.rows("cart")["cart-1", "ada"] == cart(("mug", 4), version=6)
     assert list(carts.rows("clear_log")) == [A]
@@ -90,7 +90,7 @@ def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked()
 
 def test_two_sagas_of_one_cart_in_one_batch_each_take_their_own() -> None:
     carts = desk(cart(("mug", 5), ("pot", 5)))
-    replies = carts.hear(command(A, ("mug", 5)), command(B, ("pot", 1), ("mug", 1))).replies
+    replies = carts.hear(command(A, ("mug", 5)), command(B, ("pot", 1), ("mug", 1))).messages_to_seal
     assert [reply.value for reply in replies] == [encode(CartCleared(6, 3)), encode(CartCleared(7, 3))]
     assert carts.rows("cart")["cart-1", "ada"] == cart(("pot", 4), version=7)
 

@@ -11,13 +11,13 @@ from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Payload, Refused
 from holdfast.messaging.envelope import Envelope
-from holdfast.messaging.handler import Handled
+from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.store import StoreUnavailable, TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, FiredTimer, TimerSettings
-from holdfast.saga.state import CANCELLATION_REQUESTED, SagaState
+from holdfast.saga.state import CANCELLATION_REQUESTED, SagaInstance
 from holdfast.sagas.checkout import CHECKOUT
-from holdfast.services.checkout_orchestrator.handlers import CheckoutService
+from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow
 
@@ -40,24 +40,24 @@ class Office:
         self.store = MemoryStore(MemorySagaTransaction, lambda: self.now_ms)
         self.service = CheckoutService({1: CHECKOUT}, PARTITIONS, SETTINGS)
 
-    def hear(self, *events: Envelope) -> Handled:
+    def hear(self, *events: Envelope) -> HandlerResult:
         """Handle these events as one batch."""
         with self.store.transaction() as tx:
             return self.service.handle(tx, events)
 
     def sent(self, *kinds: str, saga: str = A) -> list[str]:
         """Handle these events as one batch; return the types of what follows."""
-        return [reply.kind for reply in self.hear(*(event(kind, saga) for kind in kinds)).replies]
+        return [reply.kind for reply in self.hear(*(event(kind, saga) for kind in kinds)).messages_to_seal]
 
-    def fire(self, *timers: FiredTimer) -> Handled:
+    def fire(self, *timers: FiredTimer) -> HandlerResult:
         with self.store.transaction() as tx:
             return self.service.fire(tx, timers)
 
     def rows(self, table: str) -> dict[Any, Any]:
         return self.store.tables.tables.get(table, {})
 
-    def saga(self, saga: str = A) -> SagaState:
-        found: SagaState = self.rows("saga")[saga]
+    def saga(self, saga: str = A) -> SagaInstance:
+        found: SagaInstance = self.rows("saga")[saga]
         return found
 
     def history(self, saga: str = A) -> list[HistoryRow]:
@@ -148,14 +148,14 @@ def test_line_4_an_ignored_event_does_not_suppress_its_repeat(office: Office) ->
 def test_line_4_a_parked_event_leaves_no_row(office: Office) -> None:
     handled = office.hear(event("InventoryReserved"))
     assert [(p.reason, p.envelope.saga_id) for p in handled.parked] == [("unknown_saga", A)]
-    assert not handled.replies
+    assert not handled.messages_to_seal
     assert not any(office.rows(t) for t in ("saga", "saga_event", "saga_ignored", "timers"))
     assert office.sent("CheckoutInitiated", "InventoryReserved") == ["ReserveInventory", "ProcessPayment"]
 
 
 def test_an_event_of_an_unknown_saga_does_not_disturb_its_batch(office: Office) -> None:
     handled = office.hear(event("InventoryReserved", B), event("CheckoutInitiated"))
-    assert [reply.kind for reply in handled.replies] == ["ReserveInventory"]
+    assert [reply.kind for reply in handled.messages_to_seal] == ["ReserveInventory"]
     assert len(handled.parked) == 1
 
 
@@ -180,7 +180,7 @@ def test_two_sagas_in_one_batch_do_not_meet(office: Office) -> None:
 
 def test_every_message_names_the_event_that_caused_it(office: Office) -> None:
     handled = office.hear(event("CheckoutInitiated"), event("InventoryReserved"))
-    assert [(reply.message_id, reply.cause, reply.attempt) for reply in handled.replies] == [
+    assert [(reply.message_id, reply.cause, reply.attempt) for reply in handled.messages_to_seal] == [
         (f"{A}:inventory:do", f"{A}:CheckoutInitiated", 1),
         (f"{A}:payment:do", f"{A}:InventoryReserved", 1),
     ]
@@ -241,10 +241,10 @@ def test_line_13_timers_go_with_the_transition_also_inside_one_batch(office: Off
 
 
 def test_line_2_a_command_sent_again_keeps_its_id_and_counts_up_its_attempt(office: Office) -> None:
-    first = office.hear(event("CheckoutInitiated")).replies[0]
+    first = office.hear(event("CheckoutInitiated")).messages_to_seal[0]
     for n in range(3):
         handled = office.fire(office.fired("inventory", n=n))
-        [again] = handled.replies
+        [again] = handled.messages_to_seal
         assert again == first._replace(cause=f"{A}:inventory:do:deadline:{n + 1}", attempt=n + 2)
         [row] = handled.fired
         assert (row.fired, row.end_offset) == (n + 1, 70)
@@ -254,7 +254,7 @@ def test_line_2_a_command_sent_again_keeps_its_id_and_counts_up_its_attempt(offi
 def test_line_2_the_undo_that_an_expired_deadline_sends_is_a_first_attempt(office: Office) -> None:
     office.sent("CheckoutInitiated", "InventoryReserved")
     handled = office.fire(office.fired("payment", overdue=True, n=4))
-    assert [(reply.kind, reply.attempt) for reply in handled.replies] == [
+    assert [(reply.kind, reply.attempt) for reply in handled.messages_to_seal] == [
         ("CompensatePayment", 1),
         ("CompensateInventory", 1),
     ]
@@ -271,7 +271,7 @@ def test_a_deadline_that_nobody_needs_removes_its_timer_and_leaves_no_trace(offi
         tx.set_timers([stray.row])
     before = office.saga()
     handled = office.fire(stray)
-    assert not handled.replies
+    assert not handled.messages_to_seal
     assert [key.step for key in office.timers()] == ["payment"]
     assert office.saga() == before
     assert not office.rows("saga_ignored")
@@ -280,8 +280,8 @@ def test_a_deadline_that_nobody_needs_removes_its_timer_and_leaves_no_trace(offi
 def test_two_undos_of_one_saga_may_fire_together(office: Office) -> None:
     office.sent("CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreationFailed")
     handled = office.fire(office.fired("payment", "undo"), office.fired("inventory", "undo", overdue=True))
-    assert [reply.kind for reply in handled.replies] == ["CompensatePayment", "CompensateInventory"]
-    assert [reply.attempt for reply in handled.replies] == [2, 2]
+    assert [reply.kind for reply in handled.messages_to_seal] == ["CompensatePayment", "CompensateInventory"]
+    assert [reply.attempt for reply in handled.messages_to_seal] == [2, 2]
     assert len(handled.fired) == 2
     assert office.saga().stalled_ms == office.now_ms
 
@@ -295,7 +295,7 @@ def test_line_8_a_cancellation_may_bear_its_saga(office: Office) -> None:
 def _cancel(office: Office, sagas: Sequence[str]) -> list[str]:
     refused = Refused("canceled", "by the shopper")
     handled = office.hear(*(event(CANCELLATION_REQUESTED, saga, refused, "cancel") for saga in sagas))
-    return [reply.kind for reply in handled.replies]
+    return [reply.kind for reply in handled.messages_to_seal]
 
 
 def test_a_saga_under_rules_that_only_a_newer_program_knows_is_left_to_it(office: Office) -> None:
@@ -306,10 +306,10 @@ def test_a_saga_under_rules_that_only_a_newer_program_knows_is_left_to_it(office
     sagas[A] = sagas[A]._replace(definition_version=2)
     handled = office.hear(event("InventoryReserved"), event("InventoryReserved", B))
     assert [(p.envelope.saga_id, p.reason) for p in handled.parked] == [(A, "unknown_definition")]
-    assert [reply.kind for reply in handled.replies] == ["ProcessPayment"], "the other goes on"
+    assert [reply.kind for reply in handled.messages_to_seal] == ["ProcessPayment"], "the other goes on"
     [row] = [row for row in office.rows("timers").values() if row.key.saga_id == A]
     handled = office.fire(FiredTimer(row, overdue=True, end_offset=0))
-    assert handled.replies == []
+    assert handled.messages_to_seal == []
     assert office.rows("timers")[row.key] == row._replace(due_ms=office.now_ms + SETTINGS.backoff_cap_ms)
     sagas[A] = sagas[A]._replace(definition_version=1)
     assert office.sent("InventoryReserved") == ["ProcessPayment"], "who knows them, takes it"

@@ -3,7 +3,12 @@
 import pytest
 from tests.callers import Caller, problem
 from tests.samples import saga_id
-from tests.unit.services.checkout_orchestrator.office import MINUTE_MS, PIECES, Office, visit
+from tests.unit.services.checkout_orchestrator.orchestrator_harness import (
+    MINUTE_MS,
+    PIECES,
+    OrchestratorHarness,
+    run_scenario,
+)
 
 from holdfast.messaging.store import StoreUnavailable
 
@@ -21,7 +26,7 @@ STATES = (
 def test_a_saga_is_cancelled_before_its_pivot_and_everything_is_given_back(
     reached: int, by_the_shopper: bool
 ) -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(reached)
         assert office.platform.state(SAGA) == STATES[reached]
@@ -43,12 +48,12 @@ def test_a_saga_is_cancelled_before_its_pivot_and_everything_is_given_back(
         done = [] if by_the_shopper else [("olga", "cancel_saga", SAGA, "at 3 a.m.")]
         assert office.actions() == done
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("reached", [3, 4])
 def test_line_9_from_the_pivot_on_nobody_cancels(reached: int) -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(reached)
         before = office.platform.state(SAGA)
@@ -62,11 +67,11 @@ def test_line_9_from_the_pivot_on_nobody_cancels(reached: int) -> None:
         assert office.platform.state(SAGA) == "COMPLETED"
         assert office.actions() == []
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_cancellation_repeated_says_the_same_and_adds_nothing() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         first, second = await office.cancel(SAGA), await office.cancel(SAGA)
@@ -78,11 +83,11 @@ def test_a_cancellation_repeated_says_the_same_and_adds_nothing() -> None:
         assert problem(await office.act(SAGA, "cancel")) == (409, "saga_ended", [])
         assert office.actions() == []
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_line_8_a_shopper_may_cancel_what_is_not_born_yet_and_its_start_does_nothing() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         told = (await office.cancel(SAGA)).json()
         assert (told["cancelled"], told["saga"]["state"]) == (True, "FAILED")
         office.buy(SAGA)
@@ -95,11 +100,11 @@ def test_line_8_a_shopper_may_cancel_what_is_not_born_yet_and_its_start_does_not
             ("CancellationRequested", ["CheckoutFailed"])
         ]
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_nobody_cancels_what_is_somebody_elses_or_without_a_token_that_allows_it() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         assert problem(await office.cancel(SAGA, user="eve"))[:2] == (404, "not_found")
@@ -116,11 +121,11 @@ def test_nobody_cancels_what_is_somebody_elses_or_without_a_token_that_allows_it
         assert office.platform.state(SAGA) == "PAYMENT_PROCESSING_PENDING"
         assert office.platform.sagas.tables.tables["saga"].keys() == {SAGA}
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_the_gateway_is_told_of_a_saga_only_for_the_user_whose_it_is() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         assert (await office.told(SAGA))["saga_id"] == SAGA
@@ -129,33 +134,33 @@ def test_the_gateway_is_told_of_a_saga_only_for_the_user_whose_it_is() -> None:
         assert (await office.cancel(saga_id(2))).json()["cancelled"] is True
         assert (await office.told(saga_id(2)))["reason"] == "cancelled_by_shopper"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_saga_that_has_ended_and_been_pruned_is_not_brought_back_by_a_cancellation() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         with office.platform.sagas.transaction() as tx:
             tx.note_pruned("saga", saga_id(5), 1)
         assert problem(await office.cancel(saga_id(4)))[:2] == (404, "not_found")
         assert (await office.cancel(saga_id(6))).json()["cancelled"] is True
         assert office.platform.sagas.tables.tables["saga"].keys() == {saga_id(6)}
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 def test_an_act_needs_a_reason(verb: str) -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         answer = await office.ask(office.olga, "POST", f"/v1/sagas/{SAGA}/{verb}", {"reason": " "})
         assert problem(answer) == (422, "invalid_request", ["/reason"])
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_resumed_saga_sends_at_once_what_it_waits_for() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         before = await office.shown(SAGA)
@@ -177,25 +182,25 @@ def test_a_resumed_saga_sends_at_once_what_it_waits_for() -> None:
         assert problem(await office.act(SAGA, "resume")) == (409, "saga_ended", [])
         assert problem(await office.act(saga_id(9), "resume"))[:2] == (404, "not_found")
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_resuming_often_never_makes_silence_overdue() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(0)
         for _ in range(5):
             office.platform.advance(20_000)
             await office.act(SAGA, "resume")
         office.platform.advance(500)
-        office.platform.orchestrator.manager.step(0)
+        office.platform.orchestrator.manager.run_once(0)
         assert office.platform.state(SAGA) == "INVENTORY_RESERVATION_PENDING"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_stalled_saga_is_resumed_undo_by_undo_and_a_lost_deadline_is_made_anew() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(2)
         await office.act(SAGA, "cancel")
@@ -209,16 +214,16 @@ def test_a_stalled_saga_is_resumed_undo_by_undo_and_a_lost_deadline_is_made_anew
         office.platform.settle()
         assert office.platform.state(SAGA) == "FAILED"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_lost_deadline_that_has_fired_before_is_made_anew_as_often_as_needed() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(0)
         for _ in range(2):
             office.platform.now_ms += MINUTE_MS
-            office.platform.orchestrator.manager.step(0)  # it fires
+            office.platform.orchestrator.manager.run_once(0)  # it fires
         for _ in range(3):
             office.platform.sagas.tables.tables["timers"].clear()
             assert (await office.act(SAGA, "resume")).json()["sent"] == ["ReserveInventory"]
@@ -227,29 +232,29 @@ def test_a_lost_deadline_that_has_fired_before_is_made_anew_as_often_as_needed()
         office.platform.settle()
         assert office.platform.state(SAGA) == "COMPLETED"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_what_the_gateway_is_told_leaves_out_deadlines_that_only_sent_something_again() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(0)
         office.platform.now_ms += MINUTE_MS
-        office.platform.orchestrator.manager.step(0)
+        office.platform.orchestrator.manager.run_once(0)
         told = await office.told(SAGA)
         assert [each["kind"] for each in told["history"]] == ["CheckoutInitiated"]
         kinds = [each["kind"] for each in (await office.shown(SAGA))["history"]]
         assert kinds == ["CheckoutInitiated", "DeadlinePassed"], "operators see them"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_whole_saga_tells_path_sent_messages_ignored_events_and_what_is_owed() -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(2)
         office.platform.initiate(SAGA, PIECES)
-        office.platform.orchestrator.manager.step(0)
+        office.platform.orchestrator.manager.run_once(0)
         await office.act(SAGA, "cancel")
         whole = await office.shown(SAGA)
         assert [(e["kind"], e["path"], e["sent"]) for e in whole["history"]] == [
@@ -277,13 +282,13 @@ def test_a_whole_saga_tells_path_sent_messages_ignored_events_and_what_is_owed()
         assert whole["history"][-1]["sent"] == ["CheckoutFailed"]
         assert whole["saga"]["owed"]["amount_minor"] == 0
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_what_the_history_says_was_sent_is_what_was_sent() -> None:
     """Every way to an end, every message: the derived list against the bus."""
 
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         ways = [(0, "cancel"), (1, "cancel"), (2, "cancel"), (1, "resume"), (3, "resume"), (2, "")]
         for n, (reached, verb) in enumerate(ways, 1):
             office.buy(saga_id(n))
@@ -303,7 +308,7 @@ def test_what_the_history_says_was_sent_is_what_was_sent() -> None:
             )
             assert told == sent
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 # -- a writer in trouble
@@ -312,9 +317,9 @@ def test_what_the_history_says_was_sent_is_what_was_sent() -> None:
 def test_a_writer_that_does_not_come_round_is_a_503_and_does_nothing_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("holdfast.runtime.writing.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("holdfast.runtime.writer_requests.TIMEOUT_S", 0.05)
 
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
         office.writer_is_off = True
@@ -324,20 +329,20 @@ def test_a_writer_that_does_not_come_round_is_a_503_and_does_nothing_later(
         office.platform.settle()
         assert office.platform.state(SAGA) == "COMPLETED"
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 def test_a_database_in_trouble_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         office.buy(SAGA)
         office.forward(1)
 
         def down(_: object, **__: object) -> None:
             raise StoreUnavailable("as scripted")
 
-        monkeypatch.setattr(office.platform.orchestrator.unit_of_work, "commit", down)
+        monkeypatch.setattr(office.platform.orchestrator.processor, "commit", down)
         answer = await office.cancel(SAGA)
         assert problem(answer)[:2] == (503, "dependency_unavailable")
         assert "retry-after" in answer.headers
 
-    visit(scenario)
+    run_scenario(scenario)

@@ -2,13 +2,18 @@
 
 import pytest
 from tests.callers import problem
-from tests.unit.services.checkout_orchestrator.office import HOUR_MS, PIECES, Office, visit
+from tests.unit.services.checkout_orchestrator.orchestrator_harness import (
+    HOUR_MS,
+    PIECES,
+    OrchestratorHarness,
+    run_scenario,
+)
 
 from holdfast.messaging.ids import uuid7
-from holdfast.services.checkout_orchestrator import looking
+from holdfast.services.checkout_orchestrator import saga_queries
 
 
-def _several(office: Office) -> list[str]:
+def _several(office: OrchestratorHarness) -> list[str]:
     """Three sagas an hour apart: completed, failed, awaiting payment."""
     now_ms = office.platform.now_ms
     ids = [str(uuid7(now_ms - hours * HOUR_MS, hours)) for hours in (3, 2, 1)]
@@ -42,11 +47,11 @@ def _several(office: Office) -> list[str]:
     ],
 )
 def test_sagas_are_listed_by_state_reason_and_age(query: str, found: list[int]) -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         ids = _several(office)
         assert await office.listed(query) == [ids[n] for n in found]
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
@@ -55,9 +60,9 @@ def test_sagas_are_listed_by_state_reason_and_age(query: str, found: list[int]) 
 def test_pages_lead_to_each_other_and_each_looks_at_a_bounded_number(
     monkeypatch: pytest.MonkeyPatch, order: str, looked_at: int, wanted: str
 ) -> None:
-    monkeypatch.setattr(looking, "LOOKED_AT_MAX", looked_at)
+    monkeypatch.setattr(saga_queries, "LOOKED_AT_MAX", looked_at)
 
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         ids = _several(office)
         whole = await office.listed(f"?order={order}{wanted}&limit=500") if looked_at == 5_000 else None
         found: list[str] = []
@@ -75,7 +80,7 @@ def test_pages_lead_to_each_other_and_each_looks_at_a_bounded_number(
         assert found == sorted(expected, reverse=order == "newest")
         assert whole in (None, found)
 
-    visit(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +98,8 @@ def test_pages_lead_to_each_other_and_each_looks_at_a_bounded_number(
     ],
 )
 def test_a_wrong_query_is_refused_by_name(query: str, pointer: str) -> None:
-    async def scenario(office: Office) -> None:
+    async def scenario(office: OrchestratorHarness) -> None:
         answer = await office.ask(office.looker, "GET", f"/v1/sagas?{query}")
         assert problem(answer) == (422, "invalid_request", [pointer])
 
-    visit(scenario)
+    run_scenario(scenario)

@@ -14,7 +14,7 @@ from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYM
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.store import TimerRow
 from holdfast.messaging.timers import TimerSettings
-from holdfast.saga.state import SagaState
+from holdfast.saga.state import SagaInstance
 
 SAGA = saga_id(7)
 PIECES = (("A", 2),)
@@ -40,11 +40,11 @@ class SilentPlatform(MemoryPlatform):
         for name, parts in self.by_name.items():
             if name in off:
                 continue
-            parts.manager.step(0)
+            parts.manager.run_once(0)
             if RELAYS not in off or name != ORCHESTRATOR:
-                parts.relay.step(0)
+                parts.relay.run_once(0)
         if PAYMENT not in off:
-            self.payment.charge_loop.step()
+            self.payment.charge_loop.run_once()
 
     def pass_time(self, ms: int, off: Collection[str] = ()) -> None:
         for _ in range(ms // TICK_MS):
@@ -59,8 +59,8 @@ class SilentPlatform(MemoryPlatform):
             self.pass_time(TICK_MS, off)
         return self.now_ms - began_ms
 
-    def saga(self) -> SagaState:
-        found: SagaState = self.sagas.tables.tables["saga"][SAGA]
+    def saga(self) -> SagaInstance:
+        found: SagaInstance = self.sagas.tables.tables["saga"][SAGA]
         return found
 
     def owed(self) -> tuple[str, ...]:
@@ -161,9 +161,9 @@ def test_an_orchestrator_that_was_off_undoes_no_healthy_saga(
     _awaiting_payment_for(platform, waited_ms)
     for name in (PAYMENT, INVENTORY, ORDER, CART, PAYMENT):
         platform.now_ms += TICK_MS
-        platform.by_name[name].manager.step(0)
-        platform.payment.charge_loop.step()
-        platform.by_name[name].relay.step(0)
+        platform.by_name[name].manager.run_once(0)
+        platform.payment.charge_loop.run_once()
+        platform.by_name[name].relay.run_once(0)
     assert platform.asked("PaymentProcessed") == 1
     platform.now_ms += away_ms
     platform.pass_time(MINUTE_MS)
@@ -256,7 +256,7 @@ def test_line_11_a_stuck_undo_is_stalled_with_what_is_owed_and_ends_when_its_par
     platform.until(lambda: bool(platform.owed()), (INVENTORY,))
     assert not platform.saga().stalled_ms
     platform.until(lambda: bool(platform.saga().stalled_ms), (INVENTORY,), 2 * MINUTE_MS)
-    watch, census = platform.orchestrator.checkout_service.watch, platform.orchestrator.census
+    watch, census = platform.orchestrator.checkout_service.watch, platform.orchestrator.open_sagas
     platform.pass_time(10 * SECOND_MS, (INVENTORY,))
     assert watch.stalled == {"inventory": 1}
     assert _values(census.readings())["checkout_sagas_stalled"] == {(): 1}
@@ -273,13 +273,13 @@ def test_line_11_a_stuck_undo_is_stalled_with_what_is_owed_and_ends_when_its_par
 def test_metrics_tell_firings_ends_and_open_sagas_by_state(platform: SilentPlatform) -> None:
     platform.pass_time(20 * SECOND_MS, (PAYMENT,))
     orchestrator = platform.orchestrator
-    values = _values([*orchestrator.checkout_service.watch.readings(), *orchestrator.census.readings()])
+    values = _values([*orchestrator.checkout_service.watch.readings(), *orchestrator.open_sagas.readings()])
     assert values["checkout_sagas_open"][("PAYMENT_PROCESSING_PENDING",)] == 1
     assert values["checkout_sagas_open"][("COMPENSATING",)] == 0
     assert values["checkout_deadlines_fired"] == {("payment", "do"): platform.timer().fired}
     assert values["checkout_saga_oldest_age_seconds"][()] >= 15
     platform.pass_time(MINUTE_MS)
-    values = _values([*orchestrator.checkout_service.watch.readings(), *orchestrator.census.readings()])
+    values = _values([*orchestrator.checkout_service.watch.readings(), *orchestrator.open_sagas.readings()])
     assert values["checkout_sagas_ended"] == {("COMPLETED", ""): 1}
     assert not any(values["checkout_sagas_open"].values())
 

@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 from tests.samples import NOT_AFTER_MS, saga_id
 from tests.unit.services.commands import Command, Participating, in_batches
 
-from holdfast.contracts.messages import InventoryReserved, Line, Nothing, Refused, ReserveInventory
-from holdfast.services.inventory_write.domain import Movement, Shelves, Stock
+from holdfast.contracts.messages import EmptyPayload, InventoryReserved, Line, Refused, ReserveInventory
+from holdfast.services.inventory_write.domain import Movement, Stock, StockBatch
 from holdfast.services.inventory_write.handlers import InventoryParticipant
 from holdfast.services.inventory_write.memory_store import MemoryInventoryTransaction
 
 A, B = saga_id(1), saga_id(2)
 
 
-def shelves(**pieces: int) -> Shelves:
-    return Shelves({sku: Stock(sku, n, n, 0, 0) for sku, n in pieces.items()}, {})
+def shelves(**pieces: int) -> StockBatch:
+    return StockBatch({sku: Stock(sku, n, n, 0, 0) for sku, n in pieces.items()}, {})
 
 
 def lines(*wanted: tuple[str, int]) -> tuple[Line, ...]:
@@ -67,11 +67,11 @@ def reserve(saga: str, *wanted: tuple[str, int]) -> Command:
 
 
 def undo(saga: str) -> Command:
-    return Command(saga, "CompensateInventory", Nothing())
+    return Command(saga, "CompensateInventory", EmptyPayload())
 
 
 def confirm(saga: str) -> Command:
-    return Command(saga, "ConfirmInventory", Nothing())
+    return Command(saga, "ConfirmInventory", EmptyPayload())
 
 
 def warehouse(**pieces: int) -> Participating:

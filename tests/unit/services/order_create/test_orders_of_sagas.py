@@ -4,8 +4,8 @@ import pytest
 from tests.samples import LINES, NOT_AFTER_MS, TOTAL_MINOR, saga_id
 from tests.unit.services.commands import Command, Participating, in_batches
 
-from holdfast.contracts.messages import CreateOrder, Line, Nothing, OrderCreated, Refused
-from holdfast.services.order_create.domain import Order, OrderBook
+from holdfast.contracts.messages import CreateOrder, EmptyPayload, Line, OrderCreated, Refused
+from holdfast.services.order_create.domain import Order, OrderBatch
 from holdfast.services.order_create.handlers import OrderParticipant
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
 
@@ -19,7 +19,7 @@ def order(status: str) -> Order:
 
 
 def test_an_order_is_created_pending_with_what_was_bought() -> None:
-    book = OrderBook(LIMIT)
+    book = OrderBatch(LIMIT)
     assert book.create(A, COMMAND) == OrderCreated(f"order-{A}", COMMAND.total_minor, COMMAND.currency)
     assert book.created == {A: order("PENDING")}
 
@@ -36,22 +36,22 @@ def test_an_order_is_created_pending_with_what_was_bought() -> None:
 def test_an_order_above_the_limit_or_that_does_not_add_up_is_refused(
     total: int, limit: int, reason: str
 ) -> None:
-    book = OrderBook(limit)
+    book = OrderBatch(limit)
     outcome = book.create(A, CreateOrder("ada", "GBP", total, LINES, NOT_AFTER_MS))
     assert (outcome.reason if isinstance(outcome, Refused) else "") == reason
     assert bool(book.created) is not bool(reason)
 
 
 def test_a_free_order_adds_up() -> None:
-    outcome = OrderBook(LIMIT).create(A, CreateOrder("ada", "GBP", 0, (Line("A", 3, 0),), NOT_AFTER_MS))
+    outcome = OrderBatch(LIMIT).create(A, CreateOrder("ada", "GBP", 0, (Line("A", 3, 0),), NOT_AFTER_MS))
     assert isinstance(outcome, OrderCreated)
 
 
 # -- behind the fence
 
 DO = Command(A, "CreateOrder", COMMAND)
-UNDO = Command(A, "CompensateOrder", Nothing())
-CONFIRM = Command(A, "ConfirmOrder", Nothing())
+UNDO = Command(A, "CompensateOrder", EmptyPayload())
+CONFIRM = Command(A, "ConfirmOrder", EmptyPayload())
 
 
 def desk() -> Participating:

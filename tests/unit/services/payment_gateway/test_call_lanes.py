@@ -15,30 +15,32 @@ from holdfast.services.payment_gateway.call_lanes import (
     places,
     room,
 )
-from holdfast.services.payment_gateway.domain import Ask, Call, Payment
+from holdfast.services.payment_gateway.domain import Payment, ProviderCall, ProviderRequest
 
 FRESH_CHARGES, FRESH_REFUNDS, FAILED_CHARGES, FAILED_REFUNDS = LANES
 
 
-def call(ask: Ask, attempt: int = 1, number: int = 1) -> Call:
-    return Call(ask, Payment(saga_id(number), "ada", "pm_card_visa", 300, "GBP"), attempt)
+def call(ask: ProviderRequest, attempt: int = 1, number: int = 1) -> ProviderCall:
+    return ProviderCall(ask, Payment(saga_id(number), "ada", "pm_card_visa", 300, "GBP"), attempt)
 
 
 def under_way(count: int, began_s: float, attempt: int = 1) -> list[UnderWay]:
-    return [UnderWay(call(Ask.CHARGE, attempt, number), began_s) for number in range(count)]
+    return [UnderWay(call(ProviderRequest.CHARGE, attempt, number), began_s) for number in range(count)]
 
 
 @pytest.mark.parametrize(
     ("ask", "attempt", "lane"),
     [
-        (Ask.CHARGE, 1, FRESH_CHARGES),
-        (Ask.CHARGE, 2, FAILED_CHARGES),
-        (Ask.FIND_CHARGE, 3, FAILED_CHARGES),
-        (Ask.REFUND, 1, FRESH_REFUNDS),
-        (Ask.FIND_REFUND, 2, FAILED_REFUNDS),
+        (ProviderRequest.CHARGE, 1, FRESH_CHARGES),
+        (ProviderRequest.CHARGE, 2, FAILED_CHARGES),
+        (ProviderRequest.FIND_CHARGE, 3, FAILED_CHARGES),
+        (ProviderRequest.REFUND, 1, FRESH_REFUNDS),
+        (ProviderRequest.FIND_REFUND, 2, FAILED_REFUNDS),
     ],
 )
-def test_a_calls_lane_is_its_verb_and_whether_it_is_the_first(ask: Ask, attempt: int, lane: Lane) -> None:
+def test_a_calls_lane_is_its_verb_and_whether_it_is_the_first(
+    ask: ProviderRequest, attempt: int, lane: Lane
+) -> None:
     assert lane_of(call(ask, attempt)) == lane
 
 

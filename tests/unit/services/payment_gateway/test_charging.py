@@ -2,7 +2,7 @@
 
 import pytest
 from tests.samples import saga_id
-from tests.unit.services.payment_gateway.world import SAGA, START_MS, PaymentWorld
+from tests.unit.services.payment_gateway.payment_harness import SAGA, START_MS, PaymentHarness
 
 from holdfast.contracts.codec import decode
 from holdfast.contracts.messages import PaymentProcessed, Refused
@@ -12,9 +12,9 @@ from holdfast.services.payment_gateway.charging import HORIZON_MS, KEY_LIFETIME_
 from holdfast.services.payment_gateway.domain import (
     REFUSED_REFUND_WAIT_MS,
     SAME_ERROR_MAX,
-    Answer,
-    Ask,
     Declined,
+    ProviderRequest,
+    ProviderResult,
     Succeeded,
     Unknown,
 )
@@ -24,23 +24,23 @@ DECLINED = Declined("insufficient_funds", "not enough")
 
 
 @pytest.fixture
-def world() -> PaymentWorld:
-    return PaymentWorld()
+def world() -> PaymentHarness:
+    return PaymentHarness()
 
 
-def asks(world: PaymentWorld) -> list[Ask]:
+def asks(world: PaymentHarness) -> list[ProviderRequest]:
     """Return what the provider was asked, in order."""
     return [call.ask for call in world.provider.calls]
 
 
-def test_line_16_a_do_records_the_intent_only_and_answers_nothing(world: PaymentWorld) -> None:
+def test_line_16_a_do_records_the_intent_only_and_answers_nothing(world: PaymentHarness) -> None:
     assert world.command("do") == []
     assert (world.fence().state, world.fence().submitted) == (FenceState.RUNNING, False)
     assert (world.payment().amount_minor, world.payment().charge_id) == (3564, "")
     assert not world.provider.calls
 
 
-def test_line_16_the_intent_is_marked_submitted_and_leased_before_the_call(world: PaymentWorld) -> None:
+def test_line_16_the_intent_is_marked_submitted_and_leased_before_the_call(world: PaymentHarness) -> None:
     world.command("do")
     seen: list[tuple[bool, int]] = []
     world.provider.during = lambda: seen.append((world.fence().submitted, world.timers()[0].due_ms))
@@ -49,7 +49,7 @@ def test_line_16_the_intent_is_marked_submitted_and_leased_before_the_call(world
 
 
 def test_a_claim_ends_by_itself_after_the_time_that_was_set() -> None:
-    world = PaymentWorld(claim_lease_ms=7_000)
+    world = PaymentHarness(claim_lease_ms=7_000)
     world.command("do")
     assert len(world.loop.claim()) == 1, "claimed, and its process gone"
     world.now_ms += 6_999
@@ -58,18 +58,18 @@ def test_a_claim_ends_by_itself_after_the_time_that_was_set() -> None:
     assert len(world.loop.claim()) == 1
 
 
-def test_a_charge_is_recorded_with_its_event_and_nothing_is_left_to_do(world: PaymentWorld) -> None:
+def test_a_charge_is_recorded_with_its_event_and_nothing_is_left_to_do(world: PaymentHarness) -> None:
     world.command("do")
     assert world.charge(PAID) == ["PaymentProcessed"]
     assert (world.fence().state, world.payment().charge_id) == (FenceState.DONE, "pi_1")
     assert world.timers() == []
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
     assert world.command("do") == ["PaymentProcessed"], "the same answer again"
     answer = decode("PaymentProcessed", world.fence().reply)
     assert answer == PaymentProcessed("pi_1", 3564, "GBP")
 
 
-def test_a_decline_is_recorded_with_its_event_and_repeated(world: PaymentWorld) -> None:
+def test_a_decline_is_recorded_with_its_event_and_repeated(world: PaymentHarness) -> None:
     world.command("do")
     assert world.charge(DECLINED) == ["PaymentFailed"]
     assert world.fence().state is FenceState.REFUSED
@@ -82,30 +82,30 @@ def test_a_decline_is_recorded_with_its_event_and_repeated(world: PaymentWorld) 
 
 
 def test_line_18_an_undo_before_the_claim_is_a_tombstone_at_once_and_nothing_is_called(
-    world: PaymentWorld,
+    world: PaymentHarness,
 ) -> None:
     world.command("do")
     assert world.command("undo") == ["PaymentCompensated"]
     assert world.fence().state is FenceState.TOMBSTONE
     assert world.timers() == []
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
     assert world.command("do") == ["PaymentCompensated"], "a late do is refused"
 
 
-def test_line_18_do_and_undo_in_one_batch_call_nobody(world: PaymentWorld) -> None:
+def test_line_18_do_and_undo_in_one_batch_call_nobody(world: PaymentHarness) -> None:
     assert world.command("do", "undo") == ["PaymentCompensated"]
     assert world.timers() == []
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
 
 
-def test_line_18_an_undo_before_the_do_is_a_tombstone(world: PaymentWorld) -> None:
+def test_line_18_an_undo_before_the_do_is_a_tombstone(world: PaymentHarness) -> None:
     assert world.command("undo", "do") == ["PaymentCompensated", "PaymentCompensated"]
     assert world.timers() == []
     assert not world.rows("payment")
 
 
 def test_line_18_a_charge_whose_undo_was_requested_meanwhile_is_refunded_and_then_compensated(
-    world: PaymentWorld,
+    world: PaymentHarness,
 ) -> None:
     world.command("do")
     answers: list[str] = []
@@ -116,13 +116,13 @@ def test_line_18_a_charge_whose_undo_was_requested_meanwhile_is_refunded_and_the
     assert world.command("undo", "do") == []
     assert world.charge(Succeeded("re_1")) == ["PaymentCompensated"]
     assert (world.fence().state, world.payment().refund_id) == (FenceState.UNDONE, "re_1")
-    assert asks(world) == [Ask.CHARGE, Ask.REFUND]
+    assert asks(world) == [ProviderRequest.CHARGE, ProviderRequest.REFUND]
     assert world.provider.calls[1].payment.charge_id == "pi_1"
     assert world.timers() == []
 
 
 def test_a_decline_whose_undo_was_requested_meanwhile_answers_failed_and_compensated(
-    world: PaymentWorld,
+    world: PaymentHarness,
 ) -> None:
     answers: list[str] = []
     world.command("do")
@@ -130,10 +130,10 @@ def test_a_decline_whose_undo_was_requested_meanwhile_answers_failed_and_compens
     assert world.charge(DECLINED) == ["PaymentFailed", "PaymentCompensated"]
     assert answers == []
     assert world.fence().state is FenceState.REFUSED
-    assert asks(world) == [Ask.CHARGE]
+    assert asks(world) == [ProviderRequest.CHARGE]
 
 
-def test_an_undo_of_a_done_payment_refunds_it(world: PaymentWorld) -> None:
+def test_an_undo_of_a_done_payment_refunds_it(world: PaymentHarness) -> None:
     world.command("do")
     world.charge(PAID)
     assert world.command("undo") == []
@@ -142,7 +142,7 @@ def test_an_undo_of_a_done_payment_refunds_it(world: PaymentWorld) -> None:
     assert world.command("do", "undo") == ["PaymentCompensated", "PaymentCompensated"]
 
 
-def test_line_10_a_confirmed_charge_is_closed_to_undoing(world: PaymentWorld) -> None:
+def test_line_10_a_confirmed_charge_is_closed_to_undoing(world: PaymentHarness) -> None:
     world.command("do")
     world.charge(PAID)
     assert world.command("confirm") == []
@@ -152,7 +152,9 @@ def test_line_10_a_confirmed_charge_is_closed_to_undoing(world: PaymentWorld) ->
     assert world.timers() == []
 
 
-def test_line_17_unknown_is_asked_again_with_the_same_key_until_it_is_definitive(world: PaymentWorld) -> None:
+def test_line_17_unknown_is_asked_again_with_the_same_key_until_it_is_definitive(
+    world: PaymentHarness,
+) -> None:
     world.command("do")
     waits = []
     for error in ("timeout", "http_409", "http_429", "connection_ReadError"):
@@ -167,20 +169,24 @@ def test_line_17_unknown_is_asked_again_with_the_same_key_until_it_is_definitive
     assert world.payment().last_error == ""
 
 
-def test_nothing_is_called_before_its_time(world: PaymentWorld) -> None:
+def test_nothing_is_called_before_its_time(world: PaymentHarness) -> None:
     world.command("do")
     world.charge(Unknown("http_429", retry_after_ms=20_000))
     world.now_ms += 19_999
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
     world.now_ms += 1
-    assert world.loop.step() == 1
+    assert world.loop.run_once() == 1
 
 
 @pytest.mark.parametrize(
-    ("verb", "same", "look_up"), [("do", Ask.CHARGE, Ask.FIND_CHARGE), ("undo", Ask.REFUND, Ask.FIND_REFUND)]
+    ("verb", "same", "look_up"),
+    [
+        ("do", ProviderRequest.CHARGE, ProviderRequest.FIND_CHARGE),
+        ("undo", ProviderRequest.REFUND, ProviderRequest.FIND_REFUND),
+    ],
 )
 def test_line_17_a_stored_server_error_is_looked_up_and_a_definitive_end_adopted(
-    world: PaymentWorld, verb: str, same: Ask, look_up: Ask
+    world: PaymentHarness, verb: str, same: ProviderRequest, look_up: ProviderRequest
 ) -> None:
     world.command("do")
     if verb == "undo":
@@ -196,7 +202,7 @@ def test_line_17_a_stored_server_error_is_looked_up_and_a_definitive_end_adopted
 
 
 def test_line_17_a_look_up_that_finds_nothing_stays_unknown_alarms_and_the_call_is_made_again(
-    world: PaymentWorld,
+    world: PaymentHarness,
 ) -> None:
     """A provider that was away for a while must not leave its charges to an operator."""
     world.command("do")
@@ -208,30 +214,33 @@ def test_line_17_a_look_up_that_finds_nothing_stays_unknown_alarms_and_the_call_
     assert world.fence().state is FenceState.RUNNING
     world.advance_to_next_call()
     assert world.charge(PAID) == ["PaymentProcessed"]
-    assert asks(world) == [Ask.CHARGE] * SAME_ERROR_MAX + [Ask.FIND_CHARGE, Ask.CHARGE]
+    assert asks(world) == [ProviderRequest.CHARGE] * SAME_ERROR_MAX + [
+        ProviderRequest.FIND_CHARGE,
+        ProviderRequest.CHARGE,
+    ]
 
 
-def test_line_17_a_key_too_old_is_only_looked_up(world: PaymentWorld) -> None:
+def test_line_17_a_key_too_old_is_only_looked_up(world: PaymentHarness) -> None:
     world.command("do")
     world.charge(Unknown("timeout"))
     world.now_ms += KEY_LIFETIME_MS
     for _ in range(3):
         world.charge(Unknown("not_found"))
         world.advance_to_next_call()
-    assert asks(world) == [Ask.CHARGE, *[Ask.FIND_CHARGE] * 3]
+    assert asks(world) == [ProviderRequest.CHARGE, *[ProviderRequest.FIND_CHARGE] * 3]
     assert world.charge(DECLINED) == ["PaymentFailed"]
 
 
-def test_line_17_a_key_that_was_never_sent_has_no_age(world: PaymentWorld) -> None:
+def test_line_17_a_key_that_was_never_sent_has_no_age(world: PaymentHarness) -> None:
     world.command("do")
     world.now_ms += 2 * KEY_LIFETIME_MS
     world.charge(Unknown("timeout"))
     world.now_ms += KEY_LIFETIME_MS - 1
     assert world.charge(PAID) == ["PaymentProcessed"]
-    assert asks(world) == [Ask.CHARGE, Ask.CHARGE]
+    assert asks(world) == [ProviderRequest.CHARGE, ProviderRequest.CHARGE]
 
 
-def test_line_18_a_refused_refund_stays_undoing_alarmed_and_tried_again(world: PaymentWorld) -> None:
+def test_line_18_a_refused_refund_stays_undoing_alarmed_and_tried_again(world: PaymentHarness) -> None:
     world.command("do")
     world.charge(PAID)
     world.command("undo")
@@ -246,11 +255,11 @@ def test_line_18_a_refused_refund_stays_undoing_alarmed_and_tried_again(world: P
 
 
 def test_a_claim_that_died_is_taken_over_when_its_lease_is_over_under_the_same_key(
-    world: PaymentWorld,
+    world: PaymentHarness,
 ) -> None:
     world.command("do")
     [died] = world.loop.claim()
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
     world.now_ms += LEASE_MS
     assert world.charge(PAID) == ["PaymentProcessed"]
     assert world.provider.calls[0].idempotency_key == died.idempotency_key
@@ -259,7 +268,7 @@ def test_a_claim_that_died_is_taken_over_when_its_lease_is_over_under_the_same_k
 @pytest.mark.parametrize("late", [PAID, DECLINED, Unknown("timeout")], ids=["paid", "declined", "unknown"])
 @pytest.mark.parametrize("then", ["done", "confirmed", "undone"])
 def test_an_answer_that_comes_after_another_instance_resolved_it_changes_nothing(
-    world: PaymentWorld, late: Succeeded | Declined | Unknown, then: str
+    world: PaymentHarness, late: Succeeded | Declined | Unknown, then: str
 ) -> None:
     world.command("do")
     [slow] = world.loop.claim()
@@ -275,7 +284,7 @@ def test_an_answer_that_comes_after_another_instance_resolved_it_changes_nothing
     assert (world.fence(), world.payment(), world.timers(), dict(world.rows("outbox"))) == before
 
 
-def test_a_late_unknown_about_the_charge_does_not_disturb_its_refund(world: PaymentWorld) -> None:
+def test_a_late_unknown_about_the_charge_does_not_disturb_its_refund(world: PaymentHarness) -> None:
     world.command("do")
     [slow] = world.loop.claim()
     world.now_ms += LEASE_MS
@@ -287,7 +296,7 @@ def test_a_late_unknown_about_the_charge_does_not_disturb_its_refund(world: Paym
     assert world.charge(Succeeded("re_1")) == ["PaymentCompensated"]
 
 
-def test_two_unknown_answers_to_one_charge_count_the_same_error_twice(world: PaymentWorld) -> None:
+def test_two_unknown_answers_to_one_charge_count_the_same_error_twice(world: PaymentHarness) -> None:
     world.command("do")
     [slow] = world.loop.claim()
     world.now_ms += LEASE_MS
@@ -296,33 +305,33 @@ def test_two_unknown_answers_to_one_charge_count_the_same_error_twice(world: Pay
     assert world.payment().same_error == 2
 
 
-def test_a_timer_that_nobody_awaits_is_removed_without_a_call(world: PaymentWorld) -> None:
+def test_a_timer_that_nobody_awaits_is_removed_without_a_call(world: PaymentHarness) -> None:
     world.command("do")
     timer = world.timers()[0]
     world.charge(PAID)
     with world.store.transaction() as tx:
         tx.set_timers([timer, timer._replace(key=timer.key._replace(saga_id=saga_id(9)))])
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
     assert world.timers() == []
     assert len(world.provider.calls) == 1
 
 
-def test_line_15_a_timer_due_beyond_every_wait_is_due(world: PaymentWorld) -> None:
+def test_line_15_a_timer_due_beyond_every_wait_is_due(world: PaymentHarness) -> None:
     world.command("do")
     timer = world.timers()[0]
     with world.store.transaction() as tx:
         tx.set_timers([timer._replace(due_ms=world.now_ms + HORIZON_MS)])
-    assert world.loop.step() == 0
+    assert world.loop.run_once() == 0
     with world.store.transaction() as tx:
         tx.set_timers([timer._replace(due_ms=world.now_ms + HORIZON_MS + 1)])
     assert world.charge(PAID) == ["PaymentProcessed"]
 
 
-def test_many_are_called_side_by_side_and_recorded_in_one_transaction(world: PaymentWorld) -> None:
+def test_many_are_called_side_by_side_and_recorded_in_one_transaction(world: PaymentHarness) -> None:
     for n in range(CALLS_MAX + 3):
         world.command("do", saga=saga_id(n))
-    answers: list[Answer] = [PAID, DECLINED]
+    answers: list[ProviderResult] = [PAID, DECLINED]
     events = world.charge(*answers * (CALLS_MAX // 2))
     assert events == ["PaymentProcessed", "PaymentFailed"] * (CALLS_MAX // 2)
     assert len(world.rows("outbox")) == 1
-    assert world.loop.step() == 3
+    assert world.loop.run_once() == 3

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from tests.samples import saga_id
-from tests.unit.services.payment_gateway.world import PaymentWorld
+from tests.unit.services.payment_gateway.payment_harness import PaymentHarness
 
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.keyed_breaker import KeyedBreaker, KeyedSettings
@@ -14,7 +14,7 @@ from holdfast.messaging.store import StoreUnavailable
 from holdfast.services.payment_gateway import continuous
 from holdfast.services.payment_gateway.call_lanes import HELD_MAX_S
 from holdfast.services.payment_gateway.continuous import ContinuousCharges
-from holdfast.services.payment_gateway.domain import Answer, Call, NotSent, Succeeded, Unknown
+from holdfast.services.payment_gateway.domain import NotSent, ProviderCall, ProviderResult, Succeeded, Unknown
 
 
 class Down(Exception):
@@ -32,11 +32,13 @@ class HeldCaller:
         settings = KeyedSettings(failures_max=1, few_failures=1, rest_s=4)
         self.breaker = KeyedBreaker("charges", (Down,), settings, clock)
         self.refund_breaker = KeyedBreaker("refunds", (Down,), settings, clock)
-        self.open: dict[str, Callable[[Answer], None]] = {}
+        self.open: dict[str, Callable[[ProviderResult], None]] = {}
         self.begun: list[str] = []
         self.guards: dict[str, AbstractContextManager[None]] = {}
 
-    def begin(self, calls: Sequence[Call], ended: Callable[[Call, Answer], None]) -> None:
+    def begin(
+        self, calls: Sequence[ProviderCall], ended: Callable[[ProviderCall, ProviderResult], None]
+    ) -> None:
         for call in calls:
             breaker = self.breaker if call.verb == "do" else self.refund_breaker
             guard = breaker.guard(call.idempotency_key, fresh=call.is_first)
@@ -45,7 +47,7 @@ class HeldCaller:
             self.begun.append(call.payment.saga_id)
             self.open[call.payment.saga_id] = partial(ended, call)
 
-    def end(self, saga: str, answer: Answer) -> None:
+    def end(self, saga: str, answer: ProviderResult) -> None:
         self.guards.pop(saga).__exit__(Neutral, Neutral(), None)
         self.open.pop(saga)(answer)
 
@@ -59,7 +61,7 @@ class Bench:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(continuous, "DRAIN_S", 0.0)
-        self.world = PaymentWorld()
+        self.world = PaymentHarness()
         self.now_s = 1000.0
         self.caller = HeldCaller(lambda: self.now_s)
         self.charges = ContinuousCharges(
@@ -68,7 +70,7 @@ class Bench:
 
     def rounds(self, count: int = 2) -> None:
         for _ in range(count):
-            self.charges.round()
+            self.charges.run_once()
 
     def state(self, saga: str) -> FenceState:
         return self.world.fence(saga).state
@@ -160,8 +162,8 @@ def test_trouble_of_the_database_loses_no_answer(bench: Bench, monkeypatch: pyte
 
     with monkeypatch.context() as broken:
         broken.setattr(bench.world.loop, "record", down)
-        bench.charges.round()
-        assert bench.charges.round() == continuous.TROUBLE_S
+        bench.charges.run_once()
+        assert bench.charges.run_once() == continuous.TROUBLE_S
     bench.rounds()
     assert bench.state(SLOW) is FenceState.DONE
 

@@ -10,14 +10,14 @@ from hashlib import sha256
 import httpx2
 from tests.callers import Caller, authenticator, calling, keys, problem, whole
 from tests.samples import saga_id
+from tests.unit.services.payment_gateway.payment_harness import SAGA
 from tests.unit.services.payment_gateway.test_settlement import CHARGE, ListingWorld
-from tests.unit.services.payment_gateway.world import SAGA
 
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.store import OperatorAction
 from holdfast.services.payment_gateway.api import PaymentApi, WebhookApi, apps
-from holdfast.services.payment_gateway.desk import Desk
 from holdfast.services.payment_gateway.domain import REFUND_FAILED, Declined, Succeeded, Unknown
+from holdfast.services.payment_gateway.payment_operator import PaymentOperator
 
 PATH = "/v1/payments"
 RESOLVE = f"{PATH}/{SAGA}/resolve"
@@ -57,7 +57,7 @@ class Door:
 def visit(scenario: Callable[[Door], Awaitable[None]]) -> None:
     async def run() -> None:
         door = Door()
-        desk = Desk(door.world.store, door.world.loop, door.world.provider)
+        desk = PaymentOperator(door.world.store, door.world.loop, door.world.provider)
         webhook = WebhookApi(SECRET, desk, door.world.settlement, door.wake)
         with keys() as signing:
             api = PaymentApi(desk, authenticator(signing))

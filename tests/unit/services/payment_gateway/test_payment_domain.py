@@ -11,12 +11,12 @@ from holdfast.services.payment_gateway.domain import (
     RESOLVE_CAP_MS,
     RETRY_AFTER_MAX_MS,
     SAME_ERROR_MAX,
-    Answer,
-    Ask,
-    Call,
     Declined,
     NotSent,
     Payment,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
     Resolution,
     Succeeded,
     Unknown,
@@ -33,16 +33,16 @@ UNDOING = Fence(SAGA, FenceState.UNDOING, submitted=True)
 HELD = NotSent(4_000)
 PAID, REFUSED, AWAY = Succeeded("pi_1"), Declined("insufficient_funds", "no"), Unknown("timeout")
 
-CHARGES = [Ask.CHARGE, Ask.FIND_CHARGE]
-REFUNDS = [Ask.REFUND, Ask.FIND_REFUND]
+CHARGES = [ProviderRequest.CHARGE, ProviderRequest.FIND_CHARGE]
+REFUNDS = [ProviderRequest.REFUND, ProviderRequest.FIND_REFUND]
 
 
-def call(ask: Ask, payment: Payment = PAYMENT, attempt: int = 1) -> Call:
-    return Call(ask, payment, attempt)
+def call(ask: ProviderRequest, payment: Payment = PAYMENT, attempt: int = 1) -> ProviderCall:
+    return ProviderCall(ask, payment, attempt)
 
 
 @pytest.mark.parametrize("ask", CHARGES)
-def test_a_charge_that_succeeded_is_done_and_processed(ask: Ask) -> None:
+def test_a_charge_that_succeeded_is_done_and_processed(ask: ProviderRequest) -> None:
     resolution = resolve(RUNNING, call(ask), PAID)
     assert resolution is not None
     assert resolution.fence.state is FenceState.DONE
@@ -53,7 +53,7 @@ def test_a_charge_that_succeeded_is_done_and_processed(ask: Ask) -> None:
 
 @pytest.mark.parametrize("ask", CHARGES)
 def test_line_18_a_charge_whose_undo_was_requested_is_refunded_first_and_silently(
-    ask: Ask,
+    ask: ProviderRequest,
 ) -> None:
     resolution = resolve(UNDO_WANTED, call(ask), PAID)
     assert resolution is not None
@@ -66,7 +66,7 @@ def test_line_18_a_charge_whose_undo_was_requested_is_refunded_first_and_silentl
 @pytest.mark.parametrize("ask", CHARGES)
 @pytest.mark.parametrize("undo_requested", [False, True])
 def test_a_decline_answers_failed_and_compensated_where_an_undo_was_requested(
-    ask: Ask, undo_requested: bool
+    ask: ProviderRequest, undo_requested: bool
 ) -> None:
     resolution = resolve(RUNNING._replace(undo_requested=undo_requested), call(ask), REFUSED)
     assert resolution is not None
@@ -78,7 +78,7 @@ def test_a_decline_answers_failed_and_compensated_where_an_undo_was_requested(
 
 
 @pytest.mark.parametrize("ask", REFUNDS)
-def test_a_refund_that_succeeded_is_undone_and_compensated(ask: Ask) -> None:
+def test_a_refund_that_succeeded_is_undone_and_compensated(ask: ProviderRequest) -> None:
     resolution = resolve(UNDOING, call(ask, CHARGED), Succeeded("re_1"))
     assert resolution is not None
     assert resolution.fence.state is FenceState.UNDONE
@@ -88,7 +88,9 @@ def test_a_refund_that_succeeded_is_undone_and_compensated(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("ask", REFUNDS)
-def test_line_18_a_refund_refused_for_good_stays_undoing_alarms_and_is_tried_again(ask: Ask) -> None:
+def test_line_18_a_refund_refused_for_good_stays_undoing_alarms_and_is_tried_again(
+    ask: ProviderRequest,
+) -> None:
     resolution = resolve(UNDOING, call(ask, CHARGED), Declined("charge_disputed", "no"))
     assert resolution is not None
     assert resolution.fence == UNDOING
@@ -100,7 +102,9 @@ def test_line_18_a_refund_refused_for_good_stays_undoing_alarms_and_is_tried_aga
 @pytest.mark.parametrize(
     ("fence", "asks"), [(RUNNING, CHARGES), (UNDO_WANTED, CHARGES), (UNDOING, REFUNDS)], ids=str
 )
-def test_line_17_an_unknown_answer_changes_nothing_but_the_next_time(fence: Fence, asks: list[Ask]) -> None:
+def test_line_17_an_unknown_answer_changes_nothing_but_the_next_time(
+    fence: Fence, asks: list[ProviderRequest]
+) -> None:
     for ask in asks:
         resolution = resolve(fence, call(ask, CHARGED), AWAY)
         assert resolution is not None
@@ -110,7 +114,9 @@ def test_line_17_an_unknown_answer_changes_nothing_but_the_next_time(fence: Fenc
         assert not resolution.refund_now
         assert resolution.wait_ms is not None
         assert RESOLVE_BASE_MS / 2 <= resolution.wait_ms <= RESOLVE_BASE_MS
-        assert resolution.alarm == ("payment_unknown" if ask in (Ask.FIND_CHARGE, Ask.FIND_REFUND) else "")
+        assert resolution.alarm == (
+            "payment_unknown" if ask in (ProviderRequest.FIND_CHARGE, ProviderRequest.FIND_REFUND) else ""
+        )
 
 
 CLOSED = (FenceState.REFUSED, FenceState.TOMBSTONE)
@@ -119,7 +125,7 @@ CLOSED = (FenceState.REFUSED, FenceState.TOMBSTONE)
 @pytest.mark.parametrize("answer", [PAID, REFUSED, AWAY, HELD], ids=str)
 @pytest.mark.parametrize("state", [s for s in FenceState if s is not FenceState.RUNNING])
 def test_an_answer_to_a_charge_that_comes_after_its_end_changes_nothing(
-    state: FenceState, answer: Answer
+    state: FenceState, answer: ProviderResult
 ) -> None:
     for ask in CHARGES:
         assert resolve(Fence(SAGA, state), call(ask, CHARGED), answer) is None
@@ -132,13 +138,13 @@ def test_line_17_a_charge_that_appears_under_a_closed_row_is_refunded_silently_a
     state: FenceState,
 ) -> None:
     closed = Fence(SAGA, state, submitted=True)
-    found = resolve(closed, call(Ask.CHARGE), PAID)
+    found = resolve(closed, call(ProviderRequest.CHARGE), PAID)
     assert found is not None
     assert (found.fence, found.payment) == (closed, CHARGED)
     assert (found.refund_now, found.wait_ms, found.alarm) == (True, None, "stray_charge")
     assert (found.processed, found.failed, found.compensated) == (False, False, False)
     assert awaits(closed, found.payment, "undo")
-    refunded = resolve(closed, call(Ask.REFUND, CHARGED), Succeeded("re_1"))
+    refunded = resolve(closed, call(ProviderRequest.REFUND, CHARGED), Succeeded("re_1"))
     assert refunded is not None
     assert (refunded.fence, refunded.payment.refund_id, refunded.compensated) == (closed, "re_1", False)
     assert not awaits(closed, refunded.payment, "undo")
@@ -150,13 +156,15 @@ def test_a_refund_that_failed_later_is_looked_up_until_money_has_moved() -> None
     assert awaits(undone, owed, "undo")
     assert not awaits(undone, owed._replace(last_error=""), "undo")
     for answer in (Unknown("not_found"), Declined("refund_failed", "")):
-        assert next_ask(owed, "undo", 0, 1) is Ask.FIND_REFUND, "the key would repeat the old success"
-        still = resolve(undone, call(Ask.FIND_REFUND, owed), answer)
+        assert next_ask(owed, "undo", 0, 1) is ProviderRequest.FIND_REFUND, (
+            "the key would repeat the old success"
+        )
+        still = resolve(undone, call(ProviderRequest.FIND_REFUND, owed), answer)
         assert still is not None
         assert still.alarm
         assert (still.payment.last_error, still.wait_ms) == (REFUND_FAILED, REFUSED_REFUND_WAIT_MS)
         owed = still.payment
-    paid = resolve(undone, call(Ask.FIND_REFUND, owed), Succeeded("re_2"))
+    paid = resolve(undone, call(ProviderRequest.FIND_REFUND, owed), Succeeded("re_2"))
     assert paid is not None
     assert (paid.payment.refund_id, paid.payment.last_error, paid.compensated) == ("re_2", "", False)
 
@@ -170,12 +178,12 @@ def test_a_refused_refund_is_looked_up_and_tried_in_turns_and_its_refusal_stays_
         assert resolution.wait_ms == REFUSED_REFUND_WAIT_MS
         payment = resolution.payment
         assert payment.last_error == "refund refused: charge_disputed"
-    assert asked == [Ask.REFUND, Ask.FIND_REFUND] * 2
+    assert asked == [ProviderRequest.REFUND, ProviderRequest.FIND_REFUND] * 2
 
 
 @pytest.mark.parametrize(("fence", "asks"), [(RUNNING, CHARGES), (UNDOING, REFUNDS)], ids=str)
 def test_a_call_that_the_breaker_held_back_changes_nothing_but_its_time(
-    fence: Fence, asks: list[Ask]
+    fence: Fence, asks: list[ProviderRequest]
 ) -> None:
     for ask in asks:
         payment = CHARGED._replace(last_error="http_503", same_error=2)
@@ -185,7 +193,7 @@ def test_a_call_that_the_breaker_held_back_changes_nothing_but_its_time(
 @pytest.mark.parametrize("answer", [PAID, REFUSED, AWAY], ids=str)
 @pytest.mark.parametrize("state", [s for s in FenceState if s is not FenceState.UNDOING])
 def test_an_answer_to_a_refund_that_comes_after_its_end_changes_nothing(
-    state: FenceState, answer: Answer
+    state: FenceState, answer: ProviderResult
 ) -> None:
     for ask in REFUNDS:
         ended = CHARGED if state not in CLOSED else PAYMENT
@@ -194,7 +202,9 @@ def test_an_answer_to_a_refund_that_comes_after_its_end_changes_nothing(
 
 def test_waits_grow_to_their_cap_and_a_retry_after_is_heeded_within_reason() -> None:
     def wait(attempt: int, retry_after_ms: int = 0) -> int:
-        resolution = resolve(RUNNING, call(Ask.CHARGE, attempt=attempt), Unknown("http_429", retry_after_ms))
+        resolution = resolve(
+            RUNNING, call(ProviderRequest.CHARGE, attempt=attempt), Unknown("http_429", retry_after_ms)
+        )
         assert resolution is not None
         assert resolution.wait_ms is not None
         return resolution.wait_ms
@@ -206,7 +216,7 @@ def test_waits_grow_to_their_cap_and_a_retry_after_is_heeded_within_reason() -> 
     assert wait(50, 1) >= RESOLVE_CAP_MS / 2
 
 
-def _after(payment: Payment, ask: Ask, error: str) -> Payment:
+def _after(payment: Payment, ask: ProviderRequest, error: str) -> Payment:
     resolution = resolve(RUNNING, call(ask, payment), Unknown(error))
     assert resolution is not None
     return resolution.payment
@@ -215,51 +225,72 @@ def _after(payment: Payment, ask: Ask, error: str) -> Payment:
 def test_line_17_unknown_is_resolved_by_the_same_call_again() -> None:
     payment = PAYMENT
     for error in ("timeout", "http_500", "http_503", "http_500", "http_409", "http_500", "timeout"):
-        assert next_ask(payment, "do", 0, 1) is Ask.CHARGE
-        payment = _after(payment, Ask.CHARGE, error)
+        assert next_ask(payment, "do", 0, 1) is ProviderRequest.CHARGE
+        payment = _after(payment, ProviderRequest.CHARGE, error)
 
 
 def test_line_17_a_server_error_that_the_key_may_repeat_for_ever_is_looked_up() -> None:
     payment = PAYMENT
     for _ in range(SAME_ERROR_MAX):
-        assert next_ask(payment, "do", 0, 1) is Ask.CHARGE
-        payment = _after(payment, Ask.CHARGE, "http_500")
-    assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
+        assert next_ask(payment, "do", 0, 1) is ProviderRequest.CHARGE
+        payment = _after(payment, ProviderRequest.CHARGE, "http_500")
+    assert next_ask(payment, "do", 0, 1) is ProviderRequest.FIND_CHARGE
 
 
 @pytest.mark.parametrize("error", ["stored_http_500", "status_processing"])
 def test_line_17_what_the_key_surely_repeats_is_looked_up_at_once(error: str) -> None:
-    payment = _after(PAYMENT, Ask.CHARGE, error)
-    assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
-    assert next_ask(_after(payment, Ask.FIND_CHARGE, error), "do", 0, 1) is Ask.FIND_CHARGE
+    payment = _after(PAYMENT, ProviderRequest.CHARGE, error)
+    assert next_ask(payment, "do", 0, 1) is ProviderRequest.FIND_CHARGE
+    assert (
+        next_ask(_after(payment, ProviderRequest.FIND_CHARGE, error), "do", 0, 1)
+        is ProviderRequest.FIND_CHARGE
+    )
 
 
 def test_a_stored_failure_stays_visible_and_a_call_under_its_key_is_not_made_again() -> None:
-    payment = _after(_after(PAYMENT, Ask.CHARGE, "stored_http_500"), Ask.FIND_CHARGE, "not_found")
+    payment = _after(
+        _after(PAYMENT, ProviderRequest.CHARGE, "stored_http_500"), ProviderRequest.FIND_CHARGE, "not_found"
+    )
     assert payment.last_error == "stored_http_500"
-    assert next_ask(payment, "do", 0, 1) is Ask.FIND_CHARGE
+    assert next_ask(payment, "do", 0, 1) is ProviderRequest.FIND_CHARGE
 
 
 def test_a_charge_at_work_that_a_look_up_does_not_see_is_called_again() -> None:
-    payment = _after(_after(PAYMENT, Ask.CHARGE, "status_processing"), Ask.FIND_CHARGE, "not_found")
-    assert next_ask(payment, "do", 0, 1) is Ask.CHARGE
+    payment = _after(
+        _after(PAYMENT, ProviderRequest.CHARGE, "status_processing"), ProviderRequest.FIND_CHARGE, "not_found"
+    )
+    assert next_ask(payment, "do", 0, 1) is ProviderRequest.CHARGE
 
 
 def test_a_look_up_that_found_nothing_proves_nothing_and_the_same_call_is_next() -> None:
     payment = PAYMENT._replace(same_error=SAME_ERROR_MAX, last_error="http_500")
     for error in ("not_found", "http_500", "timeout"):
-        assert next_ask(_after(payment, Ask.FIND_CHARGE, error), "do", 0, 1) is Ask.CHARGE
+        assert (
+            next_ask(_after(payment, ProviderRequest.FIND_CHARGE, error), "do", 0, 1)
+            is ProviderRequest.CHARGE
+        )
 
 
 @pytest.mark.parametrize(
-    ("verb", "same", "look_up"), [("do", Ask.CHARGE, Ask.FIND_CHARGE), ("undo", Ask.REFUND, Ask.FIND_REFUND)]
+    ("verb", "same", "look_up"),
+    [
+        ("do", ProviderRequest.CHARGE, ProviderRequest.FIND_CHARGE),
+        ("undo", ProviderRequest.REFUND, ProviderRequest.FIND_REFUND),
+    ],
 )
-def test_line_17_a_key_too_old_is_never_sent_again(verb: str, same: Ask, look_up: Ask) -> None:
+def test_line_17_a_key_too_old_is_never_sent_again(
+    verb: str, same: ProviderRequest, look_up: ProviderRequest
+) -> None:
     assert next_ask(PAYMENT, verb, 99, 100) is same
     assert next_ask(PAYMENT, verb, 100, 100) is look_up
     assert next_ask(PAYMENT, verb, -5, 100) is same, "a clock that jumped back makes no key old"
 
 
 def test_line_16_keys_are_made_of_the_saga_alone() -> None:
-    keys = {ask: call(ask, attempt=9).idempotency_key for ask in (Ask.CHARGE, Ask.REFUND)}
-    assert keys == {Ask.CHARGE: f"{SAGA}:payment:do", Ask.REFUND: f"{SAGA}:payment:undo"}
+    keys = {
+        ask: call(ask, attempt=9).idempotency_key for ask in (ProviderRequest.CHARGE, ProviderRequest.REFUND)
+    }
+    assert keys == {
+        ProviderRequest.CHARGE: f"{SAGA}:payment:do",
+        ProviderRequest.REFUND: f"{SAGA}:payment:undo",
+    }

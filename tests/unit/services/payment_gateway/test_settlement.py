@@ -2,7 +2,7 @@
 
 import pytest
 from tests.samples import SAMPLES, saga_id
-from tests.unit.services.payment_gateway.world import SAGA, PaymentWorld, ScriptedProvider
+from tests.unit.services.payment_gateway.payment_harness import SAGA, PaymentHarness, ScriptedProvider
 
 from holdfast.contracts.messages import ProcessPayment
 from holdfast.messaging.fence import FenceState
@@ -19,7 +19,7 @@ from holdfast.services.payment_gateway.settlement import (
     DEEP_BACK_MS,
     DEEP_EVERY_MS,
     OVERLAP_MS,
-    Charge,
+    ListedCharge,
     ProviderSilent,
     Settlement,
     judge,
@@ -28,7 +28,7 @@ from holdfast.services.payment_gateway.settlement import (
 COMMAND = SAMPLES["ProcessPayment"]
 assert isinstance(COMMAND, ProcessPayment)
 EVERY_MS = 10_000
-CHARGE = Charge("ch_1", "pi_1", SAGA, COMMAND.amount_minor, COMMAND.currency, True, False, 0)
+CHARGE = ListedCharge("ch_1", "pi_1", SAGA, COMMAND.amount_minor, COMMAND.currency, True, False, 0)
 PAYMENT = Payment(SAGA, "ada", "pm_card_visa", COMMAND.amount_minor, COMMAND.currency)
 
 
@@ -37,10 +37,10 @@ class ListingProvider(ScriptedProvider):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listed: list[Charge] | None = []
+        self.listed: list[ListedCharge] | None = []
         self.asked: list[str] = []
 
-    def charges(self, after: str = "", intent: str = "") -> list[Charge]:
+    def charges(self, after: str = "", intent: str = "") -> list[ListedCharge]:
         self.asked.append(after)
         if self.listed is None:
             raise ProviderSilent("away")
@@ -50,22 +50,22 @@ class ListingProvider(ScriptedProvider):
         return found[begin : begin + 2]
 
 
-class ListingWorld(PaymentWorld):
+class ListingWorld(PaymentHarness):
     """A payment-gateway whose provider lists its charges."""
 
     def __init__(self) -> None:
         super().__init__()
         self.listing = ListingProvider()
         self.settlement = Settlement(
-            self.parts.unit_of_work, self.loop, self.listing, lambda: self.now_ms, EVERY_MS
+            self.parts.processor, self.loop, self.listing, lambda: self.now_ms, EVERY_MS
         )
 
-    def settle(self, *listed: Charge) -> dict[str, int]:
+    def settle(self, *listed: ListedCharge) -> dict[str, int]:
         """Make a whole pass over this list; return the alarms so far."""
         self.listing.listed = list(listed)
         self.now_ms += EVERY_MS
-        self.settlement.round()
-        while self.settlement.round() < 1:
+        self.settlement.run_once()
+        while self.settlement.run_once() < 1:
             pass
         return dict(self.loop.alarms)
 
@@ -89,7 +89,7 @@ def world() -> ListingWorld:
         (CHARGE._replace(refunded=True), None, ""),
     ],
 )
-def test_a_charge_is_judged(charge: Charge, payment: Payment | None, verdict: str) -> None:
+def test_a_charge_is_judged(charge: ListedCharge, payment: Payment | None, verdict: str) -> None:
     assert judge(charge, payment) == verdict
 
 
@@ -182,11 +182,11 @@ def test_a_short_walk_goes_back_to_where_its_last_pass_began_and_a_long_one_a_mo
 
 def test_a_silent_provider_is_asked_again_where_it_fell_silent(world: ListingWorld) -> None:
     world.listing.listed = [CHARGE._replace(id=f"ch_{n}", refunded=True) for n in range(3)]
-    world.settlement.round()
+    world.settlement.run_once()
     listed, world.listing.listed = world.listing.listed, None
-    world.settlement.round()
+    world.settlement.run_once()
     world.listing.listed = listed
-    world.settlement.round()
+    world.settlement.run_once()
     assert world.listing.asked == ["", "ch_1", "ch_1"]
 
 

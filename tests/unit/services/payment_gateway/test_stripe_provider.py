@@ -13,16 +13,16 @@ from tests.samples import SAGA, saga_id
 from holdfast.messaging.keyed_breaker import KeyedSettings
 from holdfast.runtime.http_client import ConnectionFailed, HttpClient, Response
 from holdfast.services.payment_gateway.domain import (
-    Answer,
-    Ask,
-    Call,
     Declined,
     NotSent,
     Payment,
+    ProviderCall,
+    ProviderRequest,
+    ProviderResult,
     Succeeded,
     Unknown,
 )
-from holdfast.services.payment_gateway.settlement import Charge, ProviderSilent
+from holdfast.services.payment_gateway.settlement import ListedCharge, ProviderSilent
 from holdfast.services.payment_gateway.stripe_provider import (
     StripeProvider,
     intent_answer,
@@ -87,12 +87,12 @@ def provider(stub: Stub) -> Iterator[StripeProvider]:
     provider.close()
 
 
-def ask(provider: StripeProvider, what: Ask, payment: Payment = PAYMENT) -> Answer:
-    [answer] = provider.call([Call(what, payment, 1)])
+def ask(provider: StripeProvider, what: ProviderRequest, payment: Payment = PAYMENT) -> ProviderResult:
+    [answer] = provider.call([ProviderCall(what, payment, 1)])
     return answer
 
 
-def fail_all(provider: StripeProvider, stub: Stub, what: Ask, status: int = 503) -> None:
+def fail_all(provider: StripeProvider, stub: Stub, what: ProviderRequest, status: int = 503) -> None:
     """Ask for one payment after the other, all of which fail, until the breaker opens."""
     stub.answers(status, {})
     for number in range(KeyedSettings.failures_max):
@@ -103,7 +103,7 @@ def fail_all(provider: StripeProvider, stub: Stub, what: Ask, status: int = 503)
 def test_a_charge_carries_its_stable_key_and_the_saga_in_its_metadata(
     provider: StripeProvider, stub: Stub
 ) -> None:
-    assert ask(provider, Ask.CHARGE) == Succeeded("pi_1")
+    assert ask(provider, ProviderRequest.CHARGE) == Succeeded("pi_1")
     [request] = stub.requests
     assert (request.method, request.url.path) == ("POST", "/v1/payment_intents")
     assert request.headers["Idempotency-Key"] == f"{SAGA}:payment:do"
@@ -118,7 +118,7 @@ def test_a_charge_carries_its_stable_key_and_the_saga_in_its_metadata(
 
 def test_a_refund_has_a_key_of_its_own(provider: StripeProvider, stub: Stub) -> None:
     stub.answers(200, {"id": "re_1", "status": "succeeded"})
-    assert ask(provider, Ask.REFUND) == Succeeded("re_1")
+    assert ask(provider, ProviderRequest.REFUND) == Succeeded("re_1")
     [request] = stub.requests
     assert request.url.path == "/v1/refunds"
     assert request.headers["Idempotency-Key"] == f"{SAGA}:payment:undo"
@@ -128,7 +128,7 @@ def test_a_refund_has_a_key_of_its_own(provider: StripeProvider, stub: Stub) -> 
 
 CARD = {"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}}
 INVALID = {"error": {"type": "invalid_request_error", "code": "amount_too_small"}}
-ANSWERS: list[tuple[int, Any, Answer]] = [
+ANSWERS: list[tuple[int, Any, ProviderResult]] = [
     (402, CARD, Declined("insufficient_funds", "")),
     (402, {"error": {"type": "card_error"}}, Declined("card_declined", "")),
     (402, {"error": {"type": "api_error"}}, Unknown("http_402")),
@@ -161,10 +161,10 @@ ANSWERS: list[tuple[int, Any, Answer]] = [
 
 @pytest.mark.parametrize(("status", "body", "expected"), ANSWERS, ids=str)
 def test_line_16_only_these_answers_to_a_charge_are_definitive(
-    provider: StripeProvider, stub: Stub, status: int, body: Any, expected: Answer
+    provider: StripeProvider, stub: Stub, status: int, body: Any, expected: ProviderResult
 ) -> None:
     stub.answers(status, body)
-    assert ask(provider, Ask.CHARGE) == expected
+    assert ask(provider, ProviderRequest.CHARGE) == expected
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_retry_after_is_heeded_where_it_is_a_number(
     provider: StripeProvider, stub: Stub, header: str, wait_ms: int
 ) -> None:
     stub.answers(429, {}, **{"Retry-After": header})
-    assert ask(provider, Ask.CHARGE) == Unknown("http_429", wait_ms)
+    assert ask(provider, ProviderRequest.CHARGE) == Unknown("http_429", wait_ms)
 
 
-@pytest.mark.parametrize("what", Ask)
+@pytest.mark.parametrize("what", ProviderRequest)
 def test_line_16_a_lost_connection_a_time_out_and_bytes_that_are_no_json_are_unknown(
-    provider: StripeProvider, stub: Stub, what: Ask
+    provider: StripeProvider, stub: Stub, what: ProviderRequest
 ) -> None:
     def fail(error: type[httpx2.TransportError]) -> Respond:
         def respond(request: httpx2.Request) -> httpx2.Response:
@@ -204,7 +204,9 @@ def test_one_slow_call_does_not_take_the_others_answers(provider: StripeProvider
 
     stub.respond = respond
     sagas = ["a", "slow", "b"]
-    answers = provider.call([Call(Ask.CHARGE, PAYMENT._replace(saga_id=saga), 1) for saga in sagas])
+    answers = provider.call(
+        [ProviderCall(ProviderRequest.CHARGE, PAYMENT._replace(saga_id=saga), 1) for saga in sagas]
+    )
     assert answers == [Succeeded("pi_1"), Unknown("connection_lost"), Succeeded("pi_1")]
 
 
@@ -227,16 +229,16 @@ CANCELED = {"id": "pi_7", "status": "canceled"}
     ids=str,
 )
 def test_line_17_a_charge_is_looked_up_by_the_saga_and_money_that_moved_wins(
-    provider: StripeProvider, stub: Stub, data: Any, expected: Answer
+    provider: StripeProvider, stub: Stub, data: Any, expected: ProviderResult
 ) -> None:
     stub.answers(200, {"data": data})
-    assert ask(provider, Ask.FIND_CHARGE) == expected
+    assert ask(provider, ProviderRequest.FIND_CHARGE) == expected
     assert stub.requests[0].url.path == "/v1/payment_intents/search"
     assert stub.requests[0].url.params["query"] == f"metadata['saga_id']:'{SAGA}'"
     stub.answers(500, {})
-    assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_500")
+    assert ask(provider, ProviderRequest.FIND_CHARGE) == Unknown("http_500")
     stub.answers(404, INVALID)
-    assert ask(provider, Ask.FIND_CHARGE) == Unknown("http_404"), "a look-up refuses no charge"
+    assert ask(provider, ProviderRequest.FIND_CHARGE) == Unknown("http_404"), "a look-up refuses no charge"
 
 
 BACK = {"id": "re_1", "status": "succeeded", "amount": PAYMENT.amount_minor}
@@ -259,10 +261,10 @@ PARTIAL = Declined("refund_partial", "100 of 3564 minor units were refunded")
     ids=str,
 )
 def test_refunds_are_looked_up_by_their_charge_and_must_bring_back_all_that_is_owed(
-    provider: StripeProvider, stub: Stub, data: Any, expected: Answer
+    provider: StripeProvider, stub: Stub, data: Any, expected: ProviderResult
 ) -> None:
     stub.answers(200, {"data": data})
-    assert ask(provider, Ask.FIND_REFUND) == expected
+    assert ask(provider, ProviderRequest.FIND_REFUND) == expected
     assert stub.requests[0].url.params["payment_intent"] == "pi_1"
 
 
@@ -274,7 +276,7 @@ def test_a_charge_that_is_refunded_already_is_looked_up_for_its_refund(
     stub.respond = lambda request: (
         httpx2.Response(400, json=already) if request.method == "POST" else httpx2.Response(200, json=found)
     )
-    assert ask(provider, Ask.REFUND) == Succeeded("re_1")
+    assert ask(provider, ProviderRequest.REFUND) == Succeeded("re_1")
 
 
 JSON = st.recursive(
@@ -305,19 +307,19 @@ def test_no_document_raises_and_every_word_of_an_answer_can_be_stored(document: 
 def test_the_breaker_opens_on_failures_of_the_provider_and_then_no_call_is_made(
     provider: StripeProvider, stub: Stub
 ) -> None:
-    fail_all(provider, stub, Ask.CHARGE)
+    fail_all(provider, stub, ProviderRequest.CHARGE)
     made = len(stub.requests)
-    held = ask(provider, Ask.CHARGE)
+    held = ask(provider, ProviderRequest.CHARGE)
     assert isinstance(held, NotSent)
     assert held.retry_after_ms > 0
     assert len(stub.requests) == made
 
 
 def test_look_ups_that_fail_keep_nobody_from_paying(provider: StripeProvider, stub: Stub) -> None:
-    fail_all(provider, stub, Ask.FIND_CHARGE)
-    assert isinstance(ask(provider, Ask.FIND_REFUND), NotSent)
+    fail_all(provider, stub, ProviderRequest.FIND_CHARGE)
+    assert isinstance(ask(provider, ProviderRequest.FIND_REFUND), NotSent)
     stub.answers(200, {"id": "pi_1", "status": "succeeded"})
-    assert ask(provider, Ask.CHARGE) == Succeeded("pi_1")
+    assert ask(provider, ProviderRequest.CHARGE) == Succeeded("pi_1")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ def test_refusals_and_repeats_never_open_the_breaker(
 ) -> None:
     stub.answers(status, {"error": {"type": "card_error"}}, **headers)
     for _ in range(50):
-        ask(provider, Ask.CHARGE)
+        ask(provider, ProviderRequest.CHARGE)
     assert provider.breaker.state == "closed"
 
 
@@ -338,19 +340,19 @@ def test_a_failure_that_the_provider_repeats_from_memory_says_so(
     provider: StripeProvider, stub: Stub
 ) -> None:
     stub.answers(500, {}, **{"idempotent-replayed": "true"})
-    assert ask(provider, Ask.CHARGE) == Unknown("stored_http_500")
+    assert ask(provider, ProviderRequest.CHARGE) == Unknown("stored_http_500")
 
 
 def test_a_stored_failure_does_not_keep_the_breaker_open(provider: StripeProvider, stub: Stub) -> None:
     clock = [100.0]
     provider.breaker = provider_breaker(lambda: clock[0])
-    fail_all(provider, stub, Ask.CHARGE, 500)
+    fail_all(provider, stub, ProviderRequest.CHARGE, 500)
     assert provider.breaker.state == "open"
     clock[0] += 60
     stub.answers(500, {}, **{"idempotent-replayed": "true"})
     for number in range(100, 100 + KeyedSettings.successes):
         probe = PAYMENT._replace(saga_id=saga_id(number))
-        assert ask(provider, Ask.CHARGE, probe) == Unknown("stored_http_500"), "it is a probe"
+        assert ask(provider, ProviderRequest.CHARGE, probe) == Unknown("stored_http_500"), "it is a probe"
     assert provider.breaker.state == "closed", "the provider answers: others may pass"
 
 
@@ -367,11 +369,11 @@ def test_a_stored_failure_does_not_keep_the_breaker_open(provider: StripeProvide
     ids=str,
 )
 def test_a_charge_that_a_person_names_must_be_this_payments(
-    provider: StripeProvider, stub: Stub, change: dict[str, Any], expected: Answer
+    provider: StripeProvider, stub: Stub, change: dict[str, Any], expected: ProviderResult
 ) -> None:
     intent = {"id": "pi_1", "status": "succeeded", "amount": 3564, "currency": "gbp"}
     stub.answers(200, {**intent, "metadata": {"saga_id": SAGA}, **change})
-    assert ask(provider, Ask.SHOW_CHARGE) == expected
+    assert ask(provider, ProviderRequest.SHOW_CHARGE) == expected
     assert stub.requests[0].url.path == "/v1/payment_intents/pi_1"
 
 
@@ -380,7 +382,7 @@ def test_the_list_of_charges_is_read_whatever_is_in_it(provider: StripeProvider,
     more = {"currency": "gbp", "status": "succeeded", "refunded": False, "created": 1_800_000_000}
     stub.answers(200, {"data": [{**charge, **more}, {}, 7]})
     found = provider.charges(after="ch_0")
-    assert found[0] == Charge("ch_1", "pi_1", SAGA, 3564, "GBP", True, False, 1_800_000_000_000)
+    assert found[0] == ListedCharge("ch_1", "pi_1", SAGA, 3564, "GBP", True, False, 1_800_000_000_000)
     assert [each.succeeded for each in found] == [True, False, False]
     assert dict(stub.requests[0].url.params) == {"limit": "100", "starting_after": "ch_0"}
     stub.answers(503, {})
@@ -391,10 +393,8 @@ def test_the_list_of_charges_is_read_whatever_is_in_it(provider: StripeProvider,
 def test_a_card_number_in_the_providers_words_is_not_kept(provider: StripeProvider, stub: Stub) -> None:
     card = "4111111111111111"
     stub.answers(200, {"id": card, "status": "succeeded"})
-    assert ask(provider, Ask.CHARGE) == Unknown("malformed_answer")
+    assert ask(provider, ProviderRequest.CHARGE) == Unknown("malformed_answer")
     stub.answers(402, {"error": {"type": "card_error", "decline_code": card, "message": card}})
-    declined = ask(provider, Ask.CHARGE)
-    assert isinstance(declined, Declined)
-    assert declined.code == "*" * 16
+    assert getattr(ask(provider, ProviderRequest.CHARGE), "code", "") == "*" * 16
     stub.answers(200, {"data": [{"id": "ch_1", "payment_intent": card, "status": "succeeded"}]})
     assert provider.charges()[0].reference == "*" * 16

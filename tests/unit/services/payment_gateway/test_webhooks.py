@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from tests.samples import SAGA
 
-from holdfast.services.payment_gateway.webhooks import Hint, hint_of, is_signed
+from holdfast.services.payment_gateway.webhooks import WebhookHint, hint_of, is_signed
 
 SECRET, NOW = b"whsec_1", 1_800_000_000
 BODY = json.dumps(
@@ -47,7 +47,7 @@ def test_everything_else_is_not(header: str, body: bytes, now: int) -> None:
 
 
 def test_an_event_tells_its_saga() -> None:
-    assert hint_of(BODY) == Hint(SAGA, "refund.failed", "pi_1")
+    assert hint_of(BODY) == WebhookHint(SAGA, "refund.failed", "pi_1")
 
 
 @pytest.mark.parametrize(

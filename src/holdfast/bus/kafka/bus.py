@@ -1,0 +1,149 @@
+"""Kafka behind the bus port: the production bus, over librdkafka's synchronous clients.
+
+Its two sides are in `kafka_publisher` and `kafka_consumer`; topics are made and counted here.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPlace
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
+
+from holdfast.bus.kafka.client_log import client_log
+from holdfast.bus.kafka.consumer import KafkaConsumer
+from holdfast.bus.kafka.errors import FORBIDDEN, error_of, unavailable
+from holdfast.bus.kafka.origin import MessageOrigin
+from holdfast.bus.kafka.publisher import KafkaPublisher
+from holdfast.bus.kafka.retention import RETENTION, check_retention
+from holdfast.bus.kafka.settings import TOPIC_KNOWN_S, KafkaSettings
+from holdfast.bus.message_signature import SigningKeys
+from holdfast.bus.port import BusUnavailable, MessageRefused, RebalanceListener, TopicPartition
+
+REPLICAS_IN_SYNC_MIN = 2
+
+_ATTEMPT_S = 2.0
+
+
+class KafkaBus:
+    """One Kafka cluster. Safe to use from several threads; publishers and consumers are not.
+
+    It proves sources: on a topic with one writer by the cluster's ACLs, on one with several by signatures
+    with `keys`; without them nothing proves who wrote there.
+    """
+
+    proves_sources = True
+
+    def __init__(self, settings: KafkaSettings, keys: SigningKeys | None = None) -> None:
+        self._settings = settings
+        self._origin = MessageOrigin(keys)
+        self._lock = threading.Lock()
+        self._client: AdminClient | None = None
+        self._stranger: KafkaError | None = None  # how a broker last answered to our name and password
+
+    def create_topics(self, topics: Sequence[str], partitions: int) -> None:
+        """See the port. Raises BusUnavailable, also in a cluster too small for a topic's copies."""
+        cluster = self._describe()
+        missing = [name for name in topics if name not in cluster.topics]
+        if missing:
+            self._create([self._new(name, partitions, len(cluster.brokers)) for name in missing])
+        for name in topics:
+            count = self.partition_count(name)
+            if count != partitions:
+                raise ValueError(
+                    f"topic {name} has {count} partitions, not {partitions}: growing it breaks order"
+                )
+        wanted = {name: ms for name, ms in self._settings.retention_ms.items() if name in topics}
+        check_retention(self._admin(), wanted, self._settings.lookup_timeout_s)
+
+    def partition_count(self, topic: str) -> int:
+        """See the port. Raises BusUnavailable. Looks for a while: brokers hear of a new topic in turn."""
+        deadline = time.monotonic() + TOPIC_KNOWN_S
+        while True:
+            found = self._describe(topic).topics[topic]
+            if found.error is None:
+                return len(found.partitions)
+            if found.error.name() != "UNKNOWN_TOPIC_OR_PART":
+                raise unavailable(KafkaException(found.error))
+            if time.monotonic() > deadline:
+                raise MessageRefused(f"there is no topic {topic}")
+            time.sleep(0.05)
+
+    def broker_count(self) -> int:
+        """Return how many brokers are up. Raises BusUnavailable."""
+        return len(self._describe().brokers)
+
+    def publisher(self) -> KafkaPublisher:
+        """See the port."""
+        return KafkaPublisher(self._settings, self._end_offset, self._origin)
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
+    ) -> KafkaConsumer:
+        """See the port."""
+        return KafkaConsumer(self._settings, group, topics, assignment, self._end_offset, self._origin)
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._client = None
+
+    def _admin(self) -> AdminClient:
+        with self._lock:
+            if self._client is None:
+                options: dict[str, Any] = {**self._settings.client(), "error_cb": self._on_error}
+                self._client = AdminClient(options, logger=client_log("admin"))
+            client = self._client
+        client.poll(0)  # its log waits in a queue until somebody looks
+        return client
+
+    def _describe(self, topic: str | None = None) -> ClusterMetadata:
+        client = self._admin()
+        self._stranger = None
+        try:
+            return client.list_topics(topic, timeout=self._settings.lookup_timeout_s)
+        except KafkaException as error:
+            client.poll(0)  # librdkafka itself says no more than that nobody answered
+            raise unavailable(KafkaException(self._stranger) if self._stranger else error) from error
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.name() in FORBIDDEN:
+            self._stranger = error
+
+    def _new(self, name: str, partitions: int, brokers: int) -> NewTopic:
+        replicas = self._settings.replicas(brokers)
+        in_sync = min(replicas, REPLICAS_IN_SYNC_MIN)
+        config = {"min.insync.replicas": str(in_sync)}
+        if name in self._settings.retention_ms:
+            config[RETENTION] = str(self._settings.retention_ms[name])
+        return NewTopic(name, partitions, replicas, config=config)
+
+    def _create(self, topics: list[NewTopic]) -> None:
+        for future in (
+            self._admin().create_topics(topics, operation_timeout=self._settings.lookup_timeout_s).values()
+        ):
+            try:
+                future.result()
+            except KafkaException as error:
+                if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another process was as quick
+                    raise unavailable(error) from error
+
+    def _end_offset(self, place: TopicPartition) -> int:
+        deadline = time.monotonic() + self._settings.lookup_timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            offset = self._ask_end(place, min(_ATTEMPT_S, left))
+            if offset is not None:
+                return offset
+            self._describe(place.topic)  # the leader may be gone: librdkafka does not look for the new one
+        raise BusUnavailable(f"no answer in time to where {place} ends")
+
+    def _ask_end(self, place: TopicPartition, timeout_s: float) -> int | None:
+        asked = {KafkaPlace(*place): OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # its only way
+        (future,) = self._admin().list_offsets(asked, request_timeout=timeout_s).values()
+        try:
+            offset = int(future.result().offset)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        return offset if offset >= 0 else None  # -1001 is its way of saying that the time is up

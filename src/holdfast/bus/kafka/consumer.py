@@ -1,0 +1,308 @@
+"""The consuming side of Kafka: one member of a group, that says so when it is a member no more.
+
+What a record means, and what to do when a batch fails, is not known here.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import TopicPartition as KafkaPlace
+
+from holdfast.bus.kafka.backlog import Backlog
+from holdfast.bus.kafka.client_log import client_log
+from holdfast.bus.kafka.commits import Commits, Offsets
+from holdfast.bus.kafka.errors import NOT_OWNER, error_of, text, unavailable
+from holdfast.bus.kafka.origin import MessageOrigin
+from holdfast.bus.kafka.settings import KafkaSettings
+from holdfast.bus.port import BusUnavailable, NotOwner, RebalanceListener, Record, TopicPartition
+
+WAKE_SLICE_S = 0.05
+"""How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
+
+_ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
+_PROOF_S = 1.0  # a broker that lives says so much sooner
+_BACKLOG_MAX = 2_000  # as many are looked at to deal them fairly, while they are small
+_BACKLOG_BYTES_MAX = 4_000_000
+_LOG = client_log("consumer")
+
+
+class KafkaConsumer:
+    """A member of a consumer group, joining when it is first polled.
+
+    `rewind` goes back to where this member last committed, or else to the first record it was given: it asks
+    nobody, so it works in an outage too. The callbacks may come in `commit` as well.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        topics: Sequence[str],
+        assignment: RebalanceListener | None,
+        end_offset: Callable[[TopicPartition], int],
+        origin: MessageOrigin,
+    ) -> None:
+        self._origin = origin
+        self._timeout_s = settings.lookup_timeout_s
+        self._topics = list(topics)
+        self._joined = False
+        self._silence_max_s = settings.session_timeout_ms / 2000
+        self._heard = assignment
+        self._end_offset = end_offset  # not asked on our own connection, where a waiting fetch is in the way
+        self._owned: frozenset[TopicPartition] = frozenset()
+        self._floor: Offsets = {}  # where `rewind` goes; no commit goes below it
+        self._backlog = Backlog()
+        self._commits = Commits(settings.lookup_timeout_s, self._is_member)
+        self._member: str | None = None
+        self._seen_alive = time.monotonic()
+        self._woken = threading.Event()
+        self._trouble: KafkaError | None = None
+        self._cut_off = False
+        self._closed = False
+        callbacks = {"error_cb": self._on_error, "on_commit": self._commits.answered}
+        self._client = Consumer({**settings.consumer(group), **callbacks}, logger=_LOG)
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        """See the port. One that waits hears `wake` within WAKE_SLICE_S."""
+        self._join()
+        if not self._backlog.ready():
+            self._wait(timeout_s)
+        ahead = _BACKLOG_MAX if self._backlog.bytes < _BACKLOG_BYTES_MAX else 0
+        missing = max(records_max, ahead) - self._backlog.ready()
+        if missing > 0:
+            self._keep(self._client.consume(missing, 0))
+        if self._backlog.ready():
+            self._confirm_membership()
+        records = self._backlog.take(records_max)
+        if not records and self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise BusUnavailable(text(trouble))
+        if not records and self._cut_off:
+            self._prove_connection()
+        return records
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See the port. Bounded by the settings' lookup timeout."""
+        self._notice_expulsion()
+        foreign = frozenset(offsets) - self._owned
+        forward = {p: at for p, at in offsets.items() if p in self._owned and at > self._floor_of(p)}
+        if forward and not self._commit(forward):
+            foreign |= frozenset(forward)
+        if foreign:
+            raise NotOwner(foreign)
+
+    def rewind(self, place: TopicPartition) -> None:
+        """See the port. Raises BusUnavailable where that could not be done: then close and join anew."""
+        if place not in self._owned or place not in self._floor:
+            return  # it begins, or another owner will begin, at the committed offset anyway
+        self._backlog.forget(frozenset({place}))
+        try:
+            self._client.seek(KafkaPlace(*place, self._floor[place]))
+        except KafkaException as error:
+            if error_of(error).name() != "_STATE":  # not begun yet: it will begin at the committed offset
+                raise unavailable(error) from error
+
+    def pause(self, places: frozenset[TopicPartition]) -> None:
+        """See the port. Of partitions that are not this member's nothing is remembered."""
+        self._backlog.pause(places & self._owned)
+        self._client.pause(_named(places & self._owned))
+
+    def resume(self, places: frozenset[TopicPartition]) -> None:
+        """See the port."""
+        self._backlog.resume(places)
+        self._client.resume(_named(places & self._owned))
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """See the port. As the last poll or commit left it."""
+        return self._owned
+
+    def committed(self, place: TopicPartition) -> int:
+        """See the port."""
+        try:
+            (answer,) = self._client.committed([KafkaPlace(*place)], self._timeout_s)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        if answer.error is not None:
+            raise unavailable(KafkaException(answer.error))
+        return max(0, answer.offset)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        """See the port."""
+        return self._end_offset(place)
+
+    def wake(self) -> None:
+        """See the port."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """See the port."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._commits.open == 0:
+            self._client.close()
+        else:  # it would wait without end for the answer to a commit: let the group find out by itself
+            self._on_lost(self._client, _named(self._owned))
+            del self._client
+
+    def _join(self) -> None:
+        """Begin at the first poll: from then on librdkafka answers for us, polled or not."""
+        if not self._joined:
+            self._joined = True
+            self._client.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+
+    def _wait(self, timeout_s: float) -> None:
+        """Return at the first message, `wake` or trouble, or when the time is up."""
+        deadline = time.monotonic() + timeout_s
+        came = self._poll(0)
+        self._trouble = None  # what was reported while nobody polled may be over
+        while not came:
+            woken = self._woken.is_set()
+            left = deadline - time.monotonic()
+            came = self._poll(0 if woken else max(0.0, min(left, WAKE_SLICE_S)))
+            if woken:
+                self._woken.clear()
+            if came or woken or left <= WAKE_SLICE_S or self._trouble is not None:
+                return
+            self._seen_alive = time.monotonic()
+
+    def _prove_connection(self) -> None:
+        """Have a broker answer: librdkafka reports an outage now and then, and its silence ends none."""
+        try:
+            self._client.list_topics(self._topics[0], timeout=_PROOF_S)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        self._cut_off = False
+
+    def _poll(self, timeout_s: float) -> bool:
+        message = self._client.poll(timeout_s)
+        if message is not None:
+            self._keep([message])
+        return message is not None
+
+    def _keep(self, messages: Sequence[KafkaMessage]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+                continue
+            record = _record(message, self._origin)
+            self._floor.setdefault(record.place, record.offset)
+            if record.place in self._owned:  # else it was revoked in the midst of the poll that brought it
+                self._backlog.add(record)
+
+    def _confirm_membership(self) -> None:
+        """After a silence in which the group may have expelled us, ask it, by repeating what it knows.
+
+        A process that was frozen may find records in its queue before librdkafka finds out.
+        """
+        if time.monotonic() - self._seen_alive > self._silence_max_s:
+            known = {place: offset for place, offset in self._floor.items() if place in self._owned}
+            self._commit(known)
+        self._seen_alive = time.monotonic()
+
+    def _notice_expulsion(self) -> bool:
+        """Let go of everything when our membership is over, before the callback says so in a later poll."""
+        if self._is_member():
+            return False
+        self._backlog.forget(self._owned)
+        self._owned = frozenset()
+        return True
+
+    def _is_member(self) -> bool:
+        """Whether we are who we were when the partitions were assigned to us."""
+        return self._client.memberid() == self._member
+
+    def _floor_of(self, place: TopicPartition) -> int:
+        if place not in self._floor:
+            self._floor[place] = self.committed(place)
+        return self._floor[place]
+
+    def _commit(self, offsets: Offsets) -> bool:
+        """Commit; False when these are not ours, or not any more."""
+        refusal = self._commits.ask(self._client, offsets, self._serve)
+        if refusal is None:
+            self._floor.update(offsets)
+        elif refusal.name() not in NOT_OWNER:
+            raise unavailable(KafkaException(refusal))
+        elif not self._notice_expulsion():  # the group moved on, but we are in it: nothing may be skipped
+            for place in offsets:
+                self.rewind(place)
+        return refusal is None
+
+    def _serve(self) -> None:
+        """Let librdkafka call back for a moment; what it fetched meanwhile is kept for the next poll."""
+        if self._backlog.ready() > _BACKLOG_MAX:
+            time.sleep(WAKE_SLICE_S)  # each poll may bring one more
+        self._poll(_ANSWER_SLICE_S)
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Keep for the next poll what keeps records from coming; a single connection's loss mends itself."""
+        if error.fatal():
+            raise KafkaException(error)
+        cut_off = error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"}
+        if cut_off or error.code() > 0:
+            self._trouble = error
+        self._cut_off |= cut_off
+        _LOG.warning("%s", text(error))
+
+    def _on_assign(self, client: Consumer, partitions: list[KafkaPlace]) -> None:
+        client.incremental_assign(partitions)
+        places = _places(partitions)
+        self._forget(places)
+        everything = _places(client.assignment())
+        regained = everything - self._owned - places  # expelled, and back before anybody took them
+        self._owned = everything
+        self._member = client.memberid()
+        for place in regained:
+            self.rewind(place)
+        if self._heard is not None and places:
+            self._heard.assigned(places)
+
+    def _on_revoke(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
+        places = _places(partitions)
+        try:
+            if self._heard is not None and places:
+                self._heard.revoked(places)
+        finally:
+            self._forget(places)
+
+    def _on_lost(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
+        places = _places(partitions)
+        self._forget(places)
+        self._commits.lost()
+        if self._heard is not None and places:
+            self._heard.lost(places)
+
+    def _forget(self, places: frozenset[TopicPartition]) -> None:
+        self._owned -= places
+        self._backlog.forget(places)
+        self._backlog.resume(places)
+        for place in places:
+            self._floor.pop(place, None)
+
+
+def _record(message: KafkaMessage, origin: MessageOrigin) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
+    headers = tuple((name, value or b"") for name, value in pairs or ())
+    key, value, at_ms = message.key(), message.value(), message.timestamp()[1]
+    source = origin.source_of(topic, key, value, headers)
+    return Record(topic, partition, offset, key, value, headers, at_ms, source)
+
+
+def _places(partitions: Sequence[KafkaPlace]) -> frozenset[TopicPartition]:
+    return frozenset(TopicPartition(each.topic, each.partition) for each in partitions)
+
+
+def _named(places: frozenset[TopicPartition]) -> list[KafkaPlace]:
+    return [KafkaPlace(*place) for place in places]

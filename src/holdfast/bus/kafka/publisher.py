@@ -1,0 +1,126 @@
+"""The publishing side of Kafka: an idempotent producer, and a batch that is durable or said not to be.
+
+Which messages exist, and when they are published again, is not known here.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from holdfast.bus.kafka.client_log import client_log
+from holdfast.bus.kafka.errors import REFUSED, error_of, text
+from holdfast.bus.kafka.origin import MessageOrigin
+from holdfast.bus.kafka.settings import KafkaSettings
+from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, PublishFailed, TopicPartition
+
+_FULL_QUEUE_WAIT_S = 0.05
+_GRACE_S = 5.0
+_LOG = client_log("producer")
+
+
+class _Deliveries:
+    """What became of one batch: which places in it are not acknowledged, and the first error."""
+
+    def __init__(self, size: int) -> None:
+        self.missing = set(range(size))
+        self.failed: KafkaError | None = None
+
+    def report(self, place: int, error: KafkaError | None, _message: KafkaMessage) -> None:
+        if error is None:
+            self.missing.discard(place)
+        else:
+            self.fail(error)
+
+    def fail(self, error: KafkaError) -> None:
+        """Keep the first error, unless a later one says that the producer is finished."""
+        if self.failed is None or error.fatal():
+            self.failed = error
+
+
+class KafkaPublisher:
+    """Publishes batches; after a fatal error it goes on with a new producer.
+
+    A batch may fail in part: a message then lies in the log without one before it, until the batch is
+    published again whole. Order per key so holds for whoever drops repeats by their id.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, end_offset: Callable[[TopicPartition], int], origin: MessageOrigin
+    ) -> None:
+        self._settings = settings
+        self._origin = origin
+        self._end_offset = end_offset
+        self._producer: Producer | None = None
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        """See the port. Bounded by the delivery timeout. A batch refused for a size leaves no trace."""
+        for message in batch:
+            if message.size > RECORD_BYTES_MAX:
+                raise MessageRefused(f"a message of {message.size} bytes, the limit is {RECORD_BYTES_MAX}")
+        producer = self._connected()
+        deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
+        deliveries = _Deliveries(len(batch))
+        for place, message in enumerate(batch):  # nothing, once one has failed
+            _produce(producer, place, self._origin.sign(message), deliveries, deadline)
+        unanswered = _flush(producer, deliveries, deadline)
+        if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
+            self._producer = None  # what it still holds is never sent
+        if deliveries.missing:
+            raise _failure(deliveries)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        """See the port."""
+        return self._end_offset(place)
+
+    def close(self) -> None:
+        """See the port."""
+        self._producer = None  # `publish` left nothing under way
+
+    def _connected(self) -> Producer:
+        if self._producer is None:
+            self._producer = Producer({**self._settings.producer(), "error_cb": self._on_error}, logger=_LOG)
+        return self._producer
+
+    def _on_error(self, error: KafkaError) -> None:
+        _LOG.warning("%s", text(error))
+
+
+def _produce(
+    producer: Producer, place: int, message: Message, deliveries: _Deliveries, deadline: float
+) -> None:
+    """Hand one message over, waiting while the local queue is full."""
+    report = partial(deliveries.report, place)
+    headers: list[tuple[str, bytes | str | None]] = list(message.headers)
+    while deliveries.failed is None:
+        try:
+            producer.produce(message.topic, message.value, message.key, headers=headers, on_delivery=report)
+        except BufferError:
+            if time.monotonic() < deadline:
+                _flush(producer, deliveries, time.monotonic() + _FULL_QUEUE_WAIT_S)
+            else:
+                deliveries.fail(KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 - librdkafka's name
+        except KafkaException as error:
+            deliveries.fail(error_of(error))
+        else:
+            return
+
+
+def _flush(producer: Producer, deliveries: _Deliveries, deadline: float) -> int:
+    """Wait for the reports of what was handed over; return how many are still out when the time is up."""
+    try:
+        return producer.flush(max(0.0, deadline - time.monotonic()))
+    except KafkaException as error:  # a fatal one: there are no more reports
+        deliveries.fail(error_of(error))
+        return len(producer)
+
+
+def _failure(deliveries: _Deliveries) -> Exception:
+    missing, error = frozenset(deliveries.missing), deliveries.failed
+    if error is None:
+        return PublishFailed(len(missing), "no answer in time", missing)
+    if error.name() in REFUSED:
+        return MessageRefused(text(error))
+    return PublishFailed(len(missing), text(error), missing)

@@ -1,0 +1,40 @@
+"""How long Kafka keeps a topic's messages: set when the topic is made, looked at whenever a process starts.
+
+What the numbers mean to the rest of the system is the settings' to know.
+"""
+
+from collections.abc import Mapping
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from holdfast.bus.kafka.errors import unavailable
+
+RETENTION = "retention.ms"
+
+log = structlog.get_logger(__name__)
+
+
+def check_retention(admin: AdminClient, wanted_ms: Mapping[str, int], timeout_s: float) -> None:
+    """Compare what topics keep with what they should. Raises BusUnavailable.
+
+    Raises ValueError where one keeps its messages longer: an old one could outlive what refuses it. A shorter
+    time is only said: what is lost for it is sent again.
+    """
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in wanted_ms]
+    if not resources:
+        return
+    for resource, future in admin.describe_configs(resources, request_timeout=timeout_s).items():
+        try:
+            there_ms = int(future.result()[RETENTION].value)
+        except KafkaException as error:
+            raise unavailable(error) from error
+        want_ms = wanted_ms[resource.name]
+        if there_ms < 0 or there_ms > want_ms:
+            raise ValueError(
+                f"topic {resource.name} keeps its messages for {there_ms} ms, longer than {want_ms} ms:"
+                f" change its {RETENTION}, or the retention that is set for it"
+            )
+        if there_ms < want_ms:
+            log.warning("topic_keeps_less", topic=resource.name, retention_ms=there_ms, wanted_ms=want_ms)

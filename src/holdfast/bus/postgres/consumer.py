@@ -1,0 +1,315 @@
+"""A member of a consumer group on PostgreSQL: leases and offsets as rows, records fetched ahead by batches.
+
+Whom a partition belongs to is decided in `membership`; how a line is read, in `postgres_lines`.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from holdfast.bus.leases import GroupView, Lease
+from holdfast.bus.membership import Membership, Progress
+from holdfast.bus.port import MessageRefused, RebalanceListener, Record, TopicPartition
+from holdfast.bus.postgres.lines import Batch, decode
+from holdfast.bus.postgres.session import Session
+from holdfast.bus.postgres.wakeups import (
+    MEMBERS,
+    NotifyListener,
+    SocketListener,
+    WakeupListener,
+    WakeupSender,
+)
+
+_LOOK_EVERY_S = 0.5  # behind the hints
+_PRUNE_EVERY_S = 30.0
+_PRUNE_AGAIN_S = 1.0  # where more was left than one call may delete
+_PRUNE_ROWS_MAX = 2_000
+_FETCH_BYTES_MAX = 1_000_000  # a partition; one row is fetched whatever its size
+
+
+class PostgresConsumer:
+    """One member. See `PostgresBus` about how long it lives without being called."""
+
+    def __init__(
+        self,
+        dsn: str,
+        hints: Path | None,
+        group: str,
+        topics: Sequence[str],
+        assignment: RebalanceListener | None,
+        *,
+        lease_s: float,
+        retention: "LogRetention",
+    ) -> None:
+        me = f"{os.getpid()}-{uuid4().hex[:12]}"
+        self._session = Session(dsn)
+        self._ear, self._crier = _ear(self._session, hints, topics)
+        self._group = group
+        store = _PostgresLeases(
+            self._session, group=group, me=me, topics=topics, lease_s=lease_s, announce=self._announce
+        )
+        self._membership = Membership(me, store, assignment, lease_s=lease_s, clock=time.monotonic)
+        self._topics = topics
+        self._retention = retention
+        self._prune_every_s = _PRUNE_EVERY_S
+        self._next_prune = time.monotonic() + _PRUNE_EVERY_S
+        self._closed = False
+        self._ahead: dict[TopicPartition, _Ahead] = {}
+        self.commit = self._membership.commit
+        self.rewind = self._membership.rewind
+        self.wake = self._ear.wake
+
+    def poll(self, records_max: int, timeout_s: float) -> list[Record]:
+        deadline = time.monotonic() + timeout_s
+        wait_s = 0.0
+        while True:
+            self._listen(wait_s)
+            self._membership.heartbeat()
+            self._prune_if_due()
+            records = self._read(records_max)
+            now = time.monotonic()
+            if records or now >= deadline or self._ear.woken:
+                self._ear.woken = False
+                return records
+            wait_s = max(0.0, min(deadline, self._membership.next_beat, now + _LOOK_EVERY_S) - now)
+
+    def pause(self, places: frozenset[TopicPartition]) -> None:
+        self._membership.pause(places, paused=True)
+
+    def resume(self, places: frozenset[TopicPartition]) -> None:
+        self._membership.pause(places, paused=False)
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset(self._membership.lanes)
+
+    def committed(self, place: TopicPartition) -> int:
+        found = self._session.run(
+            "find_committed", group=self._group, topic=place.topic, partition=place.partition
+        )
+        return int(found[0][0]) if found else 0
+
+    def end_offset(self, place: TopicPartition) -> int:
+        return find_end_offset(self._session, place)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._membership.leave()
+        finally:
+            self._ear.close()
+            if self._crier is not None:
+                self._crier.close()
+            self._session.close()
+
+    def _listen(self, wait_s: float) -> None:
+        self._ear.wait(wait_s)
+        if self._ear.members_changed:
+            self._ear.members_changed = False
+            self._membership.beat_now()
+
+    def _announce(self) -> None:
+        if self._crier is not None:
+            self._crier.notify(self._topics, MEMBERS)
+        else:
+            self._session.run("notify_members", topics=list(self._topics))
+
+    def _prune_if_due(self) -> None:
+        if time.monotonic() >= self._next_prune:
+            every_s, self._prune_every_s = self._prune_every_s, _PRUNE_EVERY_S
+            self._next_prune = time.monotonic() + _PRUNE_EVERY_S
+            if not prune(self._session, self._retention, rest_s=every_s / 2):
+                self._prune_every_s = _PRUNE_AGAIN_S
+                self._next_prune = time.monotonic() + _PRUNE_AGAIN_S
+
+    def _read(self, records_max: int) -> list[Record]:
+        """Hand out what was fetched ahead, after fetching more where that is less than a batch."""
+        ready = self._membership.ready()
+        for place in self._ahead.keys() - self._membership.lanes.keys():
+            del self._ahead[place]
+        for place, lane in ready:
+            ahead = self._ahead.get(place)
+            if ahead is None or ahead.position != lane.position:
+                self._ahead[place] = _Ahead(lane.position)
+        if sum(self._ahead[place].count() for place, _ in ready) < records_max:
+            self._fetch([place for place, _ in ready], records_max)
+        records: list[Record] = []
+        for place, lane in ready:
+            ahead = self._ahead[place]
+            records += ahead.take(place, records_max - len(records))
+            lane.position = ahead.position
+        return records
+
+    def _fetch(self, places: Sequence[TopicPartition], records_max: int) -> None:
+        if not places:
+            return
+        rows = self._session.run(
+            "fetch_log",
+            group=self._group,
+            topics=[place.topic for place in places],
+            partitions=[place.partition for place in places],
+            positions=[self._ahead[place].end for place in places],
+            messages_more=records_max,
+            bytes_max=_FETCH_BYTES_MAX,
+        )
+        for number, *batch in rows:
+            self._ahead[places[number - 1]].batches.append(Batch(*batch))
+
+
+@dataclass
+class _Ahead:
+    """What was fetched of one partition from `position` on; decoded only when it is handed out."""
+
+    position: int
+    records: list[Record] = field(default_factory=list)
+    batches: deque[Batch] = field(default_factory=deque)
+
+    @property
+    def end(self) -> int:
+        return self.batches[-1].end_offset if self.batches else self.position + len(self.records)
+
+    def count(self) -> int:
+        return self.end - self.position
+
+    def take(self, place: TopicPartition, records_max: int) -> list[Record]:
+        """Return the next records, and move on."""
+        while self.batches and len(self.records) < records_max:
+            batch = self.batches.popleft()
+            skip = max(0, self.position - batch.base_offset)  # the position may lie inside a row
+            self.records += decode(place, batch)[skip:]
+        taken, self.records = self.records[:records_max], self.records[records_max:]
+        if taken:
+            self.position = taken[-1].offset + 1
+        return taken
+
+
+class _PostgresLeases:
+    """The leases of one member's group in the database."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        group: str,
+        me: str,
+        topics: Sequence[str],
+        lease_s: float,
+        announce: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._group = group
+        self._me = me
+        self._topics = topics
+        self._lease_s = lease_s
+        self._announce = announce
+        self._all_there = False
+        self._announced = False
+
+    def renew(self) -> GroupView:
+        if not self._all_there:
+            self._session.run("join_group", group=self._group, topics=list(self._topics))
+        rows = self._session.run(
+            "renew_leases", group=self._group, me=self._me, topics=list(self._topics), lease_s=self._lease_s
+        )
+        members = {self._me: list(self._topics)}
+        leases = []
+        for kind, member, topics, topic, partition, owner, epoch, committed in rows:
+            if kind == "member":
+                members[member] = topics
+            else:
+                leases.append(Lease(TopicPartition(topic, partition), owner, epoch, committed))
+        self._all_there = {lease.place.topic for lease in leases}.issuperset(self._topics)
+        if not self._announced:
+            self._announce()
+            self._announced = True
+        return GroupView(members, leases)
+
+    def take(self, leases: Sequence[Lease]) -> list[Lease]:
+        rows = self._session.run(
+            "take_leases",
+            group=self._group,
+            me=self._me,
+            lease_s=self._lease_s,
+            topics=[lease.place.topic for lease in leases],
+            partitions=[lease.place.partition for lease in leases],
+            epochs=[lease.epoch for lease in leases],
+        )
+        return [
+            Lease(TopicPartition(topic, partition), self._me, epoch, committed)
+            for topic, partition, epoch, committed in rows
+        ]
+
+    def commit(self, progress: Sequence[Progress]) -> frozenset[TopicPartition]:
+        rows = self._session.run(
+            "commit_offsets",
+            group=self._group,
+            me=self._me,
+            lease_s=self._lease_s,
+            topics=[place.topic for place, _, _ in progress],
+            partitions=[place.partition for place, _, _ in progress],
+            epochs=[epoch for _, epoch, _ in progress],
+            offsets=[offset for _, _, offset in progress],
+        )
+        return frozenset(TopicPartition(*row) for row in rows)
+
+    def release(self, places: Iterable[TopicPartition]) -> None:
+        self._session.run(
+            "release_leases",
+            group=self._group,
+            me=self._me,
+            topics=[place.topic for place in places],
+            partitions=[place.partition for place in places],
+        )
+        self._announce()
+
+    def leave(self) -> None:
+        self._session.run("leave_group", group=self._group, me=self._me)
+        self._announce()
+
+
+def find_end_offset(session: Session, place: TopicPartition) -> int:
+    """Return the offset that the next message of this partition will get."""
+    found = session.run("find_end_offset", topic=place.topic, partition=place.partition)
+    if not found:
+        raise MessageRefused(f"there is no {place}")
+    return int(found[0][0])
+
+
+@dataclass(frozen=True)
+class LogRetention:
+    """How old a message gets that all groups have consumed; in `kept_topics`, for people, any message."""
+
+    consumed_s: float = 600.0
+    kept_s: float = 14 * 86_400.0
+    kept_topics: tuple[str, ...] = ()
+
+
+def prune(session: Session, retention: LogRetention, *, rest_s: float) -> bool:
+    """Delete messages past their retention, unless that was done `rest_s` ago or less.
+
+    False where a partition may hold more of them than one call deletes.
+    """
+    [(most,)] = session.run(
+        "prune_log",
+        retention_s=retention.consumed_s,
+        kept_retention_s=retention.kept_s,
+        kept_topics=list(retention.kept_topics),
+        rest_s=rest_s,
+        rows_max=_PRUNE_ROWS_MAX,
+    )
+    return int(most) < _PRUNE_ROWS_MAX
+
+
+def _ear(
+    session: Session, hints: Path | None, topics: Sequence[str]
+) -> tuple[WakeupListener, WakeupSender | None]:
+    if hints is not None:
+        return SocketListener(hints, topics), WakeupSender(hints)
+    ear = NotifyListener(session, topics)
+    session.on_open = ear.listen
+    return ear, None

@@ -1,0 +1,133 @@
+"""Which request suffers what: rules set by the admin endpoint, and scripts carried by a payment itself.
+
+A payment's script stands behind `__` in its payment method (`pm_card_visa__late_500ms__refund_latency_90ms`),
+or in its metadata as `behaviour`, parted by spaces. Its words are `[operation_]trouble[_<n>ms][_x<n>]`; each
+strikes an idempotency key once, or as often as `_x` says. Counts end with the process.
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+
+from pydantic import TypeAdapter, ValidationError
+
+from holdfast.payment_provider.cards import split_token
+from holdfast.payment_provider.faults import (
+    GOOD_DAY,
+    FaultPlan,
+    Operation,
+    RequestRule,
+    Trouble,
+    WebhookTrouble,
+)
+from holdfast.payment_provider.objects import Json
+
+KEYS_REMEMBERED_MAX = 100_000
+SCRIPTS_REMEMBERED_MAX = 10_000
+
+_TROUBLE: TypeAdapter[Trouble] = TypeAdapter(Trouble)
+_WORD = re.compile(r"(?:(charge|refund|cancel|lookup|webhook)_)?([a-z_]+?)(?:_(\d{1,8})ms)?(?:_x(\d{1,4}))?")
+
+
+class ScriptError(ValueError):
+    """A payment carries a script that nobody understands."""
+
+
+def parse_script(script: str) -> tuple[Trouble, ...]:
+    """The rules that a payment carries, for the operations that they name (none: the charge)."""
+    return tuple(_parse_word(word) for word in script.split())
+
+
+def _parse_word(word: str) -> Trouble:
+    found = _WORD.fullmatch(word)
+    if found is None:
+        raise ScriptError(f"not a behaviour: {word}")
+    operation, do, ms, times = found.groups()
+    rule: Json = {"operation": operation or "charge", "do": do, "per_key": int(times or 1)}
+    if ms is not None:
+        rule["ms"] = int(ms)
+    try:
+        return _TROUBLE.validate_python(rule)
+    except ValidationError as error:
+        raise ScriptError(f"not a behaviour: {word} ({error.errors()[0]['msg']})") from error
+
+
+class _Played:
+    """A rule and how often it was played."""
+
+    def __init__(self, rule: Trouble, now: float) -> None:
+        self.rule = rule
+        self.times = 0
+        self._until = None if rule.for_ms is None else now + rule.for_ms / 1000
+        self._per_key: dict[str, int] = {}
+
+    def strikes(self, operation: Operation, subject: str, payment_method: str, now: float) -> bool:
+        """Whether the rule is played now; if so, it is counted."""
+        rule = self.rule
+        if (
+            rule.operation != operation
+            or (rule.payment_method not in (None, payment_method, split_token(payment_method)[0]))
+            or (rule.times is not None and self.times >= rule.times)
+            or (self._until is not None and now >= self._until)
+            or rule.draw(subject) >= rule.share
+            or (rule.per_key is not None and self._per_key.get(subject, 0) >= rule.per_key)
+        ):
+            return False
+        self.times += 1
+        if rule.per_key is not None:
+            self._per_key[subject] = self._per_key.get(subject, 0) + 1
+            if len(self._per_key) > KEYS_REMEMBERED_MAX:
+                del self._per_key[next(iter(self._per_key))]
+        return True
+
+
+class FaultRules:
+    """All that misbehaves, by rule or by script."""
+
+    def __init__(
+        self,
+        *,
+        on_played: Callable[[Trouble], None] = lambda rule: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_played = on_played
+        self._clock = clock
+        self._rules: list[_Played] = []
+        self._scripts: dict[str, list[_Played]] = {}
+
+    def replace(self, rules: Sequence[Trouble]) -> None:
+        """Puts these rules in place of all others, with fresh counts, for the scripts of payments too."""
+        now = self._clock()
+        self._rules = [_Played(rule, now) for rule in rules]
+        self._scripts = {}
+
+    def report(self) -> list[Json]:
+        """Each rule, and how often it was played."""
+        return [{**played.rule.model_dump(mode="json"), "played": played.times} for played in self._rules]
+
+    def for_request(self, operation: Operation, subject: str, payment_method: str, script: str) -> FaultPlan:
+        """How this request goes."""
+        rule = self._struck(operation, subject, payment_method, script)
+        return rule.script(subject) if isinstance(rule, RequestRule) else GOOD_DAY
+
+    def for_webhook(self, subject: str, payment_method: str, script: str) -> WebhookTrouble | None:
+        """What happens to this event."""
+        rule = self._struck("webhook", subject, payment_method, script)
+        return None if isinstance(rule, RequestRule) else rule
+
+    def _struck(self, operation: Operation, subject: str, payment_method: str, script: str) -> Trouble | None:
+        now = self._clock()
+        for played in (*self._carried(f"{split_token(payment_method)[1]} {script}"), *self._rules):
+            if played.strikes(operation, subject, payment_method, now):
+                self._on_played(played.rule)
+                return played.rule
+        return None
+
+    def _carried(self, script: str) -> Sequence[_Played]:
+        if script.isspace():
+            return ()
+        if script not in self._scripts:
+            if len(self._scripts) >= SCRIPTS_REMEMBERED_MAX:
+                del self._scripts[next(iter(self._scripts))]
+            self._scripts[script] = [_Played(rule, self._clock()) for rule in parse_script(script)]
+        return self._scripts[script]

@@ -1,0 +1,97 @@
+"""The kernel's metrics, read from live counters when scraped."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from holdfast.http_server.connection_table import ConnectionTable
+from holdfast.messaging.breaker import STATES, Circuit
+from holdfast.messaging.components import Components
+from holdfast.messaging.message_origin import REFUSALS
+from holdfast.messaging.pruner import Pruner
+from holdfast.runtime.telemetry import counter, gauge
+
+Values = dict[tuple[str, ...], float]
+
+
+def kernel_readings(parts: Components[Any]) -> Iterable[Metric]:
+    """Return what the writer and the relay have done."""
+    counters, relay = parts.manager.counters, parts.relay
+    yield counter(
+        "messages",
+        "Records by what became of them.",
+        {
+            ("handled",): counters.handled,
+            ("parked",): counters.parked,
+            ("skipped",): max(0, counters.records - counters.handled - counters.parked),
+        },
+        ("result",),
+    )
+    refused: Values = {(reason,): parts.processor.refused[reason] for reason in sorted(REFUSALS)}
+    yield counter(
+        "messages_refused",
+        "Records parked because their source, id or content was not theirs to say.",
+        refused,
+        ("reason",),
+    )
+    yield counter("batches", "Batches committed.", {(): counters.batches})
+    yield counter("troubles", "Rounds that failed for database or bus.", {(): counters.transient_failures})
+    yield counter(
+        "offsets_refused", "Offset commits refused because others own them.", {(): counters.fenced_commits}
+    )
+    yield gauge(
+        "messages_deferred", "Messages that wait for rows others hold.", {(): len(parts.manager.deferred)}
+    )
+    yield counter("chores_put_off", "Chores that met rows others hold.", {(): counters.chores_put_off})
+    yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
+    yield gauge(
+        "outbox_undelivered_messages",
+        "Messages that the bus does not take, or that wait behind one.",
+        {(): relay.undelivered()},
+    )
+    yield gauge(
+        "outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.outbox_rescuer.oldest_age_ms / 1000}
+    )
+
+
+def breaker_readings(breakers: Iterable[Circuit]) -> Iterable[Metric]:
+    """Return the state of each circuit breaker, how often it moved, and how many calls it refused."""
+    held = list(breakers)
+    state: Values = {(b.name, state): float(b.state == state) for b in held for state in STATES}
+    moves: Values = {(b.name, state): count for b in held for state, count in b.transitions.items()}
+    rejected: Values = {(b.name,): b.rejected for b in held}
+    yield gauge("breaker_state", "1 at the state that the breaker is in.", state, ("breaker", "state"))
+    yield counter("breaker_transitions", "Moves into each state.", moves, ("breaker", "state"))
+    yield counter("breaker_rejections", "Calls refused while it was open.", rejected, ("breaker",))
+
+
+def http_readings(tables: Mapping[str, ConnectionTable]) -> Iterable[Metric]:
+    """Return how many connections each listener has, how many it waits for, and whom it refused why."""
+    held = list(tables.items())
+    open_: Values = {(name,): table.open for name, table in held}
+    waiting: Values = {(name,): table.waiting for name, table in held}
+    refused: Values = {(name, why): count for name, table in held for why, count in table.refused.items()}
+    yield gauge("http_server_connections", "Connections that are open.", open_, ("listener",))
+    yield gauge(
+        "http_server_connections_waiting",
+        "Of these, those whose next move is the client's.",
+        waiting,
+        ("listener",),
+    )
+    yield counter(
+        "http_server_refused",
+        "Requests and connections that ended before the application was called, by reason.",
+        refused,
+        ("listener", "reason"),
+    )
+
+
+def pruner_readings(pruner: Pruner[Any]) -> Iterable[Metric]:
+    """Return what this instance has pruned, and when it last came to the end of a pass."""
+    rows: dict[tuple[str, ...], float] = {(table,): count for table, count in pruner.rows.items()}
+    yield counter("pruned_rows", "Rows of ended sagas deleted, by table.", rows, ("table",))
+    yield counter("pruning_passes", "Passes through all tables.", {(): pruner.passes})
+    yield gauge(
+        "pruning_last_pass_timestamp_seconds", "End of the last pass.", {(): pruner.last_pass_ms / 1000}
+    )

@@ -1,0 +1,22 @@
+"""From settings to ports: the production side of every `build(ports)`."""
+
+import time
+from typing import TypeVar
+
+from holdfast.messaging.components import Ports
+from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.runtime.bus import connect
+from holdfast.runtime.settings import ServiceSettings
+
+T = TypeVar("T", bound=PostgresTransaction)
+
+
+def production_ports(settings: ServiceSettings, name: str, transaction_type: type[T]) -> Ports[T]:
+    """Make the ports of a service that runs for real. Connects on first use."""
+    store = PostgresStore(settings.dsn, transaction_type, size=settings.pool_size, name=name)
+    return Ports(store, connect(settings, name), monotonic_ms, settings.instance, settings.partitions)
+
+
+def monotonic_ms() -> int:
+    """Return this process's monotonic clock in milliseconds."""
+    return time.monotonic_ns() // 1_000_000

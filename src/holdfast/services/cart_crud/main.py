@@ -1,0 +1,48 @@
+"""cart-crud put together from its ports; the same for production and simulation."""
+
+from holdfast.contracts.topics import CART
+from holdfast.messaging.components import Components, Ports, assemble
+from holdfast.messaging.fence import FenceState
+from holdfast.messaging.participant import ParticipantHandler
+from holdfast.messaging.pruner import Pruner, Retention, fences
+from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
+from holdfast.runtime.process import Service, run
+from holdfast.runtime.production_ports import production_ports
+from holdfast.runtime.settings import CalledServiceSettings, load
+from holdfast.services.cart_crud.api import apps
+from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
+from holdfast.services.cart_crud.store import PostgresCartTransaction
+
+
+def build(ports: Ports[CartTransaction]) -> Components[CartTransaction]:
+    """Put the service together."""
+    return assemble(ports, CART, ParticipantHandler(CartParticipant()))
+
+
+def pruner(ports: Ports[CartTransaction], retention: Retention) -> Pruner[CartTransaction]:
+    """Prune fence rows of carts that were cleared: the log of clearances stays, and refuses a second one.
+
+    What was refused stays, too: only its row keeps a command without a last moment from clearing after all.
+    """
+    return Pruner(ports, retention, [fences("cart", retention.rows_ms, (FenceState.DONE,))])
+
+
+def main() -> int:
+    """Run the process until it is told to stop."""
+    settings = load(CalledServiceSettings)
+    ports = production_ports(settings, CART, PostgresCartTransaction)
+    parts = build(ports)
+    services = ServiceAuthenticator(settings.service_jwks, CART)
+    made = apps(ports.store, Authenticator(settings.jwks), services)
+    service = Service(
+        CART,
+        settings,
+        ports.bus,
+        parts,
+        ("holdfast.messaging", "holdfast.services.cart_crud"),
+        app=made.public,
+        ops_app=made.ops,
+        pruner=pruner(ports, settings.retention()),
+        closers=[ports.store.close],
+    )
+    return run(service)

@@ -1,0 +1,202 @@
+"""A saga as operators are told it: where it is, how it came there, what is awaited, what is owed. Pure.
+
+What the gateway is told, which is less, is in `contracts.http_api`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from holdfast.messaging.store import ActionTaken, TimerRow
+from holdfast.saga.definition import SagaDefinition, Step
+from holdfast.saga.state import DEADLINE_PASSED, SagaInstance, Verb
+from holdfast.services.checkout_orchestrator.liabilities import Liabilities, initiated, owed_by
+from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredEvent
+
+
+class LiabilitiesView(Struct, frozen=True):
+    """Steps whose undo is awaited, and at most how much money and which pieces they hold."""
+
+    steps: tuple[str, ...]
+    amount_minor: int
+    currency: str
+    pieces: dict[str, int]
+
+
+class SagaSummary(Struct, frozen=True):
+    """A saga in a list. Times are Unix milliseconds, 0 for not yet."""
+
+    saga_id: str
+    state: str
+    reason: str
+    started_ms: int
+    ended_ms: int
+    stalled_since_ms: int
+    owed: LiabilitiesView
+
+
+class SagaPage(Struct, frozen=True):
+    """Sagas in the order that was asked for; `next` is the `after` of the following page, null on the last.
+
+    A page may be short, or even empty, with more to come: each looks at a bounded number of sagas.
+    """
+
+    items: tuple[SagaSummary, ...]
+    next: str | None
+
+
+class EventView(Struct, frozen=True):
+    """An event that changed the saga: the states it led through and the messages that it sent."""
+
+    seq: int
+    event_id: str
+    kind: str
+    path: tuple[str, ...]
+    sent: tuple[str, ...]
+    at_ms: int
+
+
+class IgnoredView(Struct, frozen=True):
+    """An event that changed nothing, and why."""
+
+    event_id: str
+    kind: str
+    reason: str
+    times: int
+    first_ms: int
+    last_ms: int
+
+
+class DeadlineView(Struct, frozen=True):
+    """An answer that is awaited: the command, since when, sent how often, and when it is sent again."""
+
+    step: str
+    verb: str
+    command: str
+    since_ms: int
+    due_ms: int
+    fired: int
+
+
+class ActionView(Struct, frozen=True):
+    """What an operator did to it."""
+
+    at_ms: int
+    operator: str
+    action: str
+    reason: str
+
+
+class CheckoutSummary(Struct, frozen=True):
+    """What the saga is about."""
+
+    user_id: str
+    cart_id: str
+    total_minor: int
+    currency: str
+    pieces: int
+
+
+class SagaDetails(Struct, frozen=True):
+    """All that is known of a saga; `checkout` is null where it was cancelled before it was heard of."""
+
+    saga: SagaSummary
+    version: int
+    definition: str
+    detail: str
+    now_ms: int
+    checkout: CheckoutSummary | None
+    history: tuple[EventView, ...]
+    ignored: tuple[IgnoredView, ...]
+    awaited: tuple[DeadlineView, ...]
+    actions: tuple[ActionView, ...]
+
+
+class SagaRows(NamedTuple):
+    """A saga with everything that hangs on it, as it was read."""
+
+    saga: SagaInstance
+    history: Sequence[HistoryRow]
+    ignored: Sequence[IgnoredEvent]
+    timers: Sequence[TimerRow]
+    actions: Sequence[ActionTaken]
+
+
+def to_summary(saga: SagaInstance) -> SagaSummary:
+    """Return a saga for a list."""
+    return SagaSummary(
+        saga.saga_id,
+        saga.state,
+        saga.reason,
+        saga.started_ms,
+        saga.ended_ms,
+        saga.stalled_ms,
+        _owed(owed_by(saga)),
+    )
+
+
+def to_details(definition: SagaDefinition, found: SagaRows, now_ms: int) -> SagaDetails:
+    """Return all that is known of a saga."""
+    saga = found.saga
+    return SagaDetails(
+        saga=to_summary(saga),
+        version=saga.version,
+        definition=f"{saga.definition}/{saga.definition_version}",
+        detail=saga.detail,
+        now_ms=now_ms,
+        checkout=_checkout(saga),
+        history=_history(definition, found.history),
+        ignored=tuple(IgnoredView(*event) for event in found.ignored),
+        awaited=tuple(_deadline(definition, row) for row in found.timers),
+        actions=tuple(ActionView(*action) for action in found.actions),
+    )
+
+
+def _owed(owed: Liabilities) -> LiabilitiesView:
+    return LiabilitiesView(owed.steps, owed.amount_minor, owed.currency, dict(owed.pieces))
+
+
+def _checkout(saga: SagaInstance) -> CheckoutSummary | None:
+    checkout = initiated(saga)
+    if checkout is None:
+        return None
+    pieces = sum(line.quantity for line in checkout.lines)
+    return CheckoutSummary(
+        checkout.user_id, checkout.cart_id, checkout.total_minor, checkout.currency, pieces
+    )
+
+
+def _deadline(definition: SagaDefinition, row: TimerRow) -> DeadlineView:
+    key = row.key
+    command = _command(definition.step_named[key.step], key.verb)
+    return DeadlineView(key.step, key.verb, command, row.since_ms, row.due_ms, row.fired)
+
+
+def _command(step: Step, verb: str) -> str:
+    return (step.do if verb == Verb.DO else step.undo) or ""
+
+
+def _history(definition: SagaDefinition, rows: Sequence[HistoryRow]) -> tuple[EventView, ...]:
+    """Tell each event with what it sent, which follows from the states that it led through."""
+    asked: list[Step] = []
+    events = []
+    for row in rows:
+        sent = _sent(definition, row, asked)
+        asked += [step for step in definition.steps if step.pending in row.path]
+        events.append(EventView(row.seq, row.event_id, row.kind, row.path, sent, row.at_ms))
+    return tuple(events)
+
+
+def _sent(definition: SagaDefinition, row: HistoryRow, asked: Sequence[Step]) -> tuple[str, ...]:
+    if row.kind == DEADLINE_PASSED and not row.path:
+        _, name, verb, *_ = row.event_id.split(":")
+        return (_command(definition.step_named[name], verb),)
+    sent = [step.do for step in definition.steps if step.pending in row.path]
+    if definition.compensating in row.path:
+        sent += [s.undo for s in reversed(asked) if s.undo and row.kind not in (s.failed, s.undone)]
+    if definition.completed_state in row.path:
+        sent += [*(s.confirm for s in definition.steps if s.confirm), definition.completed_event]
+    if definition.failed_state in row.path:
+        sent.append(definition.failed_event)
+    return tuple(sent)

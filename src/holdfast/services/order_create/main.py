@@ -1,0 +1,45 @@
+"""order-create put together from its ports; the same for production and simulation."""
+
+from holdfast.contracts.topics import ORDER
+from holdfast.messaging.components import Components, Ports, assemble
+from holdfast.messaging.outcome_poller import ASK_EVERY_MS, OutcomePoller
+from holdfast.messaging.participant import ParticipantHandler
+from holdfast.messaging.pruner import Pruner, Retention, fences
+from holdfast.runtime.process import Service, run
+from holdfast.runtime.production_ports import production_ports
+from holdfast.runtime.settings import load
+from holdfast.services.order_create.handlers import OrderParticipant, OrderTransaction
+from holdfast.services.order_create.settings import OrderSettings
+from holdfast.services.order_create.store import PostgresOrderTransaction
+
+
+def build(
+    ports: Ports[OrderTransaction], total_max_minor: int, ask_every_ms: int = ASK_EVERY_MS
+) -> Components[OrderTransaction]:
+    """Put the service together; an order above `total_max_minor` is refused."""
+    asking = OutcomePoller("order", ports.partitions, ports.monotonic_ms, ask_every_ms)
+    handler = ParticipantHandler(OrderParticipant(total_max_minor))
+    return assemble(ports, ORDER, handler, chores=[asking.periodic_task()])
+
+
+def pruner(ports: Ports[OrderTransaction], retention: Retention) -> Pruner[OrderTransaction]:
+    """Prune fence rows that have come to rest."""
+    return Pruner(ports, retention, [fences("order", retention.rows_ms)])
+
+
+def main() -> int:
+    """Run the process until it is told to stop."""
+    settings = load(OrderSettings)
+    ports = production_ports(settings, ORDER, PostgresOrderTransaction)
+    parts = build(ports, settings.order_total_max_minor, settings.ask_every_ms)
+    packages = ("holdfast.messaging", "holdfast.services.order_create")
+    service = Service(
+        ORDER,
+        settings,
+        ports.bus,
+        parts,
+        packages,
+        pruner=pruner(ports, settings.retention()),
+        closers=[ports.store.close],
+    )
+    return run(service)

@@ -1,0 +1,78 @@
+"""The shoppers: they ask the gateway's acceptor with the cart's own snapshot, and again with the same key.
+
+What they were told is written down: the same key must never be told of two checkouts.
+"""
+
+from typing import Any
+
+from holdfast.contracts.codec import decode_as
+from holdfast.contracts.http_api import Snapshot
+from holdfast.contracts.messages import CheckoutInitiated
+from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.store import StoreUnavailable
+from holdfast.services.cart_crud.cart_service import CartService
+from holdfast.services.gateway_bff.checkout_starter import CheckoutStarter
+from holdfast.services.gateway_bff.domain import Accepted, Checkout, CheckoutRequest
+from holdfast.simulation.faults import Switch
+from holdfast.simulation.setup import Setup
+
+USER = "ada"
+_STRIDE = 0x9E3779B97F4A7C15F39C
+"""Odd, so that its multiples modulo 2^80 differ, and scattered, so that sagas fall on all partitions."""
+
+
+class SimulatedShoppers:
+    """`told`: the saga that a wish was answered with, by the wish's number."""
+
+    def __init__(
+        self, setup: Setup, checkouts: MemoryStore[Any], carts: MemoryStore[Any], faults: Switch
+    ) -> None:
+        self._wishes = setup.wishes
+        self._checkouts = checkouts
+        self._shop = CartService(carts)
+        self._faults = faults
+        self._draws = 0
+        self._first: dict[str, Snapshot] = {}
+        self._initiated: dict[str, CheckoutInitiated] = {}
+        self.told: dict[int, str] = {}
+        self.refused: set[str] = set()
+        self.contradictions: set[str] = set()
+
+    def chance(self) -> int:
+        """Return the next 80 bits for a saga's id."""
+        self._draws += 1
+        return self._draws * _STRIDE % 2**80
+
+    def ask(self, number: int, acceptor: CheckoutStarter) -> bool:
+        """Let a shopper ask for a checkout, once more or for the first time; tell whether there is one."""
+        wish = self._wishes[number % len(self._wishes)]
+        snapshot = self._shop.snapshots([(wish.cart_id, USER)])[0]
+        first = self._first.setdefault(wish.cart_id, snapshot)
+        if self._faults.strikes("stale"):
+            snapshot = first
+        if snapshot.refused:
+            self.refused.add(snapshot.refused)
+            return False
+        wanted = CheckoutRequest(USER, f"key-{number}", b"", wish.cart_id, wish.card, snapshot)
+        try:
+            answer = acceptor.accept([wanted])[0]
+        except StoreUnavailable:
+            return False
+        if not isinstance(answer, Accepted):
+            self.refused.add(answer.why)
+            return False
+        if self.told.setdefault(number, answer.checkout.saga_id) != answer.checkout.saga_id:
+            self.contradictions.add(f"key-{number}: {self.told[number]}, then {answer.checkout.saga_id}")
+        return True
+
+    def checkouts(self) -> dict[str, Checkout]:
+        """Return what was accepted, as the gateway's table has it."""
+        rows = self._checkouts.tables.tables.get("checkout", {})
+        return {saga_id: row for saga_id, (row, _) in rows.items()}
+
+    def initiated(self, saga_id: str) -> CheckoutInitiated:
+        """Return the snapshot with which a checkout began."""
+        if saga_id not in self._initiated:
+            _, value = self._checkouts.tables.tables["checkout"][saga_id]
+            self._initiated[saga_id] = decode_as(CheckoutInitiated, value)
+        return self._initiated[saga_id]

@@ -1,0 +1,132 @@
+"""A bus that loses, doubles or holds back messages of chosen kinds, whatever bus it stands before.
+
+It strikes at publishing, after the publisher was told that all is well: the worst moment of all.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from holdfast.bus.port import Bus, Consumer, Message, Publisher, RebalanceListener, TopicPartition
+from holdfast.contracts.topics import ORCHESTRATOR, SERVICES, TOPICS
+
+
+class DeliveryFault(StrEnum):
+    """What becomes of a message that was acknowledged."""
+
+    LOST = "lost"
+    DOUBLED = "doubled"
+    HELD = "held"
+
+
+def kind_of(message: Message) -> str:
+    """Return the message's type, or nothing for what is no message of the contracts (a dead letter)."""
+    return dict(message.headers)["ce_type"].decode() if message.topic in TOPICS else ""
+
+
+class FaultyBus:
+    """Wraps `inner_of`, the bus as each service holds it, made once for each.
+
+    `struck` counts the messages that met the fate wished for them, `sent` all; by saga and kind.
+    """
+
+    def __init__(self, inner_of: Callable[[str], Bus]) -> None:
+        self._inners = {service: inner_of(service) for service in SERVICES}
+        self._wishes: dict[tuple[str, str], tuple[DeliveryFault, float]] = {}
+        self._early: dict[tuple[str, str], Message] = {}
+        self.struck: Counter[tuple[str, str]] = Counter()
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self.log: list[Message] = []
+        self.held: list[tuple[str, Message]] = []
+        self.create_topics = self._inners[ORCHESTRATOR].create_topics
+
+    def of(self, service: str) -> "FaultyView":
+        """Return the bus as this service holds it."""
+        return FaultyView(self, service, self._inners[service])
+
+    def strike(self, saga_id: str, kind: str, fate: DeliveryFault, times: float = 1) -> None:
+        """Let the next `times` messages of `kind` of this saga meet `fate`."""
+        self._wishes[saga_id, kind] = (fate, times)
+
+    def precede(self, kind: str, early: Message) -> None:
+        """Let `early` be published just before the first message of `kind` of its saga."""
+        self._early[early.key.decode(), kind] = early
+
+    def release(self) -> list[Message]:
+        """Deliver what was held back, and hold nothing any more; return what that was."""
+        self._wishes.clear()
+        late, self.held = self.held, []
+        for service in dict.fromkeys(service for service, _ in late):
+            publisher = self._inners[service].publisher()
+            publisher.publish([message for of, message in late if of == service])
+            publisher.close()
+        return [message for _, message in late]
+
+    def close(self) -> None:
+        for inner in self._inners.values():
+            inner.close()
+
+    def deal(self, service: str, batch: Sequence[Message]) -> list[Message]:
+        """Return what of a batch is really published."""
+        there: list[Message] = []
+        for message in batch:
+            early = self._early.pop((message.key.decode(), kind_of(message)), None)
+            for each in (early, message) if early else (message,):
+                self.log.append(each)
+                there += self._what_comes_of(service, each)
+        return there
+
+    def _what_comes_of(self, service: str, message: Message) -> list[Message]:
+        this = (message.key.decode(), kind_of(message))
+        self.sent[this] += 1
+        fate, times = self._wishes.get(this, (DeliveryFault.LOST, 0))
+        if times < 1:
+            return [message]
+        self._wishes[this] = (fate, times - 1)
+        self.struck[this] += 1
+        if fate is DeliveryFault.HELD:
+            self.held.append((service, message))
+        return [message, message] if fate is DeliveryFault.DOUBLED else []
+
+
+class FaultyView:
+    """One service's way to the faulty bus."""
+
+    def __init__(self, bus: FaultyBus, service: str, inner: Bus) -> None:
+        self._bus = bus
+        self._service = service
+        self._inner = inner
+        self.proves_sources = getattr(inner, "proves_sources", False)
+        self.create_topics = inner.create_topics
+        self.partition_count = inner.partition_count
+
+    def publisher(self) -> "FaultyPublisher":
+        return FaultyPublisher(self._bus, self._service, self._inner.publisher())
+
+    def consumer(
+        self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
+    ) -> Consumer:
+        return self._inner.consumer(group, topics, assignment)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class FaultyPublisher:
+    """Acknowledges everything, and publishes what its bus lets through."""
+
+    def __init__(self, bus: FaultyBus, service: str, inner: Publisher) -> None:
+        self._bus = bus
+        self._service = service
+        self._inner = inner
+
+    def publish(self, batch: Sequence[Message]) -> None:
+        there = self._bus.deal(self._service, batch)
+        if there:
+            self._inner.publish(there)
+
+    def end_offset(self, place: TopicPartition) -> int:
+        return self._inner.end_offset(place)
+
+    def close(self) -> None:
+        self._inner.close()
