@@ -94,7 +94,7 @@ def regression_test(outcome: RunResult, name: str) -> str:
     """Write a module with a test that replays a shrunk run and expects sound books."""
     schedule = schedule_text(outcome.schedule).replace("\n", "\n        ")
     return f'''from holdfast.simulation.run import replay
-from holdfast.simulation.setup import Setup, Wish
+from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.story import parse
 
 

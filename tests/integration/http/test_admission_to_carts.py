@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 import uvicorn
+from psycopg.conninfo import conninfo_to_dict
 from starlette.applications import Starlette
 from tests.callers import Caller, authenticator, calling, keys, problem, service_authenticator, whole
 
@@ -36,7 +37,7 @@ NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens there
 @pytest.fixture
 def databases(postgres: EmbeddedPostgres, database: str) -> Iterator[tuple[str, str]]:
     """The gateway's and cart-crud's, both migrated."""
-    name = database.rsplit("/", 1)[1] + "_carts"
+    name = f"{conninfo_to_dict(database)['dbname']}_carts"
     postgres.ensure_database(name)
     carts = postgres.dsn(name)
     migrate(database, ("holdfast.messaging", "holdfast.services.gateway_bff"), Event().wait)

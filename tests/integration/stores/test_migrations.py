@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime import migrations
@@ -107,7 +108,7 @@ def test_a_server_that_is_away_is_trouble_for_the_number_of_partitions_too() -> 
 
 def test_a_database_that_may_lose_commits_is_refused(database: str) -> None:
     require_durable(database)
-    name = database.rsplit("/", 1)[1]
+    name = conninfo_to_dict(database)["dbname"]
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(f"alter database {name} set synchronous_commit = off".encode())
     with pytest.raises(NotDurable, match="synchronous_commit of PostgreSQL is off"):

@@ -15,7 +15,7 @@ WANTED = 2_000
 
 
 def test_at_least_two_thousand_sequences_are_drawn_over_all_stores() -> None:
-    texts = [path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*_twins.py")]
+    texts = [path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*_stores.py")]
     assert len(texts) >= 5
     assert all("@sequences\n@given(" in text for text in texts)
     assert sum(text.count("@sequences\n@given(") for text in texts) * SEQUENCES >= WANTED

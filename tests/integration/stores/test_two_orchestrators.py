@@ -12,7 +12,7 @@ from tests.memory_platform import MemoryPlatform
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.port import Message
-from holdfast.contracts.topics import PARTITIONS_EMBEDDED
+from holdfast.contracts.topics import ORCHESTRATOR, PARTITIONS_EMBEDDED
 from holdfast.messaging.batch_processor import BatchProcessor
 from holdfast.messaging.components import Ports
 from holdfast.messaging.handler import HandlerResult
@@ -141,7 +141,9 @@ def test_cancelled_through_the_instance_that_owns_nothing_the_books_balance(
     platform.put_cart(f"cart-{saga}", PIECES)
     platform.initiate(saga, PIECES)
     store: MemoryStore[Any] = platform.sagas
-    ports = Ports[Any](store, platform.bus, lambda: platform.now_ms, "other", PARTITIONS_EMBEDDED)
+    ports = Ports[Any](
+        store, platform.bus.of(ORCHESTRATOR), lambda: platform.now_ms, "other", PARTITIONS_EMBEDDED
+    )
     other = checkout_orchestrator.build(ports, TimerSettings())
     orchestrator, payment, inventory, order, cart = platform.parts
     orchestrator.manager.run_once(0)
