@@ -139,7 +139,11 @@ def test_carts_and_products_are_handed_through_with_token_condition_and_problems
             ["/lines/0/price"],
         )
         card = {"lines": [{"sku": "4111111111111111", "quantity": 1}]}
-        assert problem(await ada.ask("PUT", "/v1/carts/c-1", card)) == (422, "card_number_refused", [])
+        assert problem(await ada.ask("PUT", "/v1/carts/c-1", card)) == (
+            422,
+            "card_number_refused",
+            ["/lines/0/sku"],
+        )
         big = await ada.ask("PUT", "/v1/carts/c-1", raw=b" " * 70_000)
         assert problem(big) == (413, "body_too_large", [])
         nobody = await visitors.client.get("/v1/carts/c-1")
