@@ -12,7 +12,7 @@ from tests.samples import saga_id
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.messages import Line, ReserveInventory
-from holdfast.contracts.topics import EVENTS, PARTITIONS_EMBEDDED, all_topics
+from holdfast.contracts.topics import EVENTS, INVENTORY, ORCHESTRATOR, PARTITIONS_EMBEDDED, all_topics
 from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal
@@ -37,7 +37,9 @@ class Inventory:
         self.store = store
         self.bus = MemoryBus(time.monotonic)
         self.bus.create_topics(all_topics(), PARTITIONS_EMBEDDED)
-        ports = Ports[Any](store, self.bus, lambda: self.now_ms, "survivor", PARTITIONS_EMBEDDED)
+        ports = Ports[Any](
+            store, self.bus.of(INVENTORY), lambda: self.now_ms, "survivor", PARTITIONS_EMBEDDED
+        )
         self.parts: Components[Any] = inventory_write.build(ports)
         with store.transaction() as tx:
             tx.set_initial_stock([(f"sku-{n}", 10) for n in range(1, MANY + 1)])
@@ -49,7 +51,7 @@ class Inventory:
             payload = ReserveInventory((Line(f"sku-{n}", 1, 100),), NOT_AFTER_MS)
             message_id = f"{saga}:inventory:do"
             commands.append(seal(message_id, "ReserveInventory", saga, payload, "checkout-orchestrator"))
-        self.bus.publisher().publish(commands)
+        self.bus.of(ORCHESTRATOR).publisher().publish(commands)
 
     def step(self) -> int:
         return self.parts.manager.run_once(0)
