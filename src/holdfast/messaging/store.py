@@ -73,7 +73,7 @@ class PrunePage(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many keys' rows were deleted, and where the next page begins; empty after the last one."""
+    """How many keys' rows were deleted, and the key at which the next page begins, empty after the last."""
 
     rows: int
     next_id: str = ""

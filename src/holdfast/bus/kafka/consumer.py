@@ -150,7 +150,7 @@ class KafkaConsumer:
             del self._client
 
     def _join(self) -> None:
-        """Begin at the first poll: from then on librdkafka answers for us, polled or not."""
+        """Join the group at the first poll: from then on librdkafka sends the heartbeats by itself."""
         if not self._joined:
             self._joined = True
             self._client.subscribe(
