@@ -1,4 +1,4 @@
 """One port, three buses: PostgreSQL (embedded), Kafka (production), memory (simulation).
 
-Knows topics, keys and bytes; knows no message of the checkout.
+It knows topics, keys and bytes, but no message of the checkout.
 """

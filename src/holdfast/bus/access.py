@@ -1,13 +1,13 @@
-"""Who may write and who may read which topic, as every bus is told it by its owner.
+"""Which principal may write or read which topic: the table that a bus's owner gives to it.
 
-Which services there are is not known here; how a bus enforces the table is that bus's.
+This module knows no services; each bus enforces the table in its own way.
 """
 
 from typing import NamedTuple
 
 
 class Access(NamedTuple):
-    """`principal` is the name that logs in; `service` what its messages are stamped with, and its group."""
+    """One right. `principal` is the login name; `service` is the source of its messages, and its group."""
 
     principal: str
     service: str
@@ -15,7 +15,7 @@ class Access(NamedTuple):
 
 
 class AccessTable(NamedTuple):
-    """Everything that is allowed; the rest is refused."""
+    """Everything that is allowed; all else is refused."""
 
     writers: tuple[Access, ...]
     readers: tuple[Access, ...]

@@ -1,6 +1,6 @@
-"""Who of a group should hold which partition: one pure rule that every member applies to what it sees.
+"""Which member of a group should hold which partition: one pure rule that every member applies to its view.
 
-No clock and no storage here; the buses ask when a member lives and take leases by compare and swap.
+No clock and no storage here: the buses decide which members live, and take leases by compare and swap.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from holdfast.bus.port import TopicPartition
 
 
 class Lease(NamedTuple):
-    """A group's hold on one partition. `owner` is None where nobody holds it or the lease has expired."""
+    """A group's lease on one partition. `owner` is None if no member holds it or the lease has expired."""
 
     place: TopicPartition
     owner: str | None
@@ -19,7 +19,7 @@ class Lease(NamedTuple):
 
 
 class GroupView(NamedTuple):
-    """A group as one member sees it: the living members' topics, the leases of its own topics."""
+    """A group as one member sees it: the living members' topics, and the leases of its own topics."""
 
     members: Mapping[str, Collection[str]]
     leases: Sequence[Lease]
@@ -31,10 +31,10 @@ class LeasePlan(NamedTuple):
 
 
 def plan(me: str, group: GroupView) -> LeasePlan:
-    """Say what `me` should give up and may take so that each topic is shared evenly by its subscribers.
+    """Return what `me` should give up and may take, so that subscribers share each topic evenly.
 
-    The quotas of all members add up to all partitions whatever each of them subscribes to, so nothing stays
-    without an owner; which partitions fill a quota is free, so nothing moves without need.
+    The quotas of all members add up to all partitions whatever each of them subscribes to, so no partition
+    stays without an owner. Any partitions may fill a quota, so none moves without need.
     """
     ordinals = {topic: i for i, topic in enumerate(sorted({t for ts in group.members.values() for t in ts}))}
     give_up: list[TopicPartition] = []
@@ -47,14 +47,14 @@ def plan(me: str, group: GroupView) -> LeasePlan:
         mine = [lease.place for lease in leases if lease.owner == me]
         free = [lease for lease in leases if lease.owner is None]
         give_up += mine[quota:]
-        wanted = max(0, quota - len(mine))
-        start = rank * wanted % len(free) if free else 0  # neighbours reach for different ones
-        take += (free[start:] + free[:start])[:wanted]
+        lacking = max(0, quota - len(mine))
+        start = rank * lacking % len(free) if free else 0  # members of different rank try different ones
+        take += (free[start:] + free[:start])[:lacking]
     return LeasePlan(give_up, take)
 
 
 def _quota(partitions: int, members: int, rank: int, ordinal: int) -> int:
-    """Share as evenly as whole numbers allow; the remainder goes to others at the next topic."""
+    """Share as evenly as whole numbers allow; at the next topic, other members get the remainder."""
     whole, rest = divmod(partitions, members)
     first_with_more = ordinal * rest % members
     return whole + ((rank - first_with_more) % members < rest)

@@ -1,6 +1,6 @@
-"""A consumer's life in its group: leases renewed, taken, given up and lost, and where each partition stands.
+"""A member's leases in its group: it renews, takes, gives up and loses them, and keeps each one's position.
 
-Knows no storage (a `LeaseStore` per bus) and fetches no records; that is the consumers' part.
+It knows no storage (each bus has a `LeaseStore`) and fetches no records (the consumers do).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 from holdfast.bus.leases import GroupView, Lease, plan
 from holdfast.bus.port import NotOwner, RebalanceListener, TopicPartition
 
-_NOBODY = RebalanceListener(lambda _: None, lambda _: None, lambda _: None)
+_NO_LISTENER = RebalanceListener(lambda _: None, lambda _: None, lambda _: None)
 BEATS_PER_LEASE = 3
 
 
 class Progress(NamedTuple):
-    """All before `offset` is consumed, says the holder of the lease of this epoch."""
+    """The member that holds the lease of this epoch has consumed all before `offset`."""
 
     place: TopicPartition
     epoch: int
@@ -23,27 +23,27 @@ class Progress(NamedTuple):
 
 
 class LeaseStore(Protocol):
-    """A group's leases where they are durable, as one member reaches them; each call is atomic."""
+    """The durable leases of a group, as one member reads and changes them; each call is atomic."""
 
     def renew(self) -> GroupView:
-        """Make this member and its leases live a lease time longer from now, and look at the group."""
+        """Extend this member and its leases to a lease time from now; return the group as it is."""
 
     def take(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """Take those still of the epoch seen and free, or this member's own; return them as they are now."""
+        """Take those that still have this epoch and are free or this member's own; return them as taken."""
 
     def commit(self, progress: Sequence[Progress]) -> frozenset[TopicPartition]:
         """Move committed offsets forward; return the partitions whose epoch is still this one."""
 
     def release(self, places: Iterable[TopicPartition]) -> None:
-        """Give these up, for others to take at once."""
+        """Give these up, so that other members can take them at once."""
 
     def leave(self) -> None:
-        """Give all up and be no member any more."""
+        """Give up all leases and leave the group."""
 
 
 @dataclass
 class PartitionCursor:
-    """A partition that this member holds; `position` is the offset that it hands out next."""
+    """A partition that this member holds; `position` is the offset that it returns next."""
 
     epoch: int
     committed: int
@@ -52,10 +52,10 @@ class PartitionCursor:
 
 
 class Membership:
-    """One member. It lives by `beat` being called, at least once in a lease time; `clock` is monotonic.
+    """One member. It lives while `heartbeat` is called at least once per lease time; `clock` is monotonic.
 
-    Renewed `BEATS_PER_LEASE` times a lease, so records that are handed out between two beats are those of a
-    partition that nobody else can have taken yet.
+    It renews its leases `BEATS_PER_LEASE` times per lease time, so no other member can have taken a partition
+    whose records are returned between two heartbeats.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Membership:
         self.next_beat = clock()
         self._me = me
         self._store = store
-        self._told = assignment or _NOBODY
+        self._listener = assignment or _NO_LISTENER
         self._lost: set[TopicPartition] = set()
         self._turn = 0
         self._every_s = lease_s / BEATS_PER_LEASE
         self._clock = clock
 
     def heartbeat(self) -> None:
-        """If it is time: renew, then give up and take what is due.
+        """If it is time, renew the leases, then give up and take partitions according to the plan.
 
         Runs the callbacks: `lost` first, then `revoked` while the leases are still held, then `assigned`.
         """
@@ -89,10 +89,10 @@ class Membership:
         self.next_beat = now + self._every_s
         held = {lease.place for lease in group.leases if lease.owner == self._me}
         self._forget([place for place in self.lanes if place not in held])
-        self._tell_lost()
+        self._report_lost()
         due = plan(self._me, group)
         self._give_up(due.give_up)
-        # Ours by the store alone: the answer of the call that took it never came back.
+        # Ours only according to the store: the answer of the call that took it never came.
         strays = [
             lease
             for lease in group.leases
@@ -101,24 +101,24 @@ class Membership:
         self._take([*due.take, *strays])
 
     def beat_now(self) -> None:
-        """Let the next `beat` be due at once: the group has changed."""
+        """Make the next `heartbeat` due at once: the group has changed."""
         self.next_beat = self._clock()
 
     def ready(self) -> list[tuple[TopicPartition, PartitionCursor]]:
-        """List the partitions to read from; a different one is first each time, so that none starves."""
-        lanes = sorted((place, lane) for place, lane in self.lanes.items() if not lane.paused)
+        """Return the partitions to read from; a different one is first each time, so that none starves."""
+        cursors = sorted((place, cursor) for place, cursor in self.lanes.items() if not cursor.paused)
         self._turn += 1
-        start = self._turn % len(lanes) if lanes else 0
-        return lanes[start:] + lanes[:start]
+        start = self._turn % len(cursors) if cursors else 0
+        return cursors[start:] + cursors[:start]
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Store offsets; what turns out to be another's is forgotten here, told as lost at the next beat."""
+        """Store offsets; forget partitions of other members, which `lost` reports at the next heartbeat."""
         mine = [(place, offset) for place, offset in sorted(offsets.items()) if place in self.lanes]
         progress = [Progress(place, self.lanes[place].epoch, offset) for place, offset in mine]
         done = self._store.commit(progress) if progress else frozenset()
         for place in done:
-            lane = self.lanes[place]
-            lane.committed = max(lane.committed, offsets[place])
+            cursor = self.lanes[place]
+            cursor.committed = max(cursor.committed, offsets[place])
         if len(done) < len(offsets):
             refused = frozenset(offsets) - done
             self._forget([place for place in refused if place in self.lanes])
@@ -126,9 +126,9 @@ class Membership:
             raise NotOwner(refused)
 
     def rewind(self, place: TopicPartition) -> None:
-        lane = self.lanes.get(place)
-        if lane is not None:
-            lane.position = lane.committed
+        cursor = self.lanes.get(place)
+        if cursor is not None:
+            cursor.position = cursor.committed
 
     def pause(self, places: Iterable[TopicPartition], *, paused: bool) -> None:
         for place in places:
@@ -136,9 +136,9 @@ class Membership:
                 self.lanes[place].paused = paused
 
     def leave(self) -> None:
-        """Tell what is revoked, then leave the group."""
+        """Call `revoked`, then leave the group."""
         if self.lanes:
-            self._told.revoked(frozenset(self.lanes))
+            self._listener.revoked(frozenset(self.lanes))
         self.lanes.clear()
         self._store.leave()
 
@@ -147,15 +147,15 @@ class Membership:
             del self.lanes[place]
             self._lost.add(place)
 
-    def _tell_lost(self) -> None:
+    def _report_lost(self) -> None:
         if self._lost:
             lost, self._lost = frozenset(self._lost), set()
-            self._told.lost(lost)
+            self._listener.lost(lost)
 
     def _give_up(self, places: Sequence[TopicPartition]) -> None:
         held = frozenset(place for place in places if place in self.lanes)
         if held:
-            self._told.revoked(held)
+            self._listener.revoked(held)
         if places:
             self._store.release(places)
         for place in held:
@@ -166,4 +166,4 @@ class Membership:
         for lease in taken:
             self.lanes[lease.place] = PartitionCursor(lease.epoch, lease.committed, lease.committed)
         if taken:
-            self._told.assigned(frozenset(lease.place for lease in taken))
+            self._listener.assigned(frozenset(lease.place for lease in taken))

@@ -1,6 +1,6 @@
 """The bus in one process, for tests and simulation: deterministic, no threads, no clock of its own.
 
-Not durable and not for production; its leases and epochs behave as the PostgreSQL bus's do.
+Not durable and not for production; its leases and epochs behave like those of the PostgreSQL bus.
 """
 
 import copy
@@ -36,21 +36,21 @@ class MemberRow(NamedTuple):
 
 @dataclass
 class MemoryState:
-    """All that the bus remembers, in plain dicts of tuples: to look at, compare, copy and change."""
+    """The whole state of the bus in plain dicts of tuples, so that tests can read, compare and change it."""
 
     partitions: dict[str, int] = field(default_factory=dict)
     log: dict[TopicPartition, tuple[Record, ...]] = field(default_factory=dict)
     members: dict[tuple[str, str], MemberRow] = field(default_factory=dict)  # by (group, member)
     leases: dict[tuple[str, TopicPartition], LeaseRow] = field(default_factory=dict)  # by group and place
-    names: int = 0  # members that were ever named
+    names: int = 0  # how many member names were ever given
     reachable: bool = True
 
     def copy(self) -> Self:
-        """Return a state of its own; cheap, because all values are immutable."""
-        twin = copy.copy(self)
-        twin.partitions, twin.log = dict(self.partitions), dict(self.log)
-        twin.members, twin.leases = dict(self.members), dict(self.leases)
-        return twin
+        """Return an independent copy; cheap, because all values are immutable."""
+        copied = copy.copy(self)
+        copied.partitions, copied.log = dict(self.partitions), dict(self.log)
+        copied.members, copied.leases = dict(self.members), dict(self.leases)
+        return copied
 
     def check(self) -> None:
         if not self.reachable:
@@ -60,7 +60,7 @@ class MemoryState:
 class MemoryBus:
     """A bus on `state`. Members' leases expire by `clock`, in seconds.
 
-    Its records carry `source`: whoever holds a service's view of the bus is that service.
+    Its records carry `source`, the service for which `of` made this object.
     """
 
     proves_sources = True
@@ -79,7 +79,7 @@ class MemoryBus:
         self._source = source
 
     def of(self, service: str) -> "MemoryBus":
-        """Return the same bus as `service` holds it."""
+        """Return the same bus with `service` as the source of what it publishes."""
         return MemoryBus(self.clock, state=self.state, lease_s=self.lease_s, source=service)
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
@@ -108,7 +108,7 @@ class MemoryBus:
         return MemoryConsumer(self.state, group, membership)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the bus opens no connection."""
 
 
 class MemoryPublisher:
@@ -141,7 +141,7 @@ class MemoryPublisher:
         return len(self._state.log[place])
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the publisher opens no connection."""
 
 
 class MemoryConsumer:
@@ -158,10 +158,10 @@ class MemoryConsumer:
         self._state.check()
         self._membership.heartbeat()
         records: list[Record] = []
-        for place, lane in self._membership.ready():
+        for place, cursor in self._membership.ready():
             room = records_max - len(records)
-            found = self._state.log[place][lane.position : lane.position + room]
-            lane.position += len(found)
+            found = self._state.log[place][cursor.position : cursor.position + room]
+            cursor.position += len(found)
             records += found
         return records
 
@@ -169,9 +169,9 @@ class MemoryConsumer:
         """Tell whether a poll now would return records, as far as this member knows its partitions."""
         log = self._state.log
         return any(
-            lane.position < len(log[place])
-            for place, lane in self._membership.lanes.items()
-            if not lane.paused
+            cursor.position < len(log[place])
+            for place, cursor in self._membership.lanes.items()
+            if not cursor.paused
         )
 
     def pause(self, places: frozenset[TopicPartition]) -> None:
@@ -192,7 +192,7 @@ class MemoryConsumer:
         return len(self._state.log[place])
 
     def wake(self) -> None:
-        """Nothing to do: no poll is ever under way."""
+        """Do nothing: no poll ever waits."""
 
     def close(self) -> None:
         self._membership.leave()

@@ -1,6 +1,6 @@
-"""Signatures on topics that several services write: HMAC-SHA256 under a key of the writer's.
+"""Signatures on topics that several services write: HMAC-SHA256 with a key of the writer.
 
-Each type of message has one reader, so that a reader who knows the key could deceive only itself (ADR 18).
+Each type of message has one reader, so a reader that knows the key could deceive only itself (ADR 18).
 """
 
 import hmac
@@ -22,7 +22,7 @@ _ABSENT = b"\xff" * 8
 
 
 class SigningKey(NamedTuple):
-    """A secret, its owner, and the name by which a signature says that it was made with it."""
+    """A secret, the service that owns it, and the id by which a signature names it."""
 
     key_id: str
     service: str
@@ -34,7 +34,7 @@ class UnusableKeys(Exception):
 
 
 class SigningKeys:
-    """The key that this process signs with, and all that it verifies by; several of one owner at once."""
+    """The key that this process signs with, and all that it verifies with; a service may have several."""
 
     def __init__(self, sign_with: SigningKey, known: Sequence[SigningKey]) -> None:
         self._own = sign_with
@@ -60,7 +60,7 @@ class SigningKeys:
         return message._replace(headers=(*message.headers, (HEADER, signature)))
 
     def source_of(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> str | None:
-        """Return the service whose signature this record bears; None if it bears none that holds."""
+        """Return the service whose signature this record has; None if it has no valid one."""
         signature = dict(headers).get(HEADER, b"")
         key_id, _, claimed = signature.partition(b":")
         known = self._known.get(key_id.decode("ascii", "replace"))
@@ -82,7 +82,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_keys(path: Path) -> SigningKeys:
-    """Read a file as `write_keys` makes it, for its owner's eyes only. Raises UnusableKeys."""
+    """Read a file of `keys_document`'s text; only its owner may have access. Raises UnusableKeys."""
     try:
         if path.stat().st_mode & 0o077:
             raise UnusableKeys("others than its owner may use the file that it names: chmod 600")
@@ -102,7 +102,7 @@ def read_keys(path: Path) -> SigningKeys:
 
 
 def keys_document(sign_with: str, keys: Sequence[SigningKey]) -> str:
-    """Return what `read_keys` reads, as text."""
+    """Return the text that `read_keys` reads."""
     rows = [_Key(key.key_id, key.service, b64encode(key.secret).decode()) for key in keys]
     return msgspec.json.format(msgspec.json.encode(_File(sign_with, rows)), indent=2).decode() + "\n"
 
@@ -120,8 +120,8 @@ def _secret(key: _Key) -> bytes:
 
 
 def _mac(secret: bytes, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
-    """Compute over each part with its length before it, so that no two messages read the same."""
-    there = dict(headers)
-    parts = (topic.encode(), key, value, *(there.get(name) for name in _COVERED))
-    text = b"".join(_ABSENT if part is None else len(part).to_bytes(8, "big") + part for part in parts)
+    """Compute the HMAC over each field with its length before it, so that no two messages look the same."""
+    by_name = dict(headers)
+    fields = (topic.encode(), key, value, *(by_name.get(name) for name in _COVERED))
+    text = b"".join(_ABSENT if field is None else len(field).to_bytes(8, "big") + field for field in fields)
     return hmac.digest(secret, text, sha256)

@@ -1,4 +1,4 @@
-"""The port that every bus implements; no word above this line belongs to one bus alone.
+"""The port that every bus implements; code that uses it knows no particular bus.
 
 Order is per key. Delivery is at least once. A record counts as consumed only by `Consumer.commit`.
 """
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 Headers = tuple[tuple[str, bytes], ...]
 
 RECORD_BYTES_MAX = 1_000_000
-"""No bus takes a message of more bytes, key and headers included."""
+"""No bus takes a larger message; key and headers count."""
 
 
 class TopicPartition(NamedTuple):
@@ -18,7 +18,7 @@ class TopicPartition(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What a publisher hands over. `value` may be None (Kafka's tombstone), empty or large."""
+    """A message to publish. `value` may be None (Kafka's tombstone), empty or large."""
 
     topic: str
     key: bytes
@@ -33,10 +33,10 @@ class Message(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A message as it lies on a partition. `timestamp_ms` is the bus's clock, for people only.
+    """A message as it lies on a partition. `timestamp_ms` is the bus's clock, only for people to read.
 
     `source` is the service that the bus itself proves to have published it, None if the bus proves nothing;
-    what a header says of its source is no proof.
+    what a header says about the source is no proof.
     """
 
     topic: str
@@ -58,13 +58,13 @@ class BusUnavailable(Exception):
 
 
 class BusForbidden(BusUnavailable):
-    """The bus does not take our name or password, or does not let us do this, until somebody mends that."""
+    """The bus refuses our name or password, or forbids this call, until an operator changes that."""
 
 
 class PublishFailed(Exception):
     """Not every message is known to be durable; publish the batch again (same ids).
 
-    `missing` has the places in the batch of those that are not; empty if it is not known which.
+    `missing` has the indexes in the batch of those that are not; empty if it is not known which.
     """
 
     def __init__(self, undelivered: int, reason: str, missing: frozenset[int] = frozenset()) -> None:
@@ -83,7 +83,7 @@ class MessageRefused(Exception):
 
 
 class NotOwner(Exception):
-    """This consumer no longer owns these partitions: it is a zombie there and must drop its batch's tail."""
+    """This consumer no longer owns these partitions: it is a zombie there and must drop their records."""
 
     def __init__(self, partitions: frozenset[TopicPartition]) -> None:
         super().__init__(f"partitions now owned by another member: {sorted(partitions)}")
@@ -93,7 +93,7 @@ class NotOwner(Exception):
 class RebalanceListener(NamedTuple):
     """Callbacks of a consumer, called inside its own `poll` and `close`, on its own thread.
 
-    `revoked` runs before another member may own the partitions; `lost` when one may own them already.
+    `revoked` runs before another member may own the partitions; `lost` if one may own them already.
     """
 
     assigned: Callable[[frozenset[TopicPartition]], None]
@@ -115,7 +115,7 @@ class Publisher(Protocol):
         """Return the offset that the next message of this partition will get. Raises BusUnavailable."""
 
     def close(self) -> None:
-        """Wait a bounded time for what is under way, then let go."""
+        """Wait a bounded time for what is under way, then disconnect."""
 
 
 class Consumer(Protocol):
@@ -128,7 +128,7 @@ class Consumer(Protocol):
         """
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Store durably that all before these offsets is consumed.
+        """Store durably that all records before these offsets are consumed.
 
         Raises NotOwner for partitions that are no longer this member's (the others are committed) and
         BusUnavailable. Never moves an offset back.
@@ -147,7 +147,7 @@ class Consumer(Protocol):
         """Return the partitions that are this member's now."""
 
     def committed(self, place: TopicPartition) -> int:
-        """Return the group's committed offset: 0 where nothing was ever committed. Raises BusUnavailable."""
+        """Return the group's committed offset, 0 if nothing was ever committed. Raises BusUnavailable."""
 
     def end_offset(self, place: TopicPartition) -> int:
         """Return the offset that the next message of this partition will get. Raises BusUnavailable."""
@@ -156,13 +156,13 @@ class Consumer(Protocol):
         """Make a poll under way, or the next one, return at once. Safe from any thread."""
 
     def close(self) -> None:
-        """Leave the group, so that others take over without waiting for a lease to expire."""
+        """Leave the group, so that other members take over without waiting for a lease to expire."""
 
 
 class Bus(Protocol):
     """A connection factory to one bus. Cheap to make; connects on first use.
 
-    `proves_sources`: whether its records say, provably, who published them; consumers then refuse all others.
+    If `proves_sources`, consumers refuse records without a proven source.
     """
 
     @property
@@ -170,10 +170,10 @@ class Bus(Protocol):
         """Tell whether `Record.source` is proven."""
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
-        """Create what is missing; raises ValueError where a topic exists with another partition count."""
+        """Create missing topics; raises ValueError if a topic exists with another partition count."""
 
     def partition_count(self, topic: str) -> int:
-        """Return the partition count. Raises MessageRefused where the topic does not exist."""
+        """Return the partition count. Raises MessageRefused if the topic does not exist."""
 
     def publisher(self) -> Publisher:
         """Open a publisher."""
@@ -184,4 +184,4 @@ class Bus(Protocol):
         """Join `group`; a group without a committed offset starts at the beginning of a partition."""
 
     def close(self) -> None:
-        """Close what this object opened itself; publishers and consumers are closed by their holders."""
+        """Close what this object opened itself; callers close their publishers and consumers."""

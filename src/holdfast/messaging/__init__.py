@@ -1,4 +1,4 @@
 """The kernel: one transaction for state, history or fence, and outbox; offsets after it.
 
-Knows envelopes, fences, timers and the outbox; knows no step of the checkout.
+It knows envelopes, fences, timers and the outbox, but no step of the checkout.
 """

@@ -1,6 +1,6 @@
-"""Lists as PostgreSQL arrays in the binary format, packed in one go: the way every batch travels.
+"""Lists as PostgreSQL arrays in the binary format, packed in one go: every batch is sent this way.
 
-psycopg's own dumper visits each element in Python; for a batch of lines that costs more than the statement.
+psycopg's own dumper visits each element in Python; for a batch that costs more than the statement.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _ARRAY_OF = {_TEXT: 1009, _BYTEA: 1001, _BIGINT: 1016, _BOOL: 1000}
 
 
 class Array:
-    """An array parameter, packed. Integers travel as bigint; the cast in the statement does the rest."""
+    """A packed array parameter. Integers are sent as bigint; the statement casts them to its own type."""
 
     __slots__ = ("data", "oid")
 
@@ -44,14 +44,14 @@ class Array:
 
 def _variable(values: Sequence[bytes | None]) -> bytes:
     length = _LENGTH.pack
-    parts: list[bytes] = []
+    packed: list[bytes] = []
     for value in values:
         if value is None:
-            parts.append(_NULL)
+            packed.append(_NULL)
         else:
-            parts.append(length(len(value)))
-            parts.append(value)
-    return b"".join(parts)
+            packed.append(length(len(value)))
+            packed.append(value)
+    return b"".join(packed)
 
 
 def _fixed(values: Sequence[Any], code: str, size: int) -> bytes:
@@ -81,5 +81,5 @@ class _ArrayDumper(Dumper):
 
 
 def register() -> None:
-    """Teach psycopg to send `Array`; safe to call again."""
+    """Register the dumper of `Array` with psycopg; safe to call again."""
     adapters.register_dumper(Array, _ArrayDumper)

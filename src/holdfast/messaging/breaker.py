@@ -1,6 +1,6 @@
-"""A circuit breaker around one kind of call: pybreaker's states, with its known defects mended.
+"""A circuit breaker around one kind of call: pybreaker's states without pybreaker's known defects.
 
-No lock is held during a call, one probe at a time when half-open, monotonic time, cancellations are neutral.
+It holds no lock during a call, admits one probe at a time if half-open, and does not count cancellations.
 """
 
 import time
@@ -34,7 +34,7 @@ class BreakerSettings:
 
 
 class Circuit:
-    """One breaker's state by pybreaker's names, how often it entered each, how many calls it refused."""
+    """One breaker's state (pybreaker's names), how often it entered each state, how many calls it refused."""
 
     def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class Circuit:
         return str(self._states.current_state)
 
     def is_open(self) -> bool:
-        """Tell whether the circuit is not closed: also while a probe is due or under way."""
+        """Tell whether the circuit is not closed, so also while a probe is due or under way."""
         return self.state != pybreaker.STATE_CLOSED
 
     def _move(self, state: str) -> None:
@@ -66,14 +66,14 @@ class Circuit:
             log.info("breaker_changed", breaker=self.name, state=state)
 
     def _jitter(self) -> float:
-        """Return a factor from 0.75 to 1.25, another one each time that the circuit opens."""
+        """Return a factor from 0.75 to 1.25, a different one each time the circuit opens."""
         return 0.75 + crc32(f"{self.name}:{self.transitions['open']}".encode()) / 2**33
 
 
 class Breaker(Circuit):
-    """Guards calls that all depend on one thing; independent work has a `keyed_breaker`.
+    """Guards calls that all depend on one thing; for independent calls use `keyed_breaker`.
 
-    Only exceptions of the types in `failures` count; all others leave it as it is.
+    Only exceptions of the types in `failures` count as failures; all others change no count.
     """
 
     def __init__(
@@ -86,39 +86,39 @@ class Breaker(Circuit):
         super().__init__(name, monotonic)
         self._failures = failures
         self._settings = settings or BreakerSettings()
-        self._ends: deque[tuple[float, bool]] = deque()
+        self._results: deque[tuple[float, bool]] = deque()
         self._in_a_row = 0
         self._retry_at = 0.0
         self._probing = False
-        self._ticket_until = 0.0
+        self._reserved_until = 0.0
 
     def retry_after_s(self) -> float:
-        """Return 0 where calls pass, else how long until one may, at least `PROBE_S`."""
+        """Return 0 if calls pass, else the time until one may, at least `PROBE_S`."""
         with self._lock:
             if self._states.current_state == pybreaker.STATE_CLOSED:
                 return 0.0
             return max(PROBE_S, self._retry_at - self._monotonic())
 
     def reserve_probe(self) -> bool:
-        """Let one caller bring the work whose call will be the probe: True once, when a probe is due.
+        """Reserve the due probe for one caller's work: True once, when a probe is due.
 
-        For those who make calls only later, through others. It is void after `open_s`, or when given back.
+        For callers whose guarded call happens later, elsewhere. It ends after `open_s` or by `release_probe`.
         """
         with self._lock:
             now = self._monotonic()
             due = self._states.current_state == pybreaker.STATE_OPEN and now >= self._retry_at
-            if not due or now < self._ticket_until:
+            if not due or now < self._reserved_until:
                 return False
-            self._ticket_until = now + self._settings.open_s
+            self._reserved_until = now + self._settings.open_s
             return True
 
     def release_probe(self) -> None:
-        """Undo `reserve_probe`: nothing came of it."""
+        """Undo `reserve_probe`: the work made no call."""
         with self._lock:
-            self._ticket_until = 0.0
+            self._reserved_until = 0.0
 
     def admits(self, wanted: int) -> int:
-        """Return how many of `wanted` calls would be let through now: all, the one probe, or none."""
+        """Return how many of `wanted` calls would be admitted now: all, one probe, or none."""
         with self._lock:
             if self._refuses():
                 return 0
@@ -126,7 +126,7 @@ class Breaker(Circuit):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Admit one call or raise BreakerOpen; how the call ends is learned from the exception it raises."""
+        """Admit one call or raise BreakerOpen; the call's exception, if any, tells how it ended."""
         probe = self._admit()
         try:
             yield
@@ -158,7 +158,7 @@ class Breaker(Circuit):
         with self._lock:
             if probe:
                 self._probing = False
-                self._ends.clear()
+                self._results.clear()
                 self._move(pybreaker.STATE_CLOSED)
             self._in_a_row = 0
             self._remember(failed=False)
@@ -168,12 +168,12 @@ class Breaker(Circuit):
             self._probing = self._probing and not probe
             self._in_a_row += 1
             self._remember(failed=True)
-            if probe or (self._states.current_state == pybreaker.STATE_CLOSED and self._is_too_much()):
+            if probe or (self._states.current_state == pybreaker.STATE_CLOSED and self._exceeds_limits()):
                 self._open()
 
     def _neutral(self, *, probe: bool) -> None:
         with self._lock:
-            if probe:  # nothing was learned: the next call may probe at once
+            if probe:  # it showed nothing: the next call may probe at once
                 self._probing = False
                 self._move(pybreaker.STATE_OPEN)
                 self._retry_at = self._monotonic()
@@ -182,19 +182,21 @@ class Breaker(Circuit):
         self._move(pybreaker.STATE_OPEN)
         self._retry_at = self._monotonic() + self._settings.open_s * self._jitter()
         self._in_a_row = 0
-        self._ticket_until = 0.0
+        self._reserved_until = 0.0
 
     def _remember(self, *, failed: bool) -> None:
         now = self._monotonic()
-        self._ends.append((now, failed))
-        while self._ends and (self._ends[0][0] < now - self._settings.window_s or len(self._ends) > 10_000):
-            self._ends.popleft()
+        self._results.append((now, failed))
+        while self._results and (
+            self._results[0][0] < now - self._settings.window_s or len(self._results) > 10_000
+        ):
+            self._results.popleft()
 
-    def _is_too_much(self) -> bool:
+    def _exceeds_limits(self) -> bool:
         if self._in_a_row >= self._settings.failures_max:
             return True
-        failed = sum(1 for _, each in self._ends if each)
+        failed = sum(1 for _, each in self._results if each)
         return (
-            len(self._ends) >= self._settings.calls_min
-            and failed / len(self._ends) >= self._settings.share_max
+            len(self._results) >= self._settings.calls_min
+            and failed / len(self._results) >= self._settings.share_max
         )

@@ -1,6 +1,6 @@
-"""The kernel's tables in PostgreSQL, and the store: transactions on pooled sessions, trouble told from fault.
+"""The kernel's tables in PostgreSQL, and the store: transactions on pooled sessions.
 
-Statements stand in `sql/`, one a file; services add their own tables in their `store.py`.
+Statements are in `sql/`, one per file; services add their own tables in their `store.py`.
 """
 
 import time
@@ -51,7 +51,7 @@ _headers_decoder = msgspec.msgpack.Decoder(Headers)
 
 @cache
 def statements(package: str) -> Mapping[str, LiteralString]:
-    """Load the `.sql` files of `package`'s `sql` folder: name without ending to text."""
+    """Load the `.sql` files of `package`'s `sql` folder: from file name without ending to text."""
     folder = files(package) / "sql"
     return {
         entry.name.removesuffix(".sql"): entry.read_text("utf-8")
@@ -61,7 +61,7 @@ def statements(package: str) -> Mapping[str, LiteralString]:
 
 
 class PostgresTransaction:
-    """The kernel's part of a transaction (see `store.Transaction` for every promise)."""
+    """The kernel's part of a transaction; `store.Transaction` documents each method."""
 
     def __init__(self, connection: "psycopg.Connection[TupleRow]") -> None:
         self._connection = connection
@@ -69,7 +69,7 @@ class PostgresTransaction:
         self._kernel = statements("holdfast.messaging")
 
     def run(self, statement: LiteralString, **values: Any) -> "psycopg.Cursor[TupleRow]":
-        """Execute one prepared statement with named values; lists travel as arrays."""
+        """Execute one prepared statement with named values; lists are sent as arrays."""
         packed = {name: Array(value) if type(value) is list else value for name, value in values.items()}
         return self._connection.execute(statement, packed, prepare=True)
 
@@ -109,7 +109,7 @@ class PostgresTransaction:
         if not rows:
             return []
         unique = {row.place: row for row in rows}
-        there = self.run(
+        parked = self.run(
             self._kernel["park_records"],
             **_places(unique),
             reasons=[_storable(row.reason, 100) for row in unique.values()],
@@ -122,7 +122,7 @@ class PostgresTransaction:
             attempts=[row.attempts for row in unique.values()],
             sources=[row.record.source and _storable(row.record.source, 100) for row in unique.values()],
         )
-        for topic, partition, offset, attempts, first_ms, last_ms in there.fetchall():
+        for topic, partition, offset, attempts, first_ms, last_ms in parked.fetchall():
             place = LogPosition(topic, partition, offset)
             unique[place] = unique[place]._replace(attempts=attempts, first_ms=first_ms, last_ms=last_ms)
         return list(unique.values())
@@ -152,7 +152,7 @@ class PostgresTransaction:
             return []
         parked = []
         for row in self.run(self._kernel[statement], **_places(places)).fetchall():
-            key, value, headers = (part if part is None else bytes(part) for part in row[3:6])
+            key, value, headers = (data if data is None else bytes(data) for data in row[3:6])
             decoded = _headers_decoder.decode(headers or b"")
             record = Record(row[0], row[1], row[2], key, value, decoded, 0, row[6])
             parked.append(ParkedRecord(record, *row[7:]))
@@ -228,7 +228,7 @@ class PostgresTransaction:
         return Pruned(rows, page.from_id if rows >= page.limit else "")
 
     def prune(self, statement: LiteralString, page: PrunePage, **values: Any) -> Pruned:
-        """Run a pruning, which returns how many keys it deleted, how many it saw, and the last of these."""
+        """Run a pruning statement: it returns the number of deleted keys, of keys seen, and the last seen."""
         rows, looked, last = self.run(statement, **page._asdict(), **values).fetchall()[0]
         return Pruned(rows, uuid7_after(last) if looked == page.limit else "")
 
@@ -304,7 +304,7 @@ T = TypeVar("T", bound=PostgresTransaction)
 class PostgresStore(Generic[T]):
     """A service's database behind a pool of connections; transactions are of type `T`.
 
-    The DSN may name several hosts: only one that takes writes is used.
+    The DSN may name several hosts: only one that accepts writes is used.
     """
 
     def __init__(self, dsn: str, transaction_type: type[T], *, size: int = 4, name: str = "holdfast") -> None:
@@ -317,7 +317,7 @@ class PostgresStore(Generic[T]):
     def transaction(self) -> Iterator[T]:
         """Open a transaction; see `store.Store`. An ambiguous commit raises StoreUnavailable, too.
 
-        The caller then runs the same work again, and history, fence or unique key tells what was done.
+        The caller then runs the same work again, and history, fence or unique key shows what was done.
         """
         connection, broken = self._take(), True
         try:
@@ -369,5 +369,5 @@ def _timers(cursor: "psycopg.Cursor[TupleRow]") -> list[TimerRow]:
 
 
 def _storable(text: str, length: int) -> str:
-    """PostgreSQL text cannot hold NUL."""
+    """Return the text cut to `length` and without NUL, which PostgreSQL's text cannot hold."""
     return text.replace("\x00", "?")[:length]

@@ -1,6 +1,6 @@
-"""Sessions with a service's database: how they are opened, bounded, committed, and found unfit for use.
+"""Sessions with a service's database: opens, bounds and commits them, and says when one is unusable.
 
-Which statements run in them is not known here.
+It does not know which statements run in them.
 """
 
 import select
@@ -16,18 +16,18 @@ from psycopg.rows import TupleRow
 Connection = psycopg.Connection[TupleRow]
 
 TROUBLE = ("08", "25", "40", "53", "55", "57", "58", "XX")
-"""SQLSTATE classes that are the database's trouble, never the message's fault."""
+"""SQLSTATE classes of failures that the database causes, never the message."""
 
 OF_SOME_ROWS = ("55P03", "XX")
-"""Trouble of the rows that a transaction touches: locked by another one, damaged. Other rows may do well."""
+"""Failures of the rows that a transaction touches (locked, damaged); other rows may be fine."""
 
 COMMIT_MAX_S = 20.0
 
 # Batches join a few hundred keys with tables of any size, by `key = any(...)` in every statement. Plans made
 # while tables were empty must stay right when they are full: no sequential scan, no nested loop.
 #
-# A transaction that waits for its client belongs to a process that is frozen or gone, and holds up others.
-# The wait for a lock is short, because a writer that waits holds up all whose messages it has.
+# A transaction that waits for its client belongs to a frozen or dead process, and blocks others. The wait for
+# a lock is short, because a waiting writer delays all sagas whose messages it has.
 SESSION = (
     "-c statement_timeout=30s -c lock_timeout=1s -c idle_in_transaction_session_timeout=5s"
     " -c client_connection_check_interval=5s -c plan_cache_mode=force_generic_plan"
@@ -36,25 +36,25 @@ SESSION = (
 )
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
-    "target_session_attrs": "read-write",  # of several hosts the primary; a standby alone is no connection
+    "target_session_attrs": "read-write",  # of several hosts the primary; never a standby
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-# The server's own bound is lifted: it would not undo a commit that waits for a synchronous standby, but let
-# it count without. A transaction that nobody waits for any more stays invisible until it has its copy.
+# No statement_timeout for the commit: if it waits for a synchronous standby, the timeout would not undo it,
+# but let it count without a copy. If we stop waiting instead, it stays invisible until it has its copy.
 _COMMIT = b"set local statement_timeout = 0; commit"
 _WAITED_IN_VAIN = "SyncRepWaitForLSN"
 """The server's function that warns of a commit without a copy; the warning's text is translated."""
 
 
 class CommitUncertain(psycopg.OperationalError):
-    """The commit may have happened or not, may happen yet, or may not outlive the server."""
+    """The commit may have happened or not, may still happen, or may be lost if the server is lost."""
 
 
 def connect(dsn: str, options: str = "", **more: Any) -> Connection:
-    """Open a session on a server that takes writes; what the DSN says counts before our defaults."""
+    """Open a session on a server that accepts writes; the DSN's options override our defaults."""
     given = conninfo_to_dict(dsn)
     ours = {name: value for name, value in _DEFAULTS.items() if name not in given}
     asked = f"{options} {given.get('options') or ''}".strip()
@@ -62,7 +62,7 @@ def connect(dsn: str, options: str = "", **more: Any) -> Connection:
 
 
 def check_dsn(dsn: str) -> None:
-    """Raise ValueError where this is no connection string; its text repeats nothing of what may be secret."""
+    """Raise ValueError if this is no connection string; its text repeats nothing that may be secret."""
     try:
         host = str(conninfo_to_dict(dsn).get("host") or "")
     except psycopg.Error:
@@ -72,40 +72,40 @@ def check_dsn(dsn: str) -> None:
 
 
 def check_typed_dsn(dsn: str) -> None:
-    """Raise ValueError where this is no connection string, or one with a password: command lines are seen."""
+    """Raise ValueError if this is no connection string or has a password: command lines are visible."""
     check_dsn(dsn)
     if "password" in conninfo_to_dict(dsn):
         raise ValueError("everybody sees a command line: have the password in a passfile=FILE")
 
 
 def is_trouble(error: psycopg.Error) -> bool:
-    """Tell whether the error says nothing about the statement's content."""
+    """Tell whether the database caused the error, so that it says nothing about the statement's content."""
     if error.sqlstate is None:
-        # What libpq itself says of a server that went in the middle of an answer belongs to no class.
+        # libpq's own error for a server that went away in the middle of an answer has no class.
         in_mid_answer = type(error) is psycopg.DatabaseError
         return in_mid_answer or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return error.sqlstate.startswith(TROUBLE)
 
 
 def concerns_rows(error: psycopg.Error) -> bool:
-    """Tell whether this trouble is of the rows that were touched, not of the database."""
+    """Tell whether the failure is of the rows that were touched, not of the whole database."""
     return (error.sqlstate or "").startswith(OF_SOME_ROWS)
 
 
 def breaks_session(error: psycopg.Error) -> bool:
-    """Tell whether the server went or takes no writes, so that no session there is of use any more."""
+    """Tell whether the server is gone or accepts no writes, so that no session there is usable any more."""
     return is_trouble(error) and (error.sqlstate or "08").startswith(("08", "57P", "25006"))
 
 
 def commit(connection: Connection, timeout_s: float = COMMIT_MAX_S) -> None:
-    """Commit; raises CommitUncertain where it is not known to have happened, durably."""
+    """Commit; raises CommitUncertain if it is not known to have happened durably."""
     pgconn = connection.pgconn
     if pgconn.transaction_status == pq.TransactionStatus.IDLE:
         return
     warners: list[str | None] = []
 
     def note(warning: psycopg.errors.Diagnostic) -> None:
-        warners.append(warning.source_function)  # now: it is gone when this returns
+        warners.append(warning.source_function)  # read it now: psycopg frees it when this returns
 
     connection.add_notice_handler(note)
     try:
@@ -117,7 +117,7 @@ def commit(connection: Connection, timeout_s: float = COMMIT_MAX_S) -> None:
 
 
 def rolled_back(connection: Connection) -> bool:
-    """Roll back; False where the session is of no use any more."""
+    """Roll back; False if the session is not usable any more."""
     try:
         connection.rollback()
     except psycopg.Error:
@@ -129,7 +129,7 @@ def _exchange(pgconn: pq.abc.PGconn, query: bytes, deadline: float) -> None:
     pgconn.send_query(query)
     socket = select.poll()
     results = []
-    while True:  # both answers are waited for in bounds: a server that dies may send the first one alone
+    while True:  # the wait for both answers is bounded: a server that dies may send only the first
         while (unsent := pgconn.flush()) or pgconn.is_busy():
             socket.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
             left_s = deadline - time.monotonic()

@@ -1,7 +1,7 @@
-"""What operators do with parked records: look, redrive, give up; each act logged in its transaction.
+"""What operators do with parked records: find, show, redrive, discard; each act is logged in its transaction.
 
-An act touches only what is parked, so that it can be repeated after any interruption. Processing what was
-redriven is `redriver`'s.
+An act changes only rows with the status `parked`, so it can be repeated after any interruption. `redriver`
+processes the redriven records.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,18 +17,18 @@ from holdfast.messaging.store import OperatorAction, Transaction
 log = structlog.get_logger(__name__)
 
 ROWS_PER_TRANSACTION = 10
-"""Records may be of 1 MB each, and a transaction reads those that it locks."""
+"""Records may have 1 MB each, and a transaction reads all that it locks."""
 
 
 class Actor(NamedTuple):
-    """Who acts, and why."""
+    """The operator who acts, and the reason."""
 
     operator: str
     reason: str
 
 
 class DeadLetterResult(NamedTuple):
-    """What was done, and what was left as it is, with a word why: missing, redriven, discarded."""
+    """What was done, and what was left: missing, redriven, discarded or, if masked, card_number."""
 
     done: list[LogPosition]
     skipped: list[tuple[LogPosition, str]]
@@ -37,7 +37,7 @@ class DeadLetterResult(NamedTuple):
 class DeadLetters:
     """A service's parked records. Safe from any thread; every method raises StoreUnavailable.
 
-    `redriven` tells the writer that there is something to process.
+    The callback `redriven` tells the writer that there are records to process.
     """
 
     def __init__(self, processor: BatchProcessor[Any], redriven: Callable[[], None]) -> None:
@@ -46,64 +46,61 @@ class DeadLetters:
         self._redriven = redriven
 
     def find(self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int) -> list[ParkedSummary]:
-        """Return a page of parked records in the order of their places."""
+        """Return a page of parked records after `after`, in the order of their positions."""
         with self._processor.store.transaction() as tx:
             return list(tx.find_parked(wanted, after, limit))
 
     def show(self, place: LogPosition) -> ParkedRecord | None:
-        """Return one with its bytes."""
+        """Return one record with its bytes, None if it is not there."""
         with self._processor.store.transaction() as tx:
             return next(iter(tx.lock_parked([place])), None)
 
-    def redrive(self, places: Sequence[LogPosition], because: Actor) -> DeadLetterResult:
-        """Have the writer process these once more, as they were; what comes of it is noted at the row."""
-        acted = self._act(places, because, "redriven")
+    def redrive(self, places: Sequence[LogPosition], actor: Actor) -> DeadLetterResult:
+        """Make the writer process these once more, unchanged; it notes the outcome in their rows."""
+        result = self._act(places, actor, "redriven")
         self._redriven()
-        return acted
+        return result
 
-    def discard(self, places: Sequence[LogPosition], because: Actor) -> DeadLetterResult:
-        """Give these up; their bytes stay until retention takes them."""
-        return self._act(places, because, "discarded")
+    def discard(self, places: Sequence[LogPosition], actor: Actor) -> DeadLetterResult:
+        """Give these up; their bytes stay until retention deletes them."""
+        return self._act(places, actor, "discarded")
 
-    def _act(self, places: Sequence[LogPosition], because: Actor, status: str) -> DeadLetterResult:
-        acted = DeadLetterResult([], [])
+    def _act(self, places: Sequence[LogPosition], actor: Actor, status: str) -> DeadLetterResult:
+        result = DeadLetterResult([], [])
         unique = list(dict.fromkeys(places))
         for start in range(0, len(unique), ROWS_PER_TRANSACTION):
             some = unique[start : start + ROWS_PER_TRANSACTION]
-            parts: list[DeadLetterResult] = []
+            results: list[DeadLetterResult] = []
 
             def work(
-                tx: Transaction, some: Sequence[LogPosition] = some, parts: list[DeadLetterResult] = parts
+                tx: Transaction, some: Sequence[LogPosition] = some, results: list[DeadLetterResult] = results
             ) -> HandlerResult:
-                parts.append(_settle(tx, some, because, status))
+                results.append(_settle(tx, some, actor, status))
                 return HandlerResult()
 
             self._processor.commit(work)
-            acted.done.extend(parts[-1].done)
-            acted.skipped.extend(parts[-1].skipped)
-        for place in acted.done:
-            log.info("dead_letter_settled", place=str(place), status=status, operator=because.operator)
-        return acted
+            result.done.extend(results[-1].done)
+            result.skipped.extend(results[-1].skipped)
+        for place in result.done:
+            log.info("dead_letter_settled", place=str(place), status=status, operator=actor.operator)
+        return result
 
 
-def _settle(tx: Transaction, places: Sequence[LogPosition], because: Actor, status: str) -> DeadLetterResult:
+def _settle(tx: Transaction, places: Sequence[LogPosition], actor: Actor, status: str) -> DeadLetterResult:
     rows = {row.place: row for row in tx.lock_parked(places)}
-    acted = DeadLetterResult([], [])
+    result = DeadLetterResult([], [])
     for place in places:
         row = rows.get(place)
         if row is None:
-            acted.skipped.append((place, "missing"))
+            result.skipped.append((place, "missing"))
         elif row.status != "parked":
-            acted.skipped.append((place, row.status))
+            result.skipped.append((place, row.status))
         elif status == "redriven" and row.is_masked:
-            acted.skipped.append((place, CARD_NUMBER))
+            result.skipped.append((place, CARD_NUMBER))
         else:
-            acted.done.append(place)
-    tx.settle_parked(acted.done, status)
+            result.done.append(place)
+    tx.settle_parked(result.done, status)
     tx.record_actions(
-        [
-            OperatorAction(because.operator, f"dlq_{status}", str(place), because.reason)
-            for place in acted.done
-        ]
+        [OperatorAction(actor.operator, f"dlq_{status}", str(place), actor.reason) for place in result.done]
     )
-    return acted
+    return result

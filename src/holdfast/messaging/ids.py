@@ -1,4 +1,4 @@
-"""UUIDv7: keys that sort by the time they were made (RFC 9562, 5.7). Pure; time and chance are handed in."""
+"""UUIDv7: keys that sort by creation time (RFC 9562, 5.7). Pure: time and random bits are parameters."""
 
 from uuid import UUID
 
@@ -16,5 +16,5 @@ def uuid7_floor(at_ms: int) -> str:
 
 
 def uuid7_after(key: str) -> str:
-    """Return the next possible key; the last of all has none, and is returned itself."""
+    """Return the next possible key; the last possible key is returned unchanged."""
     return str(UUID(int=min(UUID(key).int + 1, (1 << 128) - 1)))

@@ -1,6 +1,6 @@
-"""A circuit breaker for calls that are independent of each other: it judges by distinct keys, not by calls.
+"""A circuit breaker for calls that are independent of each other: it counts distinct keys, not calls.
 
-A shared dependency that fails one part of the work (one card brand, one customer) must not stop the rest.
+If a shared dependency fails for one part of the work (one card brand, one customer), the rest must go on.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ KEYS_REMEMBERED_MAX = 10_000
 class KeyedSettings:
     """Open after `failures_max` distinct keys in a row, or `few_failures` and `silence_s` without success.
 
-    32 in a row are chance once in 10 million runs if 60 % of all keys fail. Fewer say something only if
-    nobody at all succeeds for a while: then there are few calls, and an open breaker delays none of them.
+    If 60 % of all keys fail, 32 failures in a row happen by chance once in 10 million runs. Fewer failures
+    prove an outage only if no call succeeds for a while: then calls are few, and an open breaker delays none.
     """
 
     failures_max: int = 32
@@ -32,7 +32,7 @@ class KeyedSettings:
 
 @dataclass
 class Evidence:
-    """Which distinct keys have failed while nobody succeeded. Pure: time is handed in."""
+    """Which distinct keys have failed since the last success. Pure: time is a parameter."""
 
     settings: KeyedSettings
     _since_success: dict[str, float] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Evidence:
         return key not in self._failed_before
 
     def succeeded(self, key: str, now_s: float) -> None:
-        """Take note that the other side works."""
+        """Record a success: the other side works."""
         self._failed_before.pop(key, None)
         self._success_s = now_s
         self._since_success.clear()
@@ -58,7 +58,7 @@ class Evidence:
             del self._failed_before[next(iter(self._failed_before))]
 
     def is_outage(self, now_s: float) -> bool:
-        """Tell whether nearly nothing can be succeeding."""
+        """Tell whether these failures mean that almost no call can succeed now."""
         failed = len(self._since_success)
         if failed < self.settings.few_failures:
             return False
@@ -68,7 +68,7 @@ class Evidence:
 
 @dataclass
 class _Probes:
-    """How many probes a round admits; twice as many as the round before if that one used all of its own."""
+    """How many probes a round admits: twice as many as the round before, if that round used all of them."""
 
     size: int = 0
     left: int = 0
@@ -86,9 +86,9 @@ class _Probes:
 class KeyedBreaker(Circuit):
     """Guards calls by key. Only exceptions of the types in `failures` count.
 
-    `fresh`: this is the key's first attempt. While the circuit is open, each round admits some probes, fresh
-    ones and others apart, so that keys that keep failing never use up what is meant for fresh ones; what a
-    round leaves unused is there for whoever comes. A few successes close it.
+    `fresh`: this is the key's first attempt. While the circuit is open, each round admits some probes: fresh
+    calls and others have separate counts, so that keys that keep failing never use up the fresh calls'
+    probes. Probes that a round leaves unused stay available. A few successes close the circuit.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class KeyedBreaker(Circuit):
         self._round_at = 0.0
 
     def admits(self, wanted: int, *, fresh: bool = True) -> int:
-        """Return how many of `wanted` calls would be let through now: all, or some probes."""
+        """Return how many of `wanted` calls would be admitted now: all, or some probes."""
         with self._lock:
             if self.state == CLOSED:
                 return wanted
@@ -118,7 +118,7 @@ class KeyedBreaker(Circuit):
 
     @contextmanager
     def guard(self, key: str, *, fresh: bool = True) -> Iterator[None]:
-        """Admit one call or raise BreakerOpen; how the call ends is learned from the exception it raises."""
+        """Admit one call or raise BreakerOpen; the call's exception, if any, tells how it ended."""
         began_s = self._monotonic()
         probes = self._admit(key, fresh=fresh)
         try:
@@ -132,7 +132,7 @@ class KeyedBreaker(Circuit):
         self._succeeded(key, probe=probes is not None)
 
     def _admit(self, key: str, *, fresh: bool) -> _Probes | None:
-        """Return None while the circuit is closed, else where the probe was taken from."""
+        """Return None while the circuit is closed, else the count from which the probe was taken."""
         with self._lock:
             if self.state == CLOSED:
                 return None
@@ -150,7 +150,7 @@ class KeyedBreaker(Circuit):
         return self._fresh_probes if fresh else self._other_probes
 
     def _renew(self) -> None:
-        """Begin a round if it is time, whatever became of the last one: its probes may hang for long."""
+        """Begin a round if it is due, even if probes of the last round are under way: they may hang long."""
         now = self._monotonic()
         if now < self._round_at:
             return
@@ -184,7 +184,7 @@ class KeyedBreaker(Circuit):
 
     def _neutral(self, probes: _Probes | None) -> None:
         with self._lock:
-            if probes is not None:  # nothing was learned: another call may probe in its stead
+            if probes is not None:  # it showed nothing: another call may probe instead
                 self._probing -= 1
                 probes.left += 1
 

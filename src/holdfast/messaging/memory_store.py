@@ -1,6 +1,6 @@
-"""The kernel's tables in memory: the twin of `database`, for the simulator and for fast tests.
+"""The kernel's tables in memory: behaves as `database` does, for the simulator and for fast tests.
 
-A transaction is an overlay on plain dicts: visible to itself at once, to all others at commit.
+A transaction is an overlay on plain dicts: it sees its changes at once, others see them after its commit.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, Sequence
@@ -22,13 +22,13 @@ from holdfast.messaging.store import (
 )
 
 CHANGED = "retention_changed"
-"""When rows of other tables changed last, by (table, key): read by nothing but pruning."""
+"""The table of when rows of other tables last changed, by (table, key); only pruning reads it."""
 
 _GONE: Any = object()
 
 
 class MemoryTables:
-    """All tables of one database: name to dict of immutable rows. Copy it to fork the world."""
+    """All tables of one database: from name to a dict of immutable rows. The simulator copies it."""
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Any, Any]] = {}
@@ -82,7 +82,7 @@ class Overlay(MutableMapping[Any, Any]):
 
 
 class MemoryTransaction:
-    """The kernel's part of a transaction (see `store.Transaction` for every promise)."""
+    """The kernel's part of a transaction; `store.Transaction` documents each method."""
 
     def __init__(self, tables: MemoryTables, now_ms: int) -> None:
         self._all = tables
@@ -90,7 +90,7 @@ class MemoryTransaction:
         self._overlays: dict[str, Overlay] = {}
 
     def table(self, name: str) -> Overlay:
-        """Return table `name` as this transaction sees it; it comes to be when first named."""
+        """Return table `name` as this transaction sees it; the first use creates it."""
         if name not in self._overlays:
             self._overlays[name] = Overlay(self._all.tables.setdefault(name, {}))
         return self._overlays[name]
@@ -110,7 +110,7 @@ class MemoryTransaction:
 
     @staticmethod
     def look(keys: Iterable[str], page: PrunePage) -> tuple[list[str], Pruned]:
-        """Return the page's keys, and what a pruning that deletes none of their rows returns."""
+        """Return the page's keys, and the result of a pruning that deletes none of their rows."""
         looked = sorted(key for key in keys if page.from_id <= key < page.before_id)[: page.limit]
         return looked, Pruned(0, uuid7_after(looked[-1]) if len(looked) == page.limit else "")
 
@@ -118,7 +118,7 @@ class MemoryTransaction:
         return self._now_ms
 
     def limit_lock_wait(self, wait_ms: int) -> None:
-        """Nobody waits: one transaction at a time."""
+        """Do nothing: there is one transaction at a time, so none waits."""
 
     def append_outbox(self, messages: Sequence[Message]) -> int:
         self._all.sequence += 1
@@ -133,8 +133,8 @@ class MemoryTransaction:
         self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
     ) -> list[tuple[int, list[Message]]]:
         rows = sorted((i, row) for i, row in self.table("outbox").items() if i not in left_out)
-        lying = [(i, list(batch)) for i, (at, batch) in rows if abs(self._now_ms - at) >= older_than_ms]
-        return lying[:limit]
+        stale = [(i, list(batch)) for i, (at, batch) in rows if abs(self._now_ms - at) >= older_than_ms]
+        return stale[:limit]
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         return frozenset(i for i in ids if i in self.table("outbox"))

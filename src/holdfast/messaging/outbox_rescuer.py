@@ -1,4 +1,4 @@
-"""The outbox's safety net: rows that a dead instance left lying are published by the lease's holder."""
+"""The outbox's safety net: the holder of a lease publishes stale rows that a dead instance left."""
 
 from typing import Any
 
@@ -15,33 +15,33 @@ ROWS_MAX = 200
 
 
 class OutboxRescuer:
-    """The writer's chore that reads back what nobody seems to be publishing.
+    """The writer's task that reads back outbox rows that no relay seems to publish.
 
-    A living but slow instance's rows may be published twice: repeats are harmless, holes are not.
+    Rows of a slow but living instance may be published twice: that is harmless, a lost message is not.
     """
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self.age_ms = 0
-        """The age of the oldest row but for those that the bus does not take."""
+        """The age of the oldest row, without the rows that have undelivered messages."""
         self.oldest_age_ms = 0
 
     def run_once(self, manager: "KafkaConsumerManager[Any]") -> None:
-        """Hand lying rows to the relay, if this instance holds the lease."""
-        lying: list[tuple[int, list[Message]]] = []
+        """Hand stale rows to the relay, if this instance holds the lease."""
+        stale: list[tuple[int, list[Message]]] = []
         undelivered = manager.relay.undelivered_rows()
 
-        def look(tx: Transaction) -> HandlerResult:
-            lying.clear()
+        def read_stale(tx: Transaction) -> HandlerResult:
+            stale.clear()
             self.age_ms = tx.outbox_age_ms(undelivered)
             self.oldest_age_ms = tx.outbox_age_ms() if undelivered else self.age_ms
             if self.age_ms >= STALE_AFTER_MS and tx.take_lease("relay", self._instance, LEASE_MS):
-                lying.extend(tx.stale_outbox(STALE_AFTER_MS, ROWS_MAX, undelivered))
+                stale.extend(tx.stale_outbox(STALE_AFTER_MS, ROWS_MAX, undelivered))
             return HandlerResult()
 
-        manager.commit(look)
-        manager.relay.submit_rows(lying)
+        manager.commit(read_stale)
+        manager.relay.submit_rows(stale)
 
     def periodic_task(self) -> PeriodicTask[Any]:
-        """Return this as a chore of the writer."""
+        """Return this as a periodic task of the writer."""
         return PeriodicTask("lying_rows", LOOK_EVERY_MS, self.run_once)

@@ -1,6 +1,7 @@
-"""What nobody awaits heals by asking: a step that stays DONE asks how its saga ended.
+"""The participant's outcome requests: for a step that stays DONE, it asks how the saga ended.
 
 The orchestrator answers with a confirm, an undo, or nothing while the saga is under way (protocol: asking).
+So a step also ends if its confirm or undo never came.
 """
 
 from collections.abc import Callable
@@ -24,11 +25,11 @@ PASSES_TO_A_FULL_ONE = 144
 
 
 class OutcomePoller:
-    """The writer's chore at a participant. One pass over the held rows every `every_ms`, a page at a time.
+    """The writer's task at a participant: one pass over the DONE rows every `every_ms`, a page at a time.
 
     Keys are UUIDv7, so a pass reads a key range and needs no other index: from the oldest row that the last
-    pass found held, at least `LATE_MS` back, to those `every_ms` old. A key tells when its saga was accepted,
-    which may be long before the step was done: every so often a pass reads all.
+    pass found DONE, at least `LATE_MS` back, to those `every_ms` old. A key tells when its saga was accepted,
+    which may be long before the step was done, so one pass in `PASSES_TO_A_FULL_ONE` reads all keys.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class OutcomePoller:
         self._oldest_held = ""
 
     def run_once(self, manager: "KafkaConsumerManager[Any]") -> None:
-        """Ask for one page of held rows, if a pass is due or under way."""
+        """Ask for the outcomes of one page of DONE rows, if a pass is due or under way."""
         if not self._cursor and self._monotonic_ms() < self._next_pass_ms:
             return
         owned = manager.partitions()
@@ -55,7 +56,7 @@ class OutcomePoller:
         manager.commit(ask)
 
     def periodic_task(self) -> PeriodicTask[Any]:
-        """Return this as a chore of the writer."""
+        """Return this as a periodic task of the writer."""
         return PeriodicTask("asking", min(LOOK_EVERY_MS, self._every_ms), self.run_once)
 
     def _ask(self, tx: Transaction, owned: frozenset[int]) -> HandlerResult:
@@ -83,7 +84,7 @@ class OutcomePoller:
         )
 
     def _begin(self, now_ms: int) -> str:
-        """Return where the next pass begins."""
+        """Return the key at which the next pass begins."""
         if self._passes % PASSES_TO_A_FULL_ONE == 0:
             return uuid7_floor(0)
         late = uuid7_floor(now_ms - self._every_ms - LATE_MS)

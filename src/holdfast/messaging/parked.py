@@ -1,6 +1,6 @@
-"""What could not be processed: where it lay, why it is parked, what an operator decided and what came of it.
+"""Records that could not be processed: position, reason, the operator's decision and its outcome.
 
-Keeping the rows is the store's, acting on them `dead_letters`'s.
+The store keeps the rows; `dead_letters` acts on them.
 """
 
 import re
@@ -10,10 +10,10 @@ from holdfast.bus.port import Record
 from holdfast.contracts.card_numbers import holds_card_number, mask_card_numbers, mask_card_numbers_in
 
 CARD_NUMBER = "card_number"
-"""Why a record is parked that nothing but a card number in it keeps from being processed."""
+"""The reason of a record that could be processed if it did not hold a card number."""
 
 MASKED = "x-masked"
-"""The header of a record that is kept with a card number masked: its bytes are not what was sent."""
+"""The header of a record kept with its card number masked: its bytes are not those that were sent."""
 
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})/([0-9]{1,18})", re.ASCII)
 
@@ -30,13 +30,13 @@ class LogPosition(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read what `str` writes; None where it is something else."""
+        """Read what `str` writes; None if the text is something else."""
         found = _PLACE.fullmatch(text)
         return cls(found[1], int(found[2]), int(found[3])) if found else None
 
 
 class ParkedRecord(NamedTuple):
-    """A record that could not be processed, with its original bytes. All after `attempts` is the store's."""
+    """A record that could not be processed, with its bytes. The store sets the fields after `attempts`."""
 
     record: Record
     reason: str
@@ -55,15 +55,15 @@ class ParkedRecord(NamedTuple):
 
     @property
     def is_masked(self) -> bool:
-        """Tell whether the bytes are not those that were sent, so that nobody may process them again."""
+        """Tell whether the bytes are not those that were sent, so that they must not be processed again."""
         return MASKED in dict(self.record.headers)
 
 
 class ParkedSummary(NamedTuple):
     """A parked record without its bytes.
 
-    `status`: parked, redriven, discarded. `outcome` of a redriven one: processed, or None as long as it is
-    not known; of a parked one: parked_again if it was redriven before. `source` published it, as proven.
+    `status`: parked, redriven, discarded. `outcome`: of a redriven record processed, or None while it is
+    unknown; of a parked record parked_again if it was redriven before. `source`: its proven publisher.
     """
 
     place: LogPosition
@@ -81,7 +81,7 @@ class ParkedSummary(NamedTuple):
 
 
 class DeadLetterFilter(NamedTuple):
-    """Which parked records; what is empty does not matter. An outcome that is not known yet is `unknown`."""
+    """Which parked records to find; an empty field matches all. An outcome not known yet is `unknown`."""
 
     status: str = ""
     topic: str = ""
@@ -90,21 +90,21 @@ class DeadLetterFilter(NamedTuple):
     outcome: str = ""
 
     def takes(self, row: ParkedSummary) -> bool:
-        """Tell whether this is one of them."""
+        """Tell whether the filter matches this record."""
         have = (row.status, row.place.topic, row.reason, row.saga_id, row.outcome or "unknown")
         return all(not want or want == has for want, has in zip(self, have, strict=True))
 
 
 def holds_card(record: Record) -> bool:
-    """Tell whether a card number stands anywhere in a record."""
+    """Tell whether a card number is anywhere in a record: key, value or headers."""
     headers = (part for name, value in record.headers for part in (name.encode(), value))
     return holds_card_number(b":".join([record.key or b"", record.value or b"", *headers]))
 
 
 def without_cards(row: ParkedRecord) -> ParkedRecord:
-    """Return what may be kept of a row: card numbers masked, and a header that says so of the record.
+    """Return the row as it may be kept: card numbers masked, and a header on the record that says so.
 
-    No hash of what stood there is kept: a card number is found from its hash by trying them all.
+    No hash of the card number is kept: trying all card numbers would find it from its hash.
     """
     message_id = row.message_id and mask_card_numbers(row.message_id)
     row = row._replace(detail=mask_card_numbers(row.detail), message_id=message_id)
@@ -121,7 +121,7 @@ def without_cards(row: ParkedRecord) -> ParkedRecord:
 
 
 def summary(row: ParkedRecord) -> ParkedSummary:
-    """Leave out the bytes."""
+    """Return the row without its bytes."""
     return ParkedSummary(
         row.place,
         row.status,

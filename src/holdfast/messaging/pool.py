@@ -1,6 +1,6 @@
-"""A pool of connections that fails fast: whoever needs one while the server is down hears so at once.
+"""A pool of connections that fails fast: while the server is down, callers get an error at once.
 
-What a connection is, and when one is broken, is not known here.
+It knows neither what a connection is nor when one is broken: the caller says so.
 """
 
 from collections.abc import Callable
@@ -14,25 +14,25 @@ log = structlog.get_logger(__name__)
 
 class Closeable(Protocol):
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 C = TypeVar("C", bound=Closeable)
 
 
 class PoolExhausted(Exception):
-    """All connections stayed in use for as long as one may wait."""
+    """All connections stayed in use for `wait_s`."""
 
 
 class ServerDown(Exception):
-    """Somebody could not connect a moment ago; it is not tried again yet."""
+    """An attempt to connect failed a moment ago, and the next one is not due yet; or the pool is closed."""
 
 
 class Pool(Generic[C]):
-    """At most `size` connections, made by `connect` in the thread that needs one; the last used is first out.
+    """At most `size` connections, made by `connect` in the thread that needs one; reused last in, first out.
 
-    One that is `lifetime_s` old is replaced. After a failed attempt nobody tries for `rest_s`: attempts may
-    take long where packets are dropped, and callers have better things to do than to wait one by one.
+    A connection that is `lifetime_s` old is replaced. After a failed attempt no caller tries for `rest_s`: an
+    attempt may take long if packets are dropped, and each caller would wait for one of its own.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Pool(Generic[C]):
         self._lifetime_s = lifetime_s
         self._changed = Condition()
         self._idle: list[C] = []
-        self._born: dict[int, float] = {}  # of every connection, by its id()
+        self._opened_at: dict[int, float] = {}  # of every connection, by its id()
         self._taken = 0
         self._down_until = 0.0
         self._down: Exception | None = None
@@ -61,7 +61,7 @@ class Pool(Generic[C]):
         self._lost = False
 
     def take(self) -> C:
-        """Return a connection that nobody else has.
+        """Return a connection for this caller alone.
 
         Raises PoolExhausted, ServerDown, or what `connect` raised.
         """
@@ -70,38 +70,38 @@ class Pool(Generic[C]):
                 raise PoolExhausted(f"all {self._size} connections were in use for {self._wait_s:g} s")
             if self._closed:
                 raise ServerDown("the pool is closed")
-            connection = self._young()
+            connection = self._reusable()
             if connection is None and self._clock() < self._down_until:
                 raise ServerDown(str(self._down)) from self._down
             self._taken += 1
         return connection if connection is not None else self._open()
 
     def give_back(self, connection: C) -> None:
-        """Return a connection that works, with nothing under way."""
+        """Give back a connection that works, with nothing under way."""
         with self._changed:
-            keep = not self._closed and id(connection) in self._born
+            keep = not self._closed and id(connection) in self._opened_at
             if keep:
                 self._idle.append(connection)
-            self._left()
+            self._release_slot()
         if not keep:
             connection.close()
 
     def discard(self, connection: C) -> None:
-        """Return a connection that is broken.
+        """Give back a broken connection; it is closed.
 
-        Its idle neighbours go too, and those in use when they are returned: what broke one (a restart, a
-        primary that has become a standby) most often broke all.
+        All idle connections are closed too, and those in use when they come back: what broke one (a restart,
+        a primary that became a standby) most often broke all.
         """
         with self._changed:
-            self._born.clear()
+            self._opened_at.clear()
             idle, self._idle = self._idle, []
             self._note_lost("a connection broke")
-            self._left()
+            self._release_slot()
         for each in (connection, *idle):
             each.close()
 
     def close(self) -> None:
-        """Close what is idle; a connection in use is closed when it is returned."""
+        """Close idle connections; a connection in use is closed when it comes back."""
         with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -109,12 +109,12 @@ class Pool(Generic[C]):
         for each in idle:
             each.close()
 
-    def _young(self) -> C | None:
+    def _reusable(self) -> C | None:
         while self._idle:
             connection = self._idle.pop()
-            if self._clock() - self._born[id(connection)] < self._lifetime_s:
+            if self._clock() - self._opened_at[id(connection)] < self._lifetime_s:
                 return connection
-            del self._born[id(connection)]
+            del self._opened_at[id(connection)]
             connection.close()
         return None
 
@@ -125,10 +125,10 @@ class Pool(Generic[C]):
             with self._changed:
                 self._down, self._down_until = error, self._clock() + self._rest_s
                 self._note_lost(str(error))
-                self._left()
+                self._release_slot()
             raise
         with self._changed:
-            self._born[id(connection)] = self._clock()
+            self._opened_at[id(connection)] = self._clock()
             if self._lost:
                 self._lost = False
                 log.info("database_connected_again")
@@ -139,6 +139,6 @@ class Pool(Generic[C]):
             self._lost = True
             log.warning("database_connection_lost", error=error)
 
-    def _left(self) -> None:
+    def _release_slot(self) -> None:
         self._taken -= 1
         self._changed.notify()

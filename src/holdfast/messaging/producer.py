@@ -1,6 +1,6 @@
-"""ProducerManager: the only publisher of a process, guarded by a breaker where the service has one.
+"""ProducerManager: publishes a process's batches, guarded by a breaker if the service has one.
 
-An open breaker loses nothing and spends no attempt: the batch stays where it is, in the outbox.
+An open breaker loses no message and spends no attempt: the batch stays in the outbox.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from holdfast.messaging.crashpoints import crashpoint
 
 
 class PublishBreaker(Protocol):
-    """Admits calls and learns from their ends (see `breaker`)."""
+    """Admits or refuses calls, and counts how they end (see `breaker`)."""
 
     def guard(self) -> AbstractContextManager[None]:
         """Admit one call or raise; an exception inside counts as a failure."""
 
     def is_open(self) -> bool:
-        """Tell whether calls are refused, but for probes."""
+        """Tell whether calls are refused, except probes."""
 
 
 class ProducerManager:
@@ -32,10 +32,10 @@ class ProducerManager:
     def publish(self, batch: Sequence[Message]) -> None:
         """Return when the whole batch is durable.
 
-        Raises BusUnavailable, PublishFailed, BreakerOpen (all: publish it again) or MessageRefused. For the
-        breaker it is no failure if the bus took a part of the batch.
+        Raises BusUnavailable, PublishFailed, BreakerOpen (all: publish it again) or MessageRefused. If the
+        bus took a part of the batch, the breaker counts no failure.
         """
-        in_part: PublishFailed | None = None
+        partial_failure: PublishFailed | None = None
         with self._breaker.guard() if self._breaker else nullcontext():
             if self._publisher is None:
                 self._publisher = self._bus.publisher()
@@ -45,24 +45,24 @@ class ProducerManager:
             except PublishFailed as error:
                 if not error.is_partial(len(batch)):
                     raise
-                in_part = error
+                partial_failure = error
             crashpoint("publish.after")
-        if in_part is not None:
-            raise in_part
+        if partial_failure is not None:
+            raise partial_failure
 
     def is_open(self) -> bool:
-        """Tell whether the breaker refuses calls, but for probes."""
+        """Tell whether the breaker refuses calls, except probes."""
         return self._breaker is not None and self._breaker.is_open()
 
     def close(self) -> None:
-        """Let go of the publisher, waiting a bounded time for what is under way."""
+        """Close the publisher, which waits a bounded time for what is under way."""
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
 
 
 class BreakerOpen(BusUnavailable):
-    """The breaker refuses the call; `retry_after_s` is when a probe will be admitted."""
+    """The breaker refuses the call; it admits a probe after `retry_after_s`."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"the circuit is open for another {retry_after_s:.1f} s")

@@ -1,6 +1,6 @@
-"""Pruning: rows of ended sagas are deleted once no message that is left anywhere could ask for them.
+"""Pruning: deletes rows of ended sagas once no message that still exists could need them.
 
-What may go is each service's to say (docs/reference/retention.md); here is how it goes: page by page.
+Each service says which rows may go (docs/reference/retention.md); this module deletes them page by page.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ PAGE_ROWS = 500
 PAUSE_S = 0.1
 REST_MAX_S = 5.0
 ENDED_STEP = (FenceState.CONFIRMED, FenceState.UNDONE, FenceState.TOMBSTONE, FenceState.REFUSED)
-"""Where a step with an undo has come to rest."""
+"""The final states of a step that has an undo."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ T = TypeVar("T", bound=Transaction)
 
 @dataclass(frozen=True)
 class Retention:
-    """How long ended rows are kept, and how often they are looked for; in milliseconds."""
+    """How long ended rows are kept, and how often the pruner looks for older ones; in milliseconds."""
 
     rows_ms: int
     parked_ms: int
@@ -39,7 +39,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Pruning(Generic[T]):
-    """One table's: `prune` deletes what may go of one page; `by_key`: of a range of keys of sagas."""
+    """How to prune one table: `prune` deletes one page's rows; `by_key`: the page is a range of saga ids."""
 
     table: str
     keep_ms: int
@@ -48,9 +48,9 @@ class Pruning(Generic[T]):
 
 
 class Pruner(Generic[T]):
-    """Deletes in passes, a page a transaction with a pause after each; one instance a database at a time.
+    """Deletes in passes: one page per transaction, then a pause; one instance per database at a time.
 
-    Its transactions wait for nobody's rows, and the writer never waits for more than a page of them.
+    Its transactions never wait for a locked row, and the writer waits for at most one page of its rows.
     """
 
     def __init__(self, ports: Ports[T], retention: Retention, prunings: Sequence[Pruning[T]]) -> None:
@@ -70,7 +70,7 @@ class Pruner(Generic[T]):
         self.last_pass_ms = 0
 
     def run_once(self) -> float:
-        """Do one step for a loop; trouble leaves everything to a later pass."""
+        """Prune one page and return the seconds to rest; if the store is unavailable, try again later."""
         try:
             return self.prune_page()
         except StoreUnavailable as error:
@@ -114,5 +114,5 @@ def _prune_parked(tx: Transaction, page: PrunePage) -> Pruned:
 
 
 def fences(step: str, keep_ms: int, states: Collection[FenceState] = ENDED_STEP) -> Pruning[Any]:
-    """Prune a participant's fence rows that have come to rest in one of these states."""
+    """Return the pruning of a participant's fence rows that are in one of these final states."""
     return Pruning("fence", keep_ms, lambda tx, page: tx.prune_fences(step, states, page))

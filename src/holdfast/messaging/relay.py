@@ -1,7 +1,7 @@
-"""The relay: publishes committed outbox batches in order, from memory; rows are the safety net.
+"""The relay: publishes committed outbox batches in order, from memory; the outbox's rows are the safety net.
 
-Duplicates are fine (ids are deterministic), holes are not: a row is deleted only after the bus has it. What
-the bus does not take while it takes other messages waits by saga, and holds up no other saga.
+Publishing twice is harmless (ids are deterministic), losing a message is not: a row is deleted only after the
+bus has it. Messages that the bus does not take while it takes others wait by saga and delay no other saga.
 """
 
 from collections import deque
@@ -18,11 +18,11 @@ from holdfast.messaging.undelivered import RowMessage, Undelivered
 
 PUBLISH_MESSAGES_MAX = 2000
 PUBLISH_MESSAGES_MIN = 5
-"""As many requests may be under way to one broker of Kafka, and each partition needs one of its own."""
+"""Kafka allows this many requests under way to one broker, and each partition needs a request of its own."""
 
 RETRY_AT_ONCE_MAX = 500
 SET_ASIDE_AFTER = 8
-"""So often the first messages of the queue may fail altogether before those behind them are tried."""
+"""If the first messages of the queue all fail more often in a row, they are set aside for those behind."""
 
 RETRY_BASE_MS = 100
 RETRY_CAP_MS = 5_000
@@ -31,9 +31,9 @@ log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """The queue between the threads that commit and the one that publishes.
+    """The queue between the threads that commit and the thread that publishes.
 
-    What is undelivered `step` tries again when there is nothing else to do, unless `retry_with` was called.
+    `run_once` retries undelivered messages when nothing else is queued, unless `retry_with` was called.
     """
 
     def __init__(
@@ -48,24 +48,24 @@ class Relay:
         self._waiting: deque[tuple[int, list[Message]]] = deque()
         self._under_way: tuple[tuple[int, list[Message]], ...] = ()
         self._published: list[int] = []
-        self._room = PUBLISH_MESSAGES_MAX
+        self._batch_size = PUBLISH_MESSAGES_MAX
         self._failures = 0
-        self._closed_for_s = 0.0
+        self._breaker_retry_s = 0.0
         self._stopped = False
 
     def retry_with(self, producer: ProducerManager) -> None:
-        """Leave `retry` to a thread of its own: an attempt may take a whole delivery timeout each time."""
+        """Leave `retry` to another thread, with this producer: each attempt may take a delivery timeout."""
         self._retry_producer = producer
 
     def submit(self, committed: Committed) -> None:
-        """Queue what a transaction appended; call in the order of the commits."""
+        """Queue the batch that a transaction appended; call this in the order of the commits."""
         if committed.outbox_id:
             self.submit_rows([(committed.outbox_id, committed.messages)])
 
     def submit_rows(self, rows: Iterable[tuple[int, list[Message]]]) -> None:
         """Queue rows that were read back from the outbox, unless they are queued or published already.
 
-        One of which something is undelivered is tried again soon.
+        If a row has undelivered messages, these are tried again soon.
         """
         with self._ready:
             held = self._held()
@@ -79,18 +79,18 @@ class Relay:
     def run_once(self, timeout_s: float) -> bool:
         """Publish what is queued, at most `PUBLISH_MESSAGES_MAX` and one batch; False if nothing could be.
 
-        After a failure the batches stay first in the queue; the caller rests for `retry_after_ms`. Then fewer
-        are tried: a slow bus may acknowledge a few in the time that a delivery has, but never so many.
+        After a failure the batches stay first in the queue, and the caller rests for `retry_after_ms`. Then
+        fewer are tried: a slow bus may acknowledge a few within the delivery timeout, but not so many.
         """
         batches = self._take(timeout_s)
         if not batches:
             return self._retry_producer is None and self.retry()
-        self._closed_for_s = 0.0
+        self._breaker_retry_s = 0.0
         messages = [(row_id, message) for row_id, batch in batches for message in batch]
         try:
             self.producer.publish([message for _, message in messages])
         except BreakerOpen as error:  # nothing was tried: no attempt is spent
-            self._closed_for_s = error.retry_after_s
+            self._breaker_retry_s = error.retry_after_s
             self._give_back(batches)
             return False
         except (BusUnavailable, PublishFailed) as error:
@@ -101,7 +101,7 @@ class Relay:
                 log.warning("messages_undelivered", error=str(error), messages=len(missing))
                 self._done(messages, missing)
                 return in_part
-            self._room = max(PUBLISH_MESSAGES_MIN, len(messages) // 2)
+            self._batch_size = max(PUBLISH_MESSAGES_MIN, len(messages) // 2)
             log.warning("publish_failed", error=str(error), failures=self._failures, batches=len(batches))
             self._give_back(batches)
             return False
@@ -110,12 +110,12 @@ class Relay:
         if self._failures:
             self._undelivered.wake()  # the bus is back
         self._failures = 0
-        self._room = min(PUBLISH_MESSAGES_MAX, self._room + self._room // 4)
+        self._batch_size = min(PUBLISH_MESSAGES_MAX, self._batch_size + self._batch_size // 4)
         self._done(messages)
         return True
 
     def retry(self) -> bool:
-        """Publish again what was undelivered, if it is time; False if nothing of it could be."""
+        """Publish undelivered messages again if they are due; False if none could be published."""
         with self._ready:
             if not self._undelivered.is_due(self._monotonic_ms()):
                 return False
@@ -138,7 +138,7 @@ class Relay:
         return len(missing) < len(tried)
 
     def take_published(self) -> list[int]:
-        """Take the ids of rows that can be deleted; give them back if the deletion fails."""
+        """Take the ids of rows that can be deleted; the caller gives them back if the deletion fails."""
         with self._ready:
             taken, self._published = self._published, []
             return taken
@@ -153,28 +153,28 @@ class Relay:
         return bool(self._published)
 
     def is_idle(self) -> bool:
-        """Tell whether nothing is queued or under way, and nothing is to be tried again now."""
+        """Tell whether nothing is queued or under way and no undelivered message is due."""
         with self._ready:
             due = self._undelivered.is_due(self._monotonic_ms())
             return not self._waiting and not self._under_way and not due
 
     def waiting(self) -> int:
-        """Return how many batches are queued or under way, without what is undelivered."""
+        """Return how many batches are queued or under way, undelivered messages not counted."""
         with self._ready:
             return len(self._waiting) + len(self._under_way)
 
     def undelivered(self) -> int:
-        """Return how many messages wait because the bus took others, but not them or one before them."""
+        """Return how many messages wait because the bus took others, but not them or an earlier one."""
         with self._ready:
             return len(self._undelivered)
 
     def undelivered_rows(self) -> list[int]:
-        """Return the rows of the outbox that have such messages."""
+        """Return the ids of the outbox rows that have undelivered messages."""
         with self._ready:
             return list(self._undelivered.rows())
 
     def close(self) -> None:
-        """Let go of the publishers."""
+        """Close the producers."""
         self.producer.close()
         if self._retry_producer is not None:
             self._retry_producer.close()
@@ -187,16 +187,16 @@ class Relay:
     def retry_after_ms(self) -> int:
         """Return how long to rest before the next attempt: growing and jittered, 0 after a success.
 
-        Where the breaker refuses: until it admits a probe.
+        If the breaker refused the last attempt, return the time until it admits a probe.
         """
-        if self._closed_for_s:
-            return int(self._closed_for_s * 1000)
+        if self._breaker_retry_s:
+            return int(self._breaker_retry_s * 1000)
         if not self._failures:
             return 0
         return backoff_ms(self._failures, RETRY_BASE_MS, RETRY_CAP_MS, self.instance)
 
     def stop(self) -> None:
-        """Wake a waiting `step`."""
+        """Wake a waiting `run_once`."""
         with self._ready:
             self._stopped = True
             self._ready.notify_all()
@@ -210,7 +210,7 @@ class Relay:
             if not self._waiting and timeout_s > 0 and not self._stopped:
                 self._ready.wait(timeout_s)
             taken, count = [], 0
-            while self._waiting and count < self._room:
+            while self._waiting and count < self._batch_size:
                 row_id, batch = self._waiting.popleft()
                 free = self._undelivered.pass_over(row_id, batch)
                 if free:
@@ -225,61 +225,61 @@ class Relay:
             self._under_way = ()
 
     def _done(self, messages: Sequence[RowMessage], missing: Collection[int] = ()) -> None:
-        """These were published, but for those places that are missing and wait from now on."""
+        """Note these as published, except those at the indexes `missing`, which wait from now on."""
         with self._ready:
             now_ms = self._monotonic_ms()
-            self._undelivered.add((messages[place] for place in sorted(missing)), now_ms)
+            self._undelivered.add((messages[index] for index in sorted(missing)), now_ms)
             unfinished = {row_id for row_id, _ in self._waiting}.union(self._undelivered.rows())
             rows = dict.fromkeys(row_id for row_id, _ in messages)
             self._published.extend(row_id for row_id in rows if row_id not in unfinished)
             self._under_way = ()
 
     def _pass_refused(self, messages: Sequence[RowMessage]) -> bool:
-        """Let all others pass the messages that the bus refuses, but for those of the same sagas.
+        """Publish all messages except those that the bus refuses and later ones of the same sagas.
 
-        These wait, for whoever mends the reason; the outbox's age tells of it.
+        The exceptions wait until an operator removes the cause; the outbox's age shows it.
         """
         refused, left = _publish_by_halves(self.producer, messages)
-        settled = [place for place in range(len(messages)) if place not in left]
-        places = {place: number for number, place in enumerate(settled)}
+        settled = [index for index in range(len(messages)) if index not in left]
+        settled_index = {index: number for number, index in enumerate(settled)}
         self._failures = self._failures + 1 if left else 0
         back: dict[int, list[Message]] = {}
-        for place in sorted(left):
-            back.setdefault(messages[place][0], []).append(messages[place][1])
+        for index in sorted(left):
+            back.setdefault(messages[index][0], []).append(messages[index][1])
         with self._ready:
             self._waiting.extendleft(reversed(back.items()))
-        self._done([messages[place] for place in settled], {places[place] for place in refused})
+        self._done([messages[index] for index in settled], {settled_index[index] for index in refused})
         return len(refused) + len(left) < len(messages)
 
 
 def _publish_by_halves(
     producer: ProducerManager, messages: Sequence[RowMessage]
 ) -> tuple[set[int], set[int]]:
-    """Publish what the bus takes; return the places of what it refuses and of what was not tried.
+    """Publish what the bus takes; return the indexes of the refused messages and of those not tried.
 
-    What must not pass a refused message of its saga counts as refused. All is tried unless the bus fails.
+    A message behind a refused one of its saga counts as refused. All are tried unless the bus fails.
     """
     refused: set[int] = set()
     sagas: set[bytes] = set()
     todo: list[Sequence[int]] = [range(len(messages))]
     while todo:
-        places = [place for place in todo[-1] if messages[place][1].key not in sagas]
-        refused.update(set(todo.pop()).difference(places))
-        if not places:
+        indexes = [index for index in todo[-1] if messages[index][1].key not in sagas]
+        refused.update(set(todo.pop()).difference(indexes))
+        if not indexes:
             continue
         try:
-            producer.publish([messages[place][1] for place in places])
+            producer.publish([messages[index][1] for index in indexes])
         except MessageRefused as error:
-            if len(places) == 1:
-                row_id, message = messages[places[0]]
+            if len(indexes) == 1:
+                row_id, message = messages[indexes[0]]
                 reason = str(error)
                 log.error("message_refused", outbox_id=row_id, topic=message.topic, error=reason)  # noqa: TRY400
-                refused.add(places[0])
+                refused.add(indexes[0])
                 sagas.add(message.key)
             else:
-                middle = len(places) // 2
-                todo += [places[middle:], places[:middle]]
+                middle = len(indexes) // 2
+                todo += [indexes[middle:], indexes[:middle]]
         except (BusUnavailable, PublishFailed) as error:
-            log.warning("publish_failed", error=str(error), messages=len(places))
-            return refused, set(places).union(*todo)
+            log.warning("publish_failed", error=str(error), messages=len(indexes))
+            return refused, set(indexes).union(*todo)
     return refused, set()

@@ -1,9 +1,9 @@
-"""The port to a service's own database: what the kernel needs of a transaction.
+"""The port to a service's own database: what the kernel needs from a transaction.
 
-Each service's store extends `Transaction` with its own tables; PostgreSQL and memory implement both alike.
+Each service's store extends `Transaction` with its own tables, once on PostgreSQL and once in memory.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -13,15 +13,15 @@ from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecor
 
 
 class StoreUnavailable(Exception):
-    """The database cannot serve this now; nothing was the message's fault. Roll back, back off, try again."""
+    """The database cannot serve this call now; no message caused that. Roll back, back off, try again."""
 
 
 class RowsUnavailable(StoreUnavailable):
-    """Some rows that the transaction needs cannot be had now (locked, damaged); others may do well."""
+    """Some rows that the transaction needs are unavailable now (locked, damaged); others may be fine."""
 
 
 class OperatorAction(NamedTuple):
-    """What a person did by hand, to what, and why; kept for ever."""
+    """What an operator did by hand, to which target, and why; kept for ever."""
 
     operator: str
     action: str
@@ -45,9 +45,9 @@ class TimerKey(NamedTuple):
 
 
 class TimerRow(NamedTuple):
-    """A thing that happens by time. `due_ms` and `since_ms` are of the database's clock.
+    """Something that happens when its time comes. `due_ms` and `since_ms` are by the database's clock.
 
-    `outbox_id` and `end_offset` tell whether what the last firing sent has left and could have been answered.
+    `outbox_id` and `end_offset` show whether the last firing's message was sent and could have been answered.
     """
 
     key: TimerKey
@@ -61,9 +61,9 @@ class TimerRow(NamedTuple):
 
 
 class PrunePage(NamedTuple):
-    """Keys to prune: at most `limit`, from `from_id` on and below `before_id`.
+    """The keys to look at in one pruning: at most `limit`, from `from_id` on and below `before_id`.
 
-    Of these only what has not changed after `unchanged_since_ms`, by the database's clock.
+    Only rows unchanged after `unchanged_since_ms` (the database's clock) may be deleted.
     """
 
     from_id: str
@@ -73,30 +73,30 @@ class PrunePage(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many keys' rows were deleted, and where the next page begins; empty after the last one."""
+    """How many keys' rows were deleted, and the key at which the next page begins, empty after the last."""
 
     rows: int
     next_id: str = ""
 
 
 class HeldSteps(NamedTuple):
-    """Sagas whose step is DONE, smallest first, and the last key looked at: "" where the range has ended."""
+    """Sagas whose step is DONE, smallest first, and the last key looked at, "" if the range has ended."""
 
     saga_ids: list[str]
     looked_to: str
 
 
 class Transaction(Protocol):
-    """One open transaction. Nothing here commits; leaving `Store.transaction()` does."""
+    """One open transaction. No method here commits; leaving `Store.transaction()` commits."""
 
     def now_ms(self) -> int:
         """Return the database's clock at the transaction's start, in Unix milliseconds."""
 
     def limit_lock_wait(self, wait_ms: int) -> None:
-        """Have this transaction wait at most so long for each lock, then raise RowsUnavailable."""
+        """Make this transaction wait at most `wait_ms` for each lock, then raise RowsUnavailable."""
 
     def append_outbox(self, messages: Sequence[Message]) -> int:
-        """Append one batch, return its row id. The messages leave after the commit, in this order."""
+        """Append one batch and return its row id. The relay publishes it after the commit, in this order."""
 
     def forget_outbox(self, ids: Collection[int]) -> None:
         """Delete batches that are durably published."""
@@ -104,72 +104,72 @@ class Transaction(Protocol):
     def stale_outbox(
         self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
     ) -> list[tuple[int, list[Message]]]:
-        """Return the oldest batches that have been lying at least this long, in the order of their ids.
+        """Return the oldest batches of at least this age, in the order of their ids, except `left_out`.
 
-        One that is dated ahead counts by how far: the clock has jumped back. Those `left_out` do not count.
+        A date in the future counts as an age of the same length: the clock has jumped back.
         """
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         """Return which of these batches are still unpublished."""
 
     def outbox_age_ms(self, left_out: Collection[int] = ()) -> int:
-        """Return the age of the oldest batch but for those `left_out`, 0 if there is none.
+        """Return the age of the oldest batch except `left_out`, 0 if there is none.
 
-        One dated ahead counts alike.
+        A date in the future counts as in `stale_outbox`.
         """
 
     def park(self, rows: Sequence[ParkedRecord]) -> list[ParkedRecord]:
-        """Keep records for an operator; one row per place on the bus, a repeat counts up its attempts.
+        """Keep records for an operator, one row per position on the bus; a repeat adds to its attempts.
 
-        Returns them with what the rows say now: all attempts, first and last time.
+        Returns the records as their rows are now: all attempts, first and last time.
         """
 
     def find_parked(
         self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int
     ) -> list[ParkedSummary]:
-        """Return a page of parked records in the order of their places."""
+        """Return a page of parked records after `after`, in the order of their positions."""
 
     def lock_parked(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
-        """Lock these rows in the order of their places and return those that exist, bytes and all."""
+        """Lock these rows in the order of their positions; return those that exist, with their bytes."""
 
     def settle_parked(self, places: Collection[LogPosition], status: str) -> None:
-        """Write what was decided of these: redriven, discarded."""
+        """Write the operator's decision on these rows as their status: redriven or discarded."""
 
     def redriven_places(self, limit: int) -> list[LogPosition]:
-        """Return the first places that are redriven and of which no outcome is known."""
+        """Return the first positions whose record is redriven and has no known outcome."""
 
     def take_redriven(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
-        """Lock and return, bytes and all, those without a known outcome; skip what others have locked."""
+        """Lock and return, with bytes, redriven rows without a known outcome; skip locked ones."""
 
     def note_processed(self, places: Collection[LogPosition]) -> None:
-        """Write of these redriven ones that they were processed; parking one again notes that by itself."""
+        """Note these redriven records as processed. (If one fails again, `park` notes that itself.)"""
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
-        """Append to the audit log of operators' actions, in the transaction that carries them out."""
+        """Append to the log of operators' actions, in the transaction that carries them out."""
 
     def read_actions(self, target: str) -> list[ActionTaken]:
         """Return what operators did to this target, oldest first."""
 
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
-        """Lock the rows of these sagas, existing or not, in sorted order; return those that exist."""
+        """Lock the fence rows of these sagas in sorted order, also missing ones; return those that exist."""
 
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
-        """Write each row once; `unused` are locked keys that got none."""
+        """Write each row once; `unused` are locked keys that stay without a row."""
 
     def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> HeldSteps:
-        """Look at the first so many keys of this range, for at most `limit` sagas whose step is DONE."""
+        """Look at the first `keys` keys of this range; return at most `limit` sagas whose step is DONE."""
 
     def prune_fences(self, step: str, states: Collection[FenceState], page: PrunePage) -> Pruned:
-        """Delete this page's rows in one of these states, but for those locked by others or with a timer."""
+        """Delete this page's rows in one of these states, except those that are locked or have a timer."""
 
     def prune_parked(self, page: PrunePage) -> Pruned:
-        """Delete up to `limit` parked records that were decided on, last parked before the page's time."""
+        """Delete up to `limit` decided records that were last parked before `unchanged_since_ms`."""
 
     def note_pruned(self, table: str, before_id: str, rows: int) -> None:
-        """Keep that rows of keys below `before_id` may be gone; it never moves back."""
+        """Record that rows of keys below `before_id` may be gone; the recorded key never moves back."""
 
     def pruned_before(self, table: str) -> str:
-        """Return the key below which rows may be gone, empty where none ever went."""
+        """Return the key below which rows may be gone, empty if none was ever deleted."""
 
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         """Insert timers or replace those with the same key."""
@@ -189,19 +189,19 @@ class Transaction(Protocol):
         """Return the timers of a saga, in the order of their keys."""
 
     def lock_timers(self, saga_id: str) -> list[TimerRow]:
-        """Return the same, locked; lock them before the saga, as whoever fires them does."""
+        """Return the same, locked. Lock them before the saga, as the code that fires timers does."""
 
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
-        """Take or renew the lease `name` for `owner`; False while somebody else holds it.
+        """Take or renew the lease `name` for `owner`; False while another owner holds it.
 
-        One that runs for longer than twice `ttl_ms` is nobody's: the clock has jumped back.
+        A lease that ends more than twice `ttl_ms` from now is free: the clock has jumped back.
         """
 
     def count_start(self, place: str, offset: int) -> int:
-        """Count a start of consumption at (place, committed offset); return the count without progress."""
+        """Count a start at (place, committed offset); return the number of starts at this same offset."""
 
     def forget_starts(self, places: Collection[str]) -> None:
-        """Take back what was counted: these starts did not kill anybody."""
+        """Delete the counts of these places: their starts killed no process."""
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -215,6 +215,3 @@ class Store(Protocol[T_co]):
 
     def close(self) -> None:
         """Close all connections."""
-
-
-Counts = Mapping[str, int]

@@ -1,6 +1,6 @@
-"""Messages that the bus did not take while it took others: they wait by saga, all other sagas flow on. Pure.
+"""Messages that the bus did not take while it took others: they wait by saga and delay no other saga. Pure.
 
-Publishing is the relay's. A row of the outbox counts as published only when none of its messages waits here.
+The relay publishes them. An outbox row counts as published only when none of its messages waits here.
 """
 
 from collections import Counter
@@ -13,11 +13,11 @@ RETRY_BASE_MS = 1_000
 RETRY_CAP_MS = 10_000
 
 RowMessage = tuple[int, Message]
-"""A message with the number of its row in the outbox."""
+"""A message with the id of its row in the outbox."""
 
 
 class Undelivered:
-    """What waits, in order for each saga; sagas take turns, so that none waits behind another for ever."""
+    """The waiting messages, in order for each saga; sagas take turns, so none waits for ever."""
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
@@ -30,11 +30,11 @@ class Undelivered:
         return self._rows.total()
 
     def rows(self) -> Collection[int]:
-        """Return the rows of which something waits."""
+        """Return the ids of the rows that have waiting messages."""
         return self._rows.keys()
 
     def add(self, messages: Iterable[RowMessage], now_ms: int) -> None:
-        """Have these wait, behind what waits of their sagas."""
+        """Add messages, behind those of their sagas that wait already."""
         if not self._by_key:
             self._failures, self._due_ms = 1, now_ms + self._wait_ms(1)
         for row_id, message in messages:
@@ -42,14 +42,14 @@ class Undelivered:
             self._rows[row_id] += 1
 
     def pass_over(self, row_id: int, batch: Sequence[Message]) -> list[Message]:
-        """Have those wait whose saga waits already; return the others."""
+        """Add the messages whose saga waits already; return the others."""
         if not self._by_key:
             return list(batch)
         self.add(((row_id, message) for message in batch if message.key in self._by_key), 0)
         return [message for message in batch if message.key not in self._by_key]
 
     def wake(self) -> None:
-        """Have them tried at the next occasion."""
+        """Make all due now."""
         self._due_ms = 0
 
     def is_due(self, now_ms: int) -> bool:
@@ -66,15 +66,15 @@ class Undelivered:
         return taken
 
     def settle(self, tried: Sequence[RowMessage], missing: Collection[int], now_ms: int) -> list[int]:
-        """Remove what was delivered of `tried`, all but the places `missing`; return rows with nothing left.
+        """Remove the delivered messages of `tried`, all but the indexes `missing`; return rows then done.
 
-        The sagas that still wait go to the end of the line. What came meanwhile stays behind what is missing.
+        Sagas that still wait go to the end of the line. Messages added meanwhile stay behind missing ones.
         """
         left: dict[bytes, list[RowMessage]] = {}
         gone: list[int] = []
         counts = Counter(message.key for _, message in tried)
-        for place, (row_id, message) in enumerate(tried):
-            if place in missing:
+        for index, (row_id, message) in enumerate(tried):
+            if index in missing:
                 left.setdefault(message.key, []).append((row_id, message))
                 continue
             self._rows[row_id] -= 1

@@ -1,6 +1,6 @@
-"""Kafka's access rules from the table of who may do what: printed for people, or brought to a cluster.
+"""Kafka's access rules from the access table: printed for people, or applied to a cluster.
 
-A cluster must have an authorizer, and `allow.everyone.if.no.acl.found=false`: else rules forbid nothing.
+The cluster needs an authorizer and `allow.everyone.if.no.acl.found=false`, else the rules forbid nothing.
 """
 
 from concurrent.futures import Future
@@ -27,7 +27,7 @@ _OPTION = {"TOPIC": "--topic", "GROUP": "--group"}
 
 
 class AclRule(NamedTuple):
-    """One thing that is allowed to one principal; `kind` and `operation` are Kafka's words."""
+    """One operation that one principal may do; `kind` and `operation` are Kafka's words."""
 
     principal: str
     kind: str
@@ -35,14 +35,14 @@ class AclRule(NamedTuple):
     operation: str
 
     def command(self) -> str:
-        """Return the arguments of `kafka-acls.sh` that add it."""
+        """Return the arguments of `kafka-acls.sh` that add this rule."""
         where = "--cluster" if self.kind == "CLUSTER" else f"{_OPTION[self.kind]} {self.name}"
         operation = "".join(word.capitalize() for word in self.operation.split("_"))
         return f"--add --allow-principal User:{self.principal} --operation {operation} {where}"
 
 
 def rules(access: AccessTable) -> list[AclRule]:
-    """Return every rule, sorted. All principals may look at every topic: they check it at their start."""
+    """Return every rule, sorted. All principals may describe every topic: they check topics at start."""
     topics = {each.topic for each in (*access.writers, *access.readers)}
     found = {
         AclRule(principal, "TOPIC", topic, operation)
@@ -60,9 +60,9 @@ def rules(access: AccessTable) -> list[AclRule]:
 
 
 def apply(settings: KafkaSettings, access: AccessTable) -> tuple[int, int]:
-    """Give these principals what the table says and nothing else; return how many rules came and went.
+    """Give these principals exactly the table's rules; return how many rules were added and deleted.
 
-    Raises BusUnavailable. Rules of other principals are left alone.
+    Raises BusUnavailable. Rules of other principals are not changed.
     """
     client = AdminClient(settings.client(), logger=client_log("admin"))
     timeout_s = settings.lookup_timeout_s

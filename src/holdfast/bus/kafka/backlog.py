@@ -1,6 +1,6 @@
-"""Records that were fetched and not given out yet: dealt fairly to the partitions, held back while paused.
+"""Records that were fetched and not returned yet: partitions share the turns, paused ones are held back.
 
-No client and no waiting here.
+It knows no client and never waits.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from holdfast.bus.port import Record, TopicPartition
 
 
 class Backlog:
-    """A queue for each place; no place waits for the end of another's queue."""
+    """A queue for each partition; no partition waits for the end of another's queue."""
 
     def __init__(self) -> None:
         self._queues: dict[TopicPartition, deque[Record]] = {}
@@ -17,16 +17,16 @@ class Backlog:
         self.bytes = 0
 
     def add(self, record: Record) -> None:
-        """Append what came last from its place."""
+        """Append the next record of its partition."""
         self._queues.setdefault(record.place, deque()).append(record)
         self.bytes += _size(record)
 
     def ready(self) -> int:
-        """Return how many records may be given out."""
+        """Return how many records `take` could return."""
         return sum(len(queue) for place, queue in self._queues.items() if place not in self._paused)
 
     def take(self, count: int) -> list[Record]:
-        """Remove and return up to `count` records that may be given out, dealt evenly to their places."""
+        """Remove and return up to `count` records, evenly from all partitions that are not paused."""
         taken: list[Record] = []
         while open_places := [place for place in self._queues if place not in self._paused]:
             share = (count - len(taken)) // len(open_places)
@@ -34,14 +34,14 @@ class Backlog:
                 queue = self._queues.pop(place)
                 taken += [queue.popleft() for _ in range(min(max(share, 1), len(queue)))]
                 if queue:
-                    self._queues[place] = queue  # at the end: the next call begins with another place
+                    self._queues[place] = queue  # at the end: the next call begins with another partition
             if len(taken) == count:
                 break
         self.bytes -= sum(map(_size, taken))
         return taken
 
     def pause(self, places: frozenset[TopicPartition]) -> None:
-        """Give out none of these until `resume`."""
+        """Return no records of these partitions until `resume`."""
         self._paused |= places
 
     def resume(self, places: frozenset[TopicPartition]) -> None:
@@ -49,7 +49,7 @@ class Backlog:
         self._paused -= places
 
     def forget(self, places: frozenset[TopicPartition]) -> None:
-        """Drop the records of these places: they will come again, or are another's."""
+        """Drop the records of these partitions: they will come again, or belong to another member."""
         for place in places:
             self.bytes -= sum(map(_size, self._queues.pop(place, ())))
 

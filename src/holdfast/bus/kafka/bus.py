@@ -1,6 +1,6 @@
 """Kafka behind the bus port: the production bus, over librdkafka's synchronous clients.
 
-Its two sides are in `kafka_publisher` and `kafka_consumer`; topics are made and counted here.
+`publisher` and `consumer` have its two sides; this module creates topics and counts partitions.
 """
 
 import threading
@@ -30,8 +30,8 @@ _ATTEMPT_S = 2.0
 class KafkaBus:
     """One Kafka cluster. Safe to use from several threads; publishers and consumers are not.
 
-    It proves sources: on a topic with one writer by the cluster's ACLs, on one with several by signatures
-    with `keys`; without them nothing proves who wrote there.
+    It proves sources: on a topic with one writer by the cluster's ACLs, on a topic with several by signatures
+    with `keys`; without keys nothing proves which service wrote there.
     """
 
     proves_sources = True
@@ -41,10 +41,10 @@ class KafkaBus:
         self._origin = MessageOrigin(keys)
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
-        self._stranger: KafkaError | None = None  # how a broker last answered to our name and password
+        self._auth_error: KafkaError | None = None  # how a broker last refused our name and password
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
-        """See the port. Raises BusUnavailable, also in a cluster too small for a topic's copies."""
+        """See the port. Raises BusUnavailable, also if the cluster is too small for a topic's copies."""
         cluster = self._describe()
         missing = [name for name in topics if name not in cluster.topics]
         if missing:
@@ -59,7 +59,7 @@ class KafkaBus:
         check_retention(self._admin(), wanted, self._settings.lookup_timeout_s)
 
     def partition_count(self, topic: str) -> int:
-        """See the port. Raises BusUnavailable. Looks for a while: brokers hear of a new topic in turn."""
+        """See the port. Raises BusUnavailable. Retries for a while: brokers hear of a new topic in turn."""
         deadline = time.monotonic() + TOPIC_KNOWN_S
         while True:
             found = self._describe(topic).topics[topic]
@@ -96,21 +96,21 @@ class KafkaBus:
                 options: dict[str, Any] = {**self._settings.client(), "error_cb": self._on_error}
                 self._client = AdminClient(options, logger=client_log("admin"))
             client = self._client
-        client.poll(0)  # its log waits in a queue until somebody looks
+        client.poll(0)  # its log lines wait in a queue until a poll
         return client
 
     def _describe(self, topic: str | None = None) -> ClusterMetadata:
         client = self._admin()
-        self._stranger = None
+        self._auth_error = None
         try:
             return client.list_topics(topic, timeout=self._settings.lookup_timeout_s)
         except KafkaException as error:
-            client.poll(0)  # librdkafka itself says no more than that nobody answered
-            raise unavailable(KafkaException(self._stranger) if self._stranger else error) from error
+            client.poll(0)  # runs `_on_error`: the exception says only that no broker answered
+            raise unavailable(KafkaException(self._auth_error) if self._auth_error else error) from error
 
     def _on_error(self, error: KafkaError) -> None:
         if error.name() in FORBIDDEN:
-            self._stranger = error
+            self._auth_error = error
 
     def _new(self, name: str, partitions: int, brokers: int) -> NewTopic:
         replicas = self._settings.replicas(brokers)
@@ -127,7 +127,7 @@ class KafkaBus:
             try:
                 future.result()
             except KafkaException as error:
-                if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another process was as quick
+                if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another process created it just now
                     raise unavailable(error) from error
 
     def _end_offset(self, place: TopicPartition) -> int:
@@ -136,14 +136,14 @@ class KafkaBus:
             offset = self._ask_end(place, min(_ATTEMPT_S, left))
             if offset is not None:
                 return offset
-            self._describe(place.topic)  # the leader may be gone: librdkafka does not look for the new one
+            self._describe(place.topic)  # the leader may have changed: librdkafka does not look by itself
         raise BusUnavailable(f"no answer in time to where {place} ends")
 
     def _ask_end(self, place: TopicPartition, timeout_s: float) -> int | None:
-        asked = {KafkaPlace(*place): OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # its only way
+        asked = {KafkaPlace(*place): OffsetSpec.latest()}  # type: ignore[no-untyped-call]  # no typed way
         (future,) = self._admin().list_offsets(asked, request_timeout=timeout_s).values()
         try:
             offset = int(future.result().offset)
         except KafkaException as error:
             raise unavailable(error) from error
-        return offset if offset >= 0 else None  # -1001 is its way of saying that the time is up
+        return offset if offset >= 0 else None  # librdkafka returns -1001 after a timeout

@@ -1,6 +1,6 @@
-"""Where librdkafka's own log goes: into Python's, one line in a while for each thing it says.
+"""Sends librdkafka's log to Python's, each kind of line at most once in `QUIET_S`.
 
-During an outage it repeats itself twenty times a second, for each client.
+During an outage librdkafka repeats a line twenty times a second, for each client.
 """
 
 import logging
@@ -12,7 +12,7 @@ _KINDS_MAX = 256
 
 
 class _RepeatFilter(logging.Filter):
-    """Lets a line pass that was not said lately, numbers aside. Errors become warnings: they heal."""
+    """Drops a line that was logged lately, numbers aside. Errors become warnings: librdkafka recovers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The commits of one Kafka consumer: asked one at a time, each answered in bounded time.
+"""The commits of one Kafka consumer: one at a time, each answered in bounded time.
 
-librdkafka's own synchronous commit may never end while a broker is away, and holds the client meanwhile.
-Which offsets to commit, and what an answer means for the consumer, is not known here.
+librdkafka's own synchronous commit may never end while a broker is away, and blocks the client meanwhile.
+This module knows neither which offsets to commit nor what an answer means for the consumer.
 """
 
 import time
@@ -19,11 +19,11 @@ Offsets = dict[TopicPartition, int]
 
 
 class Commits:
-    """`answered` must be the client's `on_commit`; `is_member` says whether the group still knows us."""
+    """Sends commits. `answered` must be the client's `on_commit`; `is_member` says if we are still one."""
 
     def __init__(self, timeout_s: float, is_member: Callable[[], bool]) -> None:
         self.open = 0
-        """How many were sent and not answered, those that nobody waits for included."""
+        """How many were sent and not answered, including those that were given up."""
         self._timeout_s = timeout_s
         self._is_member = is_member
         self._asked: Offsets = {}
@@ -32,9 +32,9 @@ class Commits:
         self._answers: list[KafkaError | None] = []
 
     def ask(self, client: Consumer, offsets: Offsets, serve: Callable[[], None]) -> KafkaError | None:
-        """Commit, and call `serve`, which polls the client, until the answer is there; return the refusal.
+        """Commit; call `serve`, which polls the client, until the answer comes; return the refusal if any.
 
-        Raises BusUnavailable; it is then not known whether the commit counts.
+        Raises BusUnavailable; then it is not known whether the commit happened.
         """
         places = [KafkaPlace(*place, offset) for place, offset in offsets.items()]
 
@@ -59,11 +59,11 @@ class Commits:
     def answered(self, error: KafkaError | None, partitions: list[KafkaPlace]) -> None:
         """Take an answer, or send the commit again in the group's new generation.
 
-        At once, from within this callback: one that revokes may be next, and it waits for what is sent.
+        It is sent from within this callback: a revocation may come next, and it waits for sent commits.
         """
         self.open -= 1
         if {TopicPartition(each.topic, each.partition): each.offset for each in partitions} != self._asked:
-            return  # to one that was given up
+            return  # the answer to a commit that was given up
         refusal = error or next((each.error for each in partitions if each.error), None)
         again = refusal is not None and refusal.name() in NEW_GENERATION
         if again and self._is_member() and time.monotonic() < self._deadline:
@@ -73,6 +73,6 @@ class Commits:
             self._answers.append(refusal)
 
     def lost(self) -> None:
-        """Stop waiting: the partitions are gone."""
+        """Stop waiting for an answer: the partitions are lost."""
         if self._asked:
             self._answers.append(KafkaError(KafkaError._ASSIGNMENT_LOST))  # noqa: SLF001 - librdkafka's name

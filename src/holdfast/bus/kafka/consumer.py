@@ -1,6 +1,6 @@
-"""The consuming side of Kafka: one member of a group, that says so when it is a member no more.
+"""The consuming side of Kafka: one member of a group, which says so when it is no longer a member.
 
-What a record means, and what to do when a batch fails, is not known here.
+It knows neither what a record means nor what to do when a batch fails.
 """
 
 import threading
@@ -21,20 +21,20 @@ from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import BusUnavailable, NotOwner, RebalanceListener, Record, TopicPartition
 
 WAKE_SLICE_S = 0.05
-"""How late a `wake` may come to a poll that waits: nothing else interrupts librdkafka."""
+"""How late a waiting poll may notice `wake`: nothing interrupts librdkafka, so it waits in slices."""
 
-_ANSWER_SLICE_S = 0.001  # a poll that serves an answer goes on waiting for a message: keep it short
-_PROOF_S = 1.0  # a broker that lives says so much sooner
-_BACKLOG_MAX = 2_000  # as many are looked at to deal them fairly, while they are small
+_ANSWER_SLICE_S = 0.001  # short, because a poll that serves an answer goes on waiting for a message
+_PROOF_S = 1.0  # a living broker answers much sooner
+_BACKLOG_MAX = 2_000  # so many records are fetched ahead to share the turns fairly, if they are small
 _BACKLOG_BYTES_MAX = 4_000_000
 _LOG = client_log("consumer")
 
 
 class KafkaConsumer:
-    """A member of a consumer group, joining when it is first polled.
+    """A member of a consumer group; it joins at its first poll.
 
     `rewind` goes back to where this member last committed, or else to the first record it was given: it asks
-    nobody, so it works in an outage too. The callbacks may come in `commit` as well.
+    no broker, so it works in an outage too. The callbacks may run in `commit` as well.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class KafkaConsumer:
         self._topics = list(topics)
         self._joined = False
         self._silence_max_s = settings.session_timeout_ms / 2000
-        self._heard = assignment
-        self._end_offset = end_offset  # not asked on our own connection, where a waiting fetch is in the way
+        self._listener = assignment
+        self._end_offset = end_offset  # on another connection: on ours it would wait behind a fetch
         self._owned: frozenset[TopicPartition] = frozenset()
         self._floor: Offsets = {}  # where `rewind` goes; no commit goes below it
         self._backlog = Backlog()
@@ -60,14 +60,14 @@ class KafkaConsumer:
         self._member: str | None = None
         self._seen_alive = time.monotonic()
         self._woken = threading.Event()
-        self._trouble: KafkaError | None = None
+        self._error: KafkaError | None = None
         self._cut_off = False
         self._closed = False
         callbacks = {"error_cb": self._on_error, "on_commit": self._commits.answered}
         self._client = Consumer({**settings.consumer(group), **callbacks}, logger=_LOG)
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
-        """See the port. One that waits hears `wake` within WAKE_SLICE_S."""
+        """See the port. A waiting poll notices `wake` within WAKE_SLICE_S."""
         self._join()
         if not self._backlog.ready():
             self._wait(timeout_s)
@@ -78,9 +78,9 @@ class KafkaConsumer:
         if self._backlog.ready():
             self._confirm_membership()
         records = self._backlog.take(records_max)
-        if not records and self._trouble is not None:
-            trouble, self._trouble = self._trouble, None
-            raise BusUnavailable(text(trouble))
+        if not records and self._error is not None:
+            reported, self._error = self._error, None
+            raise BusUnavailable(text(reported))
         if not records and self._cut_off:
             self._prove_connection()
         return records
@@ -96,9 +96,9 @@ class KafkaConsumer:
             raise NotOwner(foreign)
 
     def rewind(self, place: TopicPartition) -> None:
-        """See the port. Raises BusUnavailable where that could not be done: then close and join anew."""
+        """See the port. Raises BusUnavailable if that failed: then close this consumer and join again."""
         if place not in self._owned or place not in self._floor:
-            return  # it begins, or another owner will begin, at the committed offset anyway
+            return  # this member or the new owner begins at the committed offset anyway
         self._backlog.forget(frozenset({place}))
         try:
             self._client.seek(KafkaPlace(*place, self._floor[place]))
@@ -107,7 +107,7 @@ class KafkaConsumer:
                 raise unavailable(error) from error
 
     def pause(self, places: frozenset[TopicPartition]) -> None:
-        """See the port. Of partitions that are not this member's nothing is remembered."""
+        """See the port. Partitions that are not this member's are ignored."""
         self._backlog.pause(places & self._owned)
         self._client.pause(_named(places & self._owned))
 
@@ -145,12 +145,12 @@ class KafkaConsumer:
         self._closed = True
         if self._commits.open == 0:
             self._client.close()
-        else:  # it would wait without end for the answer to a commit: let the group find out by itself
+        else:  # it would wait for ever for the answer to a commit: let the group notice by the timeout
             self._on_lost(self._client, _named(self._owned))
             del self._client
 
     def _join(self) -> None:
-        """Begin at the first poll: from then on librdkafka answers for us, polled or not."""
+        """Join the group at the first poll: from then on librdkafka sends the heartbeats by itself."""
         if not self._joined:
             self._joined = True
             self._client.subscribe(
@@ -158,22 +158,22 @@ class KafkaConsumer:
             )
 
     def _wait(self, timeout_s: float) -> None:
-        """Return at the first message, `wake` or trouble, or when the time is up."""
+        """Return at the first message, `wake` or error, or after the timeout."""
         deadline = time.monotonic() + timeout_s
-        came = self._poll(0)
-        self._trouble = None  # what was reported while nobody polled may be over
-        while not came:
+        received = self._poll(0)
+        self._error = None  # an error reported between two polls may be over
+        while not received:
             woken = self._woken.is_set()
             left = deadline - time.monotonic()
-            came = self._poll(0 if woken else max(0.0, min(left, WAKE_SLICE_S)))
+            received = self._poll(0 if woken else max(0.0, min(left, WAKE_SLICE_S)))
             if woken:
                 self._woken.clear()
-            if came or woken or left <= WAKE_SLICE_S or self._trouble is not None:
+            if received or woken or left <= WAKE_SLICE_S or self._error is not None:
                 return
             self._seen_alive = time.monotonic()
 
     def _prove_connection(self) -> None:
-        """Have a broker answer: librdkafka reports an outage now and then, and its silence ends none."""
+        """Make a broker answer: librdkafka reports an outage only now and then, so silence proves no end."""
         try:
             self._client.list_topics(self._topics[0], timeout=_PROOF_S)
         except KafkaException as error:
@@ -194,13 +194,13 @@ class KafkaConsumer:
                 continue
             record = _record(message, self._origin)
             self._floor.setdefault(record.place, record.offset)
-            if record.place in self._owned:  # else it was revoked in the midst of the poll that brought it
+            if record.place in self._owned:  # else it was revoked during the poll that brought the record
                 self._backlog.add(record)
 
     def _confirm_membership(self) -> None:
-        """After a silence in which the group may have expelled us, ask it, by repeating what it knows.
+        """After a pause in which the group may have expelled us, ask it by repeating our last commits.
 
-        A process that was frozen may find records in its queue before librdkafka finds out.
+        A process that was frozen may find records in its queue before librdkafka notices the expulsion.
         """
         if time.monotonic() - self._seen_alive > self._silence_max_s:
             known = {place: offset for place, offset in self._floor.items() if place in self._owned}
@@ -208,7 +208,7 @@ class KafkaConsumer:
         self._seen_alive = time.monotonic()
 
     def _notice_expulsion(self) -> bool:
-        """Let go of everything when our membership is over, before the callback says so in a later poll."""
+        """If our membership is over, drop all partitions now; the callback would say so in a later poll."""
         if self._is_member():
             return False
         self._backlog.forget(self._owned)
@@ -216,7 +216,7 @@ class KafkaConsumer:
         return True
 
     def _is_member(self) -> bool:
-        """Whether we are who we were when the partitions were assigned to us."""
+        """Tell whether our member id is still the one to which the partitions were assigned."""
         return self._client.memberid() == self._member
 
     def _floor_of(self, place: TopicPartition) -> int:
@@ -225,30 +225,30 @@ class KafkaConsumer:
         return self._floor[place]
 
     def _commit(self, offsets: Offsets) -> bool:
-        """Commit; False when these are not ours, or not any more."""
+        """Commit; False if these partitions are not, or no longer, this member's."""
         refusal = self._commits.ask(self._client, offsets, self._serve)
         if refusal is None:
             self._floor.update(offsets)
         elif refusal.name() not in NOT_OWNER:
             raise unavailable(KafkaException(refusal))
-        elif not self._notice_expulsion():  # the group moved on, but we are in it: nothing may be skipped
+        elif not self._notice_expulsion():  # a new generation with us in it: skip no record
             for place in offsets:
                 self.rewind(place)
         return refusal is None
 
     def _serve(self) -> None:
-        """Let librdkafka call back for a moment; what it fetched meanwhile is kept for the next poll."""
+        """Let librdkafka run its callbacks for a moment; records it fetched are kept for the next poll."""
         if self._backlog.ready() > _BACKLOG_MAX:
             time.sleep(WAKE_SLICE_S)  # each poll may bring one more
         self._poll(_ANSWER_SLICE_S)
 
     def _on_error(self, error: KafkaError) -> None:
-        """Keep for the next poll what keeps records from coming; a single connection's loss mends itself."""
+        """Keep an error that stops the records for the next poll; one lost connection recovers by itself."""
         if error.fatal():
             raise KafkaException(error)
         cut_off = error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"}
         if cut_off or error.code() > 0:
-            self._trouble = error
+            self._error = error
         self._cut_off |= cut_off
         _LOG.warning("%s", text(error))
 
@@ -257,19 +257,19 @@ class KafkaConsumer:
         places = _places(partitions)
         self._forget(places)
         everything = _places(client.assignment())
-        regained = everything - self._owned - places  # expelled, and back before anybody took them
+        regained = everything - self._owned - places  # expelled, and back before another member took them
         self._owned = everything
         self._member = client.memberid()
         for place in regained:
             self.rewind(place)
-        if self._heard is not None and places:
-            self._heard.assigned(places)
+        if self._listener is not None and places:
+            self._listener.assigned(places)
 
     def _on_revoke(self, _client: Consumer, partitions: list[KafkaPlace]) -> None:
         places = _places(partitions)
         try:
-            if self._heard is not None and places:
-                self._heard.revoked(places)
+            if self._listener is not None and places:
+                self._listener.revoked(places)
         finally:
             self._forget(places)
 
@@ -277,8 +277,8 @@ class KafkaConsumer:
         places = _places(partitions)
         self._forget(places)
         self._commits.lost()
-        if self._heard is not None and places:
-            self._heard.lost(places)
+        if self._listener is not None and places:
+            self._listener.lost(places)
 
     def _forget(self, places: frozenset[TopicPartition]) -> None:
         self._owned -= places

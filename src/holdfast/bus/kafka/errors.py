@@ -1,6 +1,6 @@
-"""What librdkafka's errors mean in the port's words.
+"""What librdkafka's errors mean in the port's terms.
 
-One table, by librdkafka's names (those of its own making begin with _); nothing here talks to Kafka.
+One table by librdkafka's names (names of its own errors begin with _); nothing here talks to Kafka.
 """
 
 from confluent_kafka import KafkaError, KafkaException
@@ -18,10 +18,10 @@ NOT_OWNER = frozenset(
         "_MAX_POLL_EXCEEDED",
     }
 )
-"""Answers to a commit of one who is no member any more, or of an old generation for good."""
+"""Answers to a commit if the sender is no longer a member, or its generation is over for good."""
 
 NEW_GENERATION = frozenset({"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS"})
-"""Answers to a commit that met a rebalance on its way: who is in the new generation may ask again."""
+"""Answers to a commit that met a rebalance: a member of the new generation may commit again."""
 
 REFUSED = frozenset(
     {
@@ -34,7 +34,7 @@ REFUSED = frozenset(
         "_UNKNOWN_PARTITION",
     }
 )
-"""Delivery errors that no repeat will mend."""
+"""Delivery errors that come again at every repeat."""
 
 FORBIDDEN = frozenset(
     {
@@ -45,21 +45,21 @@ FORBIDDEN = frozenset(
         "CLUSTER_AUTHORIZATION_FAILED",
     }
 )
-"""The cluster does not believe who we are, or does not let us."""
+"""The cluster refuses our name or password, or forbids the call."""
 
 OURS = frozenset({"_INVALID_ARG", "_CONFLICT", "_NOT_CONFIGURED", "_NOT_IMPLEMENTED", "_UNSUPPORTED_FEATURE"})
-"""Mistakes of the caller, which waiting does not mend either."""
+"""Mistakes of the caller: waiting does not help."""
 
 
 def error_of(exception: KafkaException) -> KafkaError:
-    """Return what a KafkaException carries."""
+    """Return the KafkaError of a KafkaException."""
     error = exception.args[0]
     assert isinstance(error, KafkaError)
     return error
 
 
 def unavailable(exception: KafkaException) -> Exception:
-    """Return what a failed call raises: BusUnavailable, or the exception itself where waiting is in vain."""
+    """Return what a failed call raises: BusUnavailable, or the exception itself if waiting does not help."""
     error = error_of(exception)
     if error.name() in FORBIDDEN:
         return BusForbidden(text(error))
@@ -67,5 +67,5 @@ def unavailable(exception: KafkaException) -> Exception:
 
 
 def text(error: KafkaError) -> str:
-    """Say an error with its name, which is what people search for."""
+    """Return the error's text with its name, because people search for the name."""
     return f"{error.name()}: {error.str()}"

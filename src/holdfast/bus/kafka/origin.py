@@ -1,4 +1,4 @@
-"""Who published what on Kafka: the one writer that a topic's ACL admits, or a signature's owner."""
+"""Which service published a record on Kafka: the only writer that the topic's ACL admits, or the signer."""
 
 from holdfast.bus.message_signature import SigningKeys
 from holdfast.bus.port import Headers, Message
@@ -6,13 +6,13 @@ from holdfast.contracts.topics import TOPICS, writers_of
 
 
 class MessageOrigin:
-    """Signs what goes to a topic with several writers, and tells who published what lies on any."""
+    """Signs messages to topics with several writers, and tells which service published a record."""
 
     def __init__(self, keys: SigningKeys | None) -> None:
         self._keys = keys
 
     def sign(self, message: Message) -> Message:
-        """Return the message as it is to be published."""
+        """Return the message to publish: signed if its topic has several writers and there are keys."""
         if self._keys is None or len(_writers(message.topic)) < 2:
             return message
         return self._keys.sign(message)

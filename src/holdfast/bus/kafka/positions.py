@@ -1,6 +1,6 @@
-"""Where consumer groups stand on Kafka, read by an onlooker that joins none of them.
+"""Reads the positions of consumer groups on Kafka without joining any of them.
 
-For people and audits; a consumer asks for its own position itself.
+For people and audits; a consumer reads its own position itself.
 """
 
 import logging
@@ -20,7 +20,7 @@ LOG = logging.getLogger("holdfast.bus.kafka.offsets")
 
 
 class GroupPosition(NamedTuple):
-    """All before `committed` is consumed by the group; the partition's next message gets `end`."""
+    """The group has consumed all before `committed`; the partition's next message gets the offset `end`."""
 
     group: str
     place: TopicPartition
@@ -29,9 +29,9 @@ class GroupPosition(NamedTuple):
 
 
 class OffsetReader:
-    """Looks at these groups and the topics that they read (`reads`). Close it, or use it as a context.
+    """Reads the positions of groups on their topics (`reads`). Close it, or use it as a context manager.
 
-    It asks through a consumer a group that never subscribes, so that none joins: an AdminClient's
+    It has one consumer per group, which never subscribes and so never joins: an AdminClient's
     list_consumer_group_offsets kills the process when a coordinator moves (confluentinc/librdkafka#5040).
     """
 
@@ -47,8 +47,8 @@ class OffsetReader:
     def positions(self) -> list[GroupPosition]:
         """Return the position of each group on every partition of its topics.
 
-        A group that never committed stands at the oldest message that is left. Raises BusUnavailable, and
-        MessageRefused where a topic does not exist.
+        A group that never committed stands at the oldest message left. Raises BusUnavailable, and
+        MessageRefused if a topic does not exist.
         """
         try:
             places = self._places()
@@ -91,7 +91,7 @@ class OffsetReader:
         return {TopicPartition(place.topic, place.partition): offset for place, offset in found.items()}
 
     def _committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return what the group has committed on its own topics, 0 where nothing (librdkafka: below 0)."""
+        """Return the group's committed offsets on its topics, 0 if it has none (librdkafka: below 0)."""
         mine = [KafkaPlace(*place) for place in places if place.topic in self._reads[group]]
         stored = self._consumers[group].committed(mine, timeout=self._timeout_s)
         for each in stored:

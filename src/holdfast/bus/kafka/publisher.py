@@ -1,6 +1,6 @@
-"""The publishing side of Kafka: an idempotent producer, and a batch that is durable or said not to be.
+"""The publishing side of Kafka: an idempotent producer that says of each batch whether it is durable.
 
-Which messages exist, and when they are published again, is not known here.
+It knows neither which messages exist nor when they are published again.
 """
 
 import time
@@ -22,20 +22,20 @@ _LOG = client_log("producer")
 
 
 class _Deliveries:
-    """What became of one batch: which places in it are not acknowledged, and the first error."""
+    """The result of one batch: the indexes of messages not acknowledged, and the first error."""
 
     def __init__(self, size: int) -> None:
         self.missing = set(range(size))
         self.failed: KafkaError | None = None
 
-    def report(self, place: int, error: KafkaError | None, _message: KafkaMessage) -> None:
+    def report(self, index: int, error: KafkaError | None, _message: KafkaMessage) -> None:
         if error is None:
-            self.missing.discard(place)
+            self.missing.discard(index)
         else:
             self.fail(error)
 
     def fail(self, error: KafkaError) -> None:
-        """Keep the first error, unless a later one says that the producer is finished."""
+        """Keep the first error, or a later fatal one: then the producer cannot be used any more."""
         if self.failed is None or error.fatal():
             self.failed = error
 
@@ -43,8 +43,8 @@ class _Deliveries:
 class KafkaPublisher:
     """Publishes batches; after a fatal error it goes on with a new producer.
 
-    A batch may fail in part: a message then lies in the log without one before it, until the batch is
-    published again whole. Order per key so holds for whoever drops repeats by their id.
+    A batch may fail in part: then the log has a message without an earlier one, until the whole batch is
+    published again. So order per key holds only for consumers that drop repeats by their id.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class KafkaPublisher:
         self._producer: Producer | None = None
 
     def publish(self, batch: Sequence[Message]) -> None:
-        """See the port. Bounded by the delivery timeout. A batch refused for a size leaves no trace."""
+        """See the port. Bounded by the delivery timeout. If a message is too large, nothing is published."""
         for message in batch:
             if message.size > RECORD_BYTES_MAX:
                 raise MessageRefused(f"a message of {message.size} bytes, the limit is {RECORD_BYTES_MAX}")
         producer = self._connected()
         deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
         deliveries = _Deliveries(len(batch))
-        for place, message in enumerate(batch):  # nothing, once one has failed
-            _produce(producer, place, self._origin.sign(message), deliveries, deadline)
+        for index, message in enumerate(batch):  # once one has failed, no other is handed over
+            _produce(producer, index, self._origin.sign(message), deliveries, deadline)
         unanswered = _flush(producer, deliveries, deadline)
         if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
-            self._producer = None  # what it still holds is never sent
+            self._producer = None  # messages that it still holds are never sent
         if deliveries.missing:
             raise _failure(deliveries)
 
@@ -89,10 +89,10 @@ class KafkaPublisher:
 
 
 def _produce(
-    producer: Producer, place: int, message: Message, deliveries: _Deliveries, deadline: float
+    producer: Producer, index: int, message: Message, deliveries: _Deliveries, deadline: float
 ) -> None:
-    """Hand one message over, waiting while the local queue is full."""
-    report = partial(deliveries.report, place)
+    """Hand one message to the producer, waiting while its local queue is full."""
+    report = partial(deliveries.report, index)
     headers: list[tuple[str, bytes | str | None]] = list(message.headers)
     while deliveries.failed is None:
         try:
@@ -109,10 +109,10 @@ def _produce(
 
 
 def _flush(producer: Producer, deliveries: _Deliveries, deadline: float) -> int:
-    """Wait for the reports of what was handed over; return how many are still out when the time is up."""
+    """Wait for the delivery reports; return how many are still missing at the deadline."""
     try:
         return producer.flush(max(0.0, deadline - time.monotonic()))
-    except KafkaException as error:  # a fatal one: there are no more reports
+    except KafkaException as error:  # it is fatal: no more reports will come
         deliveries.fail(error_of(error))
         return len(producer)
 

@@ -1,6 +1,6 @@
-"""How long Kafka keeps a topic's messages: set when the topic is made, looked at whenever a process starts.
+"""How long Kafka keeps a topic's messages: set when the topic is created, checked when a process starts.
 
-What the numbers mean to the rest of the system is the settings' to know.
+The settings say what the numbers mean for the rest of the system.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 def check_retention(admin: AdminClient, wanted_ms: Mapping[str, int], timeout_s: float) -> None:
-    """Compare what topics keep with what they should. Raises BusUnavailable.
+    """Compare how long topics keep messages with how long they should. Raises BusUnavailable.
 
-    Raises ValueError where one keeps its messages longer: an old one could outlive what refuses it. A shorter
-    time is only said: what is lost for it is sent again.
+    Raises ValueError if a topic keeps them longer: an old message could outlive the row that refuses it. A
+    shorter time is only logged: messages lost by it are sent again.
     """
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in wanted_ms]
     if not resources:
@@ -30,11 +30,11 @@ def check_retention(admin: AdminClient, wanted_ms: Mapping[str, int], timeout_s:
             there_ms = int(future.result()[RETENTION].value)
         except KafkaException as error:
             raise unavailable(error) from error
-        want_ms = wanted_ms[resource.name]
-        if there_ms < 0 or there_ms > want_ms:
+        expected_ms = wanted_ms[resource.name]
+        if there_ms < 0 or there_ms > expected_ms:
             raise ValueError(
-                f"topic {resource.name} keeps its messages for {there_ms} ms, longer than {want_ms} ms:"
+                f"topic {resource.name} keeps its messages for {there_ms} ms, longer than {expected_ms} ms:"
                 f" change its {RETENTION}, or the retention that is set for it"
             )
-        if there_ms < want_ms:
-            log.warning("topic_keeps_less", topic=resource.name, retention_ms=there_ms, wanted_ms=want_ms)
+        if there_ms < expected_ms:
+            log.warning("topic_keeps_less", topic=resource.name, retention_ms=there_ms, wanted_ms=expected_ms)

@@ -1,6 +1,6 @@
 """How this system talks to Kafka: every librdkafka option that we do not leave at its default, and why.
 
-No environment and no client objects: whoever builds the bus fills in KafkaSettings.
+It reads no environment and makes no clients: the code that builds the bus fills in KafkaSettings.
 """
 
 from collections.abc import Mapping
@@ -11,37 +11,37 @@ Option = str | int | float | bool | None
 REPLICAS = 3
 
 TOPIC_KNOWN_S = 3
-"""For so long a topic that was just made may still seem missing to one broker or another."""
+"""How long a newly created topic may still seem missing to some broker."""
 
 _BATCH_BYTES_MAX = 1_040_000  # a message of RECORD_BYTES_MAX fits in; Kafka itself takes 1,048,588
 
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """Where Kafka is and how long we wait for it; `options` (TLS, SASL ...) reach every client.
+    """Where Kafka is and how long we wait for it; `options` (TLS, SASL ...) apply to every client.
 
-    They have librdkafka's names. An option given here wins over ours; None takes ours away.
+    They have librdkafka's names. An option given here overrides ours; None removes ours.
     """
 
     bootstrap: str
     replication_factor: int | None = None
-    """None: 1 where `bootstrap` names one broker and no other is up, else 3."""
+    """None: 1 if `bootstrap` names one broker and no other is up, else 3."""
     delivery_timeout_ms: int = 30_000
-    """After this a message without an acknowledgement counts as not delivered; bounds `publish`."""
+    """After this time a message without an acknowledgement counts as not delivered; bounds `publish`."""
     session_timeout_ms: int = 10_000
-    """After this silence a member's partitions go to others."""
+    """After this time without a heartbeat a member's partitions go to others."""
     poll_interval_max_ms: int = 120_000
-    """A member that does not poll for so long is hung: its partitions go to others."""
+    """A member that does not poll for this time counts as hung: its partitions go to others."""
     lookup_timeout_s: float = 10.0
     """Bounds every question to the cluster: offsets, topics, brokers."""
     retention_ms: Mapping[str, int] = field(default_factory=dict)
-    """How long a topic keeps its messages, read or not; the broker's own default where it is not named."""
+    """How long a topic keeps its messages, read or not; a topic not named has the broker's default."""
     options: Mapping[str, Option] = field(default_factory=dict, repr=False)
     producer_options: Mapping[str, Option] = field(default_factory=dict)
     consumer_options: Mapping[str, Option] = field(default_factory=dict)
 
     def replicas(self, brokers_up: int) -> int:
-        """Return how many copies a new topic gets: a cluster that is not all up yet must not get fewer."""
+        """Return a new topic's number of copies: not fewer because some brokers are not up yet."""
         if self.replication_factor is not None:
             return self.replication_factor
         return REPLICAS if brokers_up > 1 or "," in self.bootstrap else 1
@@ -75,7 +75,7 @@ class KafkaSettings:
             "session.timeout.ms": self.session_timeout_ms,
             "heartbeat.interval.ms": min(
                 500, self.session_timeout_ms // 4
-            ),  # how soon members hear of a new one
+            ),  # how soon members hear of a new member
             "max.poll.interval.ms": max(self.poll_interval_max_ms, self.session_timeout_ms),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -84,7 +84,7 @@ class KafkaSettings:
             "check.crcs": True,
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": 16_384,
-            "fetch.queue.backoff.ms": 20,  # a full queue is asked again soon; the default of 1 s starves us
+            "fetch.queue.backoff.ms": 20,  # a full queue is filled again soon: the default of 1 s starves us
         }
         return _merged(self._common(), own, self.options, self.consumer_options)
 
@@ -93,8 +93,8 @@ class KafkaSettings:
             "bootstrap.servers": self.bootstrap,
             "client.id": "holdfast",
             "socket.keepalive.enable": True,
-            "socket.timeout.ms": 10_000,  # a frozen broker is given up sooner than after a minute
-            "reconnect.backoff.max.ms": 1_000,  # back soon after a broker is; the default is 10 s
+            "socket.timeout.ms": 10_000,  # a frozen broker is given up after this; the default is a minute
+            "reconnect.backoff.max.ms": 1_000,  # reconnect soon after a broker is back; the default is 10 s
         }
 
 

@@ -1,6 +1,6 @@
 """The bus on PostgreSQL: a log of batches in a database of its own, leases instead of a broker's coordinator.
 
-Ordered per key and durable when `publish` returns. No other module above this room knows that it is SQL.
+Ordered per key and durable when `publish` returns. No module outside this package knows that it uses SQL.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,8 +25,8 @@ _SCHEMA_TIMEOUT_S = 60.0
 class Group(NamedTuple):
     """A consumer group with its living members and how many messages it has not read.
 
-    `held`: those of them that are old enough to go. `gone_s`: for how long nobody has lived in it, negative
-    where somebody does, None where nobody ever did.
+    `held`: how many of these are old enough to delete. `gone_s`: how long the group has had no living member,
+    negative if it has one, None if it never had one.
     """
 
     name: str
@@ -42,8 +42,8 @@ class PostgresBus:
     With a folder for `hints` (a short path) the processes of this machine wake each other by datagrams,
     without one by LISTEN/NOTIFY. A consumer keeps its partitions for `lease_s` after its last poll (which
     renews them three times a lease) or commit (which renews those that it commits); the longest batch must
-    take less. Messages that all groups have consumed are deleted when they are old enough (`retention`), by
-    the consumers in passing; a group that comes later starts at what is left. A record's source is the
+    take less. The consumers' polls also delete messages that all groups have consumed and that are old enough
+    (`retention`); a group that joins later starts at the oldest message left. A record's source is the
     service as which its publisher logged in.
     """
 
@@ -91,7 +91,7 @@ class PostgresBus:
         )
 
     def prune(self, retention: LogRetention | None = None) -> None:
-        """Delete what is past its retention (by default the bus's own), a bounded part of it in one call.
+        """Delete messages past their retention (by default the bus's own), a bounded number in one call.
 
         Does nothing while another session prunes. Raises BusUnavailable.
         """
@@ -105,9 +105,9 @@ class PostgresBus:
         return [Group(*row) for row in rows]
 
     def forget_group(self, name: str, operator: str, reason: str) -> bool | None:
-        """Delete a group that holds up pruning; False where somebody lives in it, None where there is none.
+        """Delete a group that holds up pruning; False if it has a living member, None if it does not exist.
 
-        Should it ever join again, it starts at what is left. Raises BusUnavailable.
+        If it joins again, it starts at the oldest message left. Raises BusUnavailable.
         """
         with self._lock:
             found = self._session.run("forget_group", group=name, operator=operator, reason=reason)
@@ -119,40 +119,40 @@ class PostgresBus:
 
 
 class PostgresPublisher:
-    """Appends a batch in one statement and one commit; more only where a partition gets over 500 messages."""
+    """Appends a batch in one statement and one commit; in more if a partition's messages exceed one row."""
 
     def __init__(self, dsn: str, topics: "_TopicTable", hints: Path | None) -> None:
         self._session = Session(dsn)
         self._topics = topics
-        self._crier = None if hints is None else WakeupSender(hints)
+        self._wakeup_sender = None if hints is None else WakeupSender(hints)
 
     def publish(self, batch: Sequence[Message]) -> None:
-        rows_by_lane = [
+        rows_by_partition = [
             [_Row(place, count, lines) for count, lines in _rows(messages)]
-            for place, messages in self._by_lane(batch).items()
+            for place, messages in self._by_partition(batch).items()
         ]
-        for rows in zip_longest(*rows_by_lane):
+        for rows in zip_longest(*rows_by_partition):
             self._append([row for row in rows if row is not None])
 
     def end_offset(self, place: TopicPartition) -> int:
         return find_end_offset(self._session, place)
 
     def close(self) -> None:
-        if self._crier is not None:
-            self._crier.close()
+        if self._wakeup_sender is not None:
+            self._wakeup_sender.close()
         self._session.close()
 
-    def _by_lane(self, batch: Iterable[Message]) -> dict[TopicPartition, list[Message]]:
+    def _by_partition(self, batch: Iterable[Message]) -> dict[TopicPartition, list[Message]]:
         counts = {
             topic: self._topics.partition_count(self._session, topic)
             for topic in {message.topic for message in batch}
         }
-        lanes: dict[tuple[str, int], list[Message]] = {}
+        by_place: dict[tuple[str, int], list[Message]] = {}
         for message in batch:
             topic = message.topic
-            lane = (topic, partition_of(message.key, counts[topic]))
-            lanes.setdefault(lane, []).append(message)
-        return {TopicPartition(*lane): messages for lane, messages in lanes.items()}
+            place = (topic, partition_of(message.key, counts[topic]))
+            by_place.setdefault(place, []).append(message)
+        return {TopicPartition(*place): messages for place, messages in by_place.items()}
 
     def _append(self, rows: "Sequence[_Row]") -> None:
         topics = list({row.place.topic for row in rows})
@@ -162,10 +162,10 @@ class PostgresPublisher:
             partitions=[row.place.partition for row in rows],
             counts=[row.messages for row in rows],
             lines=[row.lines for row in rows],
-            notify=topics if self._crier is None else [],
+            notify=topics if self._wakeup_sender is None else [],
         )
-        if self._crier is not None:
-            self._crier.notify(topics, MESSAGES_AVAILABLE)
+        if self._wakeup_sender is not None:
+            self._wakeup_sender.notify(topics, MESSAGES_AVAILABLE)
 
 
 class _Row(NamedTuple):
@@ -175,7 +175,7 @@ class _Row(NamedTuple):
 
 
 class _TopicTable:
-    """Partition counts, which never change once a topic exists."""
+    """The topics' partition counts, which never change once a topic exists."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -189,7 +189,7 @@ class _TopicTable:
 
 
 def _rows(messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
-    """Cut the messages of one lane into rows of bounded size. Raises MessageRefused."""
+    """Cut the messages of one partition into rows of bounded size. Raises MessageRefused."""
     for start in range(0, len(messages), _ROW_MESSAGES_MAX):
         some = messages[start : start + _ROW_MESSAGES_MAX]
         lines = postgres_lines.encode(some)

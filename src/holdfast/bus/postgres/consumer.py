@@ -1,6 +1,6 @@
-"""A member of a consumer group on PostgreSQL: leases and offsets as rows, records fetched ahead by batches.
+"""A member of a consumer group on PostgreSQL: leases and offsets as rows, records fetched ahead in batches.
 
-Whom a partition belongs to is decided in `membership`; how a line is read, in `postgres_lines`.
+`membership` decides which member owns a partition; `lines` reads the lines of a batch.
 """
 
 import os
@@ -24,15 +24,15 @@ from holdfast.bus.postgres.wakeups import (
     WakeupSender,
 )
 
-_LOOK_EVERY_S = 0.5  # behind the hints
+_LOOK_EVERY_S = 0.5  # if no wake-up comes
 _PRUNE_EVERY_S = 30.0
-_PRUNE_AGAIN_S = 1.0  # where more was left than one call may delete
+_PRUNE_AGAIN_S = 1.0  # if more was left than one call may delete
 _PRUNE_ROWS_MAX = 2_000
-_FETCH_BYTES_MAX = 1_000_000  # a partition; one row is fetched whatever its size
+_FETCH_BYTES_MAX = 1_000_000  # per partition; one row is fetched whatever its size
 
 
 class PostgresConsumer:
-    """One member. See `PostgresBus` about how long it lives without being called."""
+    """One member. `PostgresBus` says how long it keeps its partitions without being called."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class PostgresConsumer:
     ) -> None:
         me = f"{os.getpid()}-{uuid4().hex[:12]}"
         self._session = Session(dsn)
-        self._ear, self._crier = _ear(self._session, hints, topics)
+        self._listener, self._wakeup_sender = _wakeups(self._session, hints, topics)
         self._group = group
         store = _PostgresLeases(
             self._session, group=group, me=me, topics=topics, lease_s=lease_s, announce=self._announce
@@ -58,10 +58,10 @@ class PostgresConsumer:
         self._prune_every_s = _PRUNE_EVERY_S
         self._next_prune = time.monotonic() + _PRUNE_EVERY_S
         self._closed = False
-        self._ahead: dict[TopicPartition, _Ahead] = {}
+        self._fetched: dict[TopicPartition, _Fetched] = {}
         self.commit = self._membership.commit
         self.rewind = self._membership.rewind
-        self.wake = self._ear.wake
+        self.wake = self._listener.wake
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
         deadline = time.monotonic() + timeout_s
@@ -72,8 +72,8 @@ class PostgresConsumer:
             self._prune_if_due()
             records = self._read(records_max)
             now = time.monotonic()
-            if records or now >= deadline or self._ear.woken:
-                self._ear.woken = False
+            if records or now >= deadline or self._listener.woken:
+                self._listener.woken = False
                 return records
             wait_s = max(0.0, min(deadline, self._membership.next_beat, now + _LOOK_EVERY_S) - now)
 
@@ -102,20 +102,20 @@ class PostgresConsumer:
         try:
             self._membership.leave()
         finally:
-            self._ear.close()
-            if self._crier is not None:
-                self._crier.close()
+            self._listener.close()
+            if self._wakeup_sender is not None:
+                self._wakeup_sender.close()
             self._session.close()
 
     def _listen(self, wait_s: float) -> None:
-        self._ear.wait(wait_s)
-        if self._ear.members_changed:
-            self._ear.members_changed = False
+        self._listener.wait(wait_s)
+        if self._listener.members_changed:
+            self._listener.members_changed = False
             self._membership.beat_now()
 
     def _announce(self) -> None:
-        if self._crier is not None:
-            self._crier.notify(self._topics, MEMBERS)
+        if self._wakeup_sender is not None:
+            self._wakeup_sender.notify(self._topics, MEMBERS)
         else:
             self._session.run("notify_members", topics=list(self._topics))
 
@@ -128,21 +128,21 @@ class PostgresConsumer:
                 self._next_prune = time.monotonic() + _PRUNE_AGAIN_S
 
     def _read(self, records_max: int) -> list[Record]:
-        """Hand out what was fetched ahead, after fetching more where that is less than a batch."""
+        """Return records that were fetched ahead; fetch more first if they are fewer than `records_max`."""
         ready = self._membership.ready()
-        for place in self._ahead.keys() - self._membership.lanes.keys():
-            del self._ahead[place]
-        for place, lane in ready:
-            ahead = self._ahead.get(place)
-            if ahead is None or ahead.position != lane.position:
-                self._ahead[place] = _Ahead(lane.position)
-        if sum(self._ahead[place].count() for place, _ in ready) < records_max:
+        for place in self._fetched.keys() - self._membership.lanes.keys():
+            del self._fetched[place]
+        for place, cursor in ready:
+            fetched = self._fetched.get(place)
+            if fetched is None or fetched.position != cursor.position:
+                self._fetched[place] = _Fetched(cursor.position)
+        if sum(self._fetched[place].count() for place, _ in ready) < records_max:
             self._fetch([place for place, _ in ready], records_max)
         records: list[Record] = []
-        for place, lane in ready:
-            ahead = self._ahead[place]
-            records += ahead.take(place, records_max - len(records))
-            lane.position = ahead.position
+        for place, cursor in ready:
+            fetched = self._fetched[place]
+            records += fetched.take(place, records_max - len(records))
+            cursor.position = fetched.position
         return records
 
     def _fetch(self, places: Sequence[TopicPartition], records_max: int) -> None:
@@ -153,17 +153,17 @@ class PostgresConsumer:
             group=self._group,
             topics=[place.topic for place in places],
             partitions=[place.partition for place in places],
-            positions=[self._ahead[place].end for place in places],
+            positions=[self._fetched[place].end for place in places],
             messages_more=records_max,
             bytes_max=_FETCH_BYTES_MAX,
         )
         for number, *batch in rows:
-            self._ahead[places[number - 1]].batches.append(Batch(*batch))
+            self._fetched[places[number - 1]].batches.append(Batch(*batch))
 
 
 @dataclass
-class _Ahead:
-    """What was fetched of one partition from `position` on; decoded only when it is handed out."""
+class _Fetched:
+    """What was fetched of one partition from `position` on; decoded only when `take` returns it."""
 
     position: int
     records: list[Record] = field(default_factory=list)
@@ -282,7 +282,7 @@ def find_end_offset(session: Session, place: TopicPartition) -> int:
 
 @dataclass(frozen=True)
 class LogRetention:
-    """How old a message gets that all groups have consumed; in `kept_topics`, for people, any message."""
+    """How old a message gets that all groups have consumed; in `kept_topics` (for people), any message."""
 
     consumed_s: float = 600.0
     kept_s: float = 14 * 86_400.0
@@ -290,9 +290,9 @@ class LogRetention:
 
 
 def prune(session: Session, retention: LogRetention, *, rest_s: float) -> bool:
-    """Delete messages past their retention, unless that was done `rest_s` ago or less.
+    """Delete messages past their retention, unless the last pruning is less than `rest_s` ago.
 
-    False where a partition may hold more of them than one call deletes.
+    False if a partition may hold more such messages than one call deletes.
     """
     [(most,)] = session.run(
         "prune_log",
@@ -305,11 +305,11 @@ def prune(session: Session, retention: LogRetention, *, rest_s: float) -> bool:
     return int(most) < _PRUNE_ROWS_MAX
 
 
-def _ear(
+def _wakeups(
     session: Session, hints: Path | None, topics: Sequence[str]
 ) -> tuple[WakeupListener, WakeupSender | None]:
     if hints is not None:
         return SocketListener(hints, topics), WakeupSender(hints)
-    ear = NotifyListener(session, topics)
-    session.on_open = ear.listen
-    return ear, None
+    listener = NotifyListener(session, topics)
+    session.on_open = listener.listen
+    return listener, None

@@ -1,4 +1,4 @@
-"""How messages lie in a row of the log: one JSON line each, text where it is text, base64 where it is not.
+"""How messages are encoded in a row of the log: one JSON line each, as text if it is text, else as base64.
 
 Knows no SQL; the view `messages` reads the same lines in psql.
 """
@@ -12,9 +12,9 @@ from holdfast.bus.port import Message, MessageRefused, Record, TopicPartition
 
 
 class _Line(msgspec.Struct, omit_defaults=True, gc=False):
-    """Key, value, headers, each as text or (64) as base64; neither means None, of headers: none.
+    """Key, value and headers, each as text or (64) as base64; neither means None, for headers no headers.
 
-    Headers are an object where that says all, a list of pairs where a name repeats or a value is no text.
+    Headers are an object, or a list of pairs if a name repeats or a value is not text.
     """
 
     k: str | None = None
@@ -27,11 +27,11 @@ class _Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Line)
-_NUL = b"\\u0000"  # PostgreSQL has no text with it, so that the view could not show the line
+_NUL = b"\\u0000"  # PostgreSQL's text cannot hold it: the view could not show the line
 
 
 class Batch(NamedTuple):
-    """A row of the log as it was fetched."""
+    """A row of the log, fetched but not decoded."""
 
     base_offset: int
     end_offset: int
@@ -45,7 +45,7 @@ class _RepeatedName(Exception):
 
 
 def encode(messages: Sequence[Message]) -> bytes:
-    """Encode the messages of one row. Raises MessageRefused for a header's name that no bus could carry."""
+    """Encode the messages of one row. Raises MessageRefused if the name of a header is not text."""
     try:
         lines = _encoder.encode_lines([_text_line(message) for message in messages])
         if _NUL not in lines:

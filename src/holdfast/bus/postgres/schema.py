@@ -1,6 +1,6 @@
-"""The bus's own tables and topics: made by its owner, who also says who may use them; checked by everybody.
+"""The bus's tables, topics and access rules: the database's owner creates them, every process checks them.
 
-Never waits for ever: the lock is tried, not awaited. Nothing here runs while messages flow.
+It never waits for ever: it tries the lock until a deadline. Nothing here runs while messages flow.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ class _Migration(NamedTuple):
 
 
 def create_topics(dsn: str, topics: Sequence[str], partitions: int, *, timeout_s: float) -> None:
-    """Create tables and topics that are missing. Raises BusUnavailable; ValueError where a count differs.
+    """Create missing tables and topics. Raises BusUnavailable; ValueError if a partition count differs.
 
-    Only the database's owner can create; another role can only find everything there.
+    Only the database's owner can create them; for another role they must all exist.
     """
     _check_names(topics)
     with _opened(dsn, "create topics") as connection:
@@ -49,9 +49,9 @@ def create_topics(dsn: str, topics: Sequence[str], partitions: int, *, timeout_s
 def set_up(
     dsn: str, topics: Sequence[str], partitions: int, access: AccessTable, *, timeout_s: float = 60.0
 ) -> None:
-    """As the database's owner, create what is missing, and let these principals in and nobody else.
+    """As the database's owner, create what is missing, and admit these principals and no others.
 
-    Their login roles must exist. Raises BusUnavailable; ValueError where a count differs.
+    Their login roles must exist. Raises BusUnavailable; ValueError if a partition count differs.
     """
     _check_names(topics)
     with _opened(dsn, "set up the bus") as connection:
@@ -137,7 +137,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _missing(connection: Connection) -> list[_Migration]:
-    """Return what is still to be applied. Raises ValueError where something else was applied before."""
+    """Return the migrations not yet applied. Raises ValueError if an applied one was changed since."""
     if connection.execute(sql_text("find_versions")).fetchone() == (False,):
         return list(_migrations())
     applied: dict[int, str] = dict(connection.execute(sql_text("list_versions")).fetchall())

@@ -1,6 +1,6 @@
-"""One connection to the bus's database, opened at first use and anew after any trouble.
+"""One connection to the bus's database, opened at first use and again after any error.
 
-The only place of the bus that runs SQL; knows no topic and no group.
+Every statement of the running bus goes through it; it knows no topic and no group.
 """
 
 from collections.abc import Callable
@@ -44,10 +44,10 @@ def connect(dsn: str) -> Connection:
 
 
 class Session:
-    """Runs one statement a transaction. One thread at a time.
+    """Runs one statement per transaction. One thread at a time.
 
-    A connection that met an error is thrown away: its server may be no primary any more; the next call opens
-    another. `on_open` is called with each.
+    After an error it closes the connection, whose server may not be the primary any more; the next call opens
+    another. `on_open` is called with each new connection.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -63,10 +63,10 @@ class Session:
             connection = self._connection or self.open()
             if name not in self._prepared:
                 self._prepare(connection, name)
-            wanted = statement(name)
-            parameters = wanted.encode(values)
+            query = statement(name)
+            parameters = query.encode(values)
             result = connection.pgconn.exec_prepared(
-                wanted.name, parameters, [pq.Format.BINARY] * len(parameters), pq.Format.BINARY
+                query.name, parameters, [pq.Format.BINARY] * len(parameters), pq.Format.BINARY
             )
             return self._rows(connection, result)
         except psycopg.Error as error:
@@ -117,12 +117,12 @@ class Session:
         return rows
 
     def _notice(self, warning: psycopg.errors.Diagnostic) -> None:
-        """Note that somebody, or a time limit, ended the wait for a synchronous standby."""
+        """Note that a person or a time limit ended the wait for a synchronous standby."""
         self._warned |= warning.source_function == _WAITED_IN_VAIN
 
     def _prepare(self, connection: Connection, name: str) -> None:
-        wanted = statement(name)
-        _check(connection, connection.pgconn.prepare(wanted.name, wanted.text, wanted.types))
+        query = statement(name)
+        _check(connection, connection.pgconn.prepare(query.name, query.text, query.types))
         self._prepared.add(name)
 
     def _unavailable(self, doing: str, error: psycopg.Error) -> BusUnavailable:

@@ -1,6 +1,6 @@
-"""Wake-up hints beside the polling: datagrams between the processes of a machine, or LISTEN/NOTIFY.
+"""Wake-ups beside the polling: datagrams between the processes of a machine, or LISTEN/NOTIFY.
 
-A hint may be lost, late or superfluous, and nothing may depend on it: polling is the truth.
+A wake-up may be lost, late or superfluous, so no correctness may depend on it: polling finds every message.
 """
 
 import os
@@ -19,7 +19,7 @@ from holdfast.bus.postgres.session import Connection, Session
 
 MESSAGES_AVAILABLE = b"news"
 MEMBERS = b"members"
-"""The two words of a hint: there are messages; somebody joined, left or gave up partitions."""
+"""The two words of a wake-up: there are messages; a member joined, left or gave up partitions."""
 
 _PATH_MAX = 107  # of a Unix socket
 _NAME_LENGTH = 18
@@ -27,19 +27,19 @@ _GONE = (ConnectionRefusedError, FileNotFoundError)
 
 
 class WakeupListener(Protocol):
-    """What a poll sleeps on. The two flags stay set until the reader resets them."""
+    """What a waiting poll sleeps on. The two flags stay set until the consumer resets them."""
 
     members_changed: bool
     woken: bool
 
     def wait(self, timeout_s: float) -> None:
-        """Return when something was heard since the last call, or after the timeout."""
+        """Return once a wake-up has come since the last call, or after the timeout."""
 
     def wake(self) -> None:
-        """Set `woken` and end a wait, also the next one; from any thread."""
+        """Set `woken` and end the wait under way, or the next one; safe from any thread."""
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """Stop listening."""
 
 
 class WakeupSender:
@@ -50,13 +50,13 @@ class WakeupSender:
         self._socket = _datagram_socket()
 
     def notify(self, topics: Iterable[str], word: bytes) -> None:
-        wanted = {_hash(topic) for topic in topics}
+        hashes = {_hash(topic) for topic in topics}
         try:
             names = os.listdir(self._folder)  # noqa: PTH208 - three times as fast, and on every publish
         except FileNotFoundError:
-            return  # nobody has ever listened
+            return  # no consumer has ever listened
         for name in names:
-            if name[:8] in wanted:
+            if name[:8] in hashes:
                 self._send(word, f"{self._folder}/{name}")
 
     def close(self) -> None:
@@ -66,13 +66,13 @@ class WakeupSender:
         try:
             self._socket.sendto(word, path)
         except BlockingIOError:
-            pass  # it has hints enough to read
+            pass  # its queue is full, so it will wake anyway
         except _GONE:
-            Path(path).unlink(missing_ok=True)  # its owner was killed; a name is never used again
+            Path(path).unlink(missing_ok=True)  # its process was killed; a name is never used again
 
 
 class SocketListener:
-    """A socket in the folder, with a name for each topic."""
+    """Listens on a socket in the folder, which has one name per topic."""
 
     def __init__(self, folder: Path, topics: Sequence[str]) -> None:
         self.members_changed = False
@@ -109,7 +109,7 @@ class SocketListener:
 
 
 class NotifyListener:
-    """Listens on the consumer's own session; `listen` belongs on each new connection of it."""
+    """Listens on the consumer's own session; call `listen` on each new connection of it."""
 
     def __init__(self, session: Session, topics: Sequence[str]) -> None:
         self.members_changed = False
@@ -126,7 +126,7 @@ class NotifyListener:
 
     def wait(self, timeout_s: float) -> None:
         descriptor = self._session.descriptor()
-        if not self._receive() and not self.woken:  # it may have come with the answer to a statement
+        if not self._receive() and not self.woken:  # one may have come with the answer to a statement
             _poll_on(descriptor, self._inside.fileno()).poll(timeout_s * 1000)
             self._receive()
         with suppress(BlockingIOError):
@@ -149,7 +149,7 @@ class NotifyListener:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ValueError where the folder's path leaves no room for a socket's name."""
+    """Raise ValueError if the folder's path leaves no room for a socket's name."""
     if len(os.fsencode(folder)) + _NAME_LENGTH > _PATH_MAX:
         raise ValueError(f"the hints folder's path is too long for Unix sockets: {folder}")
 

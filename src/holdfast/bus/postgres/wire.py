@@ -1,6 +1,6 @@
-"""Statements prepared once and parameters in PostgreSQL's binary form: a fifth of a cursor's CPU a call.
+"""Statements prepared once, with parameters in PostgreSQL's binary form: a fifth of a cursor's CPU per call.
 
-A statement names its parameters and their types, `%(topics)b::text[]`; only the types below exist here.
+A statement names its parameters and their types, `%(topics)b::text[]`; `_TYPES` has the types it may use.
 """
 
 import re
@@ -19,7 +19,7 @@ _EMPTY_ARRAY = struct.Struct(">iii")
 
 
 class Statement(NamedTuple):
-    """A statement of the room's sql folder, ready to be prepared."""
+    """A statement of this package's sql folder, ready to be prepared."""
 
     name: bytes
     text: bytes
@@ -32,7 +32,7 @@ class Statement(NamedTuple):
 
 @cache
 def statement(name: str) -> Statement:
-    """Read the statement of this name. Raises KeyError for a type that is not known here."""
+    """Read the statement of this name. Raises KeyError for a type that `_TYPES` does not have."""
     types: dict[str, str] = {}
 
     def numbered(match: re.Match[str]) -> str:
@@ -50,7 +50,7 @@ def statement(name: str) -> Statement:
 
 
 def sql_text(name: str) -> str:
-    """Return the text of a statement of the room's sql folder."""
+    """Return the text of a statement of this package's sql folder."""
     return resources.files("holdfast.bus.postgres").joinpath("sql", f"{name}.sql").read_text()
 
 
@@ -58,11 +58,11 @@ def _array_of(element: int, encode: Encoder) -> Encoder:
     def encode_array(values: Sequence[Any]) -> bytes:
         if not values:
             return _EMPTY_ARRAY.pack(0, 0, element)
-        parts = [_ARRAY.pack(1, 0, element, len(values), 1)]
+        packed = [_ARRAY.pack(1, 0, element, len(values), 1)]
         for value in values:
             data = encode(value)
-            parts += _LENGTH.pack(len(data)), data
-        return b"".join(parts)
+            packed += _LENGTH.pack(len(data)), data
+        return b"".join(packed)
 
     return encode_array
 

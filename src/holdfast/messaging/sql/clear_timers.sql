@@ -1,3 +1,4 @@
+-- Deletes the timers with these keys.
 delete from timers t
 using unnest(%(saga_ids)b::text[], %(steps)b::text[], %(verbs)b::text[]) as u (saga_id, step, verb)
 where

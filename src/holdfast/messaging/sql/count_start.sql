@@ -1,3 +1,4 @@
+-- Counts a start at this place and committed offset, returns the count. A new offset starts again at 1.
 insert into starts (place, position, count)
 values (%(place)s, %(position)s, 1)
 on conflict (place) do update

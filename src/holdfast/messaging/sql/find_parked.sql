@@ -1,3 +1,4 @@
+-- Returns a page of parked records without their bytes, after a position. An empty filter matches all.
 select
     topic, partition, position, status, outcome, reason, detail, message_id, saga_id::text, attempts,
     (extract(epoch from first_at) * 1000)::bigint,

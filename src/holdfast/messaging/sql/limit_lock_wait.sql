@@ -1,2 +1,2 @@
--- Bounds how long each lock is waited for, until this transaction ends.
+-- Sets how long this transaction waits at most for each lock.
 select set_config('lock_timeout', %(wait)s, true)

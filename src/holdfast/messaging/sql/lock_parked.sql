@@ -1,3 +1,4 @@
+-- Locks and returns the parked records at these positions, with their bytes.
 select
     topic, partition, position, key, value, headers, source, reason, detail, message_id, saga_id::text, attempts,
     status, outcome,

@@ -1,3 +1,4 @@
+-- Notes the redriven records at these positions as processed.
 update parked
 set outcome = 'processed'
 from unnest(

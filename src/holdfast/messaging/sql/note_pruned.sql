@@ -1,3 +1,4 @@
+-- Records that rows of this table below a key may be gone, and adds up how many were deleted.
 insert into pruned (name, before_id, rows)
 values (%(name)s, %(before_id)s::uuid, %(rows)s)
 on conflict (name) do update

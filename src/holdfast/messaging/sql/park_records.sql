@@ -1,3 +1,4 @@
+-- Inserts parked records or adds the attempts of repeats, and returns attempts and times of all.
 insert into parked (
     topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts, source
 )

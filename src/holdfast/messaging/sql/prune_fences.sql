@@ -1,6 +1,6 @@
--- Look at one page of keys and delete what may go of it. A row that somebody has locked stays for a later pass:
--- this statement waits for nobody, and so deadlocks with nobody. Nor is a step at rest that a timer waits for: its
--- row may be closed, and a refund still be owed.
+-- Deletes the rows of one page of keys that may go, returns how many it deleted and looked at, and the last key.
+-- A locked row stays for a later pass: this statement never waits for a lock, so it cannot deadlock. A row with
+-- a timer stays too: its state may be final while a refund is still owed.
 with looked as (
     select saga_id
     from fence

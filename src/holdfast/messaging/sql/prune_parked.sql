@@ -1,4 +1,4 @@
--- What an operator has decided on, long ago; what still waits for one stays for ever.
+-- Deletes parked records that an operator decided on long ago. Records without a decision stay for ever.
 delete from parked
 where (topic, partition, position) in (
     select topic, partition, position

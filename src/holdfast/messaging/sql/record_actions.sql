@@ -1,3 +1,4 @@
+-- Appends to the log of operators' actions.
 insert into operator_actions (operator, action, target, reason)
 select operator, action, target, reason
 from unnest(

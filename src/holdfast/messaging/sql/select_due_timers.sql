@@ -1,3 +1,4 @@
+-- Locks and returns due timers, skips locked ones. One due beyond the horizon counts: the clock has jumped back.
 select saga_id::text, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset
 from timers
 where

@@ -1,5 +1,5 @@
--- One page of keys, and of them the rows that are held. Bounded by what is looked at, not by what is found: where
--- little is held, a bound of that alone would read the whole table.
+-- Returns the DONE rows of one page of keys, the page's last key, and how many keys it has. The page bounds the keys
+-- looked at: if few rows are DONE, a bound on the rows found alone would read the whole table.
 with looked as materialized (
     select saga_id, state
     from fence

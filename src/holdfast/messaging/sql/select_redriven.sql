@@ -1,3 +1,4 @@
+-- Returns the positions of redriven records without a known outcome.
 select topic, partition, position
 from parked
 where status = 'redriven' and outcome is null

@@ -1,3 +1,4 @@
+-- Returns the oldest batches of at least this age. A date in the future counts as an age of the same length.
 select id, batch
 from outbox
 where

@@ -1,3 +1,4 @@
+-- Inserts timers, or replaces those with the same key.
 insert into timers (saga_id, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset)
 select saga_id::uuid, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset
 from unnest(

@@ -1,3 +1,4 @@
+-- Writes an operator's decision as the status of the parked records at these positions.
 update parked
 set status = %(status)s, outcome = null
 from unnest(

@@ -1,3 +1,4 @@
+-- Takes or renews a lease, returns true if it did. A lease that ends too far ahead is free: the clock has jumped back.
 insert into leases (name, owner, expires_at)
 values (%(name)s, %(owner)s, now() + %(ttl_ms)s * interval '1 millisecond')
 on conflict (name) do update

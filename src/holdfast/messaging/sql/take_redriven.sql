@@ -1,3 +1,4 @@
+-- Locks and returns redriven records without a known outcome, with their bytes, and skips locked ones.
 select
     topic, partition, position, key, value, headers, source, reason, detail, message_id, saga_id::text, attempts,
     status, outcome,

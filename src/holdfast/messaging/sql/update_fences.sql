@@ -1,3 +1,4 @@
+-- Writes the new state and reply of these fence rows.
 update fence f
 set
     state = u.state,

@@ -1,3 +1,4 @@
+-- Moves committed offsets forward, returns the partitions whose lease is still of this member and epoch.
 select * from commit_offsets(
     %(group)b::text,
     %(me)b::text,

@@ -1,3 +1,4 @@
+-- Creates the missing partitions of these topics.
 insert into partitions (topic, partition)
 select topics.topic, partition
 from topics

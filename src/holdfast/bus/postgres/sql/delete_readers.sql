@@ -1,1 +1,2 @@
+-- Deletes all rights to read.
 delete from readers

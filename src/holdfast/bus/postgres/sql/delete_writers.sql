@@ -1,1 +1,2 @@
+-- Deletes all rights to write.
 delete from writers

@@ -1,3 +1,4 @@
+-- Returns the next batches of each partition from its position on, bounded by messages and bytes.
 select * from fetch_log(
     %(group)b::text,
     %(topics)b::text[],

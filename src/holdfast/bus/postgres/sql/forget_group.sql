@@ -1,5 +1,5 @@
--- Delete a group in which nobody lives, and log who wanted that. No row where there is no such group; false where
--- somebody lives in it.
+-- Deletes a group without living members, logs the operator and the reason, returns true. Returns false if the group
+-- has a living member, and no row if there is no such group.
 with found as (
     select
         exists (select 1 from members where group_name = %(group)b::text and expires_at > now())

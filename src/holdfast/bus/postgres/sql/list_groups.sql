@@ -1,4 +1,4 @@
--- Every group that ever joined: who lives in it, how much it has not read, and what it holds up.
+-- Returns every group: living members, unread messages, unread ones past retention, seconds since its last member.
 select
     l.group_name,
     coalesce(m.members, 0),

@@ -1,2 +1,3 @@
+-- Returns all topics with their partition counts.
 select topic, partitions
 from topics

@@ -1,3 +1,4 @@
+-- Deletes messages past their retention, returns the most rows that were deleted from one partition.
 select * from prune_log(
     %(rest_s)b::float8,
     %(retention_s)b::float8,

@@ -1,5 +1,5 @@
--- One plan for a statement's life, by index whatever the statistics of a table that was empty say (what has no
--- index then looks so dear that it would be compiled: no jit); and no session of ours holds others up for long.
+-- Sets up a session: one plan per statement, by index even if the statistics are from an empty table; no jit, because
+-- a scan without an index then looks so costly that it would be compiled; and short limits, so as not to block others.
 select
     set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('enable_seqscan', 'off', false),

@@ -1,3 +1,4 @@
+-- Takes leases that are free and still of the epoch seen, and returns those taken.
 select * from take_leases(
     %(group)b::text,
     %(me)b::text,
