@@ -1,4 +1,4 @@
-"""A payment provider, simulated: Stripe-shaped, its own process, its durable ledger the arbiter for money.
+"""A simulated payment provider: Stripe's API, its own process, and a durable ledger that decides about money.
 
-Nothing of the platform belongs here, in either direction: this package imports nothing else of holdfast.
+It shares no code with the platform, in either direction: it imports nothing else of holdfast.
 """

@@ -1,4 +1,4 @@
-"""The Stripe-shaped endpoints: shape, key and script of each request, then over to the ledger.
+"""The Stripe-shaped endpoints: each checks the form, key and script of a request, then uses the ledger.
 
 Health and metrics are in `ops_api`; what an operation does is in `operations`.
 """
@@ -32,13 +32,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class SecretCheck:
-    """Lets in who holds one of the secret keys, as bearer or as the user of basic authentication."""
+    """Admits clients that hold one of the secret keys, as bearer or as the user of basic authentication."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = [key.encode() for key in keys]
 
     def check(self, request: Request) -> None:
-        """Raises 401 for everyone else."""
+        """Raises 401 for any other client."""
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         given = credentials.strip().encode()
         if scheme.lower() == "basic":
@@ -50,7 +50,7 @@ class SecretCheck:
             raise ApiError(
                 401, "You did not provide an API key.", headers={"WWW-Authenticate": 'Bearer realm="Stripe"'}
             )
-        if True not in [hmac.compare_digest(given, key) for key in self._keys]:  # all keys: the same time
+        if True not in [hmac.compare_digest(given, key) for key in self._keys]:  # all, in constant time
             raise ApiError(
                 401, "Invalid API Key provided.", headers={"WWW-Authenticate": 'Bearer realm="Stripe"'}
             )
@@ -74,7 +74,7 @@ class Api:
         self._metrics = metrics
 
     def mount(self, app: FastAPI) -> None:
-        """Plain routes: FastAPI's parameter handling would cost more than all the rest of a charge."""
+        """Plain routes, because FastAPI's parameter handling would cost more than the rest of a charge."""
         for path, endpoint, operation in (
             ("/v1/payment_intents", self.create_intent, "charge"),
             ("/v1/payment_intents/search", self.search_intents, "lookup"),
@@ -256,6 +256,6 @@ def _key(request: Request, form: Form) -> Key | None:
 
 
 def _origin(subject: Json) -> tuple[str, Metadata]:
-    """The payment method that an intent or charge was made with, and the metadata that came with it."""
+    """Return the payment method and the metadata with which an intent or charge was made."""
     payment_method = subject["payment_method"] or subject["last_payment_error"]["payment_method"]["id"]
     return payment_method, subject["metadata"]

@@ -1,6 +1,6 @@
 """The test payment methods, by Stripe's own names, and what each of them does.
 
-Scripted trouble of the network or the provider itself belongs to `effects`.
+Scripted faults of the network or of the provider itself are in `faults`.
 """
 
 from typing import Literal, NamedTuple
@@ -9,7 +9,7 @@ RefundEnd = Literal["succeeded", "failed"]
 
 
 class Decline(NamedTuple):
-    """Why the issuer said no, in the words that Stripe answers with."""
+    """Why the issuer declined, in Stripe's words."""
 
     code: str
     decline_code: str
@@ -17,7 +17,7 @@ class Decline(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A payment method; its refunds answer `refund_status`, and end as `refund_end` if that is set."""
+    """A payment method; its refunds answer `refund_status` and, if `refund_end` is set, end with that."""
 
     brand: str
     last4: str
@@ -79,6 +79,6 @@ CARDS |= {
 
 
 def split_token(payment_method: str) -> tuple[str, str]:
-    """The card's own name, and the words of the script behind `__`, parted by spaces."""
+    """Return the card's own name, and the words of the script after `__`, separated by spaces."""
     name, _, script = payment_method.partition("__")
     return name, script.replace("__", " ")

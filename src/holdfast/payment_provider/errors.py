@@ -1,6 +1,6 @@
-"""Answers and refusals in Stripe's shape, whatever layer they come from.
+"""Answers and refusals of all layers, in Stripe's shape.
 
-What is kept for a repeat of the key shows in its type: a `ProviderResponse` is kept, an `ApiError` never.
+A `ProviderResponse` is kept for a repeat of the key; an `ApiError` is never kept.
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from holdfast.payment_provider.objects import Json
 
 
 class ProviderResponse(NamedTuple):
-    """A definitive answer, as it is kept under its idempotency key."""
+    """A definitive answer, in the form in which it is kept under its idempotency key."""
 
     status: int
     body: bytes
@@ -49,7 +49,7 @@ def answer(subject: Json) -> ProviderResponse:
 
 
 def refusal(message: str, *, code: str | None = None, param: str | None = None) -> ProviderResponse:
-    """400 from an endpoint that did execute: repeated as it is for the same key."""
+    """400 from an endpoint that did execute: the same key gets it again, unchanged."""
     return ProviderResponse(400, error_body(message, code=code, param=param))
 
 

@@ -1,6 +1,6 @@
-"""One request under way: how it executes, how it waits, and how it can fail to answer.
+"""Executes one request: with its waits, and with the scripted ways to fail to answer.
 
-Which request suffers which trouble belongs to `behaviour`; what the troubles are, to `effects`.
+`fault_rules` chooses the faults of a request; `faults` defines them.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class CuttableProtocol(GuardedProtocol):
 
 
 class DrainableTimer:
-    """Waiting that ends at once when the process drains, so that stopping it loses nothing."""
+    """Waits that end at once when the process drains, so that stopping it loses nothing."""
 
     def __init__(self) -> None:
         self._draining = asyncio.Event()
@@ -53,17 +53,17 @@ class DrainableTimer:
             await asyncio.wait_for(self._draining.wait(), ms / 1000)
 
     def spawn(self, late: Coroutine[Any, Any, None]) -> None:
-        """Runs on, whatever becomes of the request that it came from."""
+        """Runs this to its end, even if the request that started it is cancelled."""
         task = asyncio.create_task(late)
         self._spawned.add(task)
         task.add_done_callback(self._finished)
 
     def hurry(self) -> None:
-        """Ends all waiting, now and from now on."""
+        """Ends all waits, and makes later ones end at once."""
         self._draining.set()
 
     async def finish(self) -> None:
-        """Returns when everything spawned is done."""
+        """Returns when all spawned tasks are done."""
         if self._spawned:
             await asyncio.wait(self._spawned)
 
@@ -74,7 +74,7 @@ class DrainableTimer:
 
 
 class DroppedResponse(Response):
-    """No answer: the connection is cut after a while, without a byte."""
+    """Sends no answer: the connection is cut after a while, without a byte."""
 
     def __init__(self, patience: DrainableTimer, ms: float) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class DroppedResponse(Response):
         await asyncio.wait({gone, held}, return_when=asyncio.FIRST_COMPLETED)
         held.cancel()
         scope["extensions"][CUT]()
-        await gone  # a handler that returned earlier would be answered for with a 500
+        await gone  # if the handler returned earlier, the server would answer 500
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -112,7 +112,7 @@ def refuse(request: Request, error: Exception) -> Response:
 
 
 class RequestExecutor:
-    """Plays requests by their scripts."""
+    """Executes requests with the faults that their scripts ask for."""
 
     def __init__(self, writer: Writer, patience: DrainableTimer) -> None:
         self.in_flight = KeyUnderWay()
@@ -133,7 +133,7 @@ class RequestExecutor:
     async def read(
         self, look: Callable[[], ProviderResponse], nothing: ProviderResponse, script: FaultPlan
     ) -> Response:
-        """Answers a look-up, or `nothing` where the script makes it blind."""
+        """Answers a look-up, or `nothing` if the script makes it find nothing."""
 
         async def execute() -> ProviderResponse:
             await self._pause(script)

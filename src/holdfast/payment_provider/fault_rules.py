@@ -1,8 +1,8 @@
-"""Which request suffers what: rules set by the admin endpoint, and scripts carried by a payment itself.
+"""Chooses the faults of each request: by the admin endpoint's rules, and by scripts in the payment itself.
 
-A payment's script stands behind `__` in its payment method (`pm_card_visa__late_500ms__refund_latency_90ms`),
-or in its metadata as `behaviour`, parted by spaces. Its words are `[operation_]trouble[_<n>ms][_x<n>]`; each
-strikes an idempotency key once, or as often as `_x` says. Counts end with the process.
+A payment's script stands after `__` in its payment method (`pm_card_visa__late_500ms__refund_latency_90ms`),
+or in its metadata as `behaviour`, separated by spaces. Its words are `[operation_]fault[_<n>ms][_x<n>]`; each
+hits an idempotency key once, or as often as `_x` says. Counts are lost when the process ends.
 """
 
 import re
@@ -30,11 +30,11 @@ _WORD = re.compile(r"(?:(charge|refund|cancel|lookup|webhook)_)?([a-z_]+?)(?:_(\
 
 
 class ScriptError(ValueError):
-    """A payment carries a script that nobody understands."""
+    """A payment carries a script that is not valid."""
 
 
 def parse_script(script: str) -> tuple[Trouble, ...]:
-    """The rules that a payment carries, for the operations that they name (none: the charge)."""
+    """Return the rules that a payment carries; a rule that names no operation is for the charge."""
     return tuple(_parse_word(word) for word in script.split())
 
 
@@ -53,7 +53,7 @@ def _parse_word(word: str) -> Trouble:
 
 
 class _Played:
-    """A rule and how often it was played."""
+    """A rule and how often it was applied."""
 
     def __init__(self, rule: Trouble, now: float) -> None:
         self.rule = rule
@@ -62,7 +62,7 @@ class _Played:
         self._per_key: dict[str, int] = {}
 
     def strikes(self, operation: Operation, subject: str, payment_method: str, now: float) -> bool:
-        """Whether the rule is played now; if so, it is counted."""
+        """Tell whether the rule is applied now; if so, count it."""
         rule = self.rule
         if (
             rule.operation != operation
@@ -82,7 +82,7 @@ class _Played:
 
 
 class FaultRules:
-    """All that misbehaves, by rule or by script."""
+    """All faults, by rule or by script."""
 
     def __init__(
         self,
@@ -96,22 +96,22 @@ class FaultRules:
         self._scripts: dict[str, list[_Played]] = {}
 
     def replace(self, rules: Sequence[Trouble]) -> None:
-        """Puts these rules in place of all others, with fresh counts, for the scripts of payments too."""
+        """Replaces all rules by these, and resets all counts, those of payments' scripts too."""
         now = self._clock()
         self._rules = [_Played(rule, now) for rule in rules]
         self._scripts = {}
 
     def report(self) -> list[Json]:
-        """Each rule, and how often it was played."""
+        """Return each rule, and how often it was applied."""
         return [{**played.rule.model_dump(mode="json"), "played": played.times} for played in self._rules]
 
     def for_request(self, operation: Operation, subject: str, payment_method: str, script: str) -> FaultPlan:
-        """How this request goes."""
+        """Return the plan of faults for this request."""
         rule = self._struck(operation, subject, payment_method, script)
         return rule.script(subject) if isinstance(rule, RequestRule) else GOOD_DAY
 
     def for_webhook(self, subject: str, payment_method: str, script: str) -> WebhookTrouble | None:
-        """What happens to this event."""
+        """Return the fault of this event, or None."""
         rule = self._struck("webhook", subject, payment_method, script)
         return None if isinstance(rule, RequestRule) else rule
 

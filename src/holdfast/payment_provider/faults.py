@@ -1,6 +1,6 @@
-"""The troubles that a request or a webhook can be scripted to suffer.
+"""The faults that can be scripted for a request or a webhook.
 
-A rule names its trouble and whom it strikes; the counting belongs to `behaviour`, the playing to `call`.
+A rule names its fault and the requests that it hits; `fault_rules` counts them, `execution` applies them.
 """
 
 from abc import ABC, abstractmethod
@@ -21,14 +21,14 @@ REQUESTS = WRITES | {"lookup"}
 
 
 class FaultPlan(NamedTuple):
-    """How one request goes. The default is a good day."""
+    """The faults of one request; by default it has none."""
 
-    refuses: ApiError | None = None  # at the door, without a trace
-    pause_ms: float = 0  # before executing, with the key in flight
+    refuses: ApiError | None = None  # refused before executing; nothing is kept
+    pause_ms: float = 0  # wait before executing, with the key in flight
     executes: bool = True
-    arrives_ms: float | None = None  # executes then, although its connection is gone
+    arrives_ms: float | None = None  # executes after this, although its connection is cut
     instead: ProviderResponse | None = None  # answered and kept in place of the operation's own answer
-    keeps_effect: bool = False  # ... the operation's effect notwithstanding
+    keeps_effect: bool = False  # ... although the operation had its effect
     later: Later | None = None
     silent_ms: float | None = None  # no answer: cut after this long
     blind: bool = False  # a look-up finds nothing
@@ -38,10 +38,10 @@ GOOD_DAY = FaultPlan()
 
 
 class Rule(BaseModel):
-    """Whom a trouble strikes: the first rule that fits a request is played, and no other.
+    """Which requests a fault hits: only the first rule that fits a request is applied.
 
-    `share` picks by a hash of idempotency key and seed, so that every run strikes the same keys. `times`
-    bounds how often the rule is played in all, `per_key` how often for one key, `for_ms` how long it lives.
+    `share` picks by a hash of idempotency key and seed, so that every run hits the same keys. `times` bounds
+    how often the rule is applied in all, `per_key` how often for one key, `for_ms` how long the rule lasts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,11 +70,11 @@ class Rule(BaseModel):
 
 
 class RequestRule(Rule, ABC):
-    """A trouble of requests."""
+    """A fault of requests."""
 
     @abstractmethod
     def script(self, subject: str) -> FaultPlan:
-        """Return how the request about `subject` goes."""
+        """Return the plan of faults for the request about `subject`."""
 
 
 class Latency(RequestRule):
@@ -107,7 +107,7 @@ class TimeoutAfter(RequestRule):
 
 
 class Late(RequestRule):
-    """The connection is cut after `hold_ms`, and yet the request arrives after `ms`."""
+    """The connection is cut after `hold_ms`, but the request still executes after `ms`."""
 
     fits = WRITES
     do: Literal["late"]
@@ -119,7 +119,7 @@ class Late(RequestRule):
 
 
 class ErrorStored(RequestRule):
-    """A 5xx that the key repeats for ever, without or with the effect."""
+    """A 5xx that is kept and repeated for the key, without or with the effect."""
 
     fits = WRITES
     do: Literal["error_stored", "error_stored_with_effect"]
@@ -132,7 +132,7 @@ class ErrorStored(RequestRule):
 
 
 class ErrorHeals(RequestRule):
-    """A 5xx that nothing remembers."""
+    """A 5xx that is not kept under the key."""
 
     do: Literal["error_heals"]
     status: int = Field(default=500, ge=500, le=599)
@@ -177,7 +177,7 @@ class Unavailable(RequestRule):
 
 
 class Refuse(RequestRule):
-    """A refund that is refused for good."""
+    """A refund that is refused, with an answer that is kept."""
 
     fits = frozenset({"refund"})
     do: Literal["refuse"]
@@ -199,7 +199,7 @@ class EndsLater(RequestRule):
 
 
 class Blind(RequestRule):
-    """A look-up finds nothing, whatever there is."""
+    """A look-up finds nothing, even if there is something."""
 
     fits = frozenset({"lookup"})
     do: Literal["blind"]
@@ -217,7 +217,7 @@ class Duplicate(Rule):
 
 
 class Hold(Rule):
-    """A webhook comes `ms` late, so that later ones overtake it."""
+    """A webhook is sent `ms` late, so that later ones overtake it."""
 
     fits = frozenset({"webhook"})
     do: Literal["hold"]

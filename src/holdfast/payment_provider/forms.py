@@ -26,7 +26,7 @@ _QUERY = re.compile(r"""\s*metadata\[(?:'saga_id'|"saga_id")\]\s*:\s*(?:'([^']+)
 CHARGE_FIELDS = frozenset({"amount", "currency", "payment_method", "confirm", "description"})
 REFUND_FIELDS = frozenset({"payment_intent", "charge", "amount", "reason"})
 CANCEL_FIELDS = frozenset({"cancellation_reason"})
-# Parameters of Stripe that change nothing here, as clients commonly send them.
+# Parameters that clients commonly send to Stripe, and that change nothing here.
 IGNORED = frozenset(
     {
         "customer",
@@ -104,7 +104,7 @@ def charge_ask(form: Form) -> ChargeAsk:
 
 
 def scripted_metadata(form: Form) -> dict[str, str]:
-    """The metadata, whose script is one that is understood."""
+    """Return the metadata; its script, if any, must be valid."""
     metadata = metadata_of(form)
     try:
         parse_script(metadata.get(SCRIPT_KEY, ""))

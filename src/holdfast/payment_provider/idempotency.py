@@ -1,6 +1,6 @@
 """Idempotency keys, exactly as Stripe keeps them.
 
-The answer is kept in the effect's own transaction; what is under way is known to this process only.
+The answer is kept in the effect's own transaction; only this process knows which requests are under way.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ class Key(NamedTuple):
 
 
 def make_key(name: str | None, path: str, form: dict[str, str]) -> Key | None:
-    """The key of a request; the order of its parameters does not matter. None where the client sent none."""
+    """The key of a request; the order of its parameters does not matter. None if the client sent none."""
     if name is None:
         return None
     if not 0 < len(name) <= KEY_MAX:
@@ -36,7 +36,7 @@ def make_key(name: str | None, path: str, form: dict[str, str]) -> Key | None:
 def once(ledger: Ledger, key: Key | None, work: Callable[[Ledger], ProviderResponse]) -> ProviderResponse:
     """Executes, and keeps the answer under the key; or repeats what was kept.
 
-    Keeps any answer that `work` returns, of whatever status, and nothing when it raises.
+    Keeps every answer that `work` returns, with any status, and nothing if it raises.
     """
     if key is None:
         return work(ledger)
@@ -78,7 +78,7 @@ class KeyUnderWay:
 
     @contextmanager
     def holding(self, key: Key | None) -> Iterator[None]:
-        """Refuses a second request under the same key while the first is inside."""
+        """Refuses a second request under the same key while the first is executing."""
         if key is None:
             yield
             return

@@ -1,6 +1,6 @@
-"""The ledger in its SQLite file: append-only money, kept answers, ends to come, events to send.
+"""The ledger in its SQLite file: append-only money, kept answers, scheduled ends, events to send.
 
-What a charge or a refund means belongs to `operations`; when a transaction begins and ends, to `writer`.
+`operations` defines charges and refunds; `writer` begins and ends the transactions.
 """
 
 import os
@@ -22,7 +22,7 @@ _SQL = {file.stem: file.read_text(encoding="utf-8") for file in Path(__file__).w
 
 
 class LedgerError(Exception):
-    """The file can't be the ledger; the sentence says why."""
+    """The file cannot be used as the ledger; the text says why."""
 
 
 class KeptAnswer(NamedTuple):
@@ -60,7 +60,7 @@ class Reader:
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
 
     def object(self, ref: str) -> Json | None:
-        """The object as it stands, or None."""
+        """Return the object in its current state, or None."""
         found = self._all("read_object", ref=ref)
         return found[0] if found else None
 
@@ -90,7 +90,7 @@ class Reader:
 
 
 class Ledger(Reader):
-    """The one writing connection. Nothing commits but `commit`; one thread at a time."""
+    """The only writing connection. Only `commit` commits; use it from one thread at a time."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Ledger(Reader):
         self._db.execute("savepoint work")
 
     def release(self) -> None:
-        """Keeps what was done since `mark`, as far as the transaction goes."""
+        """Keeps what was done since `mark`, if the transaction commits."""
         self._db.execute("release work")
 
     def rewind(self) -> None:
@@ -171,7 +171,7 @@ class Ledger(Reader):
         )
 
     def turn(self, subject: Json) -> None:
-        """Writes how a known object stands now; its facts stay as they were."""
+        """Writes the current state of a known object; its facts do not change."""
         text = msgspec.json.encode(subject).decode()
         self._run(
             "append_turn", ref=subject["id"], status=subject["status"], at_ms=self.now_ms(), object=text
@@ -188,7 +188,7 @@ class Ledger(Reader):
         return self.next_due_ms is not None and self.next_due_ms <= self.now_ms()
 
     def take_due(self) -> list[tuple[str, str]]:
-        """The objects whose end is due, with that end, taken off the schedule."""
+        """Return the objects whose end is due, with that end, and remove them from the schedule."""
         due = self._run("find_due", now_ms=self.now_ms()).fetchall()
         for ref, _ in due:
             self._run("unschedule_end", ref=ref)
@@ -202,7 +202,7 @@ class Ledger(Reader):
     # Kept answers
 
     def kept_answer(self, key: str) -> KeptAnswer | None:
-        """What was answered under this key; an answer older than the keys' lifetime is forgotten."""
+        """Return the answer kept under this key; one older than the keys' lifetime is deleted."""
         row = self._run("find_key", key=key).fetchone()
         if row is None:
             return None
@@ -223,7 +223,7 @@ class Ledger(Reader):
         )
 
     def prune_keys(self, limit: int) -> int:
-        """Forgets at most `limit` answers that are past their lifetime, and says how many."""
+        """Delete at most `limit` answers that are past their lifetime; return how many."""
         return self._run("prune_keys", limit=limit, before_ms=self.now_ms() - self._key_ttl_ms).rowcount
 
     # Events

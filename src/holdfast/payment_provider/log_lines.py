@@ -1,6 +1,6 @@
-"""Log lines through a bounded queue and a thread of its own: a reader who does not read delays no payment.
+"""Log lines go through a bounded queue and their own thread, so that a blocked log reader delays no payment.
 
-What cannot be written is tried again; what is lost meanwhile is counted, and said when lines come back.
+A failed write is tried again; lines lost meanwhile are counted and reported once writing works again.
 """
 
 import atexit
@@ -36,7 +36,7 @@ class LogLines:
         atexit.register(self.end)
 
     def write(self, text: str) -> int:
-        """Takes a text, or drops and counts it; never waits."""
+        """Queues a text; if the queue is full, drops and counts it. Never waits."""
         try:
             self._queue.put_nowait(text)
         except queue.Full:

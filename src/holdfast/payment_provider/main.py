@@ -1,6 +1,6 @@
 """The process of the payment provider simulator: settings, socket, signals, server.
 
-What it serves is put together in `provider`.
+`provider` builds what it serves.
 """
 
 import logging
@@ -27,7 +27,7 @@ LIMITS = Limits(connections_max=2_000, body_bytes_max=BODY_MAX)
 
 
 class ProviderServer(uvicorn.Server):
-    """Drains at the first signal, leaving the exit status to `main`; the second signal ends it at once."""
+    """Drains at the first signal and leaves the exit status to `main`; the second signal ends it at once."""
 
     def __init__(self, provider: Provider) -> None:
         config = GuardedConfig(
@@ -91,7 +91,7 @@ class _LineLogger:
 
 
 def _log_json(lines: LogLines) -> None:
-    """One JSON object a line, for our own events and for those of libraries."""
+    """Logs one JSON object per line, for our own events and for those of libraries."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -1,6 +1,6 @@
-"""What the process counts, in a registry of its own; every series exists from the start, at zero.
+"""The counters of the process, in their own registry; every series exists from the start, at zero.
 
-No ids in labels: whom something happened to is in the ledger.
+Labels hold no ids; the ledger says which payment was concerned.
 """
 
 from collections.abc import Callable
@@ -74,7 +74,7 @@ class Metrics:
         self._sent[outcome].inc()
 
     def log_lines_dropped(self, count: Callable[[], int]) -> None:
-        """Shows how many log lines nobody could take."""
+        """Shows how many log lines were dropped."""
         self._dropped.set_function(count)
 
     def render(self) -> bytes:

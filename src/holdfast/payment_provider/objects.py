@@ -21,7 +21,7 @@ def pending_intent(
     description: str | None,
     created: int,
 ) -> Json:
-    """A confirmed PaymentIntent whose charge has no end yet."""
+    """A confirmed PaymentIntent whose charge is not final yet."""
     return {
         "id": ref,
         "object": "payment_intent",
@@ -47,7 +47,7 @@ def pending_intent(
 
 
 def pending_charge(intent: Json, card: Card) -> Json:
-    """The charge of a PaymentIntent, before its end."""
+    """The charge of a PaymentIntent before it is final."""
     return {
         "id": intent["latest_charge"],
         "object": "charge",
@@ -112,7 +112,7 @@ def mark_declined(intent: Json, charge: Json, decline: Decline) -> None:
 
 
 def mark_canceled(intent: Json, reason: str | None, at: int) -> None:
-    """The intent can never be paid any more."""
+    """The intent can no longer be paid."""
     intent.update(status="canceled", canceled_at=at, cancellation_reason=reason)
 
 
@@ -159,12 +159,12 @@ def page(url: str, data: list[Json], *, has_more: bool) -> Json:
 
 
 def search_result(url: str, data: list[Json]) -> Json:
-    """What a search found, always all of it."""
+    """All results of a search."""
     return {"object": "search_result", "data": data, "has_more": False, "next_page": None, "url": url}
 
 
 def event(ref: str, kind: str, subject: Json, *, created: int, idem_key: str | None) -> Json:
-    """What a webhook tells."""
+    """The event that a webhook sends."""
     return {
         "id": ref,
         "object": "event",

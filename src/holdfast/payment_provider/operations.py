@@ -1,6 +1,6 @@
-"""What a charge, a refund, a cancellation and a late end do to the ledger, once they execute.
+"""What a charge, a refund, a cancellation and a late end write to the ledger.
 
-Keys, scripts and HTTP belong elsewhere: an operation runs inside a transaction that others begin and end.
+It knows no keys, scripts or HTTP. An operation runs in a transaction that `writer` begins and ends.
 """
 
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class ChargeAsk(NamedTuple):
 
 
 class RefundAsk(NamedTuple):
-    """A refund of a charge; no amount means all that is left."""
+    """A refund of a charge; without an amount it is all that is left."""
 
     charge: str
     amount: int | None
@@ -43,7 +43,7 @@ class RefundAsk(NamedTuple):
 
 
 class Later(NamedTuple):
-    """The end comes after the answer."""
+    """The final status comes after the answer."""
 
     after_ms: int
     ends: RefundEnd
@@ -134,7 +134,7 @@ def cancel(ledger: Ledger, ref: str, reason: str | None) -> ProviderResponse:
 
 
 def end_due(ledger: Ledger) -> int:
-    """Brings every object whose time has come to its end, and says how many."""
+    """Give every due object its final status; return how many there were."""
     due = ledger.take_due()
     for ref, ends in due:
         if ref.startswith("re_"):

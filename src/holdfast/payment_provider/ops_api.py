@@ -1,4 +1,4 @@
-"""Health, metrics and the admin endpoint of misbehaviour.
+"""Health, metrics and the admin endpoint for faults.
 
 The endpoints that move money are in `api`.
 """
@@ -26,7 +26,7 @@ class Rules(BaseModel):
 
 
 def admin_routes(behaviour: FaultRules, guard: Callable[..., None]) -> APIRouter:
-    """Scripted misbehaviour, only with the secret key."""
+    """Sets scripted faults, only with the secret key."""
     router = APIRouter(prefix="/admin/behaviour", dependencies=[Depends(guard)])
 
     @router.put("")
@@ -50,7 +50,7 @@ def admin_routes(behaviour: FaultRules, guard: Callable[..., None]) -> APIRouter
 def ops_routes(
     metrics: Metrics, checks: Callable[[], dict[str, bool]], summary: Callable[[], Json]
 ) -> APIRouter:
-    """Open to everyone who reaches the port. Ready means that every check is true; alive asks nothing."""
+    """Needs no key. Ready means that every check is true; alive checks nothing."""
     router = APIRouter()
 
     @router.get("/livez")

@@ -1,4 +1,4 @@
-"""The process put together: what it consists of, in which order it starts and stops, how errors look.
+"""Builds the process: its components, the order in which they start and stop, and how errors look.
 
 Settings, signals and the server are in `main`.
 """
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Provider:
-    """Everything of one process. Once `dead`, it can't go on: set `on_death` to be told."""
+    """All components of one process. Once `dead` it cannot go on, and `on_death` is called."""
 
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self.dead = False

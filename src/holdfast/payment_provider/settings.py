@@ -1,6 +1,6 @@
-"""The environment of the process, read once and checked; the only place that reads it.
+"""Reads and checks the environment of the process once; no other module reads it.
 
-Scripted misbehaviour is no setting: see `behaviour`.
+Scripted faults are not settings: see `fault_rules`.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ PREFIX = "PROVIDER_"
 
 
 class SettingsError(Exception):
-    """The environment is not usable; each line names the variable."""
+    """The environment is not usable; each line names a variable."""
 
 
 class Settings(BaseSettings):

@@ -1,6 +1,6 @@
-"""Webhooks: signed as Stripe signs them, at least once, retried with backoff, scripted to lie on demand.
+"""Sends webhooks at least once, signed as Stripe signs them, with backoff; scripts can make one wrong.
 
-Events are written by `operations` in the effect's own transaction; here they are only sent and forgotten.
+`operations` writes events in the effect's own transaction; this module only sends and deletes them.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _OPPOSITE = {
 
 
 class WebhookAttempt(NamedTuple):
-    """What became of an event: forgotten, or due again at `due_ms`."""
+    """The result of sending an event: it is deleted, or due again at `due_ms`."""
 
     seq: int
     due_ms: int | None
@@ -62,12 +62,12 @@ def opposite(body: bytes) -> bytes:
 
 
 def backoff_ms(base_ms: int, attempts: int) -> int:
-    """How long after so many failed attempts the next one comes."""
+    """Return the wait before the next attempt after this many failed ones."""
     return min(base_ms << min(attempts, 40), BACKOFF_MAX_MS)
 
 
 class Webhooks:
-    """Sends what the ledger holds. Nothing waits for it, and a slow listener delays only other events."""
+    """Sends the ledger's events. No request waits for it; a slow listener delays only other events."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Webhooks:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """There may be something to send; polling would find it, only later."""
+        """Wakes the sender: there may be an event. Without this, polling finds it later."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ class Webhooks:
                         await asyncio.wait_for(self._wake.wait(), POLL_S)
 
     async def _look(self) -> bool:
-        """As `_send_due`; a ledger that cannot be read just now is read again later."""
+        """Like `_send_due`, but if the ledger cannot be read now, it is read again later."""
         try:
             return await self._send_due()
         except sqlite3.OperationalError as error:
@@ -122,7 +122,7 @@ class Webhooks:
         sent = await asyncio.gather(*(self._send(event) for event in events))
         try:
             await self._writer.submit(partial(_record, sent=sent))
-        except LedgerDownError as error:  # they will be sent again: at least once is the promise
+        except LedgerDownError as error:  # they will be sent again, because the promise is at least once
             log.warning("webhooks_not_settled", error=str(error))
             return False
         return True

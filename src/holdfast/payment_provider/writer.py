@@ -1,6 +1,6 @@
-"""Group commit: one thread, one transaction for all that waits, one fsync, then all the answers.
+"""Group commit: one thread, one transaction for all waiting work, one fsync, then all the answers.
 
-What is written belongs to the callers; this room knows only when it is durable.
+Callers decide what is written; this module only makes it durable.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class LedgerDownError(ApiError):
-    """500: the transaction failed, as far as this process knows; to the client it is unknown."""
+    """500: the transaction failed, as far as this process knows; for the client the outcome is unknown."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(500, f"The ledger cannot be written: {reason}", kind="api_error")
@@ -49,7 +49,7 @@ class _Outcome(NamedTuple):
 
 
 class Writer:
-    """Runs work on the ledger and hands its result over once it is durable.
+    """Runs work on the ledger and returns its result once it is durable.
 
     A full disk fails the batch and the next one is tried; any other failure of the file ends the thread,
     because what the disk holds is then unknown, and `on_death` is called.
@@ -100,7 +100,7 @@ class Writer:
             while self._serve():
                 pass
             self._ledger.close()
-        except BaseException:  # whatever it was, those who wait must hear of it, and the process must end
+        except BaseException:  # for any failure, waiting callers must get an error, and the process must end
             log.exception("ledger_writer_died")
             self._in_loop(self._die)
 
@@ -114,7 +114,7 @@ class Writer:
         return goes_on
 
     def _take(self) -> tuple[list[_Job], bool]:
-        """All that waits, after waiting for the first; False once there is nothing more to come."""
+        """Wait for the first piece of work, take all that waits; False once no more can come."""
         jobs: list[_Job] = []
         patience = self._patience()
         while len(jobs) < BATCH_MAX:
@@ -158,7 +158,7 @@ class Writer:
         try:
             result = job.work(self._ledger)
         except sqlite3.OperationalError:
-            raise  # the file's trouble, not this job's
+            raise  # the file failed, not this job
         except Exception as error:  # noqa: BLE001  one request's failure must not fail its batch; its caller gets it
             self._ledger.rewind()
             return _Outcome(job.future, None, error)
@@ -175,7 +175,7 @@ class Writer:
     def _in_loop(self, call: Callable[..., None], *args: Any) -> None:
         if self._loop is None:
             raise RuntimeError("start() first")
-        with suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
+        with suppress(RuntimeError):  # the loop is closed: no caller waits for an answer any more
             self._loop.call_soon_threadsafe(call, *args)
 
     def _finish(self, outcomes: list[_Outcome], seconds: float) -> None:
@@ -184,7 +184,7 @@ class Writer:
 
     def _answer(self, outcomes: list[_Outcome]) -> None:
         for future, result, error in outcomes:
-            if future.done():  # its request was given up
+            if future.done():  # its request was cancelled
                 continue
             if error is None:
                 future.set_result(result)
@@ -192,7 +192,7 @@ class Writer:
                 future.set_exception(error)
 
     def _die(self) -> None:
-        """In the loop, like `submit`: whoever comes later is refused there."""
+        """Runs in the loop, like `submit`, which refuses work that comes later."""
         self._down = True
         waiting = list(self._batch)
         with suppress(queue.Empty):

@@ -1,6 +1,6 @@
-"""cart-crud over HTTP: products and carts for shoppers, prices and holds for operators, snapshots within.
+"""cart-crud over HTTP: for shoppers, for operators, and for the gateway, which reads snapshots of carts.
 
-Callers that come at the same time share one transaction; what an edit means stands in `editing`.
+Calls that come at the same time share one transaction. The rules of edits are in `cart_edits`.
 """
 
 import re
@@ -84,50 +84,50 @@ def apps(
     store: Store[CartServiceTransaction], authenticator: Authenticator, services: ServiceAuthenticator
 ) -> Apps:
     """Make the HTTP applications."""
-    counter = _Counter(CartService(store), authenticator, services)
-    made = Apps(problems.application(counter.open), problems.application())
+    api = _CartApi(CartService(store), authenticator, services)
+    made = Apps(problems.application(api.open), problems.application())
     serve(
         made.public,
         (
-            ("GET", "/v1/products", counter.list_products),
-            ("GET", "/v1/carts/{cart_id}", counter.read_cart),
-            ("PUT", "/v1/carts/{cart_id}", counter.set_cart),
-            ("PUT", "/v1/carts/{cart_id}/lines/{sku}", counter.set_line),
-            ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", counter.remove_line),
-            ("POST", internal_calls.SNAPSHOTS, counter.take_snapshots),
+            ("GET", "/v1/products", api.list_products),
+            ("GET", "/v1/carts/{cart_id}", api.read_cart),
+            ("PUT", "/v1/carts/{cart_id}", api.set_cart),
+            ("PUT", "/v1/carts/{cart_id}/lines/{sku}", api.set_line),
+            ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", api.remove_line),
+            ("POST", internal_calls.SNAPSHOTS, api.take_snapshots),
         ),
     )
     serve(
         made.ops,
         (
-            ("PUT", "/v1/products", counter.set_products),
-            ("POST", "/v1/carts/{cart_id}/hold", counter.hold),
-            ("POST", "/v1/carts/{cart_id}/release", counter.release),
+            ("PUT", "/v1/products", api.set_products),
+            ("POST", "/v1/carts/{cart_id}/hold", api.hold),
+            ("POST", "/v1/carts/{cart_id}/release", api.release),
         ),
     )
     return made
 
 
-class _Counter:
-    """The endpoints, and the threads in which the shop works for them."""
+class _CartApi:
+    """The endpoints, and the threads in which the service works for them."""
 
     def __init__(
-        self, shop: CartService, authenticator: Authenticator, services: ServiceAuthenticator
+        self, service: CartService, authenticator: Authenticator, services: ServiceAuthenticator
     ) -> None:
-        self._shop = shop
+        self._service = service
         self._authenticator = authenticator
         self._services = services
-        # Threads of its own for each kind of work: none waits for a slow one of another kind.
+        # Each kind of work has its own threads, so that no kind waits for a slow one.
         self._products = Threads("products", 1)
         self._snapshots = Threads("snapshots", 2)
         edits, reads = Threads("edits", 1), Threads("reads", 1)
         self._threads = (self._products, self._snapshots, edits, reads)
-        trouble = (StoreUnavailable,)
+        unavailable = (StoreUnavailable,)
         self._edits: RequestBatcher[Edit, Priced | Refused] = RequestBatcher(
-            _in_thread(edits, shop.edit), trouble=trouble, of_some=(RowsUnavailable,)
+            _in_thread(edits, service.edit), trouble=unavailable, of_some=(RowsUnavailable,)
         )
         self._reads: RequestBatcher[tuple[str, str], Priced | None] = RequestBatcher(
-            _in_thread(reads, shop.read), trouble=trouble
+            _in_thread(reads, service.read), trouble=unavailable
         )
 
     @asynccontextmanager
@@ -141,7 +141,7 @@ class _Counter:
     async def list_products(self, request: Request) -> Response:
         self._authenticator.user(request.headers.get("authorization"))
         after, limit = page_in_query(request)
-        prices = await self._products.run(self._shop.prices, after, limit + 1)
+        prices = await self._products.run(self._service.prices, after, limit + 1)
         items = tuple(Product(*price) for price in prices[:limit])
         return _json(ProductPage(items, items[-1].sku if len(prices) > limit else None))
 
@@ -154,15 +154,15 @@ class _Counter:
 
     async def set_cart(self, request: Request) -> Response:
         user, cart_id = self._shopper(request)
-        wanted = decode(_set_cart, await read_body(request.receive))
-        lines = tuple((line.sku, line.quantity) for line in wanted.lines)
+        body = decode(_set_cart, await read_body(request.receive))
+        lines = tuple((line.sku, line.quantity) for line in body.lines)
         return await self._edit(request, user, cart_id, cart_edits.SetAll(lines))
 
     async def set_line(self, request: Request) -> Response:
         user, cart_id = self._shopper(request)
         sku = name_in_path(request, "sku")
-        wanted = decode(_set_line, await read_body(request.receive))
-        return await self._edit(request, user, cart_id, cart_edits.SetOne(sku, wanted.quantity))
+        body = decode(_set_line, await read_body(request.receive))
+        return await self._edit(request, user, cart_id, cart_edits.SetOne(sku, body.quantity))
 
     async def remove_line(self, request: Request) -> Response:
         user, cart_id = self._shopper(request)
@@ -172,17 +172,17 @@ class _Counter:
 
     async def set_products(self, request: Request) -> Response:
         user = self._operator(request)
-        wanted = decode(_set_products, await read_body(request.receive, PRODUCTS_BYTES_MAX)).products
-        times = Counter(product.sku for product in wanted)
+        products = decode(_set_products, await read_body(request.receive, PRODUCTS_BYTES_MAX)).products
+        times = Counter(product.sku for product in products)
         twice = [
-            FieldError(f"/products/{place}/sku", "stands here more than once")
-            for place, product in enumerate(wanted)
+            FieldError(f"/products/{index}/sku", "stands here more than once")
+            for index, product in enumerate(products)
             if times[product.sku] > 1
         ]
         if twice:
             raise Problem(problems.INVALID_REQUEST, errors=twice)
-        prices = [Price(product.sku, product.price_minor, product.currency) for product in wanted]
-        await self._products.run(self._shop.set_prices, user.name, prices)
+        prices = [Price(product.sku, product.price_minor, product.currency) for product in products]
+        await self._products.run(self._service.set_prices, user.name, prices)
         return _json(ProductsSet(len(prices)))
 
     async def hold(self, request: Request) -> Response:
@@ -193,9 +193,9 @@ class _Counter:
 
     async def _hold(self, request: Request, *, held: bool) -> Response:
         user, cart_id = self._operator(request), name_in_path(request, "cart_id")
-        wanted = decode(_hold_cart, await read_body(request.receive))
+        body = decode(_hold_cart, await read_body(request.receive))
         match await self._products.run(
-            lambda: self._shop.hold(user.name, cart_id, wanted.reason, held=held, user_id=wanted.user_id)
+            lambda: self._service.hold(user.name, cart_id, body.reason, held=held, user_id=body.user_id)
         ):
             case None:
                 raise _no_such_cart()
@@ -214,9 +214,9 @@ class _Counter:
     async def take_snapshots(self, request: Request) -> Response:
         """Answer the gateway for the users whose tokens it has checked."""
         self._services.require(request.headers.get("authorization"), internal_calls.SNAPSHOTS)
-        wanted = decode_own(_take_snapshots, await read_body(request.receive, SNAPSHOTS_BYTES_MAX))
-        owned = [(cart.cart_id, cart.user_id) for cart in wanted.carts]
-        return _json(Snapshots(tuple(await self._snapshots.run(self._shop.snapshots, owned))))
+        body = decode_own(_take_snapshots, await read_body(request.receive, SNAPSHOTS_BYTES_MAX))
+        owned = [(cart.cart_id, cart.user_id) for cart in body.carts]
+        return _json(Snapshots(tuple(await self._snapshots.run(self._service.snapshots, owned))))
 
     # -- what they share
 
@@ -228,7 +228,7 @@ class _Counter:
         return self._authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
 
     async def _edit(self, request: Request, user: User, cart_id: str, change: Change) -> Response:
-        version = _version_wanted(request.headers.get("if-match"))
+        version = _version_required(request.headers.get("if-match"))
         match await self._edits.ask(Edit(cart_id, user.name, change, version)):
             case LineMissing():
                 raise _no_such_cart()
@@ -244,8 +244,8 @@ def _no_such_cart() -> Problem:
     return Problem(NOT_FOUND, "there is no such cart")
 
 
-def _version_wanted(if_match: str | None) -> int | None:
-    """Read `If-Match`: None without it, 0 for any version, -1 where it can match none."""
+def _version_required(if_match: str | None) -> int | None:
+    """Read `If-Match`: None without it, 0 for any version, -1 if it can match no version."""
     if if_match is None:
         return None
     if if_match.strip() == "*":
@@ -255,8 +255,8 @@ def _version_wanted(if_match: str | None) -> int | None:
 
 
 def _show(priced: Priced) -> Response:
-    cart, worth = priced
-    body = PricedCart(cart.cart_id, cart.version, worth.currency or None, worth.total_minor, worth.lines)
+    cart, found = priced
+    body = PricedCart(cart.cart_id, cart.version, found.currency or None, found.total_minor, found.lines)
     return _json(body, {"ETag": f'"{cart.version}"'})
 
 

@@ -1,6 +1,6 @@
-"""What a shopper may do to a cart, and what a cart is worth. Pure.
+"""The edits that a shopper may make to a cart, and what a cart costs. Pure.
 
-Prices come from the price list alone; a version counts the changes of a cart, never a repeat.
+Prices come only from the price list. A cart's version counts its changes; a repeated edit changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class SetOne(NamedTuple):
 
 
 class RemoveOne(NamedTuple):
-    """Take one code out."""
+    """Remove one code."""
 
     sku: str
 
@@ -49,7 +49,7 @@ Change = SetAll | SetOne | RemoveOne
 
 
 class Edit(NamedTuple):
-    """A change that a user wants; only at version `if_version`, where it is given (0: any that exists)."""
+    """A user's change; if `if_version` is given, only for a cart at that version (0: any version)."""
 
     cart_id: str
     user_id: str
@@ -72,7 +72,7 @@ class VersionChanged(NamedTuple):
 
 
 class EditRefused(NamedTuple):
-    """The edit says something impossible: a code for programs, the field, a sentence for people."""
+    """The edit is not possible: a code for programs, the field in question, a sentence for people."""
 
     code: str
     pointer: str
@@ -82,29 +82,29 @@ class EditRefused(NamedTuple):
 Refused = LineMissing | VersionChanged | EditRefused
 
 
-def edit(cart: Cart | None, wanted: Edit, prices: Mapping[str, Price]) -> Cart | Refused:
-    """Return the cart after the edit (the same one where nothing changes), or why it is refused."""
-    change = wanted.change
-    if cart is None and (wanted.if_version is not None or not isinstance(change, SetAll)):
+def edit(cart: Cart | None, request: Edit, prices: Mapping[str, Price]) -> Cart | Refused:
+    """Return the cart after the edit (the same one if nothing changes), or why it is refused."""
+    change = request.change
+    if cart is None and (request.if_version is not None or not isinstance(change, SetAll)):
         return LineMissing()
-    if cart is not None and wanted.if_version and wanted.if_version != cart.version:
+    if cart is not None and request.if_version and request.if_version != cart.version:
         return VersionChanged(cart.version)
     before = cart.pieces if cart else ()
     pieces = _changed(before, change, prices)
     if isinstance(pieces, EditRefused):
         return pieces
     if cart is None:
-        return Cart(wanted.cart_id, wanted.user_id, 1, pieces)
+        return Cart(request.cart_id, request.user_id, 1, pieces)
     return cart if pieces == before else cart._replace(version=cart.version + 1, pieces=pieces)
 
 
 def codes(change: Change) -> tuple[str, ...]:
-    """Return the codes whose prices decide on this change, beside those in the cart."""
+    """Return the codes whose prices this change needs, besides the codes in the cart."""
     return tuple(sku for sku, _ in change.lines) if isinstance(change, SetAll) else (change.sku,)
 
 
 def snapshot(cart: Cart, prices: Mapping[str, Price]) -> Snapshot:
-    """Return the cart at these prices; `refused` says why it cannot be bought, where it cannot."""
+    """Return the cart at these prices; `refused` says why, if it cannot be bought."""
     if not cart.pieces:
         return Snapshot(refused=EMPTY, version=cart.version)
     lines = tuple(Line(sku, n, prices[sku].price_minor) for sku, n in cart.pieces if sku in prices)
@@ -137,16 +137,16 @@ def _changed(before: _Pieces, change: Change, prices: Mapping[str, Price]) -> _P
 
 def _summed(lines: Sequence[tuple[str, int]], prices: Mapping[str, Price]) -> _Pieces | EditRefused:
     total: dict[str, int] = {}
-    for place, (sku, pieces) in enumerate(lines):
+    for index, (sku, pieces) in enumerate(lines):
         if sku not in prices:
-            return EditRefused(UNKNOWN_PRODUCT, f"/lines/{place}/sku", "there is no product with this code")
+            return EditRefused(UNKNOWN_PRODUCT, f"/lines/{index}/sku", "there is no product with this code")
         if prices[sku].currency != prices[lines[0][0]].currency:
             detail = "all products of a cart must have one currency"
-            return EditRefused(MIXED_CURRENCY, f"/lines/{place}/sku", detail)
+            return EditRefused(MIXED_CURRENCY, f"/lines/{index}/sku", detail)
         total[sku] = total.get(sku, 0) + pieces
         if total[sku] > QUANTITY_MAX:
             detail = f"more than {QUANTITY_MAX} pieces of one code"
-            return EditRefused(TOO_MANY_PIECES, f"/lines/{place}/quantity", detail)
+            return EditRefused(TOO_MANY_PIECES, f"/lines/{index}/quantity", detail)
         if len(total) > LINES_MAX:
-            return EditRefused(TOO_MANY_LINES, f"/lines/{place}", f"a cart has at most {LINES_MAX} lines")
+            return EditRefused(TOO_MANY_LINES, f"/lines/{index}", f"a cart has at most {LINES_MAX} lines")
     return tuple(total.items())

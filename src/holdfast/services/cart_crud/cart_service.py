@@ -1,6 +1,6 @@
-"""What cart-crud does for its callers, in groups: one transaction for all edits, one statement for all reads.
+"""Serves calls to cart-crud in groups: one transaction for all edits, one statement for all reads.
 
-Synchronous and without HTTP, so that a simulator can drive it; grouping and answering belong to `api`.
+It is synchronous and has no HTTP, so that a simulator can drive it. `api` makes the groups and the responses.
 """
 
 from collections.abc import Sequence
@@ -8,22 +8,14 @@ from typing import NamedTuple
 
 from holdfast.contracts.http_api import Snapshot
 from holdfast.messaging.store import OperatorAction, Store, StoreUnavailable
-from holdfast.services.cart_crud.cart_edits import (
-    MISSING,
-    Edit,
-    Price,
-    Refused,
-    codes,
-    edit,
-    snapshot,
-)
+from holdfast.services.cart_crud.cart_edits import MISSING, Edit, Price, Refused, codes, edit, snapshot
 from holdfast.services.cart_crud.domain import Cart, CartKey
 from holdfast.services.cart_crud.store_port import CartServiceTransaction
 
 ROUNDS_MAX = 5
 USERS_TOLD_MAX = 20
 LOCK_WAIT_MS = 100
-"""A cart that another transaction holds for longer is told apart from its group, which waits behind it."""
+"""If a cart stays locked for longer, its group is halved until its edits are alone and delay no others."""
 
 Priced = tuple[Cart, Snapshot]
 
@@ -35,17 +27,17 @@ class SeveralCarts(NamedTuple):
 
 
 class _Overtaken(Exception):
-    """Another instance has just made a cart that we were making; the next round sees it."""
+    """Another instance has just inserted a cart that we were inserting; the next round reads it."""
 
 
 class CartService:
-    """The shop's database behind functions that serve many callers at once. Raises StoreUnavailable."""
+    """Functions on cart-crud's database that serve many callers at once. Raises StoreUnavailable."""
 
     def __init__(self, store: Store[CartServiceTransaction]) -> None:
         self._store = store
 
     def edit(self, edits: Sequence[Edit]) -> list[Priced | Refused]:
-        """Make all edits, in order, in one transaction; each cart is locked, read and written once."""
+        """Make all edits in order in one transaction; each cart is locked, read and written once."""
         for _ in range(ROUNDS_MAX):
             try:
                 return self._edit(edits)
@@ -54,14 +46,14 @@ class CartService:
         raise StoreUnavailable("others make the same carts faster than this can read them")
 
     def read(self, keys: Sequence[CartKey]) -> list[Priced | None]:
-        """Return these carts at today's prices; None if the user has none of that id."""
+        """Return these carts at current prices; None if the user has no cart of that id."""
         with self._store.transaction() as tx:
             carts, prices = tx.read_carts(dict.fromkeys(keys))
         priced = {cart.key: (cart, snapshot(cart, prices)) for cart in carts}
         return [priced.get(key) for key in keys]
 
     def snapshots(self, keys: Sequence[CartKey]) -> list[Snapshot]:
-        """Return what each of these carts would be bought as, or why it cannot be."""
+        """Return what a checkout of each cart would buy, or why the cart cannot be bought."""
         return [found[1] if found else Snapshot(refused=MISSING) for found in self.read(keys)]
 
     def prices(self, after: str, limit: int) -> list[Price]:
@@ -70,7 +62,7 @@ class CartService:
             return tx.list_prices(after, limit)
 
     def set_prices(self, operator: str, prices: Sequence[Price]) -> None:
-        """Set prices, each code at most once, and log that this operator did."""
+        """Set prices, each code at most once, and log the operator."""
         with self._store.transaction() as tx:
             tx.save_prices(prices)
             tx.record_actions([OperatorAction(operator, "set_prices", "product", f"{len(prices)} prices")])
@@ -80,7 +72,7 @@ class CartService:
     ) -> CartKey | SeveralCarts | None:
         """Hold or release a cart, log why, and return its key; None if there is no such cart.
 
-        Without a user it is the one cart that has this id, if only one has.
+        Without a user it means the cart with this id, if there is only one.
         """
         with self._store.transaction() as tx:
             users = [user_id] if user_id is not None else tx.cart_users(cart_id, USERS_TOLD_MAX)
@@ -95,14 +87,14 @@ class CartService:
     def _edit(self, edits: Sequence[Edit]) -> list[Priced | Refused]:
         with self._store.transaction() as tx:
             tx.limit_lock_wait(LOCK_WAIT_MS)
-            locked = tx.lock_carts({wanted.key for wanted in edits})
-            skus = {sku for wanted in edits for sku in codes(wanted.change)}
+            locked = tx.lock_carts({one.key for one in edits})
+            skus = {sku for one in edits for sku in codes(one.change)}
             skus.update(sku for cart in locked.values() for sku, _ in cart.pieces)
             prices = tx.read_prices(skus)
             carts: dict[CartKey, Cart] = dict(locked)
             answers: list[Priced | Refused] = []
-            for wanted in edits:
-                after = edit(carts.get(wanted.key), wanted, prices)
+            for one in edits:
+                after = edit(carts.get(one.key), one, prices)
                 if isinstance(after, Cart):
                     carts[after.key] = after
                     answers.append((after, snapshot(after, prices)))

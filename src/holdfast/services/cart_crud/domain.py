@@ -1,6 +1,6 @@
-"""A cart and what clearing takes out of it. Pure.
+"""A cart, and what clearing removes from it. Pure.
 
-A cart's version counts its changes; clearing takes what the snapshot held and keeps what came since.
+A cart's version counts its changes. Clearing removes what the snapshot held and keeps what was added since.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from holdfast.contracts.messages import CartCleared, ClearCart, Refused
 
 CartKey = tuple[str, str]
-"""(cart id, user id): what names a cart. Two users may choose the same id for carts of their own."""
+"""(cart id, user id): together they name a cart, because two users may choose the same cart id."""
 
 
 class Cart(NamedTuple):
-    """One shopper's cart; `held` is an operator's reason, empty where the cart is free."""
+    """One shopper's cart; `held` is an operator's reason, empty if the cart is not held."""
 
     cart_id: str
     user_id: str
@@ -28,7 +28,7 @@ class Cart(NamedTuple):
 
 
 class Clearance(NamedTuple):
-    """What one saga took out of a cart: (code, pieces before, pieces taken), and the version it left."""
+    """What one saga removed from a cart: (code, pieces before, pieces removed), and the version after it."""
 
     saga_id: str
     cart_id: str
@@ -39,14 +39,14 @@ class Clearance(NamedTuple):
 
 @dataclass
 class CartBatch:
-    """The rows that a batch works on."""
+    """The carts that a batch of commands reads and changes."""
 
     carts: dict[CartKey, Cart]
     clearances: list[Clearance] = field(default_factory=list)
     changed: set[CartKey] = field(default_factory=set)
 
     def clear(self, saga_id: str, command: ClearCart) -> CartCleared | Refused:
-        """Subtract the snapshot's quantities; a cart that is gone counts as cleared."""
+        """Subtract the snapshot's quantities; a cart that does not exist counts as cleared."""
         key = command.cart_id, command.user_id
         cart = self.carts.get(key)
         if cart is None:

@@ -1,4 +1,4 @@
-"""cart-crud's part in the saga: the one command of `checkout.cart-command`, the pivot."""
+"""cart-crud's step of the saga: the one command of `checkout.cart-command`, the pivot."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -27,7 +27,7 @@ class CartTransaction(Transaction, Protocol):
 
 
 class CartParticipant:
-    """Clears on do; the pivot has neither undo nor confirm."""
+    """Clears the cart on do; it is the pivot, which has neither undo nor confirm."""
 
     messages = MESSAGES
 

@@ -1,4 +1,4 @@
-"""cart-crud put together from its ports; the same for production and simulation."""
+"""Builds cart-crud from its ports, the same way for production and simulation."""
 
 from holdfast.contracts.topics import CART
 from holdfast.messaging.components import Components, Ports, assemble
@@ -15,14 +15,14 @@ from holdfast.services.cart_crud.store import PostgresCartTransaction
 
 
 def build(ports: Ports[CartTransaction]) -> Components[CartTransaction]:
-    """Put the service together."""
+    """Build the service."""
     return assemble(ports, CART, ParticipantHandler(CartParticipant()))
 
 
 def pruner(ports: Ports[CartTransaction], retention: Retention) -> Pruner[CartTransaction]:
-    """Prune fence rows of carts that were cleared: the log of clearances stays, and refuses a second one.
+    """Prune fence rows of cleared carts: the log of clearances stays, and refuses a second clearance.
 
-    What was refused stays, too: only its row keeps a command without a last moment from clearing after all.
+    Rows of refused commands stay: without its row, a command that has no last moment could still clear.
     """
     return Pruner(ports, retention, [fences("cart", retention.rows_ms, (FenceState.DONE,))])
 
@@ -31,14 +31,14 @@ def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(CalledServiceSettings)
     ports = production_ports(settings, CART, PostgresCartTransaction)
-    parts = build(ports)
+    components = build(ports)
     services = ServiceAuthenticator(settings.service_jwks, CART)
     made = apps(ports.store, Authenticator(settings.jwks), services)
     service = Service(
         CART,
         settings,
         ports.bus,
-        parts,
+        components,
         ("holdfast.messaging", "holdfast.services.cart_crud"),
         app=made.public,
         ops_app=made.ops,

@@ -1,4 +1,4 @@
-"""cart-crud's tables in memory: the twin of `store`."""
+"""cart-crud's tables in memory, with the same behaviour as `store`."""
 
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
 
 
 class MemoryCartTransaction(MemoryTransaction):
-    """See `handlers.CartTransaction` and `store_port.ShopTransaction` for every promise."""
+    """Implements `store_port.CartServiceTransaction`, where each method is described."""
 
     def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
         carts = self.table("cart")

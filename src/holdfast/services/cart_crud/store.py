@@ -11,7 +11,7 @@ SQL = statements("holdfast.services.cart_crud")
 
 
 class PostgresCartTransaction(PostgresTransaction):
-    """See `handlers.CartTransaction` and `store_port.ShopTransaction` for every promise."""
+    """Implements `store_port.CartServiceTransaction`, where each method is described."""
 
     def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
         rows = self.run(SQL["lock_carts"], **_keys(keys)).fetchall()
@@ -49,7 +49,7 @@ class PostgresCartTransaction(PostgresTransaction):
         )
 
     def read_carts(self, keys: Collection[CartKey]) -> tuple[list[Cart], dict[str, Price]]:
-        """Read both with one statement, which is one moment: rows of carts, then rows of prices."""
+        """Read carts and prices with one statement, so that both are from the same moment."""
         rows = self.run(SQL["select_carts"], **_keys(keys)).fetchall()
         carts = [_cart(row) for row in rows if row[3] is not None]
         prices = {row[0]: Price(row[0], row[2], row[1]) for row in rows if row[3] is None}
@@ -75,12 +75,12 @@ def _keys(keys: Collection[CartKey]) -> dict[str, list[str]]:
 
 
 def _columns(rows: Collection[Cart]) -> dict[str, list[Any]]:
-    """Lay carts out flat: the statements fold their lines back, by the place of their cart among the rows."""
-    pieces = [(place, sku, count) for place, row in enumerate(rows, 1) for sku, count in row.pieces]
+    """Return carts as flat arrays; the statements join a line with its cart by the cart's number, from 1."""
+    pieces = [(index, sku, count) for index, row in enumerate(rows, 1) for sku, count in row.pieces]
     return {
         **_keys([row.key for row in rows]),
         "versions": [row.version for row in rows],
-        "line_places": [place for place, _, _ in pieces],
+        "line_places": [index for index, _, _ in pieces],
         "skus": [sku for _, sku, _ in pieces],
         "quantities": [count for _, _, count in pieces],
     }

@@ -1,4 +1,4 @@
-"""What cart-crud's HTTP side asks of its database: prices, carts as shoppers see them, operators' acts."""
+"""What cart-crud's HTTP API needs from its database: prices, shoppers' carts, operators' actions."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -9,7 +9,7 @@ from holdfast.services.cart_crud.handlers import CartTransaction
 
 
 class CartServiceTransaction(CartTransaction, Protocol):
-    """The handler's transaction, and what shoppers and operators do."""
+    """The handler's transaction, and what shoppers and operators need besides."""
 
     def read_prices(self, skus: Collection[str]) -> dict[str, Price]:
         """Return the prices of those codes that exist."""
@@ -18,16 +18,16 @@ class CartServiceTransaction(CartTransaction, Protocol):
         """Return a page of the price list in the order of codes."""
 
     def save_prices(self, rows: Collection[Price]) -> None:
-        """Insert or replace prices; a code stands in `rows` once."""
+        """Insert or replace prices; each code may be in `rows` only once."""
 
     def read_carts(self, keys: Collection[CartKey]) -> tuple[list[Cart], dict[str, Price]]:
-        """Return those that exist, and the prices of all their codes, at one moment."""
+        """Return the carts that exist, and the prices of all their codes, from the same moment."""
 
     def insert_carts(self, rows: Collection[Cart]) -> bool:
-        """Insert carts; False where somebody else has inserted one of them meanwhile."""
+        """Insert carts; return False if another transaction has inserted one of them meanwhile."""
 
     def cart_users(self, cart_id: str, limit: int) -> list[str]:
         """Return the first users, in sorted order, who have a cart of this id."""
 
     def hold_cart(self, key: CartKey, reason: str) -> bool:
-        """Set the reason for which this cart is held, empty to release it; False where it does not exist."""
+        """Set the reason for which this cart is held, empty to release it; False if it does not exist."""

@@ -1,6 +1,6 @@
-"""Operators' view of the stock: read it page by page, set what codes began with.
+"""Operators' HTTP API of the stock: read it page by page, set the initial pieces of codes.
 
-Shoppers have no way in here; a checkout changes stock only through messages.
+Shoppers cannot reach this service; a checkout changes stock only through messages.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ class StockRow(Struct, forbid_unknown_fields=True):
 
 
 class SetStock(Struct, forbid_unknown_fields=True):
-    """Rows to set; `on_hand` is what the code has had in all, reserved and sold pieces included."""
+    """Rows to set; `on_hand` is the total of the code, reserved and sold pieces included."""
 
     stock: Annotated[list[StockRow], Meta(min_length=1, max_length=ROWS_MAX)]
 
@@ -41,9 +41,9 @@ _set_stock = msgspec.json.Decoder(SetStock)
 
 
 def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI:
-    """Make the HTTP application for operators, the only one there is."""
+    """Make the HTTP application for operators; the service has no other."""
     api = problems.application()
-    threads = Threads("operators", 1)  # the other connections are the writer's and the pruner's
+    threads = Threads("operators", 1)  # the other connections belong to the writer and the pruner
 
     @api.put("/v1/stock", status_code=204)
     async def put_stock(request: Request) -> Response:
@@ -68,7 +68,7 @@ def app(store: Store[StockTransaction], authenticator: Authenticator) -> FastAPI
 
 
 def _set(store: Store[StockTransaction], operator: str, rows: list[StockRow]) -> list[tuple[int, int]]:
-    """Set the rows and log who did, or none; return those, by place, of which more pieces are gone."""
+    """Set all rows and log the operator, or set none; return (index, pieces gone) of each row too low."""
     with store.transaction() as tx:
         before = tx.lock_stock([row.sku for row in rows])
         gone = [before[row.sku].reserved + before[row.sku].sold if row.sku in before else 0 for row in rows]

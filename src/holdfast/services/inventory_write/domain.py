@@ -1,4 +1,4 @@
-"""Stock and what a saga does to it: reserve, release, sell. Pure.
+"""Stock, and how a saga changes it: reserve, release, sell. Pure.
 
 Every change of stock is a movement, and a saga makes each movement at most once.
 """
@@ -11,7 +11,7 @@ from holdfast.contracts.messages import InventoryReserved, Line, Refused
 
 
 class Stock(NamedTuple):
-    """Pieces of one code; `initial` is always the sum of the three others."""
+    """Pieces of one code; `initial` is always the sum of the other three."""
 
     sku: str
     initial: int
@@ -30,15 +30,15 @@ class Movement(NamedTuple):
 
 def pieces_of(lines: Iterable[Line]) -> tuple[tuple[str, int], ...]:
     """Return the pieces by code, in the order of codes."""
-    wanted: dict[str, int] = {}
+    total: dict[str, int] = {}
     for line in lines:
-        wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
-    return tuple(sorted(wanted.items()))
+        total[line.sku] = total.get(line.sku, 0) + line.quantity
+    return tuple(sorted(total.items()))
 
 
 @dataclass
 class StockBatch:
-    """The rows that a batch works on."""
+    """The rows that a batch of commands reads and changes."""
 
     stock: dict[str, Stock]
     reservations: dict[str, tuple[tuple[str, int], ...]]
@@ -46,7 +46,7 @@ class StockBatch:
     changed: set[str] = field(default_factory=set)
 
     def reserve(self, saga_id: str, lines: Iterable[Line]) -> InventoryReserved | Refused:
-        """Take all pieces off the shelf, or none of them."""
+        """Reserve all pieces, or none of them."""
         reserved = pieces_of(lines)
         for sku, pieces in reserved:
             stock = self.stock.get(sku)
@@ -62,7 +62,7 @@ class StockBatch:
         return InventoryReserved(sum(pieces for _, pieces in reserved))
 
     def release(self, saga_id: str) -> None:
-        """Put a reservation back on the shelf."""
+        """Return the reserved pieces to the pieces on hand."""
         for sku, pieces in self.reservations[saga_id]:
             stock = self.stock[sku]
             self._put(stock._replace(on_hand=stock.on_hand + pieces, reserved=stock.reserved - pieces))

@@ -1,4 +1,4 @@
-"""inventory-write's part in the saga: the commands of `checkout.inventory-command`."""
+"""inventory-write's step of the saga: the commands of `checkout.inventory-command`."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -37,10 +37,10 @@ class InventoryTransaction(Transaction, Protocol):
 
 
 class StockTransaction(InventoryTransaction, Protocol):
-    """What operators' endpoints need besides."""
+    """The handler's transaction, and what the operators' endpoints need besides."""
 
     def set_initial_stock(self, rows: Collection[tuple[str, int]]) -> None:
-        """Set what codes began with; a known code's shelf changes by the difference."""
+        """Set the initial pieces of codes; a known code's pieces on hand change by the difference."""
 
     def list_stock(self, after: str, limit: int) -> list[Stock]:
         """Return a page of stock in the order of codes."""

@@ -1,4 +1,4 @@
-"""inventory-write put together from its ports; the same for production and simulation."""
+"""Builds inventory-write from its ports, the same way for production and simulation."""
 
 from holdfast.contracts.topics import INVENTORY
 from holdfast.messaging.components import Components, Ports, assemble
@@ -18,15 +18,15 @@ from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 def build(
     ports: Ports[InventoryTransaction], ask_every_ms: int = ASK_EVERY_MS
 ) -> Components[InventoryTransaction]:
-    """Put the service together."""
-    asking = OutcomePoller("inventory", ports.partitions, ports.monotonic_ms, ask_every_ms)
+    """Build the service."""
+    poller = OutcomePoller("inventory", ports.partitions, ports.monotonic_ms, ask_every_ms)
     return assemble(
-        ports, INVENTORY, ParticipantHandler(InventoryParticipant()), chores=[asking.periodic_task()]
+        ports, INVENTORY, ParticipantHandler(InventoryParticipant()), chores=[poller.periodic_task()]
     )
 
 
 def pruner(ports: Ports[InventoryTransaction], retention: Retention) -> Pruner[InventoryTransaction]:
-    """Prune fence rows that have come to rest."""
+    """Build the pruner of fence rows that are final."""
     return Pruner(ports, retention, [fences("inventory", retention.rows_ms)])
 
 
@@ -34,12 +34,12 @@ def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(InventorySettings)
     ports = production_ports(settings, INVENTORY, PostgresInventoryTransaction)
-    parts = build(ports, settings.ask_every_ms)
+    components = build(ports, settings.ask_every_ms)
     service = Service(
         INVENTORY,
         settings,
         ports.bus,
-        parts,
+        components,
         ("holdfast.messaging", "holdfast.services.inventory_write"),
         ops_app=app(ports.store, Authenticator(settings.jwks)),
         pruner=pruner(ports, settings.retention()),

@@ -1,4 +1,4 @@
-"""inventory-write's tables in memory: the twin of `store`."""
+"""inventory-write's tables in memory, with the same behaviour as `store`."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,7 @@ from holdfast.services.inventory_write.domain import Movement, Stock
 
 
 class MemoryInventoryTransaction(MemoryTransaction):
-    """See `handlers.InventoryTransaction` for every promise."""
+    """Implements `handlers.InventoryTransaction`, where each method is described."""
 
     def load_reservations(self, saga_ids: Collection[str]) -> dict[str, tuple[tuple[str, int], ...]]:
         moves = self.table("stock_movement")

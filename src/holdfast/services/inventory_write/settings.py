@@ -7,6 +7,6 @@ from holdfast.runtime.settings import ServiceSettings
 
 
 class InventorySettings(ServiceSettings):
-    """What inventory needs beyond what every service has."""
+    """The settings of every service, and how often outcomes are asked for."""
 
     ask_every_ms: int = Field(default=ASK_EVERY_MS, ge=100)

@@ -9,7 +9,7 @@ SQL = statements("holdfast.services.inventory_write")
 
 
 class PostgresInventoryTransaction(PostgresTransaction):
-    """See `handlers.InventoryTransaction` for every promise."""
+    """Implements `handlers.StockTransaction`, where each method is described."""
 
     def load_reservations(self, saga_ids: Collection[str]) -> dict[str, tuple[tuple[str, int], ...]]:
         rows = self.run(SQL["select_reservations"], saga_ids=list(saga_ids)).fetchall()
@@ -29,7 +29,7 @@ class PostgresInventoryTransaction(PostgresTransaction):
         )
 
     def insert_movements(self, rows: Collection[Movement]) -> None:
-        """Send all movements as flat arrays; the statement folds them back, a row a movement."""
+        """Send all movements as flat arrays; the statement makes one row of each movement."""
         pieces = [(n, sku, count) for n, row in enumerate(rows) for sku, count in row.pieces]
         self.run(
             SQL["insert_movements"],
@@ -41,11 +41,9 @@ class PostgresInventoryTransaction(PostgresTransaction):
         )
 
     def set_initial_stock(self, rows: Collection[tuple[str, int]]) -> None:
-        """Set what codes began with; a known code's shelf changes by the difference."""
         self.run(
             SQL["set_initial_stock"], skus=[sku for sku, _ in rows], pieces=[pieces for _, pieces in rows]
         )
 
     def list_stock(self, after: str, limit: int) -> list[Stock]:
-        """Return a page of stock in the order of codes."""
         return [Stock(*row) for row in self.run(SQL["select_stock_page"], after=after, limit=limit)]

@@ -1,4 +1,4 @@
-"""An order's life: PENDING when created, PLACED when confirmed, CANCELED when undone. Pure."""
+"""An order is PENDING when created, PLACED when confirmed, CANCELED when undone. Pure."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from holdfast.contracts.messages import CreateOrder, Line, OrderCreated, Refused
 
 
 class Order(NamedTuple):
-    """One order; fulfilment reads PLACED ones only."""
+    """One order; fulfilment reads only PLACED orders."""
 
     order_id: str
     saga_id: str
@@ -20,14 +20,14 @@ class Order(NamedTuple):
 
 @dataclass
 class OrderBatch:
-    """The rows that a batch works on; `total_max_minor` is the rule that an order may violate."""
+    """The rows that a batch writes; an order above `total_max_minor` is refused."""
 
     total_max_minor: int
     created: dict[str, Order] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
 
     def create(self, saga_id: str, command: CreateOrder) -> OrderCreated | Refused:
-        """Write a PENDING order, or refuse one that is too large or does not add up."""
+        """Create a PENDING order; refuse it if its total is too large or not the sum of its lines."""
         if command.total_minor > self.total_max_minor:
             return Refused(
                 "order_total_above_limit",
@@ -49,7 +49,7 @@ class OrderBatch:
         return OrderCreated(order_id, command.total_minor, command.currency)
 
     def settle(self, saga_id: str, status: str) -> None:
-        """Give this saga's order its final status, also when it was created in the same batch."""
+        """Set the final status of this saga's order, which may have been created in the same batch."""
         if saga_id in self.created:
             self.created[saga_id] = self.created[saga_id]._replace(status=status)
         else:

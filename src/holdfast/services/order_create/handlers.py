@@ -1,4 +1,4 @@
-"""order-create's part in the saga: the commands of `checkout.order-command`."""
+"""order-create's step of the saga: the commands of `checkout.order-command`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -40,7 +40,7 @@ class OrderParticipant:
         self._total_max_minor = total_max_minor
 
     def load(self, tx: OrderTransaction, work: Sequence[CommandWork]) -> OrderBatch:
-        """Read nothing: the fence row, already locked, says all that the rules need."""
+        """Read nothing: the rules need only the fence row, which is already locked."""
         return OrderBatch(self._total_max_minor)
 
     def do(self, rows: OrderBatch, saga_id: str, command: Payload) -> StepResult:

@@ -1,4 +1,4 @@
-"""order-create put together from its ports; the same for production and simulation."""
+"""Builds order-create from its ports, the same way for production and simulation."""
 
 from holdfast.contracts.topics import ORDER
 from holdfast.messaging.components import Components, Ports, assemble
@@ -16,14 +16,14 @@ from holdfast.services.order_create.store import PostgresOrderTransaction
 def build(
     ports: Ports[OrderTransaction], total_max_minor: int, ask_every_ms: int = ASK_EVERY_MS
 ) -> Components[OrderTransaction]:
-    """Put the service together; an order above `total_max_minor` is refused."""
-    asking = OutcomePoller("order", ports.partitions, ports.monotonic_ms, ask_every_ms)
+    """Build the service; an order above `total_max_minor` is refused."""
+    poller = OutcomePoller("order", ports.partitions, ports.monotonic_ms, ask_every_ms)
     handler = ParticipantHandler(OrderParticipant(total_max_minor))
-    return assemble(ports, ORDER, handler, chores=[asking.periodic_task()])
+    return assemble(ports, ORDER, handler, chores=[poller.periodic_task()])
 
 
 def pruner(ports: Ports[OrderTransaction], retention: Retention) -> Pruner[OrderTransaction]:
-    """Prune fence rows that have come to rest."""
+    """Build the pruner of fence rows that are final."""
     return Pruner(ports, retention, [fences("order", retention.rows_ms)])
 
 
@@ -31,13 +31,13 @@ def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(OrderSettings)
     ports = production_ports(settings, ORDER, PostgresOrderTransaction)
-    parts = build(ports, settings.order_total_max_minor, settings.ask_every_ms)
+    components = build(ports, settings.order_total_max_minor, settings.ask_every_ms)
     packages = ("holdfast.messaging", "holdfast.services.order_create")
     service = Service(
         ORDER,
         settings,
         ports.bus,
-        parts,
+        components,
         packages,
         pruner=pruner(ports, settings.retention()),
         closers=[ports.store.close],

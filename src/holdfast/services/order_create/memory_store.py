@@ -1,4 +1,4 @@
-"""order-create's table in memory: the twin of `store`."""
+"""order-create's table in memory, with the same behaviour as `store`."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,7 +7,7 @@ from holdfast.services.order_create.domain import Order
 
 
 class MemoryOrderTransaction(MemoryTransaction):
-    """See `handlers.OrderTransaction` for every promise."""
+    """Implements `handlers.OrderTransaction`, where each method is described."""
 
     def insert_orders(self, rows: Collection[Order]) -> None:
         orders = self.table("orders")

@@ -7,7 +7,7 @@ from holdfast.runtime.settings import ServiceSettings
 
 
 class OrderSettings(ServiceSettings):
-    """The rule that an order may violate, in minor units: by default half a million pounds."""
+    """The largest total of an order, in minor units: by default half a million pounds."""
 
     order_total_max_minor: int = Field(default=50_000_000, ge=1)
     ask_every_ms: int = Field(default=ASK_EVERY_MS, ge=100)

@@ -9,10 +9,10 @@ SQL = statements("holdfast.services.order_create")
 
 
 class PostgresOrderTransaction(PostgresTransaction):
-    """See `handlers.OrderTransaction` for every promise."""
+    """Implements `handlers.OrderTransaction`, where each method is described."""
 
     def insert_orders(self, rows: Collection[Order]) -> None:
-        """Send all lines as flat arrays; the statement folds them back, a row an order."""
+        """Send all lines as flat arrays; the statement makes one row of each order."""
         lines = [(n, line) for n, row in enumerate(rows) for line in row.lines]
         self.run(
             SQL["insert_orders"],

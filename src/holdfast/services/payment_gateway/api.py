@@ -1,7 +1,7 @@
-"""payment-gateway over HTTP: an operator's view of payments, and the door for the provider's webhooks.
+"""payment-gateway over HTTP: an operator's view of payments, and the endpoint of the provider's webhooks.
 
-Shoppers have no way in here, and operators use a port that the provider cannot reach. What a person may say
-of a payment is the desk's to judge.
+Shoppers cannot reach this service, and operators use a port that the provider cannot reach.
+`payment_operator` decides what an operator may do with a payment.
 """
 
 import time
@@ -34,7 +34,7 @@ Reference = Annotated[str, Meta(max_length=200, pattern=r"^[!-~]*(?!\n)$")]
 
 
 class Resolve(Struct, forbid_unknown_fields=True):
-    """What became of a payment; `charge_id` is the provider's, needed where its search does not find it."""
+    """What became of a payment; `charge_id` is the provider's, needed if its search does not find it."""
 
     outcome: Literal["charged", "not_charged", "refunded"]
     reason: Text
@@ -45,22 +45,22 @@ _resolve = msgspec.json.Decoder(Resolve)
 
 
 class PaymentApi:
-    """The endpoints; blocking work is done on other threads."""
+    """The operators' endpoints; blocking work runs in other threads."""
 
-    def __init__(self, desk: PaymentOperator, authenticator: Authenticator) -> None:
-        self._desk = desk
+    def __init__(self, operator: PaymentOperator, authenticator: Authenticator) -> None:
+        self._operator = operator
         self._authenticator = authenticator
 
     async def list_payments(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        asked = query(request, "saga_id", "after", "limit", "unknown", "owed")
-        if saga_id := asked.get("saga_id"):
-            row, now_ms = await run_in_threadpool(self._desk.show, _saga_id(saga_id))
+        parameters = query(request, "saga_id", "after", "limit", "unknown", "owed")
+        if saga_id := parameters.get("saga_id"):
+            row, now_ms = await run_in_threadpool(self._operator.show, _saga_id(saga_id))
             return _json({"items": [shown(row, now_ms)], "next": None})
-        limit = page_size(asked)
-        which = next((w for w in ("unknown", "owed") if asked.get(w) == "true"), "")
-        after = _saga_id(asked["after"]) if asked.get("after") else ""
-        rows, now_ms = await run_in_threadpool(self._desk.page, after, limit, which)
+        limit = page_size(parameters)
+        which = next((w for w in ("unknown", "owed") if parameters.get(w) == "true"), "")
+        after = _saga_id(parameters["after"]) if parameters.get("after") else ""
+        rows, now_ms = await run_in_threadpool(self._operator.page, after, limit, which)
         following = rows[-1].payment.saga_id if len(rows) == limit else None
         return _json({"items": [shown(row, now_ms) for row in rows], "next": following})
 
@@ -69,18 +69,18 @@ class PaymentApi:
         saga_id = _saga_id(request.path_params["saga_id"])
         said = decode(_resolve, await read_body(request.receive))
         verdict = Verdict(said.outcome, user.name, said.reason, said.charge_id)
-        row = await run_in_threadpool(self._desk.resolve, saga_id, verdict)
+        row = await run_in_threadpool(self._operator.resolve, saga_id, verdict)
         return _json(shown(row, 0))
 
 
 class WebhookApi:
-    """The provider's webhooks: verified, then a hint to ask now; nothing is done because of what they say."""
+    """The provider's webhooks: a verified one makes us ask the provider now; its content is not believed."""
 
     def __init__(
-        self, secret: str, desk: PaymentOperator, settlement: Settlement, wake: Callable[[], None]
+        self, secret: str, operator: PaymentOperator, settlement: Settlement, wake: Callable[[], None]
     ) -> None:
         self._secret = secret.encode()
-        self._desk = desk
+        self._operator = operator
         self._settlement = settlement
         self._wake = wake
 
@@ -95,18 +95,18 @@ class WebhookApi:
         return Response(status_code=204)
 
     def _heed(self, hint: webhooks.WebhookHint) -> None:
-        if self._desk.hint(hint.saga_id):
+        if self._operator.hint(hint.saga_id):
             self._wake()
         elif hint.kind in ("payment_intent.succeeded", "refund.failed"):
             try:
                 self._settlement.look(hint.saga_id, hint.intent)
-            except ProviderSilent as error:  # a webhook that is not taken comes again
+            except ProviderSilent as error:  # the provider sends a webhook again that was not accepted
                 log.warning("webhook_not_checked", saga_id=hint.saga_id, error=str(error))
                 raise problems.unavailable("the payment provider") from None
 
 
 def apps(api: PaymentApi, webhook: WebhookApi | None) -> Apps:
-    """Make the HTTP applications; without a webhook secret there is no such door."""
+    """Make the HTTP applications; `webhook` is None if there is no webhook secret."""
     made = Apps(problems.application(), problems.application())
     made.ops.add_route("/v1/payments", api.list_payments, methods=["GET"])
     made.ops.add_route("/v1/payments/{saga_id}/resolve", api.resolve, methods=["POST"])

@@ -1,6 +1,6 @@
-"""The lanes of calls to the provider: independent work has places of its own, so that none fills another's.
+"""The lanes of calls to the provider: each lane has its own places, so that no lane can block another.
 
-A call's lane is its verb (charge or refund) and whether it is the first attempt. Pure: time is handed in.
+A call's lane is its verb (charge or refund) and whether it is the first attempt. Pure: callers pass the time.
 """
 
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from holdfast.services.payment_gateway.domain import ProviderCall
 
 CALLS_MAX = 64
-"""First charges side by side; charges that failed before have half of it, refunds a quarter."""
+"""Places for first charges; charges that failed before have half as many, each lane of refunds a quarter."""
 SLOW_AFTER_S = 1.0
 SLOW_FACTOR = 4
-"""A call gives its place up after `SLOW_AFTER_S`; a lane has at most so many times its places under way."""
+"""A call frees its place after `SLOW_AFTER_S`; at most `SLOW_FACTOR` times a lane's places are under way."""
 HELD_MAX_S = 30.0
-"""So long "too many requests" holds all calls back at most; the key that heard it waits in full."""
+"""The longest time that "too many requests" holds back all calls; the key that got it waits in full."""
 
 
 class Lane(NamedTuple):
@@ -25,7 +25,7 @@ class Lane(NamedTuple):
 
 
 class ClaimLimit(NamedTuple):
-    """How many due calls of one lane to take: those that failed least, of these the oldest or newest."""
+    """How many due calls of one lane to claim: the least often tried first, of these the oldest or newest."""
 
     verb: str
     fresh: bool
@@ -37,7 +37,7 @@ LANES = (Lane("do", True), Lane("undo", True), Lane("do", False), Lane("undo", F
 
 
 def places(lane: Lane, calls_max: int = CALLS_MAX) -> int:
-    """Return how many calls of this lane are made side by side, slow ones not counted."""
+    """Return how many calls of this lane may be under way at once, not counting slow ones."""
     share = 4 if lane.verb == "undo" else 1 if lane.fresh else 2
     return max(1, calls_max // share)
 
@@ -48,7 +48,7 @@ def limits(calls_max: int = CALLS_MAX) -> list[ClaimLimit]:
 
 
 def connections(calls_max: int = CALLS_MAX) -> int:
-    """Return how many calls can be under way at most."""
+    """Return how many calls of all lanes can be under way at most."""
     return SLOW_FACTOR * sum(places(lane, calls_max) for lane in LANES)
 
 
@@ -58,7 +58,7 @@ def lane_of(call: ProviderCall) -> Lane:
 
 
 class UnderWay(NamedTuple):
-    """A call that was begun and whose answer is not recorded."""
+    """A call that has begun and whose answer is not yet recorded."""
 
     call: ProviderCall
     began_s: float
@@ -68,5 +68,5 @@ def room(lane: Lane, under_way: Iterable[UnderWay], now_s: float, calls_max: int
     """Return how many more calls of this lane may begin."""
     began = [each.began_s for each in under_way if lane_of(each.call) == lane]
     prompt = sum(1 for began_s in began if now_s - began_s < SLOW_AFTER_S)
-    most = places(lane, calls_max)
-    return max(0, min(most - prompt, SLOW_FACTOR * most - len(began)))
+    places_max = places(lane, calls_max)
+    return max(0, min(places_max - prompt, SLOW_FACTOR * places_max - len(began)))

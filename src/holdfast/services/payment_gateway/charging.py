@@ -1,6 +1,6 @@
-"""The charge loop: claim due calls, make them outside any transaction, record what is definitive.
+"""The charge loop claims due calls, makes them outside any transaction, and records the answers.
 
-Three steps, each safe to lose: a claim expires, a call repeats under its key, a record repeats nothing.
+A crash at any step is safe: a claim expires, a call is repeated under its key, a second record is ignored.
 """
 
 from collections import Counter
@@ -43,17 +43,17 @@ Answered = Sequence[tuple[ProviderCall, ProviderResult]]
 
 
 class PaymentProvider(Protocol):
-    """The outside world's money."""
+    """The company that moves the money."""
 
     def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
-        """Make all calls side by side and return their answers in order; never raises for one of them."""
+        """Make all calls at the same time and return their answers in order; a failed call raises nothing."""
 
     def close(self) -> None:
         """Close connections."""
 
 
 class ChargeLoop:
-    """Resolves intents. Any number of instances may run; a claim is a lease on the timer row."""
+    """Charges and refunds. Many instances may run it at once, because a claim is a lease on the timer row."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class ChargeLoop:
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     def run_once(self) -> int:
-        """Claim, call, record once; return how many calls were made. Raises StoreUnavailable."""
+        """Claim, call and record one batch; return how many calls were made. Raises StoreUnavailable."""
         calls = self.claim()
         if not calls:
             return 0
@@ -80,13 +80,13 @@ class ChargeLoop:
         self.record(list(zip(calls, answers, strict=True)))
         return len(calls)
 
-    def claim(self, wanted: Sequence[ClaimLimit] = tuple(limits())) -> list[ProviderCall]:
-        """Lease due calls and mark their fences submitted, so that an undo knows it must wait."""
+    def claim(self, claim_limits: Sequence[ClaimLimit] = tuple(limits())) -> list[ProviderCall]:
+        """Lease due calls and mark their fences submitted, so that an undo waits for the answer."""
         calls: list[ProviderCall] = []
 
         def work(tx: PaymentTransaction) -> HandlerResult:
             calls.clear()
-            calls.extend(_claim(tx, wanted, self._lease_ms))
+            calls.extend(_claim(tx, claim_limits, self._lease_ms))
             if calls:
                 crashpoint("claim.before_commit")
             return HandlerResult()
@@ -99,9 +99,9 @@ class ChargeLoop:
     def record(
         self, answered: Answered, before: Callable[[PaymentTransaction], None] = lambda _: None
     ) -> int:
-        """Write every answer, its events and the next call's time in one transaction; return how many count.
+        """Write the answers, their events and the next calls' times in one transaction.
 
-        `before` runs in it first, and may refuse all by raising.
+        Returns how many were still awaited. `before` runs first in it; if that raises, nothing is recorded.
         """
         recording = _Recording()
 
@@ -122,7 +122,7 @@ class ChargeLoop:
 
 
 def before_calls(calls: Sequence[ProviderCall]) -> None:
-    """Mark the boundary before charges and refunds that are made together."""
+    """Pass the crash points before a batch of calls."""
     verbs = {call.verb for call in calls}
     if "do" in verbs:
         crashpoint("charge.before_call")
@@ -131,7 +131,7 @@ def before_calls(calls: Sequence[ProviderCall]) -> None:
 
 
 def after_calls(calls: Sequence[ProviderCall]) -> None:
-    """Mark the boundary between answers and their record."""
+    """Pass the crash points after the answers of a batch and before their record."""
     verbs = {call.verb for call in calls}
     if "do" in verbs:
         crashpoint("charge.after_call")
@@ -139,14 +139,14 @@ def after_calls(calls: Sequence[ProviderCall]) -> None:
         crashpoint("refund.after_call")
 
 
-def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) -> list[ProviderCall]:
+def _claim(tx: PaymentTransaction, claim_limits: Sequence[ClaimLimit], lease_ms: int) -> list[ProviderCall]:
     # Fences are locked before timers, as the writer does it, so that the two never deadlock.
-    peeked = tx.peek_due_calls(wanted, HORIZON_MS)
+    peeked = tx.peek_due_calls(claim_limits, HORIZON_MS)
     ids = sorted({row.key.saga_id for row in peeked})
     if not ids:
         return []
     fences = tx.lock_fences("payment", ids)
-    again = [each._replace(calls_max=2 * each.calls_max) for each in wanted]
+    again = [each._replace(calls_max=2 * each.calls_max) for each in claim_limits]
     keys = {row.key for row in peeked}
     due = [row for row in tx.peek_due_calls(again, HORIZON_MS) if row.key in keys]
     payments = tx.load_payments(ids)
@@ -157,7 +157,7 @@ def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) 
         if fence is None or payment is None or not awaits(fence, payment, row.key.verb):
             stale.append(row.key)
             continue
-        since_ms = row.since_ms if row.fired else now_ms  # a key has no age before it is first sent
+        since_ms = row.since_ms if row.fired else now_ms  # the age of a key counts from when it is first sent
         ask = next_ask(payment, row.key.verb, now_ms - since_ms, KEY_LIFETIME_MS)
         calls.append(ProviderCall(ask, payment, row.fired + 1, since_ms))
         until = now_ms + lease_ms
@@ -172,7 +172,7 @@ def _claim(tx: PaymentTransaction, wanted: Sequence[ClaimLimit], lease_ms: int) 
 
 @dataclass
 class _Recording:
-    """One batch of answers on its way into the rows."""
+    """Writes one batch of answers into the rows."""
 
     handled: HandlerResult = field(default_factory=HandlerResult)
     alarms: list[Resolution] = field(default_factory=list)
@@ -196,13 +196,13 @@ class _Recording:
                 resolution = _with_reply(resolution)
                 fences[saga_id] = resolution.fence
                 payments[saga_id] = changed[saga_id] = resolution.payment
-            self._follow(resolution, call, answer, now_ms)
+            self._plan_next(resolution, call, answer, now_ms)
         tx.update_payments(list(changed.values()))
         tx.save_fences("payment", _changed(before, fences), sorted(set(ids) - fences.keys()))
         tx.clear_timers([key for key, row in self._timers.items() if row is None])
         tx.set_timers([row for row in self._timers.values() if row is not None])
 
-    def _follow(
+    def _plan_next(
         self, resolution: Resolution | None, call: ProviderCall, answer: ProviderResult, now_ms: int
     ) -> None:
         key = TimerKey(call.payment.saga_id, "payment", call.verb)
@@ -227,7 +227,7 @@ def _changed(before: dict[str, Fence], after: dict[str, Fence]) -> list[Fence]:
 
 
 def _with_reply(resolution: Resolution) -> Resolution:
-    """Keep the answer to the do-command in the fence row, from which every repeat is answered."""
+    """Put the reply to the do-command into the fence row; a repeated command gets its reply from there."""
     payment, fence = resolution.payment, resolution.fence
     if resolution.processed:
         paid = PaymentProcessed(payment.charge_id, payment.amount_minor, payment.currency)

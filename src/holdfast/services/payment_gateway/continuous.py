@@ -1,7 +1,7 @@
-"""The charge loop as it runs for real: always full, never waiting for its slowest call.
+"""The charge loop as it runs in production: it keeps many calls under way and never waits for the slowest.
 
-Claims refill as calls end, answers are recorded in batches as they come; what a claim is: `charging`. No
-work waits behind work that fails: each lane (`call_lanes`) has places of its own, each verb a breaker.
+New calls are claimed as old ones end, and answers are recorded in batches as they come (`charging` has the
+steps). Failing calls do not delay others: each lane (`call_lanes`) has its own places, each verb a breaker.
 """
 
 import time
@@ -27,7 +27,7 @@ from holdfast.services.payment_gateway.charging import ChargeLoop, after_calls, 
 from holdfast.services.payment_gateway.domain import ProviderCall, ProviderResult, Unknown
 
 IDLE_S = 0.25
-LINGER_S = 0.008  # so long the first answer of a batch waits for others
+LINGER_S = 0.008  # the first answer of a batch waits this long for others
 TROUBLE_S = 1.0
 DRAIN_S = 5.0
 
@@ -37,19 +37,19 @@ Ended = Callable[[ProviderCall, ProviderResult], None]
 
 
 class Caller(Protocol):
-    """A provider whose calls can be under way."""
+    """A provider that answers later, by a callback."""
 
     breaker: KeyedBreaker
     refund_breaker: KeyedBreaker
 
     def begin(self, calls: Sequence[ProviderCall], ended: Ended) -> None:
-        """Begin all calls and return; `ended` gets each answer, in any order, from any thread."""
+        """Begin all calls and return. `ended` is called for each answer, in any order, from any thread."""
 
 
 class ContinuousCharges:
-    """One thread's work. While a breaker is open only its probes are claimed: rows wait, no attempt is spent.
+    """Runs the charge loop in one thread; while a breaker is open, only its probes are claimed and counted.
 
-    A round waits `idle_s` for an answer at most, and `linger_s` for more of them; 0 is not at all.
+    A round waits at most `idle_s` for the first answer and then `linger_s` for more; 0 means no wait.
     """
 
     def __init__(
@@ -74,19 +74,19 @@ class ContinuousCharges:
         self._quiet_until = 0.0
 
     def wake(self) -> None:
-        """End a wait: there may be new intents. Safe from any thread."""
+        """End the wait of a round, because there may be new intents. Safe from any thread."""
         self._answers.put(None)
 
     def under_way(self) -> int:
-        """Return how many calls are begun and not recorded."""
+        """Return how many calls are begun and not yet recorded."""
         return len(self._under_way)
 
     def has_answers(self) -> bool:
-        """Tell whether there is something to record, or somebody has called `wake`."""
+        """Tell whether an answer is to be recorded or `wake` was called."""
         return bool(self._unrecorded) or not self._answers.empty()
 
     def run_once(self) -> float:
-        """Record what has ended, fill up, wait for an answer or a wake; return how long to rest."""
+        """Record answers, begin new calls, wait for an answer or a wake; return how many seconds to rest."""
         try:
             self._record()
             self._refill()
@@ -97,18 +97,18 @@ class ContinuousCharges:
         return 0.0
 
     def drain(self) -> None:
-        """Record what still ends within `DRAIN_S`; the rest is unknown, and another process asks again."""
+        """Record what ends within `DRAIN_S`, and the rest as unknown: another process calls again."""
         deadline = self._monotonic() + DRAIN_S
         while len(self._under_way) > len(self._unrecorded):
             self._collect(max(0.0, deadline - self._monotonic()))
             if self._monotonic() >= deadline:
                 break
         answered = {call.idempotency_key for call, _ in self._unrecorded}
-        given_up = [each.call for key, each in self._under_way.items() if key not in answered]
-        self._unrecorded += [(call, Unknown("stopped")) for call in given_up]
+        unanswered = [each.call for key, each in self._under_way.items() if key not in answered]
+        self._unrecorded += [(call, Unknown("stopped")) for call in unanswered]
         try:
             self._record()
-        except StoreUnavailable as error:  # the leases run out, and the same keys are asked again
+        except StoreUnavailable as error:  # when the leases end, the calls are made again with the same keys
             log.warning("charges_not_recorded", error=str(error), unrecorded=len(self._unrecorded))
 
     def _refill(self) -> None:
@@ -116,11 +116,11 @@ class ContinuousCharges:
             return
         first = [lane for lane in LANES if lane.fresh or not self._breaker(lane).is_open()]
         unused = self._begin(first)
-        # What failed before probes only if there is not enough fresh work that could.
+        # Calls that failed before are used as probes only if there are not enough fresh calls.
         self._begin([lane for lane in LANES if lane not in first and unused.get(lane.verb)])
 
     def _begin(self, lanes: Sequence[Lane]) -> dict[str, int]:
-        """Begin what is due in these lanes; return by verb how many more fresh calls could have begun."""
+        """Begin due calls of these lanes; return for each verb how many more fresh calls could have begun."""
         limits = [limit for limit in map(self._limit, lanes) if limit.calls_max]
         unused = {each.verb: each.calls_max for each in limits if each.fresh}
         calls = self._loop.claim(limits) if limits else []
@@ -135,9 +135,9 @@ class ContinuousCharges:
         return unused
 
     def _limit(self, lane: Lane) -> ClaimLimit:
-        """Say how many calls of this lane may begin now.
+        """Return how many calls of this lane may begin now.
 
-        While its breaker is open the newest come first: they have not waited beside those that fail.
+        While its breaker is open the newest come first: they have not waited among calls that fail.
         """
         breaker = self._breaker(lane)
         free = room(lane, self._under_way.values(), self._monotonic(), self._calls_max)
@@ -151,7 +151,7 @@ class ContinuousCharges:
         self._answers.put((call, answer))
 
     def _collect(self, timeout_s: float) -> None:
-        """Wait for the first answer or wake, then a moment for more; take them all."""
+        """Wait for the first answer or wake, then `linger_s` for more, and take them all."""
         waiting_s = timeout_s
         until = 0.0
         while waiting_s >= 0 and len(self._unrecorded) < self._calls_max:
@@ -168,9 +168,9 @@ class ContinuousCharges:
             waiting_s = until - self._monotonic()
 
     def _heed(self, call: ProviderCall, answer: ProviderResult) -> None:
-        """Leave a provider alone that has too many requests: as long as it says, and `HELD_MAX_S` at most.
+        """Begin no calls after "too many requests": as long as the provider says, at most `HELD_MAX_S`.
 
-        Said again of a key it may be about that key alone, which waits by itself.
+        Only a first attempt counts. A repeated one may get this answer for its key alone, which waits anyway.
         """
         if isinstance(answer, Unknown) and answer.error == "http_429" and call.is_first:
             quiet_s = min(answer.retry_after_ms / 1000, HELD_MAX_S)

@@ -1,7 +1,7 @@
 """What a provider's answer means for a payment: definitive, or still unknown. Pure.
 
-UNKNOWN is resolved by the same call with the same key until the answer is definitive; a look-up that finds
-nothing proves nothing (protocol: money; Stripe's idempotent requests).
+While it is unknown, the same call is made again with the same key until the answer is definitive. A look-up
+that finds nothing proves nothing (protocol: money; Stripe's idempotent requests).
 """
 
 from enum import StrEnum
@@ -13,23 +13,23 @@ from holdfast.messaging.fence import Fence, FenceState
 RESOLVE_BASE_MS = 500
 RESOLVE_CAP_MS = 30_000
 RETRY_AFTER_MAX_MS = 600_000
-REFUSED_REFUND_WAIT_MS = 3_600_000  # the longest wait of all
+REFUSED_REFUND_WAIT_MS = 3_600_000  # the longest wait before any next call
 SAME_ERROR_MAX = 3
 STORED = "stored_"
-"""Begins the error of a failure that the provider keeps under the key and says it repeats."""
+"""The prefix of an error that the provider stores under the key and repeats, as its answer says."""
 REFUND_REFUSED = "refund refused: "
 REFUND_FAILED = "refund failed"
-"""The refund was answered as done, and the provider took that back: the money is owed again."""
+"""The refund was answered as done and failed later: the money is owed again."""
 _REPEATED = (STORED, "status_", REFUND_FAILED)
-"""The key repeats these whatever comes after: only a look-up shows more."""
+"""The same call gets these answers again, whatever happens later: only a look-up shows more."""
 _KEPT = (STORED, REFUND_REFUSED, REFUND_FAILED)
-"""What a look-up that finds nothing must not hide from an operator."""
+"""Errors that stay in the row if a look-up finds nothing, so that an operator still sees them."""
 
 
 class Payment(NamedTuple):
-    """The facts of one payment; where it stands is in its fence row.
+    """The facts of one payment; its state is in its fence row.
 
-    `same_error` counts how often in a row the provider gave the very same answer that it may have stored.
+    `same_error` counts how often in a row the provider gave the same answer, which it may have stored.
     """
 
     saga_id: str
@@ -45,7 +45,7 @@ class Payment(NamedTuple):
 
     @property
     def asked(self) -> tuple[str, str, int, str]:
-        """What the saga asked for, which never changes."""
+        """What the saga asked for; it never changes."""
         return self.user_id, self.payment_method, self.amount_minor, self.currency
 
 
@@ -57,7 +57,7 @@ class ProviderRequest(StrEnum):
     FIND_CHARGE = "find_charge"
     FIND_REFUND = "find_refund"
     SHOW_CHARGE = "show_charge"
-    """Look at the charge that `Payment.charge_id` names, and whether it is this payment's."""
+    """Read the charge that `Payment.charge_id` names, and check that it belongs to this payment."""
 
 
 class ProviderCall(NamedTuple):
@@ -91,21 +91,21 @@ class Succeeded(NamedTuple):
 
 
 class Declined(NamedTuple):
-    """Definitive, because the provider repeats it under the key: no money moved, none will."""
+    """Definitive, because the provider repeats it under the key: no money has moved or will move."""
 
     code: str
     message: str
 
 
 class Unknown(NamedTuple):
-    """Anything else: time-out, lost connection, 5xx, 409 in flight, 429. `error` is a short code."""
+    """Any other answer, or none: time-out, lost connection, 5xx, 409, 429. `error` is a short code."""
 
     error: str
     retry_after_ms: int = 0
 
 
 class NotSent(NamedTuple):
-    """The circuit breaker held the call back: the provider has heard nothing, and no attempt is spent."""
+    """The breaker held the call back: nothing was sent to the provider, and no attempt is counted."""
 
     retry_after_ms: int
 
@@ -114,16 +114,16 @@ ProviderResult = Succeeded | Declined | Unknown | NotSent
 
 
 def is_silence(answer: ProviderResult) -> bool:
-    """Tell whether the provider said nothing of the matter: it may when it is asked again."""
+    """Tell whether the provider said nothing about the payment; it may when it is asked again."""
     silent = ("http_5", "http_429", "connection_lost")
     return isinstance(answer, NotSent) or (isinstance(answer, Unknown) and answer.error.startswith(silent))
 
 
 class Resolution(NamedTuple):
-    """What an answer leads to. `processed`, `failed`, `compensated`: events to append.
+    """What an answer leads to. `processed`, `failed` and `compensated` say which events to append.
 
-    `wait_ms`: ask again after this long (None: no more); `refund_now`: start the refund; `alarm`: a person
-    should look.
+    `wait_ms`: call again after this time (None: never); `refund_now`: start the refund; `alarm`: the name of
+    the alarm for a person, empty if there is none.
     """
 
     fence: Fence
@@ -137,14 +137,14 @@ class Resolution(NamedTuple):
 
 
 def awaits(fence: Fence, payment: Payment, verb: str) -> bool:
-    """Tell whether a call of this verb is still wanted."""
+    """Tell whether the payment still needs a call of this verb."""
     if verb == "do":
         return fence.state is FenceState.RUNNING
     return fence.state is FenceState.UNDOING or is_stray(fence, payment) or is_owed_again(fence, payment)
 
 
 def is_stray(fence: Fence, payment: Payment) -> bool:
-    """Tell whether there is a charge that nobody wants: it appeared when the row was closed without one."""
+    """Tell whether there is a charge to refund that appeared after the row was closed without one."""
     closed = fence.state in (FenceState.REFUSED, FenceState.TOMBSTONE)
     return closed and payment.charge_id != "" and payment.refund_id == ""
 
@@ -155,7 +155,7 @@ def is_owed_again(fence: Fence, payment: Payment) -> bool:
 
 
 def next_ask(payment: Payment, verb: str, age_ms: int, key_lifetime_ms: int) -> ProviderRequest:
-    """Choose between the same call again and a look-up: a key too old, or an answer stored under it."""
+    """Choose the same call, or a look-up if the key is too old or the provider repeats a stored answer."""
     repeats = payment.same_error >= SAME_ERROR_MAX or payment.last_error.startswith(_REPEATED)
     look_up = age_ms >= key_lifetime_ms or repeats
     if verb == "do":
@@ -164,9 +164,9 @@ def next_ask(payment: Payment, verb: str, age_ms: int, key_lifetime_ms: int) -> 
 
 
 def resolve(fence: Fence, call: ProviderCall, answer: ProviderResult) -> Resolution | None:
-    """Return what the answer does to the payment, or None where the row has moved on without it.
+    """Return what the answer does to the payment, or None if the row no longer awaits it.
 
-    `call.payment` is the row as it is now, under its fence's lock, not as it was when the call began.
+    `call.payment` must be the row as it is now, read under its fence's lock, not as it was at the call.
     """
     payment = call.payment
     if not awaits(fence, payment, call.verb):
@@ -188,7 +188,7 @@ def resolve(fence: Fence, call: ProviderCall, answer: ProviderResult) -> Resolut
 
 
 def _late(fence: Fence, call: ProviderCall, answer: ProviderResult) -> Resolution | None:
-    """Change nothing, but for money that moved under a row that was closed without it."""
+    """Change nothing, unless money moved for a row that was closed without a charge: then refund it."""
     stray = call.payment._replace(charge_id=answer.reference) if isinstance(answer, Succeeded) else None
     if call.verb == "undo" or stray is None or call.payment.charge_id or not is_stray(fence, stray):
         return None
@@ -211,19 +211,19 @@ def _declined(fence: Fence, payment: Payment, answer: Declined) -> Resolution:
 def _refunded(fence: Fence, payment: Payment, answer: Succeeded) -> Resolution:
     refunded = payment._replace(refund_id=answer.reference, last_error="", same_error=0)
     if fence.state is not FenceState.UNDOING:
-        return Resolution(fence, refunded)  # its saga was answered long ago
+        return Resolution(fence, refunded)  # the saga has already got its reply
     return Resolution(fence._replace(state=FenceState.UNDONE), refunded, compensated=True)
 
 
 def _refund_refused(fence: Fence, payment: Payment, answer: Declined) -> Resolution:
-    """Stay, and look in turns whether somebody refunded it by hand and whether it is refused still."""
+    """Keep the state; later calls in turns look for a refund made by hand and try the refund again."""
     error = REFUND_FAILED if is_owed_again(fence, payment) else f"{REFUND_REFUSED}{answer.code}"
     refused = payment._replace(last_error=error, same_error=SAME_ERROR_MAX)
     return Resolution(fence, refused, wait_ms=REFUSED_REFUND_WAIT_MS, alarm="refund_refused")
 
 
 def _unknown(fence: Fence, call: ProviderCall, answer: Unknown) -> Resolution:
-    """Ask again later. A look-up that found nothing proves nothing, so the same call is next after it."""
+    """Call again later. A look-up that found nothing proves nothing, so the same call comes after it."""
     payment = call.payment
     looked_up = call.ask not in (ProviderRequest.CHARGE, ProviderRequest.REFUND)
     repeats = 0
@@ -236,5 +236,5 @@ def _unknown(fence: Fence, call: ProviderCall, answer: Unknown) -> Resolution:
         wait_ms = REFUSED_REFUND_WAIT_MS
     error = payment.last_error if kept else answer.error
     asked = payment._replace(last_error=error, same_error=repeats)
-    alarm = looked_up and not answer.error.startswith("status_")  # a provider still at work is no alarm
+    alarm = looked_up and not answer.error.startswith("status_")  # no alarm while the provider works on it
     return Resolution(fence, asked, wait_ms=wait_ms, alarm="payment_unknown" if alarm else "")

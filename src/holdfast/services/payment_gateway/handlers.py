@@ -1,6 +1,6 @@
-"""payment-gateway's part in the saga: the commands of `checkout.payment-command`.
+"""payment-gateway's step of the saga: the commands of `checkout.payment-command`.
 
-Only intents are recorded here; the provider is called by `charging`, outside any transaction.
+The handler only records intents; `charging` calls the provider, outside any transaction.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,14 +25,13 @@ MESSAGES = StepMessages(
     confirm="ConfirmPayment",
 )
 
-
 UNKNOWN_AFTER_MS = 60_000
 
 
 class PaymentRow(NamedTuple):
-    """A payment and where it stands; `verb` and what follows are of its open call, empty where there is none.
+    """A payment and its state; `verb` and the fields after it describe its open call, empty if there is none.
 
-    `under_way_until_ms` is when the lease of a call that may be under way ends.
+    `under_way_until_ms` is when the lease of the call ends that may be under way.
     """
 
     payment: Payment
@@ -46,17 +45,17 @@ class PaymentRow(NamedTuple):
     under_way_until_ms: int = 0
 
     def is_unknown(self, now_ms: int) -> bool:
-        """Tell whether the provider was asked and it is not known what came of it."""
+        """Tell whether a charge was submitted, and its outcome is not known."""
         silent = self.since_ms < now_ms - UNKNOWN_AFTER_MS
         return self.verb == "do" and self.submitted and (self.payment.last_error != "" or silent)
 
     def is_owed(self) -> bool:
-        """Tell whether money that the provider holds belongs to the shopper."""
+        """Tell whether the shopper is owed money that the provider holds."""
         return self.verb == "undo"
 
 
 class OpenMoney(NamedTuple):
-    """A sum over open payments; `which` is unknown or owed."""
+    """A sum over open payments of one currency; `which` is unknown or owed."""
 
     which: str
     currency: str
@@ -72,7 +71,7 @@ class PaymentTransaction(Transaction, Protocol):
         """Write new intents; a second one of the same saga is an error."""
 
     def load_payments(self, saga_ids: Collection[str]) -> dict[str, Payment]:
-        """Return the payments of these sagas; their fence rows are locked by the caller."""
+        """Return the payments of these sagas; a caller that changes them locks their fence rows first."""
 
     def update_payments(self, rows: Collection[Payment]) -> None:
         """Write what the provider has answered."""
@@ -84,20 +83,20 @@ class PaymentTransaction(Transaction, Protocol):
         """Sum up what is unknown and what is owed."""
 
     def hint_calls(self, saga_ids: Collection[str]) -> int:
-        """Make waiting calls due now, but for those under way; return how many there were."""
+        """Make waiting calls due now, except those under way; return how many there were."""
 
     def peek_due_calls(self, limits: Sequence[ClaimLimit], horizon_ms: int) -> list[TimerRow]:
-        """Return due `resolve` timers without locking them, lane by lane; due beyond `horizon_ms` is due.
+        """Return due `resolve` timers, lane by lane, without locking them.
 
-        What fails by chance is found before what fails for ever.
+        The least tried come first, so that failing calls delay no others; later than `horizon_ms` is due too.
         """
 
 
 @dataclass
 class Intents:
-    """What a batch asks for: charges and refunds to come, and intents taken back.
+    """What a batch asks for: charges and refunds to make, and intents to take back.
 
-    `recorded`: the payments that repeated commands are compared with.
+    `recorded` holds the payments that repeated commands are compared with.
     """
 
     recorded: dict[str, Payment] = field(default_factory=dict)
@@ -107,12 +106,12 @@ class Intents:
 
 
 class PaymentParticipant:
-    """Records the intent to charge on do and to refund on undo."""
+    """Records an intent to charge on do, and to refund on undo."""
 
     messages = MESSAGES
 
     def load(self, tx: PaymentTransaction, work: Sequence[CommandWork]) -> Intents:
-        """Read what repeated commands asked for first: recording an intent needs no more than the fence."""
+        """Read the payments of repeated commands only: a new intent needs nothing but the fence."""
         repeated = {w.envelope.saga_id for w in work if w.verb is Verb.DO and w.fence is not None}
         return Intents(tx.load_payments(repeated) if repeated else {})
 
@@ -131,7 +130,7 @@ class PaymentParticipant:
         return False
 
     def confirm(self, rows: Intents, saga_id: str) -> None:
-        """Close the charge to undoing: the fence row says so. The place where a later capture belongs."""
+        """Do nothing: the fence row already says that the charge is final. A later capture belongs here."""
 
     def forget(self, rows: Intents, saga_id: str) -> None:
         rows.forgotten.add(saga_id)
@@ -151,8 +150,8 @@ def _intent(saga_id: str, command: ProcessPayment) -> Payment:
 
 
 def resolve_timer(saga_id: str, verb: str, due_ms: int) -> TimerRow:
-    """Make the row that tells the charge loop to call the provider.
+    """Make the timer row by which the charge loop calls the provider.
 
-    Its `end_offset` is 0, or while a call may be under way when its lease ends.
+    Its `end_offset` is 0, or, while a call may be under way, the time at which the call's lease ends.
     """
     return TimerRow(TimerKey(saga_id, "payment", verb), RESOLVE, 0, due_ms, due_ms)

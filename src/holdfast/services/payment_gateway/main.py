@@ -1,4 +1,4 @@
-"""payment-gateway put together from its ports; the same for production and simulation."""
+"""Builds payment-gateway from its ports, the same way for production and simulation."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from holdfast.services.payment_gateway.stripe_provider import StripeProvider
 
 @dataclass(frozen=True)
 class PaymentComponents(Components[PaymentTransaction]):
-    """The service and its charge loop, which has a thread of its own."""
+    """The service and its charge loop, which runs in its own thread."""
 
     charge_loop: ChargeLoop
 
@@ -40,10 +40,10 @@ def build(
     ask_every_ms: int = ASK_EVERY_MS,
     claim_lease_ms: int = LEASE_MS,
 ) -> PaymentComponents:
-    """Put the service together."""
-    asking = OutcomePoller("payment", ports.partitions, ports.monotonic_ms, ask_every_ms)
+    """Build the service."""
+    poller = OutcomePoller("payment", ports.partitions, ports.monotonic_ms, ask_every_ms)
     parts = assemble(
-        ports, PAYMENT, ParticipantHandler(PaymentParticipant()), chores=[asking.periodic_task()]
+        ports, PAYMENT, ParticipantHandler(PaymentParticipant()), chores=[poller.periodic_task()]
     )
     loop = ChargeLoop(parts.processor, parts.relay, provider, claim_lease_ms)
     return PaymentComponents(parts.processor, parts.relay, parts.manager, parts.outbox_rescuer, loop)
@@ -57,7 +57,7 @@ def keep_charging(
     idle_s: float = IDLE_S,
     linger_s: float = LINGER_S,
 ) -> ContinuousCharges:
-    """Put together what drives the charge loop; every batch of the writer wakes it."""
+    """Build what drives the charge loop; every batch of the writer wakes it."""
     charges = ContinuousCharges(
         parts.charge_loop, caller, monotonic=monotonic, idle_s=idle_s, linger_s=linger_s
     )
@@ -66,7 +66,7 @@ def keep_charging(
 
 
 def pruner(ports: Ports[PaymentTransaction], retention: Retention) -> Pruner[PaymentTransaction]:
-    """Prune fence rows that have come to rest."""
+    """Build the pruner of fence rows that are final."""
     return Pruner(ports, retention, [fences("payment", retention.rows_ms)])
 
 
@@ -81,14 +81,14 @@ def main() -> int:
     settlement = Settlement(
         parts.processor, parts.charge_loop, provider, ports.monotonic_ms, settings.settle_every_ms
     )
-    overview = OpenPaymentsMetrics()
-    parts.manager.periodic_tasks.append(overview.periodic_task())
-    desk = PaymentOperator(ports.store, parts.charge_loop, provider)
+    payments_metrics = OpenPaymentsMetrics()
+    parts.manager.periodic_tasks.append(payments_metrics.periodic_task())
+    operator = PaymentOperator(ports.store, parts.charge_loop, provider)
     webhook = None
     if settings.provider_webhook_secret_file is not None:
         secret = _secret(settings.provider_webhook_secret_file)
-        webhook = WebhookApi(secret, desk, settlement, charges.wake)
-    made = apps(PaymentApi(desk, Authenticator(settings.jwks)), webhook)
+        webhook = WebhookApi(secret, operator, settlement, charges.wake)
+    made = apps(PaymentApi(operator, Authenticator(settings.jwks)), webhook)
     service = Service(
         PAYMENT,
         settings,
@@ -105,7 +105,7 @@ def main() -> int:
         closers=[provider.close, ports.store.close],
         breakers=[provider.breaker, provider.refund_breaker, provider.look_up_breaker],
     )
-    service.registry.register(MetricsSource(lambda: overview.readings(parts.charge_loop)))
+    service.registry.register(MetricsSource(lambda: payments_metrics.readings(parts.charge_loop)))
     return run(service)
 
 

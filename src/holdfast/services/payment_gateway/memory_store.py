@@ -1,4 +1,4 @@
-"""payment-gateway's table in memory: the twin of `store`."""
+"""payment-gateway's table in memory, with the same behaviour as `store`."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from holdfast.services.payment_gateway.handlers import OpenMoney, PaymentRow
 
 
 class MemoryPaymentTransaction(MemoryTransaction):
-    """See `handlers.PaymentTransaction` for every promise."""
+    """Implements `handlers.PaymentTransaction`, where each method is described."""
 
     def insert_payments(self, rows: Collection[Payment]) -> None:
         payments = self.table("payment")
@@ -32,12 +32,12 @@ class MemoryPaymentTransaction(MemoryTransaction):
     def payment_page(self, from_id: str, limit: int, which: str = "") -> list[PaymentRow]:
         now_ms = self.now_ms()
         rows = [self._row(p) for _, p in sorted(self.table("payment").items()) if p.saga_id >= from_id]
-        wanted = {
+        pages = {
             "": rows,
             "unknown": [row for row in rows if row.is_unknown(now_ms)],
             "owed": [row for row in rows if row.is_owed()],
         }
-        return wanted[which][:limit]
+        return pages[which][:limit]
 
     def open_money(self) -> list[OpenMoney]:
         sums: dict[tuple[str, str], OpenMoney] = {}
@@ -46,13 +46,8 @@ class MemoryPaymentTransaction(MemoryTransaction):
                 payment = row.payment
                 key = which, payment.currency
                 old = sums.get(key) or OpenMoney(which, payment.currency, 0, 0, row.since_ms)
-                sums[key] = OpenMoney(
-                    which,
-                    payment.currency,
-                    old.payments + 1,
-                    old.amount_minor + payment.amount_minor,
-                    min(old.since_ms, row.since_ms),
-                )
+                sum_minor, since_ms = old.amount_minor + payment.amount_minor, min(old.since_ms, row.since_ms)
+                sums[key] = OpenMoney(which, payment.currency, old.payments + 1, sum_minor, since_ms)
         return [sums[key] for key in sorted(sums)]
 
     def hint_calls(self, saga_ids: Collection[str]) -> int:

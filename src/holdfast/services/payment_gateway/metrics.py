@@ -1,4 +1,4 @@
-"""What metrics show of payments: sums of what is open, read now and then; calls by outcome; alarms."""
+"""Metrics of payments: sums of open payments, read every 5 s; calls by outcome; alarms."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,27 +16,27 @@ LOOK_EVERY_MS = 5_000
 
 
 class OpenPaymentsMetrics:
-    """The writer's chore that sums up what is unknown and what is owed."""
+    """The writer's periodic task that sums up what is unknown and what is owed."""
 
     def __init__(self) -> None:
         self._open: list[OpenMoney] = []
         self._now_ms = 0
 
     def periodic_task(self) -> PeriodicTask[Any]:
-        """Return this as a chore of the writer."""
+        """Return this as a periodic task of the writer."""
         return PeriodicTask("payments_overview", LOOK_EVERY_MS, self.run_once)
 
     def run_once(self, manager: "KafkaConsumerManager[Any]") -> None:
         """Read the sums."""
 
-        def look(tx: PaymentTransaction) -> HandlerResult:
+        def read(tx: PaymentTransaction) -> HandlerResult:
             self._open, self._now_ms = tx.open_money(), tx.now_ms()
             return HandlerResult()
 
-        manager.commit(look)
+        manager.commit(read)
 
     def readings(self, charges: ChargeLoop) -> Iterable[Metric]:
-        """Return all that can be said of payments."""
+        """Return all metrics of payments."""
         yield from self._sums("unknown", "Payments whose outcome at the provider is not known.")
         yield from self._sums("owed", "Payments that the provider holds and the shopper should have.")
         outcomes = {key: float(count) for key, count in charges.outcomes.items()}

@@ -1,6 +1,6 @@
-"""The operator's desk for payments: what is unknown or owed, and how a person resolves it.
+"""What operators do with payments: list what is unknown or owed, and resolve it.
 
-A person's word is checked at the provider, then recorded as the charge loop records an answer.
+What an operator says is checked with the provider and then recorded like an answer of the charge loop.
 """
 
 from typing import NamedTuple
@@ -37,7 +37,7 @@ _VERB = {"charged": "do", "not_charged": "do", "refunded": "undo"}
 
 
 class Verdict(NamedTuple):
-    """What an operator says became of a payment: charged, not_charged or refunded."""
+    """What an operator says happened to a payment; `outcome` is charged, not_charged or refunded."""
 
     outcome: str
     operator: str
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
 
 
 class PaymentOperator:
-    """Reads and resolves payments. Blocks on database and provider: not for an event loop."""
+    """Reads and resolves payments. It blocks on database and provider, so do not call it in an event loop."""
 
     def __init__(
         self, store: Store[PaymentTransaction], charges: ChargeLoop, provider: PaymentProvider
@@ -66,46 +66,46 @@ class PaymentOperator:
             return _row(tx, saga_id), tx.now_ms()
 
     def hint(self, saga_id: str) -> bool:
-        """Have the provider asked now, if its answer is awaited and no call is under way."""
+        """Make a waiting call to the provider due now, unless it is under way; tell whether there was one."""
         with self._store.transaction() as tx:
             return tx.hint_calls([saga_id]) > 0
 
     def resolve(self, saga_id: str, verdict: Verdict) -> PaymentRow:
-        """Check what a person says, record it with its events and the person's name. Raises Problem."""
+        """Check the verdict, then record it with its events and the operator's name. Raises Problem."""
         row, now_ms = self.show(saga_id)
         check(row, verdict.outcome, now_ms)
-        call = ProviderCall(_ask(verdict), row.payment, row.attempts, row.since_ms)
+        call = ProviderCall(_request(verdict), row.payment, row.attempts, row.since_ms)
         shown = call.payment._replace(charge_id=verdict.charge_id or call.payment.charge_id)
         [found] = self._provider.call([call._replace(payment=shown)])
         answer = judge(verdict.outcome, found)
 
-        def again(tx: PaymentTransaction) -> None:
+        def check_again(tx: PaymentTransaction) -> None:
             tx.lock_fences("payment", [saga_id])
             check(_row(tx, saga_id), verdict.outcome, tx.now_ms())
             action = f"payment.resolve.{verdict.outcome}"
             tx.record_actions([OperatorAction(verdict.operator, action, saga_id, verdict.reason)])
 
-        self._charges.record([(call, answer)], again)
+        self._charges.record([(call, answer)], check_again)
         log.info("payment_resolved", saga_id=saga_id, outcome=verdict.outcome, operator=verdict.operator)
         return self.show(saga_id)[0]
 
 
 def check(row: PaymentRow, outcome: str, now_ms: int) -> None:
-    """Raise Problem where this outcome cannot be said of this payment now."""
+    """Raise Problem if an operator may not give this payment this outcome now."""
     if row.verb != _VERB[outcome]:
         raise Problem(NOT_OPEN, f"the payment is {row.state}")
     if row.under_way_until_ms > now_ms:
         seconds = (row.under_way_until_ms - now_ms + 999) // 1000
         raise Problem(CALL_UNDER_WAY, f"its answer may come within {seconds} s")
     if outcome != "not_charged" or row.payment.last_error.startswith(STORED):
-        return  # a failure that the provider stored under the key is all that any call under it can get
+        return  # the provider stored a failure: every call under this key gets it again
     usable_ms = KEY_LIFETIME_MS - (now_ms - row.since_ms) if row.attempts else KEY_LIFETIME_MS
     if usable_ms > 0:
         raise Problem(KEY_USABLE, f"the key is used for another {usable_ms // 60_000} minutes, by itself")
 
 
 def judge(outcome: str, found: ProviderResult) -> ProviderResult:
-    """Return the answer to record for what the provider shows, or raise Problem where it says otherwise."""
+    """Return the answer to record, or raise Problem if the provider disagrees with the operator."""
     if is_silence(found):
         raise unavailable("the payment provider")
     match found:
@@ -125,7 +125,7 @@ def judge(outcome: str, found: ProviderResult) -> ProviderResult:
             raise unavailable("the payment provider")
 
 
-def _ask(verdict: Verdict) -> ProviderRequest:
+def _request(verdict: Verdict) -> ProviderRequest:
     if verdict.outcome == "refunded":
         return ProviderRequest.FIND_REFUND
     return ProviderRequest.SHOW_CHARGE if verdict.charge_id else ProviderRequest.FIND_CHARGE

@@ -10,9 +10,9 @@ from holdfast.services.payment_gateway.charging import LEASE_MS
 
 
 class PaymentSettings(ServiceSettings):
-    """Where the provider is, how long one call to it may take, and what its webhooks are signed with.
+    """The provider's address and secrets, the time limit of one call, and the intervals of the loops.
 
-    A claim must outlive its call, or two instances would make the same one side by side.
+    A claim must last longer than its call; otherwise two instances could make the same call at the same time.
     """
 
     provider_url: str = Field(pattern=URL_PATTERN)

@@ -1,6 +1,6 @@
-"""The settlement: the provider's list of charges against our payments, so that no money is forgotten.
+"""The settlement compares the provider's list of charges with our payments, so that no money is forgotten.
 
-A charge that nobody wants is refunded, one that belongs to nobody is alarmed; how to call is handed in.
+A charge of a closed payment is refunded; a charge that fits none of our payments raises an alarm.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,20 +27,20 @@ from holdfast.services.payment_gateway.domain import (
 from holdfast.services.payment_gateway.handlers import PaymentTransaction, resolve_timer
 
 OVERLAP_MS = 3_600_000
-DEEP_BACK_MS = 31 * 24 * 3_600_000  # a bank may send a refund back for about a month
+DEEP_BACK_MS = 31 * 24 * 3_600_000  # a bank may return a refund for about a month
 DEEP_EVERY_MS = 24 * 3_600_000
 PAGE_PAUSE_S = 0.2
-LOOK_S = 1.0
+IDLE_S = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 class ProviderSilent(Exception):
-    """The provider gave no list; the text says why."""
+    """The provider did not answer; the text says why."""
 
 
 class ListedCharge(NamedTuple):
-    """A line of the provider's list. `reference` is what our `Payment.charge_id` holds."""
+    """One charge of the provider's list. Our `Payment.charge_id` holds its `reference`."""
 
     id: str
     reference: str
@@ -59,11 +59,11 @@ class ChargeLister(Protocol):
         """See `charging.PaymentProvider`."""
 
     def charges(self, after: str = "", intent: str = "") -> list[ListedCharge]:
-        """Return a page, newest first, those before `after` or of one intent. Raises ProviderSilent."""
+        """Return a page, newest first: charges before `after`, or of one intent. Raises ProviderSilent."""
 
 
 def judge(charge: ListedCharge, payment: Payment | None) -> str:
-    """Say what is wrong with a charge that succeeded: orphan, unknown, second, owed, or nothing."""
+    """Return what is wrong with a charge that succeeded: orphan, unknown, second, owed, or empty."""
     if charge.refunded:
         return ""
     ours = payment is not None and (payment.amount_minor, payment.currency)
@@ -77,10 +77,10 @@ def judge(charge: ListedCharge, payment: Payment | None) -> str:
 
 
 class SettlementPass:
-    """Where one walk over the list stands: newest first, page by page, every `every_ms`.
+    """The position of one walk over the list: newest first, page by page, once every `every_ms`.
 
-    It goes back to `back_ms` before the newest charge, or, where it `resumes`, before the one that was the
-    newest when its last pass began.
+    A pass goes back to `back_ms` before the newest charge. If it `resumes`, it goes back to `back_ms` before
+    the charge that was the newest when the last pass began.
     """
 
     def __init__(self, every_ms: int, back_ms: int, *, resumes: bool) -> None:
@@ -93,11 +93,11 @@ class SettlementPass:
         self.after = ""
 
     def is_due(self, now_ms: int) -> bool:
-        """Say whether a page is to be looked at now."""
+        """Tell whether a page is to be read now."""
         return self.after != "" or now_ms >= self._next_pass_ms
 
     def turn(self, page: Sequence[ListedCharge], now_ms: int) -> None:
-        """Go on to the page after this one, or end the pass."""
+        """Move on to the page after this one, or end the pass."""
         if page and not self.after:
             self._newest_ms = page[0].created_ms
         back_to_ms = self._newest_ms - self._back_ms if self._back_to_ms is None else self._back_to_ms
@@ -110,9 +110,9 @@ class SettlementPass:
 
 
 class Settlement:
-    """Walks the list, one page a round: what is new every `every_ms`, and once a day a month of it.
+    """Walks the list, one page a round: the new charges every `every_ms`, and a whole month once a day.
 
-    Only the long walk meets a refund again that failed days after it was answered as done.
+    Only the long walk finds a refund that failed days after it was answered as done.
     """
 
     def __init__(
@@ -134,22 +134,22 @@ class Settlement:
         self._alarmed: set[str] = set()
 
     def run_once(self) -> float:
-        """Look at one page if it is time; return how long to rest."""
+        """Check one page if one is due; return how many seconds to rest."""
         now_ms = self._monotonic_ms()
         walk = next((walk for walk in self._walks if walk.is_due(now_ms)), None)
         if walk is None:
-            return LOOK_S
+            return IDLE_S
         try:
             page = self._lister.charges(walk.after)
             self._settle([charge for charge in page if charge.succeeded])
         except (ProviderSilent, StoreUnavailable) as error:
             log.warning("settlement_waits", error=str(error))
-            return LOOK_S
+            return IDLE_S
         walk.turn(page, now_ms)
         return PAGE_PAUSE_S
 
     def look(self, saga_id: str, intent: str) -> None:
-        """Compare the charges of one intent now. Safe from any thread; raises ProviderSilent."""
+        """Check the charges of one intent now. Safe from any thread; raises ProviderSilent."""
         found = self._lister.charges(intent=intent)
         self._settle([charge for charge in found if charge.succeeded and charge.saga_id == saga_id])
 
@@ -166,11 +166,11 @@ class Settlement:
                     )
                 case "owed":
                     assert payment is not None
-                    self._owe(payment)
+                    self._check_refund(payment)
                 case "":
                     pass
-                case wrong:
-                    self._alarm(f"{wrong}_charge", charge)
+                case finding:
+                    self._alarm(f"{finding}_charge", charge)
         for call, answer in found:
             if not self._charges.record([(call, answer)]):
                 self._check_again(call.payment.saga_id, charges)
@@ -187,16 +187,16 @@ class Settlement:
         return payments
 
     def _check_again(self, saga_id: str, charges: Sequence[ListedCharge]) -> None:
-        """Alarm a charge that no row takes: its row was pruned, or it was resolved a moment ago."""
+        """Raise an alarm if the charge's row was pruned, but not if it was resolved a moment ago."""
         payment = self._payments([saga_id]).get(saga_id)
         for charge in charges:
             if charge.saga_id == saga_id and judge(charge, payment) == "unknown":
                 self._alarm("orphan_charge", charge)
 
-    def _owe(self, seen: Payment) -> None:
-        """Keep in mind a refund that was answered as done and failed later: looked up until it is there.
+    def _check_refund(self, seen: Payment) -> None:
+        """Record a refund that was answered as done and failed later; it is then looked up until it is there.
 
-        The list may be older than our row, so the refund itself is looked at first.
+        The list may be older than our row, so the refund itself is read first.
         """
 
         def work(tx: PaymentTransaction) -> HandlerResult:
@@ -217,7 +217,7 @@ class Settlement:
             log.error("refund_failed", saga_id=seen.saga_id, refund_id=seen.refund_id)
 
     def _alarm(self, alarm: str, charge: ListedCharge) -> None:
-        """Tell of each charge once a process: an operator must look at it at the provider."""
+        """Raise an alarm once per charge and process: an operator must look at it at the provider."""
         if charge.id not in self._alarmed:
             self._alarmed.add(charge.id)
             self._charges.alarms[alarm] += 1

@@ -12,7 +12,7 @@ SQL = statements("holdfast.services.payment_gateway")
 
 
 class PostgresPaymentTransaction(PostgresTransaction):
-    """See `handlers.PaymentTransaction` for every promise."""
+    """Implements `handlers.PaymentTransaction`, where each method is described."""
 
     def insert_payments(self, rows: Collection[Payment]) -> None:
         self.run(

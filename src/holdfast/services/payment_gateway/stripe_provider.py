@@ -1,6 +1,6 @@
 """The payment provider over HTTP, in Stripe's shape: forms out, payment intents and refunds back.
 
-Says of every answer whether it is definitive; anything that is not so is Unknown, whatever it was.
+Every answer is read as definitive or not; an answer that is not definitive is Unknown.
 """
 
 import asyncio
@@ -36,13 +36,13 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS_MAX = connections() + 16  # the charge loop's calls, and some for people who look
+CONNECTIONS_MAX = connections() + 16  # the charge loop's calls, and some for operators' look-ups
 _REFERENCE = re.compile(r"[!-~]{1,200}")
 _MALFORMED = Unknown("malformed_answer")
 
 
 class _ServerFailed(Exception):
-    """The provider failed at this call, and does not say that it only repeats an old failure."""
+    """The provider failed at this call, and its answer is not a repeat of a stored failure."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"http {response.status}")
@@ -52,14 +52,14 @@ class _ServerFailed(Exception):
 def provider_breaker(
     monotonic: Callable[[], float] = time.monotonic, name: str = "payment-provider"
 ) -> KeyedBreaker:
-    """Make a breaker that opens on time-outs, lost connections and 5xx of many keys, and on nothing else."""
+    """Make a breaker that opens only on time-outs, lost connections and 5xx answers of many keys."""
     return KeyedBreaker(name, (ConnectionFailed, _ServerFailed), KeyedSettings(), monotonic)
 
 
 class StripeProvider:
-    """A `PaymentProvider` whose calls are made side by side, on an event loop in a thread of its own.
+    """A `PaymentProvider` that makes calls at the same time, on an event loop in its own thread.
 
-    Charges, refunds and look-ups have a breaker each: a search that is down keeps no shopper from paying.
+    Charges, refunds and look-ups have a breaker each, so that shoppers can pay while the search is down.
     """
 
     def __init__(self, url: str, secret_key: str, timeout_s: float) -> None:
@@ -77,39 +77,39 @@ class StripeProvider:
     def begin(
         self, calls: Sequence[ProviderCall], ended: Callable[[ProviderCall, ProviderResult], None]
     ) -> None:
-        """Begin all calls and return; `ended` gets each answer, in the provider's thread."""
+        """Begin all calls and return; `ended` is called for each answer, in the provider's thread."""
         self._loop.call_soon_threadsafe(self._begin, calls, ended)
 
     def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
         return self.run(self._call_all(calls))
 
     def charges(self, after: str = "", intent: str = "") -> list[ListedCharge]:
-        """See `settlement.Lister`."""
+        """See `settlement.ChargeLister`."""
         return self.run(self._charges(after, intent))
 
     def close(self) -> None:
-        """Give up what is under way and let go of the connections."""
+        """Cancel the calls under way and close the connections."""
         self.run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run this in the provider's thread and wait for it."""
+        """Run this in the provider's thread and wait for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _begin(
         self, calls: Sequence[ProviderCall], ended: Callable[[ProviderCall, ProviderResult], None]
     ) -> None:
         for call in calls:
-            task = self._loop.create_task(self._tell(call, ended))
+            task = self._loop.create_task(self._run(call, ended))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self, call: ProviderCall, ended: Callable[[ProviderCall, ProviderResult], None]) -> None:
+    async def _run(self, call: ProviderCall, ended: Callable[[ProviderCall, ProviderResult], None]) -> None:
         try:
             answer = await self._ask(call)
-        except Exception:  # a bug at one call: told as unknown, or its row would count as under way for ever
+        except Exception:  # a bug: answer it as unknown, or the call stays under way for ever
             log.exception("call_failed", saga_id=call.payment.saga_id, ask=call.ask.value)
             answer = Unknown("call_failed")
         ended(call, answer)
@@ -177,15 +177,15 @@ class StripeProvider:
         return _best([intent_answer(intent) for intent in _found(response)])
 
     async def _show_charge(self, payment: Payment) -> ProviderResult:
-        """Look at the one charge that somebody named, which must be this payment's in every respect."""
+        """Read the charge that an operator named; its saga, amount and currency must be this payment's."""
         response = await self._get(f"/v1/payment_intents/{quote(payment.charge_id, safe='')}", {})
         if response.status != 200:
             return Unknown("not_found" if response.status == 404 else f"http_{response.status}")
         intent = _json(response)
         metadata = _object(intent.get("metadata"))
-        theirs = (metadata.get("saga_id"), intent.get("amount"), intent.get("currency"))
-        ours = (payment.saga_id, payment.amount_minor, payment.currency.lower())
-        return intent_answer(intent) if theirs == ours else Unknown("another_payment")
+        shown = (metadata.get("saga_id"), intent.get("amount"), intent.get("currency"))
+        expected = (payment.saga_id, payment.amount_minor, payment.currency.lower())
+        return intent_answer(intent) if shown == expected else Unknown("another_payment")
 
     async def _find_refund(self, payment: Payment) -> ProviderResult:
         response = await self._get("/v1/refunds", {"payment_intent": payment.charge_id, "limit": "100"})
@@ -224,7 +224,7 @@ class StripeProvider:
             return failed.response
 
     async def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Make one request. Raises _ServerFailed, but not for a failure that is repeated from memory."""
+        """Make one request. Raises _ServerFailed for a 5xx that is not a repeat of a stored failure."""
         headers = {**self._headers, **headers}
         response = await self._client.request(method, path, headers, body, self._timeout_s)
         if response.status >= 500 and not _is_repeated(response):
@@ -247,7 +247,7 @@ def intent_answer(intent: Mapping[str, Any]) -> ProviderResult:
 
 
 def refund_answer(refund: Mapping[str, Any]) -> ProviderResult:
-    """Read a refund: pending is not an answer yet."""
+    """Read a refund: only its final statuses are definitive, so pending is not."""
     match refund.get("status"):
         case "succeeded":
             return _succeeded(refund)
@@ -258,7 +258,7 @@ def refund_answer(refund: Mapping[str, Any]) -> ProviderResult:
 
 
 def refunds_answer(refunds: Sequence[Mapping[str, Any]], owed_minor: int) -> ProviderResult:
-    """Read all refunds of one charge: it is refunded only where they bring back all that is owed."""
+    """Read all refunds of one charge: it is refunded only if they return all that is owed."""
     answers = [refund_answer(refund) for refund in refunds]
     done = [refund for refund, answer in zip(refunds, answers, strict=True) if isinstance(answer, Succeeded)]
     back_minor = sum(amount for refund in done if isinstance(amount := refund.get("amount"), int))
@@ -277,7 +277,7 @@ def _succeeded(document: Mapping[str, Any]) -> ProviderResult:
 
 
 def _refusal(response: Response) -> ProviderResult:
-    """Read an error: refusals of the card or of this very request are definitive, all else is not."""
+    """Read an error: a refusal of the card or of this request is definitive, any other error is not."""
     status = response.status
     error = _object(_json(response).get("error"))
     kind = error.get("type")
@@ -289,7 +289,7 @@ def _refusal(response: Response) -> ProviderResult:
         return Unknown(f"{STORED}http_{status}")
     retry_after = response.headers.get("retry-after", "")
     seconds = int(retry_after) if re.fullmatch("[0-9]{1,5}", retry_after) else 0
-    # A locked object is one payment's matter, too many requests are everybody's.
+    # A locked object concerns one payment only; too many requests concern all calls.
     locked = "_lock_timeout" if status == 429 and error.get("code") == "lock_timeout" else ""
     return Unknown(f"http_{status}{locked}", seconds * 1000)
 
@@ -313,7 +313,7 @@ def _charge_of(document: Mapping[str, Any]) -> ListedCharge:
 
 
 def _best(found: Sequence[ProviderResult]) -> ProviderResult:
-    """Prefer money that moved over a refusal, and any end over none; nothing found proves nothing."""
+    """Return the first success, else the first unknown answer, else a refusal; not_found proves nothing."""
     for kind in (Succeeded, Unknown, Declined):
         for answer in found:
             if isinstance(answer, kind):
@@ -334,7 +334,7 @@ def _json(response: Response) -> Mapping[str, Any]:
 
 
 def _object(document: Any) -> Mapping[str, Any]:
-    """Return the document if it is an object; a provider may answer anything."""
+    """Return the document if it is an object, else an empty one: a provider may answer anything."""
     return document if isinstance(document, dict) else {}
 
 
@@ -343,5 +343,5 @@ def _code(error: Mapping[str, Any], otherwise: str) -> str:
 
 
 def _plain(word: Any) -> str:
-    """Return a word that can be stored and shown, whatever the provider sent."""
+    """Return the word without unsafe characters and card numbers, at most 64 characters long."""
     return mask_card_numbers(re.sub(r"[^A-Za-z0-9_.-]", "", word)[:64]) if isinstance(word, str) else ""

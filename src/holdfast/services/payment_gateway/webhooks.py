@@ -1,6 +1,6 @@
-"""What a provider's webhook is worth: a hint, once its signature holds. Pure; nothing it says is believed.
+"""Reads the provider's webhooks. A signed webhook is only a hint: nothing it says is believed. Pure.
 
-The signature is Stripe's: HMAC-SHA-256 over time and raw body, any of several, within five minutes.
+The signature is Stripe's: HMAC-SHA-256 of time and raw body, within five minutes; one valid one is enough.
 """
 
 import hmac
@@ -16,7 +16,7 @@ SIGNATURES_MAX = 8
 
 
 class WebhookHint(NamedTuple):
-    """Which saga the event speaks of; `kind` and `intent` are the provider's words."""
+    """Which saga an event is about; `kind` and `intent` come from the provider unchanged."""
 
     saga_id: str
     kind: str
@@ -42,20 +42,20 @@ _event = msgspec.json.Decoder(_Event)
 
 
 def is_signed(secret: bytes, header: str, body: bytes, now_s: float) -> bool:
-    """Tell whether one of the signatures in `Stripe-Signature` is right and not too old or too new."""
+    """Tell whether `Stripe-Signature` holds a valid signature whose time is neither too old nor too new."""
     parts = [part.strip().partition("=") for part in header.split(",")]
     times = [value for name, _, value in parts if name == "t"]
     if len(times) != 1 or not (times[0].isascii() and times[0].isdigit() and len(times[0]) < 12):
         return False
     if abs(now_s - int(times[0])) > TOLERANCE_S:
         return False
-    right = hmac.new(secret, times[0].encode() + b"." + body, sha256).hexdigest().encode()
+    expected = hmac.new(secret, times[0].encode() + b"." + body, sha256).hexdigest().encode()
     given = [value.encode() for name, _, value in parts if name == "v1"]
-    return True in [hmac.compare_digest(right, each) for each in given[:SIGNATURES_MAX]]
+    return True in [hmac.compare_digest(expected, each) for each in given[:SIGNATURES_MAX]]
 
 
 def hint_of(body: bytes) -> WebhookHint | None:
-    """Read which saga an event is about; None where it names none of ours."""
+    """Read which saga an event is about; None if it names no saga."""
     try:
         event = _event.decode(body)
         about = event.data.object

@@ -1,3 +1,4 @@
+-- Inserts new carts and skips those that exist.
 insert into cart (cart_id, user_id, version, skus, quantities)
 select u.cart_id, u.user_id, u.version, coalesce(l.skus, '{}'), coalesce(l.quantities, '{}')
 from unnest(%(cart_ids)b::text[], %(user_ids)b::text[], %(versions)b::bigint[])

@@ -1,3 +1,4 @@
+-- Appends what each saga removed from its cart.
 insert into clear_log (saga_id, cart_id, user_id, version_left, skus, quantities_before, quantities_removed)
 select
     u.saga_id::uuid, u.cart_id, u.user_id, u.version,

@@ -1,3 +1,4 @@
+-- Writes the version and lines of carts that exist.
 update cart c
 set version = u.version, skus = coalesce(l.skus, '{}'), quantities = coalesce(l.quantities, '{}'), changed_at = now()
 from unnest(%(cart_ids)b::text[], %(user_ids)b::text[], %(versions)b::bigint[])

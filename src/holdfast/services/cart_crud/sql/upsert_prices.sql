@@ -1,3 +1,4 @@
+-- Inserts or replaces prices.
 insert into product (sku, price_minor, currency)
 select sku, price_minor, currency
 from unnest(%(skus)b::text[], %(prices)b::bigint[], %(currencies)b::text[]) as u (sku, price_minor, currency)

@@ -1,3 +1,4 @@
+-- Appends movements; a second one of the same saga and direction is an error.
 insert into stock_movement (saga_id, direction, skus, quantities)
 select m.saga_id::uuid, m.direction, p.skus, p.quantities
 from unnest(%(saga_ids)b::text[], %(directions)b::text[]) with ordinality as m (saga_id, direction, n)

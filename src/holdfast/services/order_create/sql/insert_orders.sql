@@ -1,3 +1,4 @@
+-- Writes new orders with their lines.
 insert into orders (order_id, saga_id, user_id, currency, total_minor, status, skus, quantities, prices_minor)
 select o.order_id, o.saga_id::uuid, o.user_id, o.currency, o.total, o.status, l.skus, l.quantities, l.prices
 from unnest(

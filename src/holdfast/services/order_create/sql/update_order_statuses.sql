@@ -1,3 +1,4 @@
+-- Sets the status of orders, by saga.
 update orders o
 set status = u.status, changed_at = now()
 from unnest(%(saga_ids)b::text[], %(statuses)b::text[]) as u (saga_id, status)

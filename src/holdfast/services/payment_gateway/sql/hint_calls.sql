@@ -1,3 +1,4 @@
+-- Makes waiting calls of these sagas due now, except calls that may be under way.
 update timers
 set due_ms = (extract(epoch from now()) * 1000)::bigint
 where

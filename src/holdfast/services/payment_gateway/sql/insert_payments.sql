@@ -1,3 +1,4 @@
+-- Writes new intents to charge.
 insert into payment (saga_id, user_id, payment_method, amount_minor, currency)
 select saga_id::uuid, user_id, payment_method, amount, currency
 from unnest(

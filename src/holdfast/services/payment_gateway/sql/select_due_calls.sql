@@ -1,4 +1,4 @@
--- Due calls of each lane, at most as many as its limit: those that failed least, of these the oldest or the newest.
+-- Returns due calls of each lane up to its limit: the least often tried first, of these the oldest or newest.
 select saga_id::text, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset
 from (
     select

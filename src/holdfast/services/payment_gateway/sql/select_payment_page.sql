@@ -1,3 +1,4 @@
+-- Returns a page of payments with their fence row and open call.
 with page as (
     select *
     from payment

@@ -1,4 +1,4 @@
--- Every payment that is unknown or owed has an open call: the timers are few, the payments are not.
+-- Sums unknown and owed payments by currency. Each has an open call, so it begins at the timers, which are few.
 with open as materialized (
     select saga_id, verb, since_ms
     from timers

@@ -1,3 +1,4 @@
+-- Writes what the provider answered.
 update payment p
 set
     charge_id = u.charge_id,
