@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class FiredTimer(NamedTuple):
-    """A due timer. `overdue`: it fired at least twice before, patience is over, and we had no failure lately.
+    """A due timer. `overdue`: sound, fired at least twice before, patience over, and no failure here lately.
 
     `sound`: nothing on our side explains the missing answer, so the time that has passed counts as patience.
     """
