@@ -1,6 +1,6 @@
 """One batch, one transaction, one commit: state, history or fence, timers and outbox together.
 
-Decoding comes before it, offsets after it; this module never touches the bus.
+Records are decoded before it, and offsets are committed after it; this module never touches the bus.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Committed(NamedTuple):
-    """What one committed transaction leaves to publish; `outbox_id` is 0 where it appended nothing."""
+    """What one committed transaction leaves to publish; `outbox_id` is 0 if it appended nothing."""
 
     outbox_id: int
     messages: list[Message]
@@ -36,14 +36,14 @@ class Committed(NamedTuple):
 
 @dataclass
 class OpenedBatch:
-    """A batch of records, sorted by what they are to this reader."""
+    """The records of a batch that are for this reader: those it understood and those it cannot read."""
 
     envelopes: list[Envelope] = field(default_factory=list)
     bad: list[UnreadableRecord] = field(default_factory=list)
 
 
 def open_batch(records: Sequence[Record], reader: str, *, proven: bool = True) -> OpenedBatch:
-    """Read every record; what is not for `reader` is left out. `proven`: whether the bus proves sources."""
+    """Decode the records; leave out those for other readers. `proven`: whether the bus proves sources."""
     opened = OpenedBatch()
     for record in records:
         match open_record(record, reader, proven=proven):
@@ -61,8 +61,8 @@ def open_batch(records: Sequence[Record], reader: str, *, proven: bool = True) -
 class BatchProcessor(Generic[T]):
     """Runs a service's handler over batches; the caller publishes what it returns and commits offsets.
 
-    `sources_proven`: whether the bus proves who published a record; one without a proof is then refused.
-    `refused` counts, by reason, what was parked with an alarm: what was not its source's to say.
+    `sources_proven`: whether the bus proves who published a record; if so, one without a proof is refused.
+    `refused` counts, by reason, the messages that were parked with an alarm (`message_origin.REFUSALS`).
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class BatchProcessor(Generic[T]):
     def run(
         self, records: Sequence[Record], forget: Sequence[int] = (), lock_wait_ms: int | None = None
     ) -> Committed:
-        """Process a batch, delete the outbox rows `forget`; raises StoreUnavailable, or the culprit's error.
+        """Process a batch, delete the outbox rows `forget`; raises StoreUnavailable, or the handler's error.
 
         Safe to repeat, also after a commit whose answer was lost: history and fence know what was done.
         `lock_wait_ms` bounds the wait for each lock; without it the session's own bound counts.
@@ -89,35 +89,35 @@ class BatchProcessor(Generic[T]):
         bad = [_parked(each) for each in opened.bad]
         return self.commit(lambda tx: self._handle(tx, opened), bad, forget, at=at, lock_wait_ms=lock_wait_ms)
 
-    def run_redriven(self, places: Sequence[LogPosition]) -> Committed:
-        """Process parked rows that are redriven as the records that they were; raises as `run` does.
+    def run_redriven(self, positions: Sequence[LogPosition]) -> Committed:
+        """Process redriven parked rows like the records that they were; raises as `run` does.
 
-        Those that others hold, or have settled meanwhile, are left out. What came of each is noted.
+        Rows that others hold, or have settled meanwhile, are left out. The result of each row is written.
         """
         bad: list[ParkedRecord] = []
 
         def work(tx: T) -> HandlerResult:
-            rows = tx.take_redriven(places)
+            rows = tx.take_redriven(positions)
             opened = open_batch([row.record for row in rows], self.service, proven=self._sources_proven)
             bad.extend(_parked(each) for each in opened.bad)
-            handled = self._handle(tx, opened)
-            again = {row.place for row in (*bad, *_refused(handled))}
-            tx.note_processed([row.place for row in rows if row.place not in again])
-            return handled
+            result = self._handle(tx, opened)
+            parked_again = {row.place for row in (*bad, *_refused(result))}
+            tx.note_processed([row.place for row in rows if row.place not in parked_again])
+            return result
 
         return self.commit(work, bad)
 
-    def park_again(self, place: LogPosition, reason: str, detail: str) -> Committed:
+    def park_again(self, position: LogPosition, reason: str, detail: str) -> Committed:
         """Park one redriven row that the handler cannot process."""
-        again: list[ParkedRecord] = []
+        parked: list[ParkedRecord] = []
 
         def work(tx: T) -> HandlerResult:
             text = detail.encode("utf-8", "replace").decode()
-            rows = tx.take_redriven([place])
-            again.extend(row._replace(reason=reason, detail=text, attempts=1) for row in rows)
+            rows = tx.take_redriven([position])
+            parked.extend(row._replace(reason=reason, detail=text, attempts=1) for row in rows)
             return HandlerResult()
 
-        return self.commit(work, again)
+        return self.commit(work, parked)
 
     def park(self, record: Record, reason: str, detail: str, attempts: int = 1) -> Committed:
         """Park one record that the handler cannot process; `detail` may be any text."""
@@ -135,36 +135,36 @@ class BatchProcessor(Generic[T]):
         at: str = "chore",
         lock_wait_ms: int | None = None,
     ) -> Committed:
-        """Run `work` in a transaction of its own and append what it says; `at` names its crash points."""
+        """Run `work` in a transaction of its own and append its messages; `at` names the crash points."""
         with self.store.transaction() as tx:
             if lock_wait_ms is not None:
                 tx.limit_lock_wait(lock_wait_ms)
-            handled = work(tx)
-            unfit = [*parked, *_refused(handled)]
-            letters = self._park(tx, unfit)
-            messages = [*map(self._seal, handled.messages_to_seal), *handled.messages, *letters]
+            result = work(tx)
+            to_park = [*parked, *_refused(result)]
+            copies = self._park(tx, to_park)
+            messages = [*map(self._seal, result.messages_to_seal), *result.messages, *copies]
             outbox_id = tx.append_outbox(messages) if messages else 0
-            tx.set_timers([row._replace(outbox_id=outbox_id) for row in handled.fired])
+            tx.set_timers([row._replace(outbox_id=outbox_id) for row in result.fired])
             tx.forget_outbox(forget)
-            at = "park" if letters else at
+            at = "park" if copies else at
             crashpoint(f"{at}.before_commit")
         crashpoint(f"{at}.after_commit")
-        self._alarm(unfit)
-        return Committed(outbox_id, messages, handled.count, len(letters))
+        self._alarm(to_park)
+        return Committed(outbox_id, messages, result.count, len(copies))
 
     def _handle(self, tx: T, opened: OpenedBatch) -> HandlerResult:
         if not opened.envelopes:
             return HandlerResult()
-        handled = self._handler.handle(tx, opened.envelopes)
-        handled.count = len(opened.envelopes)
-        return handled
+        result = self._handler.handle(tx, opened.envelopes)
+        result.count = len(opened.envelopes)
+        return result
 
     def _park(self, tx: T, parked: Sequence[ParkedRecord]) -> list[Message]:
-        """Keep the rows and make their dead letters."""
+        """Write the parked rows and return their dead letters."""
         return [self._copy(row) for row in tx.park([without_cards(row) for row in parked])]
 
     def _alarm(self, parked: Sequence[ParkedRecord]) -> None:
-        """Tell of what somebody said that was not theirs to say."""
+        """Log and count each message that its source had no right to send, or that contradicts a record."""
         for row in parked:
             if row.reason in REFUSALS:
                 self.refused[row.reason] += 1
@@ -190,12 +190,12 @@ class BatchProcessor(Generic[T]):
         )
 
     def _copy(self, parked: ParkedRecord) -> Message:
-        """Make the dead letter: bytes and headers as they are kept, and where, why and by whom it was parked.
+        """Make the dead letter: the kept bytes and headers, and where, why and by whom they were parked.
 
-        One that would be too large for the bus says so instead; the parked row has its bytes.
+        One too large for the bus leaves out key, value and headers, and says so; the parked row has them.
         """
         record = parked.record
-        place = (
+        facts = (
             ("x-original-topic", record.topic),
             ("x-original-partition", str(record.partition)),
             ("x-original-offset", str(record.offset)),
@@ -208,11 +208,11 @@ class BatchProcessor(Generic[T]):
             ("x-consumer-group", self.service),
             ("x-build", __version__),
         )
-        extra = tuple((name, text.encode()) for name, text in place)
+        extra = tuple((name, text.encode()) for name, text in facts)
         topic, key = dead_letters(record.topic), record.key or b""
-        letter = Message(topic, key, record.value, record.headers + extra)
-        if letter.size <= RECORD_BYTES_MAX:
-            return letter
+        copy = Message(topic, key, record.value, record.headers + extra)
+        if copy.size <= RECORD_BYTES_MAX:
+            return copy
         return Message(topic, b"", None, (*extra, ("x-left-out", b"key, value and headers: too large")))
 
 
@@ -226,9 +226,9 @@ def _parked(bad: UnreadableRecord) -> ParkedRecord:
     return ParkedRecord(bad.record, bad.reason, bad.detail, bad.message_id, bad.saga_id)
 
 
-def _refused(handled: HandlerResult) -> list[ParkedRecord]:
+def _refused(result: HandlerResult) -> list[ParkedRecord]:
     return [
         ParkedRecord(p.envelope.record, p.reason, p.detail, p.envelope.message_id, p.envelope.saga_id)
-        for p in handled.parked
+        for p in result.parked
         if p.envelope.record is not None
     ]

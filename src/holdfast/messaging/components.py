@@ -1,6 +1,6 @@
-"""What the world gives a service: a database, a bus, clocks. `build(ports)` in each service takes them.
+"""The ports that a service is built on: a database, a bus, a clock. Each service has a `build(ports)`.
 
-The same `build` serves production and simulation; only what stands behind these ports differs.
+Production and simulation use the same `build`; only the implementations of the ports differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ T_co = TypeVar("T_co", bound=Transaction, covariant=True)
 
 @dataclass(frozen=True)
 class Ports(Generic[T_co]):
-    """`instance` is unique among all processes that share the database."""
+    """What a service runs on. `instance` is unique among all processes that share the database."""
 
     store: Store[T_co]
     bus: Bus
@@ -38,7 +38,7 @@ class Ports(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Components(Generic[T]):
-    """A service put together: what the runtime's threads step."""
+    """The parts of one assembled service, which the runtime's threads run."""
 
     processor: BatchProcessor[T]
     relay: Relay
@@ -46,7 +46,7 @@ class Components(Generic[T]):
     outbox_rescuer: OutboxRescuer
 
     def outbox_age_ms(self) -> int:
-        """Return the age of the oldest outbox row as last seen, without rows that the bus does not take."""
+        """Return the last seen age of the oldest outbox row, without rows that the bus does not accept."""
         return self.outbox_rescuer.age_ms
 
 
@@ -58,16 +58,16 @@ def assemble(
     breaker: PublishBreaker | None = None,
     chores: Sequence[PeriodicTask[Any]] = (),
 ) -> Components[T]:
-    """Wire one service: its unit of work, its relay, its one writer on the topics that it reads."""
+    """Build one service: its batch processor, its relay, and its one writer on the topics that it reads."""
     processor = BatchProcessor(service, ports.store, handler, sources_proven=ports.bus.proves_sources)
     relay = Relay(ProducerManager(ports.bus, breaker), ports.instance, ports.monotonic_ms)
-    lying_rows = OutboxRescuer(ports.instance)
+    rescuer = OutboxRescuer(ports.instance)
     manager = KafkaConsumerManager(
         ports.bus,
         READS[service],
         processor,
         relay,
         ports.monotonic_ms,
-        [lying_rows.periodic_task(), Redriver().periodic_task(), *chores],
+        [rescuer.periodic_task(), Redriver().periodic_task(), *chores],
     )
-    return Components(processor, relay, manager, lying_rows)
+    return Components(processor, relay, manager, rescuer)

@@ -1,7 +1,7 @@
 """KafkaConsumerManager: a process's one writer. Poll, one transaction, hand to the relay, then offsets.
 
-Named for the seed; it drives any bus behind the port. Trouble is waited out, a culprit is parked, and what
-needs a row that another transaction holds is deferred.
+The name is the seed's; it drives any bus behind the port. It waits until a transient failure is over, parks
+a message that makes the handler fail, and defers a message that needs a row which another transaction holds.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ BATCH_MAX = 500
 TROUBLE_BASE_MS = 50
 TROUBLE_CAP_MS = 5_000
 ASIDE_WAIT_MS = 500
-"""How long chores and operators' requests wait for each lock: messages wait behind them."""
+"""How long a periodic task or an operator's request waits for each lock: messages wait behind it."""
 REQUESTS_IN_A_ROW_MAX = 20
 KILLS = "kills_the_process"
 
@@ -46,7 +46,7 @@ T = TypeVar("T", bound=Transaction)
 
 @dataclass
 class Counters:
-    """What the manager has done since it began, for metrics and health."""
+    """Counts of what the manager has done since the process started, for metrics and health."""
 
     records: int = 0
     batches: int = 0
@@ -82,33 +82,33 @@ class KafkaConsumerManager(Generic[T]):
             SimpleQueue()
         )
         self._uncommitted: dict[TopicPartition, int] = {}
-        self._gone: set[TopicPartition] = set()
-        self._starts = CrashCounter(processor)
+        self._no_longer_owned: set[TopicPartition] = set()
+        self._crash_counter = CrashCounter(processor)
         self.deferred = DeferredRecords(monotonic_ms, relay.instance)
-        self._troubles = 0
+        self._failures = 0
         self.counters = Counters()
         self._owned: set[TopicPartition] = set()
         self._bus_lost = False
         self.joined = False
-        """Whether the group gave us partitions, and we did not lose all of them since without being asked."""
+        """Whether the group assigned us partitions, and we have not lost all of them unasked since then."""
         self.after_batch: list[Callable[[], None]] = []
 
     @property
     def consumer(self) -> Consumer:
-        """Return the group membership, joining at first use."""
+        """Return the consumer; the first use joins the group."""
         if self._consumer is None:
             callbacks = RebalanceListener(self._on_assigned, self._on_revoked, self._on_lost)
             self._consumer = self._bus.consumer(self._group, self._topics, callbacks)
         return self._consumer
 
     def run_once(self, timeout_s: float) -> int:
-        """Do one round: operators' requests, due chores, one batch. Return how many records it handled.
+        """Do one round: operators' requests, due tasks, one batch. Return how many records were processed.
 
-        Trouble of database or bus is logged and shows in `trouble_wait_ms`; a bug in one message parks it.
+        A failure of database or bus is logged and shows in `retry_after_ms`; a bug in one message parks it.
         """
         try:
             self._serve_requests()
-            self._do_chores()
+            self._run_due_tasks()
             if not self._requests.empty():
                 timeout_s = 0
             if self.deferred:
@@ -118,19 +118,19 @@ class KafkaConsumerManager(Generic[T]):
             if isinstance(error, BusUnavailable) and not self._bus_lost:
                 self._bus_lost = True
                 log.warning("bus_connection_lost", error=str(error))
-            self._trouble("round_failed", error)
+            self._note_failure("round_failed", error)
             return 0
         if self._bus_lost:
             self._bus_lost = False
             log.info("bus_connected_again")
         if not records and not self.deferred and not self.relay.has_published():
-            self._troubles = 0
+            self._failures = 0
             self._commit_offsets()
             return 0
         return self._process(records)
 
     def submit(self, work: Callable[[T], tuple[HandlerResult, Any]]) -> "Future[Any]":
-        """Run `work` on the writer, in a transaction of its own; its second value is the future's result."""
+        """Run `work` on the writer's thread, in a transaction; its second value is the future's result."""
         future: Future[Any] = Future()
         self._requests.put((work, future))
         self.wake()
@@ -139,34 +139,34 @@ class KafkaConsumerManager(Generic[T]):
     def commit(
         self, work: Callable[[T], HandlerResult], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
     ) -> Committed:
-        """Run `work` in a transaction and hand what it appends to the relay. For chores, on the writer."""
+        """Run `work` in a transaction and hand what it appends to the relay. Only on the writer's thread."""
         committed = self.processor.commit(work, at=at, lock_wait_ms=lock_wait_ms)
         self.relay.submit(committed)
         return committed
 
     def partitions(self) -> frozenset[int]:
-        """Return the partition numbers whose sagas are this process's to act on by time."""
-        return frozenset(place.partition for place in self.consumer.assignment())
+        """Return the numbers of the assigned partitions: this process runs the timers of their sagas."""
+        return frozenset(assigned.partition for assigned in self.consumer.assignment())
 
     @property
     def failures_in_a_row(self) -> int:
-        """Return how many rounds have failed since one succeeded."""
-        return self._troubles
+        """Return how many rounds have failed since the last one that succeeded."""
+        return self._failures
 
     def wake(self) -> None:
-        """End a poll that is under way. Safe from any thread."""
+        """End a poll that is waiting now. Safe from any thread."""
         if self._consumer is not None:
             self._consumer.wake()
 
     def retry_after_ms(self) -> int:
-        """Return how long to wait before the next round, 0 when all is well."""
-        if not self._troubles:
+        """Return how long to wait before the next round; 0 if the last one succeeded."""
+        if not self._failures:
             return 0
-        seed = f"{self._group}:{self.relay.instance}"  # instances in the same trouble come back one by one
-        return backoff_ms(self._troubles, TROUBLE_BASE_MS, TROUBLE_CAP_MS, seed)
+        seed = f"{self._group}:{self.relay.instance}"  # instances that failed together try again one by one
+        return backoff_ms(self._failures, TROUBLE_BASE_MS, TROUBLE_CAP_MS, seed)
 
     def close(self) -> None:
-        """Leave the group; what was not committed is read again by the next owner."""
+        """Leave the group. The next owner reads again what was not committed."""
         self._uncommitted.clear()
         self.deferred.drop(self.deferred.places())
         consumer, self._consumer = self._consumer, None
@@ -179,82 +179,82 @@ class KafkaConsumerManager(Generic[T]):
     # -- one batch
 
     def _process(self, records: list[Record]) -> int:
-        """Handle what one poll brought: in one batch, or where that fails in ever smaller lots, in order."""
-        self._gone.clear()
+        """Process the records of one poll as one batch; if that fails, in ever smaller batches, in order."""
+        self._no_longer_owned.clear()
         retried = self.deferred.begin_round()
         todo, done = [RecordBatch(records)], 0
         try:
-            todo = self._lots(records, retried)
+            todo = self._batches_to_try(records, retried)
             while todo:
-                todo[-1] = todo[-1].without(self._gone) if self._gone else todo[-1]
+                todo[-1] = todo[-1].without(self._no_longer_owned) if self._no_longer_owned else todo[-1]
                 todo[-1] = todo[-1]._replace(records=self.deferred.pass_over(todo[-1].records))
                 try:
-                    committed = self._try(todo[-1])
+                    committed = self._run_or_park(todo[-1])
                 except RowsUnavailable as error:
-                    todo[-1:] = reversed(self._search(todo[-1], error))
+                    todo[-1:] = reversed(self._halve_or_defer(todo[-1], error))
                     continue
-                lot = todo.pop()
+                batch = todo.pop()
                 if committed is None:
-                    todo.extend(reversed(lot.bisect()))
+                    todo.extend(reversed(batch.bisect()))
                 else:
-                    self._settle(lot.records, committed)
-                    done += len(lot.records)
+                    self._settle(batch.records, committed)
+                    done += len(batch.records)
         except StoreUnavailable as error:
-            self._rewind([record for lot in todo for record in lot.records])
-            self._trouble("batch_failed", error)
+            self._rewind([record for batch in todo for record in batch.records])
+            self._note_failure("batch_failed", error)
         self.deferred.end_round()
         return done
 
-    def _lots(self, records: list[Record], retried: list[Record]) -> list[RecordBatch]:
-        """Say what to try, the last first: what was deferred, then what is new. Raises StoreUnavailable.
+    def _batches_to_try(self, records: list[Record], retried: list[Record]) -> list[RecordBatch]:
+        """Return batches to try, the last first: deferred records, then new ones. Raises StoreUnavailable.
 
-        As long as something is deferred, a lock is known to be held: new messages wait for it shortly.
+        While records are deferred, some lock is known to be held: new messages then wait only a short time.
         """
-        lots = self._starts.batches(records)
+        batches = self._crash_counter.batches(records)
         if not self.deferred:
-            return lots
-        lots = [lot._replace(lock_wait_ms=SEARCH_WAIT_MS) for lot in lots]
-        return [*lots, RecordBatch(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else lots
+            return batches
+        batches = [batch._replace(lock_wait_ms=SEARCH_WAIT_MS) for batch in batches]
+        return [*batches, RecordBatch(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else batches
 
-    def _search(self, lot: RecordBatch, error: RowsUnavailable) -> Sequence[RecordBatch]:
-        """Tell apart, by halves, whose rows are not to be had; these records are deferred.
+    def _halve_or_defer(self, batch: RecordBatch, error: RowsUnavailable) -> Sequence[RecordBatch]:
+        """Find the records whose rows are unavailable: halve the batch, or defer it if it cannot be halved.
 
-        Raises StoreUnavailable where there is nobody to defer.
+        Raises StoreUnavailable if there is no record to defer, or too many are deferred.
         """
-        if not lot.records:
+        if not batch.records:
             raise error
-        if self.deferred.may_search() and len(lot.records) > 1:
-            return lot.halves_waiting(SEARCH_WAIT_MS)
+        if self.deferred.may_search() and len(batch.records) > 1:
+            return batch.halves_with_lock_wait(SEARCH_WAIT_MS)
         if not self.deferred:
             log.warning("messages_deferred", error=str(error))
-        self.deferred.add(lot.records)
+        self.deferred.add(batch.records)
         return ()
 
-    def _try(self, lot: RecordBatch) -> Committed | None:
-        """Handle a lot, or park it when it is one message; None where it failed and can be halved.
+    def _run_or_park(self, batch: RecordBatch) -> Committed | None:
+        """Process a batch, or park its one message; return None if it failed and can be halved.
 
-        Raises StoreUnavailable: trouble blames nobody. RowsUnavailable: its own rows are not to be had.
+        Raises StoreUnavailable: no message is at fault. Raises RowsUnavailable: its own rows are unavailable.
         """
-        if lot.crash_count and lot.records:
-            return self._park(lot, KILLS, f"{lot.crash_count} processes began with this message and ended")
+        if (count := batch.crash_count) and batch.records:
+            return self._park(batch, KILLS, f"{count} processes began with this message and ended")
         published = self.relay.take_published()
         try:
-            return self.processor.run(lot.records, published, lot.lock_wait_ms)
+            return self.processor.run(batch.records, published, batch.lock_wait_ms)
         except StoreUnavailable:
             self.relay.give_back_published(published)
             raise
         except Exception as error:
             self.relay.give_back_published(published)
-            if not lot.records:
-                raise  # there is nobody to blame
-            if len(lot.records) == 1:
-                return self._park(lot, "handler_failed", f"{type(error).__name__}: {error}")
-            log.warning("lot_refused", records=len(lot.records), error=type(error).__name__)
+            if not batch.records:
+                raise  # no message can be at fault
+            if len(batch.records) == 1:
+                return self._park(batch, "handler_failed", f"{type(error).__name__}: {error}")
+            log.warning("lot_refused", records=len(batch.records), error=type(error).__name__)
             return None
 
-    def _park(self, lot: RecordBatch, reason: str, detail: str) -> Committed:
-        """Park the one message to blame; the partition flows on."""
-        (record,) = lot.records
+    def _park(self, batch: RecordBatch, reason: str, detail: str) -> Committed:
+        """Park the one message that is at fault, so that its partition moves on."""
+        (record,) = batch.records
         log.error(
             "message_parked",
             reason=reason,
@@ -262,13 +262,13 @@ class KafkaConsumerManager(Generic[T]):
             partition=record.partition,
             offset=record.offset,
             saga_id=(record.key or b"").decode("ascii", "backslashreplace")[:64],
-            exc_info=not lot.crash_count,
+            exc_info=not batch.crash_count,
         )
-        return self.processor.park(record, reason, detail, lot.crash_count or lot.failures + 1)
+        return self.processor.park(record, reason, detail, batch.crash_count or batch.failures + 1)
 
     def _settle(self, records: Sequence[Record], committed: Committed) -> None:
-        """Hand over to the relay, then commit offsets: in this order, after the database's commit."""
-        self._troubles = 0
+        """Hand the messages to the relay, then commit offsets: in this order, after the database's commit."""
+        self._failures = 0
         self.relay.submit(committed)
         self.counters.batches += 1
         self.counters.records += len(records)
@@ -276,19 +276,18 @@ class KafkaConsumerManager(Generic[T]):
         self.counters.parked += committed.parked
         if not records:
             return
-        self._starts.handled(records)
+        self._crash_counter.handled(records)
         self.deferred.remove(records)
         for wake in self.after_batch:
             wake()
         for record in records:  # one that was deferred may lie before others that are processed
-            place = record.place
-            self._uncommitted[place] = max(self._uncommitted.get(place, 0), record.offset + 1)
+            self._uncommitted[record.place] = max(self._uncommitted.get(record.place, 0), record.offset + 1)
         self._commit_offsets()
 
     def _commit_offsets(self) -> None:
-        """Commit what is processed, up to the first record that is deferred.
+        """Commit the offsets of what is processed, up to the first deferred record.
 
-        What the bus does not take now, and what lies behind a deferred record, is left to a later round.
+        A later round commits what the bus does not accept now, and what lies behind a deferred record.
         """
         if not self._uncommitted:
             return
@@ -300,33 +299,33 @@ class KafkaConsumerManager(Generic[T]):
             return
         except NotOwner as error:
             self.counters.fenced_commits += 1
-            self._gone.update(error.partitions)
+            self._no_longer_owned.update(error.partitions)
             self.deferred.drop(error.partitions)
             log.warning("offsets_refused", partitions=sorted(error.partitions))
         held = self.deferred.places()
-        self._uncommitted = {place: at for place, at in self._uncommitted.items() if place in held}
+        self._uncommitted = {p: offset for p, offset in self._uncommitted.items() if p in held}
         crashpoint("offsets.after_commit")
 
     def _rewind(self, records: Sequence[Record]) -> None:
-        """Read these again, with all that was deferred there: it lies behind the committed offset."""
-        places = dict.fromkeys(record.place for record in records)
+        """Go back to the committed offsets: these records, and the deferred ones there, are read again."""
+        partitions = dict.fromkeys(record.place for record in records)
         self._uncommitted |= self.deferred.hold_back(
-            {place: at for place, at in self._uncommitted.items() if place in places}
+            {p: offset for p, offset in self._uncommitted.items() if p in partitions}
         )
-        self.deferred.drop(places)
-        for place in places:
+        self.deferred.drop(partitions)
+        for partition in partitions:
             try:
-                self.consumer.rewind(place)
+                self.consumer.rewind(partition)
             except BusUnavailable as error:
-                # The consumer cannot skip what it did not commit, so joining anew is the safe way back.
+                # A member that joins anew starts at the committed offsets, so it skips no record.
                 log.warning("rewind_failed", error=str(error))
                 self.close()
                 return
 
-    # -- requests and chores
+    # -- operators' requests and periodic tasks
 
     def _serve_requests(self) -> None:
-        """Serve what people ask for, but not so much of it that messages wait for long."""
+        """Serve operators' requests, but only so many that messages do not wait long behind them."""
         for _ in range(REQUESTS_IN_A_ROW_MAX):
             try:
                 work, future = self._requests.get_nowait()
@@ -337,64 +336,64 @@ class KafkaConsumerManager(Generic[T]):
     def _serve(self, work: Callable[[T], tuple[HandlerResult, Any]], future: "Future[Any]") -> None:
         if not future.set_running_or_notify_cancel():
             return
-        answer: list[Any] = []
+        values: list[Any] = []
 
         def run(tx: T) -> HandlerResult:
-            handled, value = work(tx)
-            answer.append(value)
-            return handled
+            result, value = work(tx)
+            values.append(value)
+            return result
 
         try:
             self.commit(run)
-        except Exception as error:  # noqa: BLE001 - it goes to whoever asked, who decides
+        except Exception as error:  # noqa: BLE001 - the caller gets it and decides
             future.set_exception(error)
         else:
-            future.set_result(answer[-1])
+            future.set_result(values[-1])
 
     def hurry(self, name: str) -> None:
-        """Make this chore due at the next round, and begin that now. Safe from any thread."""
-        for chore in self.periodic_tasks:
-            if chore.name == name:
-                chore.due_ms = 0
+        """Make this periodic task due at once, and end a poll that is waiting. Safe from any thread."""
+        for task in self.periodic_tasks:
+            if task.name == name:
+                task.due_ms = 0
         self.wake()
 
-    def _do_chores(self) -> None:
+    def _run_due_tasks(self) -> None:
         now = self._monotonic_ms()
-        for chore in self.periodic_tasks:
-            if now >= chore.due_ms:
-                chore.due_ms = now + chore.every_ms
+        for task in self.periodic_tasks:
+            if now >= task.due_ms:
+                task.due_ms = now + task.every_ms
                 try:
-                    chore.run_once(self)
-                except RowsUnavailable as error:  # others hold what it needs; messages do not
+                    task.run_once(self)
+                except RowsUnavailable as error:  # the task waits until it is due again; messages need not
                     self.counters.chores_put_off += 1
-                    log.warning("chore_put_off", chore=chore.name, error=str(error))
+                    log.warning("chore_put_off", chore=task.name, error=str(error))
 
-    # -- membership and trouble
+    # -- partitions and failures
 
-    def _on_assigned(self, places: frozenset[TopicPartition]) -> None:
-        self._owned |= places
+    def _on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
+        self._owned |= partitions
         self.joined = True
-        self._starts.assigned(places)
-        log.info("partitions_assigned", partitions=sorted(places))
+        self._crash_counter.assigned(partitions)
+        log.info("partitions_assigned", partitions=sorted(partitions))
 
-    def _on_revoked(self, places: frozenset[TopicPartition]) -> None:
-        self._forget(places)
-        log.info("partitions_revoked", partitions=sorted(places))
+    def _on_revoked(self, partitions: frozenset[TopicPartition]) -> None:
+        self._forget_partitions(partitions)
+        log.info("partitions_revoked", partitions=sorted(partitions))
 
-    def _on_lost(self, places: frozenset[TopicPartition]) -> None:
-        self._forget(places)
+    def _on_lost(self, partitions: frozenset[TopicPartition]) -> None:
+        self._forget_partitions(partitions)
         self.joined = bool(self._owned)
-        log.warning("partitions_lost", partitions=sorted(places))
+        log.warning("partitions_lost", partitions=sorted(partitions))
 
-    def _forget(self, places: frozenset[TopicPartition]) -> None:
-        self._gone.update(places)
-        self._owned -= places
-        self._starts.given_up(places)
-        self.deferred.drop(places)
-        for place in places:
-            self._uncommitted.pop(place, None)
+    def _forget_partitions(self, partitions: frozenset[TopicPartition]) -> None:
+        self._no_longer_owned.update(partitions)
+        self._owned -= partitions
+        self._crash_counter.released(partitions)
+        self.deferred.drop(partitions)
+        for partition in partitions:
+            self._uncommitted.pop(partition, None)
 
-    def _trouble(self, event: str, error: Exception) -> None:
-        self._troubles += 1
+    def _note_failure(self, event: str, error: Exception) -> None:
+        self._failures += 1
         self.counters.transient_failures += 1
-        log.warning(event, error=str(error), troubles=self._troubles)
+        log.warning(event, error=str(error), troubles=self._failures)

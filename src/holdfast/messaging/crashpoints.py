@@ -1,6 +1,6 @@
-"""Named places where a process can be told to kill itself, so that tests can visit every boundary.
+"""Named points at which a process can be made to kill itself, so that tests can crash at every boundary.
 
-Does nothing unless armed by the settings (`HOLDFAST_CRASH_AT=name[:n]`, the n-th visit).
+Does nothing unless the settings arm a point (`HOLDFAST_CRASH_AT=name[:n]`: at the n-th visit).
 """
 
 import os
@@ -14,7 +14,7 @@ from holdfast.contracts.topics import GATEWAY, ORCHESTRATOR, PAYMENT, SERVICES
 
 
 class CrashPoint(NamedTuple):
-    """What lies before and after it, and which services come by."""
+    """What is durable at this point and what is not, and which services pass it."""
 
     text: str
     services: tuple[str, ...] = SERVICES
@@ -54,7 +54,7 @@ _visitor: Visitor | None = None
 
 def arm(name: str, visit: int = 1) -> None:
     """Kill this process with SIGKILL at the `visit`-th call of `crashpoint(name)`. Raises ValueError."""
-    global _visitor  # noqa: PLW0603 - one process, one armed place
+    global _visitor  # noqa: PLW0603 - a process has one armed point
     if name not in CRASHPOINTS:
         raise ValueError(f"no crash point named {name!r}; `holdfast crashpoints` lists them")
     if visit < 1:
@@ -64,7 +64,7 @@ def arm(name: str, visit: int = 1) -> None:
 
 @contextmanager
 def attended(visitor: Visitor) -> Iterator[None]:
-    """Call `visitor` at every crash point; what it raises is how a simulated process ends there."""
+    """Call `visitor` at every crash point; by raising an error it ends a simulated process there."""
     global _visitor  # noqa: PLW0603
     before, _visitor = _visitor, visitor
     try:
@@ -80,7 +80,7 @@ def crashpoint(name: str) -> None:
 
 
 class _Countdown:
-    """Counts visits of one place, from any thread, and kills at the last."""
+    """Counts visits of one crash point, from any thread, and kills the process at the last."""
 
     def __init__(self, name: str, visit: int) -> None:
         self._name = name

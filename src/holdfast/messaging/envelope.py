@@ -1,6 +1,6 @@
-"""Between bus records and typed messages: CloudEvents 1.0, binary mode, in headers.
+"""Turns payloads into bus messages and records into envelopes: CloudEvents 1.0, binary mode, in headers.
 
-Checks identity (key, id, type, schema version) before the payload; says of every bad record why it is bad.
+Checks identity (key, id, type, schema version) before the payload; gives every bad record its reason.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from holdfast.messaging.message_origin import check_id, check_payload, check_sou
 
 
 class Envelope(NamedTuple):
-    """A message that was understood. `attempt` counts sends from 1; `record` is None for timers' firings."""
+    """A record that was understood. `attempt` counts sends from 1; `record` is None for a fired timer."""
 
     message_id: str
     kind: str
@@ -82,9 +82,9 @@ def seal_raw(
 def open_record(
     record: Record, reader: str, *, proven: bool = True
 ) -> Envelope | UnreadableRecord | OtherReaders:
-    """Read a record for `reader`; a record that only its topic's owner should park is NotMine to others.
+    """Decode a record for `reader`. `proven`: whether the bus proves who published it.
 
-    `proven`: whether the bus proves who published it.
+    A bad record of no known type is parked only by its topic's owner; other readers get OtherReaders.
     """
     headers = dict(record.headers)
     topic = TOPICS[record.topic]

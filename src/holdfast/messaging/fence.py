@@ -1,6 +1,6 @@
-"""The fence: one row per (saga, step) that makes every command safe to repeat, reorder or arrive late.
+"""The fence: one row per (saga, step). It makes every command safe to repeat, to reorder or to deliver late.
 
-One pure, total function for all participants. After Seata's TCC fence; the table stands in docs/reference.
+`act` is one pure, total function for all participants, after Seata's TCC fence; docs/reference has its table.
 """
 
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class FenceState(StrEnum):
-    """Where a step of one saga stands at its participant."""
+    """The state of one saga's step at its participant."""
 
     RUNNING = "RUNNING"
     DONE = "DONE"
@@ -28,9 +28,9 @@ class Verb(StrEnum):
 
 
 class Fence(NamedTuple):
-    """One row. `reply` is the answer to a do (its type and encoded payload), kept for every repeat.
+    """One row. `reply_kind` and `reply` (encoded) are the answer to the do, kept for every repeat.
 
-    `submitted`: the outside world may have heard of it (payment only).
+    `submitted`: the provider may have heard of it (payment only).
     """
 
     saga_id: str
@@ -42,17 +42,17 @@ class Fence(NamedTuple):
 
 
 class Act(StrEnum):
-    """What a participant does with a command; the kernel turns each into writes in one place."""
+    """What a participant does with a command; `participant.py` turns each act into writes."""
 
-    RUN = "run"  # the business function: DONE, REFUSED or (payment) RUNNING
-    INVERT = "invert"  # the inverse: UNDONE or (payment) UNDOING
-    CONFIRM = "confirm"  # CONFIRMED, no answer
-    REPEAT = "repeat"  # the stored answer again
-    ANSWER_UNDONE = "answer_undone"  # compensated, nothing written
-    TOMBSTONE = "tombstone"  # written before the do came; compensated
-    REQUEST_UNDO = "request_undo"  # remembered; answered when the unknown is resolved
-    SILENT = "silent"
-    PARK = "park"  # cannot happen in a sound system: an operator looks
+    RUN = "run"  # call the business function: DONE, REFUSED or (payment) RUNNING
+    INVERT = "invert"  # call its inverse: UNDONE or (payment) UNDOING
+    CONFIRM = "confirm"  # CONFIRMED; no reply
+    REPEAT = "repeat"  # send the stored reply again
+    ANSWER_UNDONE = "answer_undone"  # reply "compensated"; write nothing
+    TOMBSTONE = "tombstone"  # the undo came before an effect: write the tombstone, reply "compensated"
+    REQUEST_UNDO = "request_undo"  # note it; reply once the provider's answer is definitive
+    SILENT = "silent"  # write nothing, send nothing
+    PARK = "park"  # impossible unless something is broken: an operator must look
 
 
 _TABLE: dict[FenceState, dict[Verb, Act]] = {

@@ -1,4 +1,4 @@
-"""The port between the unit of work and a service: envelopes in, messages and parked records out.
+"""The port between the batch processor and a service: envelopes in, messages and parked records out.
 
 A handler writes through the transaction it is given and never commits.
 """
@@ -31,9 +31,9 @@ class ParkedEnvelope(NamedTuple):
 
 @dataclass
 class HandlerResult:
-    """What a batch led to. `fired`: timers to write again with the outbox row of what they sent.
+    """The result of a batch. `fired`: timers to write again, with the id of the outbox row of their messages.
 
-    `messages` leave as they are, after the replies.
+    `messages` are sent as they are, after `messages_to_seal`.
     """
 
     messages_to_seal: list[OutboxMessage] = field(default_factory=list)
@@ -43,7 +43,7 @@ class HandlerResult:
     count: int = 0
 
     def park(self, envelope: Envelope, reason: str, detail: str) -> None:
-        """Keep this message for an operator; the rest of the batch goes on."""
+        """Park this message for an operator; the rest of the batch is still processed."""
         self.parked.append(ParkedEnvelope(envelope, reason, detail))
 
 
@@ -51,7 +51,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Handler(Protocol[T_contra]):
-    """A service's reaction to a batch of messages that it reads."""
+    """What a service does with a batch of messages that it reads."""
 
     def handle(self, tx: T_contra, envelopes: Sequence[Envelope]) -> HandlerResult:
-        """Process all, in order, inside `tx`; raise only for trouble and bugs, never for a refusal."""
+        """Process all, in order, inside `tx`; raise only for transient failures and bugs, never to refuse."""

@@ -1,6 +1,6 @@
-"""Who may say what: a message counts only if the one service that writes it said it, under its one id.
+"""Checks who sent a message: it counts only if a service that writes its type sent it, under its one id.
 
-The bus proves the source (`Record.source`); what the header `ce_source` says is checked too, and is no proof.
+The bus proves the source (`Record.source`). The header `ce_source` is checked too, but proves nothing.
 """
 
 from holdfast.bus.port import Record
@@ -12,11 +12,11 @@ UNPROVEN_SOURCE = "unproven_source"
 WRONG_SOURCE = "wrong_source"
 WRONG_MESSAGE_ID = "wrong_message_id"
 CONTRADICTS_REQUEST = "contradicts_request"
-"""An answer whose amount, pieces, total or version is not what was asked."""
+"""An answer whose amount, pieces, total or version differs from what was asked."""
 CONTRADICTS_END = "contradicts_end"
-"""A refusal of a step whose saga completed, or a success of one that refused and whose saga failed."""
+"""A refusal or undo of a step whose saga completed, or a success of a refused step whose saga failed."""
 CONTRADICTS_RECORD = "contradicts_record"
-"""A command or an end that contradicts what its reader has written about the saga."""
+"""A command or a final event that contradicts what its reader has written about the saga."""
 
 REFUSALS = frozenset(
     {
@@ -28,13 +28,13 @@ REFUSALS = frozenset(
         CONTRADICTS_RECORD,
     }
 )
-"""Reasons that raise an alarm: somebody says what is not theirs to say, or two services disagree."""
+"""Reasons that raise an alarm: a source sent what it may not send, or two services disagree."""
 
 
 def check_source(record: Record, kind: str, claimed: bytes | None, *, proven: bool) -> str:
-    """Return the service that published this record; raises Undecodable if it is not one that writes `kind`.
+    """Return the service that published this record; raises Undecodable if that does not write `kind`.
 
-    `proven`: whether the bus proves sources. If it does not, only what the record claims can be looked at.
+    `proven`: whether the bus proves sources. If it does not, only the record's own claim is checked.
     """
     writers = MESSAGES[kind].writers
     said = (claimed or b"")[:80].decode("ascii", "backslashreplace")
@@ -49,13 +49,13 @@ def check_source(record: Record, kind: str, claimed: bytes | None, *, proven: bo
 
 
 def check_id(kind: str, message_id: str, saga_id: str, source: str) -> None:
-    """Raise Undecodable unless this is exactly the id that `source` gives this message of this saga."""
+    """Raise Undecodable unless `source` gives exactly this id to this message of this saga."""
     if MESSAGES[kind].writer_of(message_id, saga_id) != source:
         raise Undecodable(WRONG_MESSAGE_ID, f"{message_id[:120]!r} is no id that {source} gives {kind}")
 
 
 def check_payload(message_id: str, payload: Payload) -> None:
-    """Raise Undecodable if a question names another step than its id does."""
+    """Raise Undecodable if an outcome request names another step than its id does."""
     if isinstance(payload, OutcomeRequested) and message_id.split(":")[1] != payload.step:
         raise Undecodable(WRONG_MESSAGE_ID, f"{message_id[:120]!r} asks for another step")
 

@@ -1,6 +1,6 @@
-"""What a participant of a saga supplies, and the one place where fence acts become writes and answers.
+"""What a participant of a saga supplies, and the one place where fence acts become writes and replies.
 
-A participant loads, folds pure functions over its rows, saves; it never sees repeats, tombstones or order.
+A participant loads rows, applies pure functions, saves them; the fence handles repeats, tombstones and order.
 """
 
 from collections.abc import Sequence
@@ -34,20 +34,20 @@ class StepMessages:
 
 
 class Done(NamedTuple):
-    """The step's effect is made; `reply` is its answer."""
+    """The step's effect is made; `reply` is the payload of its answer."""
 
     reply: Payload
 
 
 class Running(NamedTuple):
-    """The step's intent is recorded; its answer comes later."""
+    """The step's intent is recorded; the answer comes later."""
 
 
 StepResult = Done | Refused | Running
 
 
 class CommandWork(NamedTuple):
-    """A command whose effect may have to be made, with the fence row it met."""
+    """A command whose effect may have to be made, with the fence row that was there before (None: no row)."""
 
     envelope: Envelope
     verb: Verb
@@ -60,27 +60,27 @@ T_contra = TypeVar("T_contra", bound=Transaction, contravariant=True)
 
 
 class Participant(Protocol[T_contra, R]):
-    """A service's part: `load` and `save` touch the database, the three in between are pure."""
+    """A service's part of a saga: `load` and `save` touch the database, the methods in between are pure."""
 
     messages: StepMessages
 
     def load(self, tx: T_contra, work: Sequence[CommandWork]) -> R:
-        """Lock, in sorted order, and read what this work may need."""
+        """Lock, in sorted order, and read the rows that this work may need."""
 
     def do(self, rows: R, saga_id: str, command: Payload) -> StepResult:
         """Make the effect in `rows`, or refuse it."""
 
     def agrees(self, rows: R, command: Payload, fence: Fence) -> bool:
-        """Tell whether a repeated do asks for what this row did; of one that did nothing, True."""
+        """Tell whether a repeated do asks for what this row did; True if the row did nothing."""
 
     def undo(self, rows: R, saga_id: str) -> bool:
-        """Make the inverse effect in `rows`; False where the outside world must answer first."""
+        """Make the inverse effect in `rows`; return False if the outside world must answer first."""
 
     def confirm(self, rows: R, saga_id: str) -> None:
         """Make the effect final in `rows`."""
 
     def forget(self, rows: R, saga_id: str) -> None:
-        """Drop an intent that was never submitted (only where `do` returns Running)."""
+        """Drop an intent that was never submitted (only if `do` returned Running)."""
 
     def save(self, tx: T_contra, rows: R) -> None:
         """Write each changed row once."""
@@ -94,23 +94,23 @@ class ParticipantHandler(Generic[T, R]):
         self._messages = participant.messages
 
     def handle(self, tx: T, envelopes: Sequence[Envelope]) -> HandlerResult:
-        """Lock fences, load, fold in order, write each row once; answers come from the fence rows."""
+        """Lock fences, load, apply commands in order, write each row once; replies come from fence rows."""
         step = self._messages.step
         ids = [envelope.saga_id for envelope in envelopes]
         fences = tx.lock_fences(step, ids)
-        fold = _Fold(self._messages, self._participant, dict(fences), tx.now_ms())
+        batch = _CommandBatch(self._messages, self._participant, dict(fences), tx.now_ms())
         work = [CommandWork(e, self._messages.verb(e.kind), fences.get(e.saga_id)) for e in envelopes]
-        fold.rows = self._participant.load(tx, work)
+        batch.rows = self._participant.load(tx, work)
         for item in work:
-            fold.apply(item.envelope, item.verb)
-        self._participant.save(tx, fold.rows)
-        changed = [row for saga_id, row in fold.fences.items() if row is not fences.get(saga_id)]
-        tx.save_fences(step, changed, sorted(set(ids) - fold.fences.keys()))
-        return fold.handled
+            batch.apply(item.envelope, item.verb)
+        self._participant.save(tx, batch.rows)
+        changed = [row for saga_id, row in batch.fences.items() if row is not fences.get(saga_id)]
+        tx.save_fences(step, changed, sorted(set(ids) - batch.fences.keys()))
+        return batch.result
 
 
-class _Fold(Generic[T, R]):
-    """One batch on its way through the fence."""
+class _CommandBatch(Generic[T, R]):
+    """Applies the commands of one batch to the fence rows and to the participant's rows."""
 
     rows: R
 
@@ -121,14 +121,14 @@ class _Fold(Generic[T, R]):
         self._participant = participant
         self._now_ms = now_ms
         self.fences = fences
-        self.handled = HandlerResult()
+        self.result = HandlerResult()
 
     def apply(self, envelope: Envelope, verb: Verb) -> None:
         fence = self.fences.get(envelope.saga_id)
         repeated = fence if verb is Verb.DO else None
         if repeated and not self._participant.agrees(self.rows, envelope.payload, repeated):
             detail = f"a repeated {envelope.kind} asks for something else"
-            self.handled.park(envelope, CONTRADICTS_RECORD, detail)
+            self.result.park(envelope, CONTRADICTS_RECORD, detail)
         else:
             self._follow(envelope, verb, fence)
 
@@ -151,54 +151,54 @@ class _Fold(Generic[T, R]):
                 if fence is not None:
                     self._participant.forget(self.rows, saga_id)
                 self.fences[saga_id] = Fence(saga_id, FenceState.TOMBSTONE)
-                self._answer(envelope, self._messages.undone, _NOTHING)
+                self._answer(envelope, self._messages.undone, _EMPTY)
             case Act.ANSWER_UNDONE:
-                self._answer(envelope, self._messages.undone, _NOTHING)
+                self._answer(envelope, self._messages.undone, _EMPTY)
             case Act.REQUEST_UNDO:
                 assert fence is not None
                 self.fences[saga_id] = fence._replace(undo_requested=True)
             case Act.PARK:
                 state = fence.state if fence else "no row"
-                self.handled.park(envelope, "impossible_command", f"{verb} met {state}")
+                self.result.park(envelope, "impossible_command", f"{verb} met {state}")
             case Act.SILENT:
                 pass
 
     def _run(self, envelope: Envelope) -> None:
-        """Do the step, or refuse it because its time is over; the pivot has no such time."""
+        """Do the step, or refuse it if its `not_after_ms` has passed; the pivot has no such bound."""
         saga_id, command = envelope.saga_id, envelope.payload
-        outcome: StepResult
+        result: StepResult
         if getattr(command, "not_after_ms", self._now_ms) < self._now_ms:
-            outcome = Refused("expired", "the command came after its last moment")
+            result = Refused("expired", "the command came after its last moment")
         else:
-            outcome = self._participant.do(self.rows, saga_id, command)
-        if isinstance(outcome, Running):
+            result = self._participant.do(self.rows, saga_id, command)
+        if isinstance(result, Running):
             self.fences[saga_id] = Fence(saga_id, FenceState.RUNNING)
             return
-        state, kind, reply = reply_of(self._messages, outcome)
+        state, kind, reply = reply_of(self._messages, result)
         self.fences[saga_id] = Fence(saga_id, state, kind, reply)
         self._answer(envelope, kind, reply)
 
     def _invert(self, envelope: Envelope, fence: Fence) -> None:
         if self._participant.undo(self.rows, envelope.saga_id):
             self.fences[envelope.saga_id] = fence._replace(state=FenceState.UNDONE)
-            self._answer(envelope, self._messages.undone, _NOTHING)
+            self._answer(envelope, self._messages.undone, _EMPTY)
         else:
             self.fences[envelope.saga_id] = fence._replace(state=FenceState.UNDOING)
 
     def _answer(self, envelope: Envelope, kind: str, reply: bytes) -> None:
         suffix = _SUFFIX[kind == self._messages.undone, kind == self._messages.failed]
         reply_id = f"{envelope.saga_id}:{self._messages.step}:{suffix}"
-        self.handled.messages_to_seal.append(
+        self.result.messages_to_seal.append(
             OutboxMessage(reply_id, kind, envelope.saga_id, reply, envelope.message_id)
         )
 
 
-def reply_of(messages: StepMessages, outcome: Done | Refused) -> tuple[FenceState, str, bytes]:
-    """Return the fence state, reply type and encoded reply of a definitive outcome."""
-    if isinstance(outcome, Refused):
-        return FenceState.REFUSED, messages.failed, encode(outcome)
-    return FenceState.DONE, messages.done, encode(outcome.reply)
+def reply_of(messages: StepMessages, result: Done | Refused) -> tuple[FenceState, str, bytes]:
+    """Return the fence state, reply type and encoded reply of a definitive result."""
+    if isinstance(result, Refused):
+        return FenceState.REFUSED, messages.failed, encode(result)
+    return FenceState.DONE, messages.done, encode(result.reply)
 
 
-_NOTHING = encode(EmptyPayload())
+_EMPTY = encode(EmptyPayload())
 _SUFFIX = {(True, False): "compensated", (False, True): "failed", (False, False): "done"}

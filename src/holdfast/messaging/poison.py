@@ -1,6 +1,6 @@
-"""Whom to suspect: lots that are halved until one message is alone, and starts that ended with the process.
+"""How a bad message is found: by halving a batch that failed, and by counting starts that ended in a crash.
 
-Handling and parking are the consumer's; what is trouble and nobody's fault never gets here.
+The consumer processes and parks. A transient failure never gets here: no message is at fault.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,10 +21,10 @@ T = TypeVar("T", bound=Transaction)
 
 
 class RecordBatch(NamedTuple):
-    """Records to try as a whole, and how often they failed so far.
+    """Records to try together, and how often they have failed so far.
 
-    Where `deaths` is not 0, the process died of its one record so often: it is not to be tried again.
-    `lock_wait_ms` bounds the wait for each lock, None as a session does by default.
+    `crash_count`: so many processes began with its one record and ended; unless it is 0, the record is parked
+    and not tried again. `lock_wait_ms` bounds the wait for each lock; None: the session's own bound counts.
     """
 
     records: Sequence[Record]
@@ -33,51 +33,51 @@ class RecordBatch(NamedTuple):
     lock_wait_ms: int | None = None
 
     def bisect(self) -> "tuple[RecordBatch, RecordBatch]":
-        """Split, in order; one of these halves holds the culprit, unless only both together fail."""
+        """Split in two, in order: one half has the message that fails, unless only both together fail."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        lot = self._replace(failures=self.failures + 1)
-        return lot._replace(records=first), lot._replace(records=second)
+        failed = self._replace(failures=self.failures + 1)
+        return failed._replace(records=first), failed._replace(records=second)
 
-    def halves_waiting(self, lock_wait_ms: int) -> "tuple[RecordBatch, RecordBatch]":
-        """Split because a lock was in the way, which is nobody's failure."""
+    def halves_with_lock_wait(self, lock_wait_ms: int) -> "tuple[RecordBatch, RecordBatch]":
+        """Split because a lock was held by another transaction; this counts as no failure of a message."""
         first, second = self._replace(lock_wait_ms=lock_wait_ms).bisect()
         return first._replace(failures=self.failures), second._replace(failures=self.failures)
 
-    def without(self, places: Collection[TopicPartition]) -> "RecordBatch":
-        """Leave out what lies on these partitions."""
-        return self._replace(records=[record for record in self.records if record.place not in places])
+    def without(self, partitions: Collection[TopicPartition]) -> "RecordBatch":
+        """Leave out the records of these partitions."""
+        return self._replace(records=[record for record in self.records if record.place not in partitions])
 
 
 class CrashCounter(Generic[T]):
-    """Counts, per partition, starts at an offset that were not survived; durable, since the process is not.
+    """Counts per partition how often a process began at the same offset and ended; the counts are durable.
 
     Only the first batch after an assignment is counted, so that no other batch pays for it. A partition
-    without records is never counted, or the first message after idle restarts would be suspected.
+    without records is never counted; otherwise the first message after idle restarts would be suspected.
     """
 
     def __init__(self, processor: BatchProcessor[T]) -> None:
         self._processor = processor
-        self._fresh: set[TopicPartition] = set()
-        self._begun: dict[TopicPartition, int] = {}
+        self._uncounted: set[TopicPartition] = set()
+        self._start_counts: dict[TopicPartition, int] = {}
 
-    def assigned(self, places: Collection[TopicPartition]) -> None:
-        """Count these when their first records are there."""
-        self._fresh.update(places)
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Count a start of these partitions as soon as their first records are read."""
+        self._uncounted.update(partitions)
 
     def handled(self, records: Sequence[Record]) -> None:
-        """Their partitions have moved on: what was counted there is over, even if the offsets go back."""
-        if self._begun:
-            self._take_back({record.place for record in records})
+        """Forget the counts of these records' partitions: they moved on, even if offsets go back later."""
+        if self._start_counts:
+            self._forget_counts({record.place for record in records})
 
-    def given_up(self, places: Collection[TopicPartition]) -> None:
-        """These are others' now: trouble, not death, kept them from moving on."""
-        self._fresh.difference_update(places)
-        self._take_back(places)
+    def released(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget the counts of partitions that are no longer ours: this process did not crash on them."""
+        self._uncounted.difference_update(partitions)
+        self._forget_counts(partitions)
 
-    def _take_back(self, places: Collection[TopicPartition]) -> None:
-        """Forget counts, as far as the database allows; the next that moves on makes up for it."""
-        survived = sorted(_name(place) for place in places if self._begun.pop(place, None))
+    def _forget_counts(self, partitions: Collection[TopicPartition]) -> None:
+        """Delete counts. If the database cannot, they stay until the next owner of a partition moves on."""
+        survived = sorted(_name(each) for each in partitions if self._start_counts.pop(each, None))
         if not survived:
             return
         try:
@@ -87,35 +87,35 @@ class CrashCounter(Generic[T]):
             log.warning("starts_not_taken_back", error=str(error), partitions=survived)
 
     def batches(self, records: Sequence[Record]) -> list[RecordBatch]:
-        """Say what to try, the last first. Raises StoreUnavailable.
+        """Return the batches to try, the last first. Raises StoreUnavailable.
 
         The suspected partitions come after the others, one record at a time, always in the same order: so
-        those before the one that kills move on, and of those that don't, the first is the one to blame.
+        those before the record that kills move on, and of those that do not, the first one has that record.
         """
         self._count(records)
         suspected = sorted(
-            {record.place for record in records if self._begun.get(record.place, 0) >= ONE_BY_ONE_FROM}
+            {record.place for record in records if self._start_counts.get(record.place, 0) >= ONE_BY_ONE_FROM}
         )
         if not suspected:
             return [RecordBatch(records)]
-        singly = [RecordBatch([record]) for place in suspected for record in records if record.place == place]
-        if self._begun[suspected[0]] >= PARKED_FROM:
-            singly[0] = singly[0]._replace(crash_count=self._begun[suspected[0]] - 1)
+        singly = [RecordBatch([record]) for each in suspected for record in records if record.place == each]
+        if self._start_counts[suspected[0]] >= PARKED_FROM:
+            singly[0] = singly[0]._replace(crash_count=self._start_counts[suspected[0]] - 1)
         return [*reversed(singly), RecordBatch(records).without(suspected)]
 
     def _count(self, records: Sequence[Record]) -> None:
-        first: dict[TopicPartition, int] = {}
-        if self._fresh:
+        first_offset: dict[TopicPartition, int] = {}
+        if self._uncounted:
             for record in records:
-                if record.place in self._fresh:
-                    first.setdefault(record.place, record.offset)
-        if not first:
+                if record.place in self._uncounted:
+                    first_offset.setdefault(record.place, record.offset)
+        if not first_offset:
             return
         with self._processor.store.transaction() as tx:
-            counts = {place: tx.count_start(_name(place), first[place]) for place in sorted(first)}
-        self._begun |= counts
-        self._fresh.difference_update(first)
+            counts = {each: tx.count_start(_name(each), first_offset[each]) for each in sorted(first_offset)}
+        self._start_counts |= counts
+        self._uncounted.difference_update(first_offset)
 
 
-def _name(place: TopicPartition) -> str:
-    return f"{place.topic}:{place.partition}"
+def _name(where: TopicPartition) -> str:
+    return f"{where.topic}:{where.partition}"

@@ -1,6 +1,6 @@
-"""The writer's task that processes what operators redrive: the parked rows themselves, not over the bus.
+"""The writer's task that processes the parked rows that operators redrive, without sending them again.
 
-Only a message's own writer may say it, so its reader cannot publish it again.
+Only the service that writes a message may publish it, so its reader cannot publish it again.
 """
 
 from collections.abc import Sequence
@@ -18,60 +18,60 @@ from holdfast.messaging.store import StoreUnavailable
 NAME = "redriver"
 LOOK_EVERY_MS = 5_000
 ROWS_MAX = 10
-"""Records may be of 1 MB each, and one transaction holds them all."""
+"""A record may have 1 MB, and one transaction holds all of a batch."""
 BATCHES_MAX = 20
-"""After so many the writer polls the bus again; what is left is due at once."""
+"""After so many batches the writer polls the bus again; the rest is due at once."""
 
 log = structlog.get_logger(__name__)
 
 
 class Redriver:
-    """Hands redriven rows to the unit of work as the records that they were; each learns what came of it.
+    """Gives redriven rows to the batch processor like the records that they were, and keeps their results.
 
-    Two instances never handle one row at a time, and a crash leaves it to be handled again: the outcome is
-    noted in the transaction that handles it. A batch that fails is halved until one row is alone, which is
-    parked again; one that kills the process is found by counting starts, as on the bus.
+    Two instances never process one row at a time. A row's result is written in the transaction that processes
+    it, so after a crash it is processed again. A batch that fails is halved until one row is alone, which is
+    parked again; a row that kills the process is found by counting starts, as on the bus.
     """
 
     def __init__(self) -> None:
-        self._started = False
+        self._first_batch_survived = False
 
-    def run(self, manager: KafkaConsumerManager[Any]) -> None:
-        """Process what is redriven, in the order of places. Raises StoreUnavailable: it is tried again."""
+    def run_once(self, manager: KafkaConsumerManager[Any]) -> None:
+        """Process redriven rows by their log positions. Raises StoreUnavailable; the writer tries again."""
         for _ in range(BATCHES_MAX):
-            places = self._places(manager)
-            if not places:
+            positions = self._positions(manager)
+            if not positions:
                 return
-            starts = 0 if self._started else self._count_start(manager)
+            starts = 0 if self._first_batch_survived else self._count_start(manager)
             if starts >= PARKED_FROM:
                 detail = f"{starts - 1} processes began with this message and ended"
-                self._settle(manager, manager.processor.park_again(places[0], KILLS, detail))
+                self._settle(manager, manager.processor.park_again(positions[0], KILLS, detail))
             else:
-                self._handle(manager, places[:1] if starts >= ONE_BY_ONE_FROM else places)
-            if not self._started:
+                self._process(manager, positions[:1] if starts >= ONE_BY_ONE_FROM else positions)
+            if not self._first_batch_survived:
                 self._forget_starts(manager)
         manager.hurry(NAME)
 
     def periodic_task(self) -> PeriodicTask[Any]:
-        """Return this as a chore of the writer; a redrive on this instance makes it due at once."""
-        return PeriodicTask(NAME, LOOK_EVERY_MS, self.run)
+        """Return this as a task of the writer; a redrive on this instance makes it due at once."""
+        return PeriodicTask(NAME, LOOK_EVERY_MS, self.run_once)
 
-    def _handle(self, manager: KafkaConsumerManager[Any], places: Sequence[LogPosition]) -> None:
-        todo = [list(places)]
+    def _process(self, manager: KafkaConsumerManager[Any], positions: Sequence[LogPosition]) -> None:
+        todo = [list(positions)]
         while todo:
-            some = todo.pop()
+            batch = todo.pop()
             try:
-                committed = manager.processor.run_redriven(some)
+                committed = manager.processor.run_redriven(batch)
             except StoreUnavailable:
                 raise
             except Exception as error:
-                if len(some) > 1:
-                    middle = len(some) // 2
-                    todo += [some[middle:], some[:middle]]
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    todo += [batch[middle:], batch[:middle]]
                     continue
-                log.exception("redriven_message_failed", place=str(some[0]))
+                log.exception("redriven_message_failed", place=str(batch[0]))
                 detail = f"{type(error).__name__}: {error}"
-                committed = manager.processor.park_again(some[0], "handler_failed", detail)
+                committed = manager.processor.park_again(batch[0], "handler_failed", detail)
             self._settle(manager, committed)
 
     @staticmethod
@@ -81,10 +81,10 @@ class Redriver:
         manager.counters.parked += committed.parked
 
     @staticmethod
-    def _places(manager: KafkaConsumerManager[Any]) -> list[LogPosition]:
+    def _positions(manager: KafkaConsumerManager[Any]) -> list[LogPosition]:
         with manager.processor.store.transaction() as tx:
-            places: list[LogPosition] = tx.redriven_places(ROWS_MAX)
-        return places
+            positions: list[LogPosition] = tx.redriven_places(ROWS_MAX)
+        return positions
 
     @staticmethod
     def _count_start(manager: KafkaConsumerManager[Any]) -> int:
@@ -95,4 +95,4 @@ class Redriver:
     def _forget_starts(self, manager: KafkaConsumerManager[Any]) -> None:
         with manager.processor.store.transaction() as tx:
             tx.forget_starts([NAME])
-        self._started = True
+        self._first_batch_survived = True

@@ -1,6 +1,6 @@
-"""Deadlines: which timers are due, and when silence has lasted long enough to be believed.
+"""Deadlines: which timers are due, and when a missing answer is taken as "it will not come".
 
-A timer fires by the database's clock, on the process that owns its partition; never by comparing machines.
+A timer fires by its database's clock, on the process that owns its partition; clocks are not compared.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,17 +22,17 @@ DEADLINE = "deadline"
 RESOLVE = "resolve"
 FIRINGS_BEFORE_OVERDUE = 2
 FIRINGS_IN_A_ROW_MAX = 5
-"""Batches of one look: firings must keep up with what is due, and leave the writer to messages, too."""
+"""Batches in one run: firings must keep up with what is due, and still leave the writer time for messages."""
 LATE_AFTER_MS_MIN = 2_000
-"""A writer looks for due timers twice a second, and between two looks handles one batch."""
+"""The writer looks for due timers twice a second, and processes one batch between two looks."""
 
 log = structlog.get_logger(__name__)
 
 
 class FiredTimer(NamedTuple):
-    """A due timer. `overdue`: fired often and long enough, and what it sent had its chance of an answer.
+    """A due timer. `overdue`: sound, fired at least twice before, patience over, and no failure here lately.
 
-    `sound`: nothing on our side can explain the silence, so that the time that has passed counts.
+    `sound`: nothing on our side explains the missing answer, so the time that has passed counts as patience.
     """
 
     row: TimerRow
@@ -43,7 +43,7 @@ class FiredTimer(NamedTuple):
 
 @dataclass(frozen=True)
 class TimerSettings:
-    """When to re-send and when to lose patience; all in milliseconds."""
+    """When to send a command again, and how long to wait for its answer; all in milliseconds."""
 
     resend_after_ms: int = 5_000
     backoff_cap_ms: int = 30_000
@@ -60,7 +60,7 @@ class TimerSettings:
             raise ValueError(f"late_after_ms must be at least {LATE_AFTER_MS_MIN}, or no firing is in time")
 
     def again(self, fired: FiredTimer, now_ms: int) -> TimerRow:
-        """Return the row for the firing after this one; after one that was not sound patience begins anew."""
+        """Return the row of the next firing; patience begins anew with it if this one was not sound."""
         row = fired.row
         seed = ":".join(row.key)
         due_ms = now_ms + backoff_ms(row.fired + 1, self.resend_after_ms, self.backoff_cap_ms, seed)
@@ -70,20 +70,20 @@ class TimerSettings:
         )
 
     def patience(self, step: str) -> int:
-        """Return how long an answer to `step` may take."""
+        """Return how long the answer to `step` may take, in milliseconds."""
         return self.patience_of_step_ms.get(step, self.patience_ms)
 
 
 class Deadlines:
-    """The writer's chore that fires due timers of the partitions it owns.
+    """The writer's task that fires due timers of the partitions it owns; `fire` is the service's handler.
 
-    `fire` is the service's handler for them. A firing may undo only after two others, past the step's
-    patience, and when it is sound: what the last one sent has left and could have been answered, the breaker
-    is closed, and the firing is in time. A late one tells that we were away or that the clock has jumped; it
-    only sends again, like every firing that is not sound, and patience begins anew with the next. Nor is
-    anything undone for one wait after the writer or the relay had trouble: answers may still be on their way.
+    A firing may undo only after two others, once the step's patience is over, and if it is sound: the command
+    of the last firing has left the outbox and could have been answered, the breaker is closed, and the firing
+    is in time. A late firing means that this process was away or that the clock jumped. A firing that is not
+    sound only sends again, and patience begins anew with the next. For `backoff_cap_ms` after a transient
+    failure of the writer or the relay nothing is undone either: answers may still be on their way.
     A bug that meets one saga holds up no other: its firing is put off, and `failed` counts it, for an alarm.
-    So it is with a saga that another transaction holds, which counts as nothing.
+    A saga that another transaction holds is put off too, and is not counted.
     """
 
     def __init__(
@@ -97,31 +97,31 @@ class Deadlines:
         self._topic = events_topic
         self._fire = fire
         self._producer = producer
-        self._troubles = 0
-        self._trouble_ms = 0
+        self._failures_seen = 0
+        self._failure_ms = 0
         self.failed = 0
 
     def run_once(self, manager: "KafkaConsumerManager[Any]") -> None:
         """Fire what is due now, for a bounded time."""
         for _ in range(FIRINGS_IN_A_ROW_MAX):
-            if self._fire_some(manager) < self._settings.fire_at_once_max:
+            if self._fire_batch(manager) < self._settings.fire_at_once_max:
                 return
 
-    def _fire_some(self, manager: "KafkaConsumerManager[Any]") -> int:
-        """Fire one batch and return how many were due."""
+    def _fire_batch(self, manager: "KafkaConsumerManager[Any]") -> int:
+        """Fire one batch of timers; return how many were due."""
         owned = manager.partitions()
         if not owned:
             return 0
         found: list[TimerRow] = []
 
-        def look(tx: Transaction) -> HandlerResult:
+        def read_due(tx: Transaction) -> HandlerResult:
             found.extend(self._due(tx, owned))
             return HandlerResult()
 
-        manager.commit(look)
+        manager.commit(read_due)
         if not found:
             return 0
-        ends, positions = self._offsets(manager.consumer, {row.partition for row in found})
+        ends, committed = self._offsets(manager.consumer, {row.partition for row in found})
 
         def fire(tx: Transaction, only: TimerKey | None = None) -> HandlerResult:
             due = [row for row in self._due(tx, owned) if only in (None, row.key)]
@@ -132,8 +132,8 @@ class Deadlines:
             for row in due:
                 if row.partition not in ends:
                     continue
-                heard = row.outbox_id not in unsent and positions[row.partition] >= row.end_offset
-                sound = heard and self._is_in_time(row, now_ms) and not self._producer.is_open()
+                answerable = row.outbox_id not in unsent and committed[row.partition] >= row.end_offset
+                sound = answerable and self._is_in_time(row, now_ms) and not self._producer.is_open()
                 overdue = sound and quiet and self._is_overdue(row, now_ms)
                 timers.append(FiredTimer(row, overdue, ends[row.partition], sound))
             return self._fire(tx, timers) if timers else HandlerResult()
@@ -153,7 +153,7 @@ class Deadlines:
     def _fire_singly(
         self, manager: "KafkaConsumerManager[Any]", due: list[TimerRow], fire: Callable[..., HandlerResult]
     ) -> None:
-        """Fire these one by one, and put off those that fail; the rest is left if too many are locked."""
+        """Fire these one by one and put off those that fail; stop after SEARCHES_MAX that are locked."""
         locked = 0
         for row in due:
             try:
@@ -181,10 +181,10 @@ class Deadlines:
         return tx.due_timers(DEADLINE, owned, self._settings.horizon_ms, self._settings.fire_at_once_max)
 
     def _is_quiet(self, manager: "KafkaConsumerManager[Any]", now_ms: int) -> bool:
-        """Tell whether the writer has worked and the relay has published without trouble for some time."""
-        if manager.counters.transient_failures != self._troubles or manager.relay.retry_after_ms():
-            self._troubles, self._trouble_ms = manager.counters.transient_failures, now_ms
-        return not 0 <= now_ms - self._trouble_ms < self._settings.backoff_cap_ms
+        """Tell whether writer and relay have had no transient failure for at least `backoff_cap_ms`."""
+        if manager.counters.transient_failures != self._failures_seen or manager.relay.retry_after_ms():
+            self._failures_seen, self._failure_ms = manager.counters.transient_failures, now_ms
+        return not 0 <= now_ms - self._failure_ms < self._settings.backoff_cap_ms
 
     def _is_in_time(self, row: TimerRow, now_ms: int) -> bool:
         return 0 <= now_ms - row.due_ms <= self._settings.late_after_ms
@@ -194,7 +194,7 @@ class Deadlines:
         return row.fired >= FIRINGS_BEFORE_OVERDUE and waited >= self._settings.patience(row.key.step)
 
     def _offsets(self, consumer: Consumer, partitions: set[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """Ask the bus outside any transaction: what will come next, and what we have consumed."""
-        places = {p: TopicPartition(self._topic, p) for p in partitions}
-        ends = {p: consumer.end_offset(place) for p, place in places.items()}
-        return ends, {p: consumer.committed(place) for p, place in places.items()}
+        """Ask the bus, outside any transaction, for the end offset and our committed offset of each."""
+        named = {p: TopicPartition(self._topic, p) for p in partitions}
+        ends = {p: consumer.end_offset(name) for p, name in named.items()}
+        return ends, {p: consumer.committed(name) for p, name in named.items()}

@@ -1,4 +1,4 @@
-"""The pure saga engine: a table of steps in, decisions out.
+"""The pure saga engine: it takes a table of steps and an event, and returns a decision.
 
-No clock, no I/O, no randomness, and no word of any one saga: those stand in `sagas`.
+No clock, no I/O, no randomness, and nothing about any one saga: the definitions are in `sagas`.
 """

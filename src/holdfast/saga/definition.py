@@ -1,6 +1,6 @@
-"""What a saga is: steps in order, each with its class, and one reaction for every event.
+"""The definition of a saga: steps in order, each with its class, and one reaction for every event.
 
-A definition that breaks the order of classes is refused when it is made, not when money moves.
+A definition whose classes are out of order is refused when it is created, so before any saga uses it.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ class StepClass(StrEnum):
 
 
 class InvalidDefinition(Exception):
-    """The table of steps contradicts itself; the text names step and rule."""
+    """The table of steps breaks a rule; the text names the step and the rule."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the state while its answer is awaited, the state passed when it is done, its messages.
+    """One step: its messages, the state while its answer is awaited (`pending`), and the one once it is done.
 
-    `command` builds the do-message's payload from the saga; it must be pure.
+    `command` builds the payload of the do command from the saga; it must be pure.
     """
 
     name: str
@@ -51,11 +51,11 @@ Reaction = Callable[["Transition"], "Decision"]
 
 @dataclass(frozen=True)
 class SagaDefinition:
-    """A saga definition, checked when made; raises InvalidDefinition.
+    """A saga definition, checked when it is created; raises InvalidDefinition.
 
-    `completed` and `failed` build the final events' payloads from the ended saga; `refusal` reads code
-    and sentence out of a refusing event; `nothing` is the payload of undos and confirms. `contradiction`
-    says how an event of an existing saga differs from what was asked, empty if it does not.
+    `completed` and `failed` build the final events' payloads from the ended saga; `refusal` returns reason
+    and detail of a refusal; `empty_payload` is that of undos and confirms. `contradiction` returns how an
+    event of an existing saga differs from what was asked; empty if it does not.
     """
 
     name: str
@@ -84,22 +84,22 @@ class SagaDefinition:
 
     @property
     def completed_state(self) -> str:
-        """The state in which all steps are done."""
+        """The state after the last step."""
         return self.steps[-1].finished
 
     @property
     def terminal(self) -> frozenset[str]:
-        """The two states that nothing leaves."""
+        """The two final states."""
         return frozenset({self.completed_state, self.failed_state})
 
     @property
     def compensatable(self) -> tuple[Step, ...]:
-        """Steps that can be undone, first step first."""
+        """The steps that can be undone, in the order of the table."""
         return tuple(s for s in self.steps if s.step_class is StepClass.COMPENSATABLE)
 
 
 def check(saga: SagaDefinition) -> None:
-    """Refuse a definition whose classes are out of order or whose messages are incomplete."""
+    """Raise InvalidDefinition if classes are out of order, messages are missing, or a name occurs twice."""
     if not saga.steps:
         raise InvalidDefinition(f"{saga.name}: a saga needs at least one step")
     order = [StepClass.COMPENSATABLE, StepClass.PIVOT, StepClass.RETRIABLE]

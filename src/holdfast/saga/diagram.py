@@ -1,6 +1,6 @@
-"""A definition drawn: its edges found by trying every event in every state, and the page that shows them.
+"""The state diagram of a definition, and its page: every event is tried in every state that can be reached.
 
-Drawn from `decide` itself, so that the picture cannot say something else than the engine does.
+The edges come from `decide` itself, so the picture always shows what the engine does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,11 +19,11 @@ from holdfast.saga.state import (
 )
 
 UNBORN = "NONE"
-"""The state of a saga that nobody has heard of."""
+"""Stands for "no such saga yet"; it is no state."""
 
 
 class Edge(NamedTuple):
-    """One move between two states and what makes it: an event, or the command sent in passing."""
+    """One move between two states, and its cause: an event, or the command that the move sends."""
 
     before: str
     after: str
@@ -31,15 +31,15 @@ class Edge(NamedTuple):
 
 
 def edges(definition: SagaDefinition) -> list[Edge]:
-    """Return every edge that `decide` can walk, once each, in the order in which a reader meets them."""
-    shape = _without_payloads(definition)
-    events = list(_events(shape))
+    """Return every edge that `decide` can take, once each, found breadth first from the start."""
+    bare = _without_payloads(definition)
+    events = list(_events(bare))
     found: dict[Edge, None] = {}
     seen: set[SagaInstance | None] = {None}
-    waiting: list[SagaInstance | None] = [None]
-    for saga in waiting:
+    to_visit: list[SagaInstance | None] = [None]
+    for saga in to_visit:
         for event in events:
-            decision = decide(shape, saga, event, 0)
+            decision = decide(bare, saga, event, 0)
             if decision.saga is None:
                 continue
             sent = [message.kind for message in decision.messages]
@@ -49,12 +49,12 @@ def edges(definition: SagaDefinition) -> list[Edge]:
             reached = decision.saga._replace(version=0)
             if reached not in seen:
                 seen.add(reached)
-                waiting.append(reached)
+                to_visit.append(reached)
     return list(found)
 
 
 def mermaid(definition: SagaDefinition) -> str:
-    """Draw the edges as a Mermaid state diagram; what two edges share is one arrow."""
+    """Return the edges as a Mermaid state diagram; edges between the same two states are one arrow."""
     causes: dict[tuple[str, str], list[str]] = {}
     for edge in edges(definition):
         causes.setdefault((edge.before, edge.after), []).append(edge.cause)
@@ -66,7 +66,7 @@ def mermaid(definition: SagaDefinition) -> str:
 
 
 def page(definition: SagaDefinition) -> str:
-    """Write the page of one definition: the picture, its steps, its edges."""
+    """Return the page of one definition in Markdown: the diagram, its steps, its edges."""
     steps = [
         (s.name, s.step_class, s.do, s.done, s.failed or "", s.undo or "", s.undone or "", s.confirm or "")
         for s in definition.steps
@@ -99,7 +99,7 @@ def page(definition: SagaDefinition) -> str:
 
 
 def _without_payloads(definition: SagaDefinition) -> SagaDefinition:
-    """Return the same table with empty messages: where a saga goes never depends on what they carry."""
+    """Return the same table with empty payloads: the next state never depends on a payload."""
     return replace(
         definition,
         steps=tuple(replace(step, command=lambda _: None) for step in definition.steps),

@@ -1,6 +1,6 @@
-"""`decide`: every pair of state and event is a transition, an ignore with a reason, or a park.
+"""`decide`: every pair of state and event changes the saga, is ignored with a reason, or is parked.
 
-The way back is the table of steps read upwards (Garcia-Molina & Salem, Sagas, 1987).
+Compensation goes through the table of steps in reverse (Garcia-Molina & Salem, Sagas, 1987).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from holdfast.saga.state import (
 
 
 def decide(definition: SagaDefinition, saga: SagaInstance | None, event: Event, now_ms: int) -> Decision:
-    """Return what `event` does to `saga` (None: no such saga yet). Total; raises nothing for any pair."""
+    """Return what `event` does to `saga` (None: no such saga yet). Covers every pair and never raises."""
     transition = Transition(definition, saga, event, now_ms)
     if event.kind == DEADLINE_PASSED:
         return transition.deadline_passed(event.payload)
@@ -35,21 +35,21 @@ def decide(definition: SagaDefinition, saga: SagaInstance | None, event: Event, 
 
 
 def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event) -> str:
-    """Say how a definitive answer contradicts the end of its saga; empty if it does not, or is no answer.
+    """Return how a definitive answer contradicts the end of its saga; empty if it does not, or is no answer.
 
-    For an answer that is not in the history: a repeat of one that is there contradicts nothing.
+    Call it only for an answer that is not in the history: a repeated answer contradicts nothing.
     """
     if saga.state == definition.completed_state:
-        denied = [s.name for s in definition.steps if event.kind in (s.failed, s.undone)]
-        return f"{denied[0]} says that it does not stand, and the saga completed" if denied else ""
+        not_done = [s.name for s in definition.steps if event.kind in (s.failed, s.undone)]
+        return f"{not_done[0]} says that it does not stand, and the saga completed" if not_done else ""
     if saga.state == definition.failed_state:
-        made = [s.name for s in definition.steps if event.kind == s.done and s.name in saga.failed]
-        return f"{made[0]} says that it is done, and had refused" if made else ""
+        done = [s.name for s in definition.steps if event.kind == s.done and s.name in saga.failed]
+        return f"{done[0]} says that it is done, and had refused" if done else ""
     return ""
 
 
 class Transition:
-    """One event meeting one saga: the moves that a definition's reactions choose from."""
+    """One event that meets one saga, with the moves that a definition's reactions choose from."""
 
     def __init__(
         self, definition: SagaDefinition, saga: SagaInstance | None, event: Event, now_ms: int
@@ -62,7 +62,7 @@ class Transition:
     # -- the way forward
 
     def start(self) -> Decision:
-        """Begin the saga; a repeated start is the one duplicate that earns the final event again."""
+        """Begin the saga. A repeated start of an ended saga sends the final event again."""
         d = self.definition
         if self.saga is not None:
             return Decision(ignored="repeated_start", messages=self._final_again())
@@ -70,7 +70,7 @@ class Transition:
         return self._await(instance, 0, (d.initial,), clear=())
 
     def step_done(self, name: str) -> Decision:
-        """Move past `name` if its answer is the awaited one."""
+        """Go on to the step after `name`, if the saga awaits the answer of `name`."""
         saga = self.saga
         if saga is None:
             return Decision(parked="unknown_saga")
@@ -84,7 +84,7 @@ class Transition:
     # -- the way back
 
     def step_failed(self, name: str) -> Decision:
-        """Leave the way forward because the awaited step refused."""
+        """Begin to compensate because the awaited step refused."""
         saga = self.saga
         if saga is None:
             return Decision(parked="unknown_saga")
@@ -97,25 +97,25 @@ class Transition:
         )
 
     def step_undone(self, name: str) -> Decision:
-        """Tick off one obligation; from the awaited step it counts as a refusal with its undo answered."""
+        """Note that one owed undo is done; from the awaited step it means a refusal that needs no undo."""
         saga = self.saga
         if saga is None:
             return Decision(parked="unknown_saga")
         step, _ = self._awaited(saga)
         if step is not None and step.name == name:
-            left = _next(saga)._replace(failed=(*saga.failed, name), reason="undone_before_done")
-            return self._start_compensating(left)
+            refused = _next(saga)._replace(failed=(*saga.failed, name), reason="undone_before_done")
+            return self._start_compensating(refused)
         if saga.state != self.definition.compensating or name not in saga.owed:
             return Decision(ignored=self._ignore_reason(saga))
-        rest = tuple(owed for owed in saga.owed if owed != name)
-        changed = _next(saga)._replace(owed=rest)
+        still_owed = tuple(owed for owed in saga.owed if owed != name)
+        changed = _next(saga)._replace(owed=still_owed)
         cleared = (Timer(name, Verb.UNDO),)
-        if rest:
+        if still_owed:
             return Decision(saga=changed, clear_timers=cleared)
         return self._end_failed(changed, cleared)
 
     def cancel(self) -> Decision:
-        """Undo everything on somebody's wish, unless the pivot was sent."""
+        """Undo everything because a shopper or an operator cancelled, unless the pivot was sent."""
         saga, d = self.saga, self.definition
         if saga is None:
             return self._cancel_before_start()
@@ -128,7 +128,7 @@ class Transition:
         return self._start_compensating(_next(saga)._replace(reason=reason, detail=detail))
 
     def deadline_passed(self, fired: DeadlinePassed) -> Decision:
-        """Re-send the same command; undo once overdue, but never the pivot nor what follows it."""
+        """Send the same command again; once overdue, undo. The pivot and later steps are never undone."""
         saga = self.saga
         if saga is None:
             return Decision(ignored="unknown_saga", recorded=False)
@@ -147,10 +147,10 @@ class Transition:
         again = self._command(saga, step, Verb.DO)
         return Decision(saga=_next(saga), messages=(again,), set_timers=(Timer(step.name, Verb.DO),))
 
-    # -- questions
+    # -- outcome requests
 
     def answer_outcome(self) -> Decision:
-        """Tell a participant that still holds a step how the saga ended; never enters the history."""
+        """Tell a participant whose step is still open how the saga ended; this never enters the history."""
         saga, d = self.saga, self.definition
         if saga is None:
             return Decision(parked="unknown_saga")
@@ -161,12 +161,12 @@ class Transition:
             messages = tuple(self._command(saga, s, Verb.UNDO) for s in reversed(d.compensatable))
         return Decision(ignored="outcome_requested", messages=messages, recorded=False)
 
-    # -- moves that the moves above share
+    # -- parts of the moves above
 
     def _await(
         self, saga: SagaInstance, index: int, path: tuple[str, ...], clear: tuple[Timer, ...]
     ) -> Decision:
-        """Send the command of step `index`, or complete when there is none."""
+        """Send the command of step `index`, or complete the saga if there is no such step."""
         d = self.definition
         if index == len(d.steps):
             done = saga._replace(state=d.completed_state, ended_ms=self.now_ms)
@@ -183,20 +183,20 @@ class Transition:
         )
 
     def _start_compensating(self, saga: SagaInstance) -> Decision:
-        """Owe one undo for every compensatable step that was ever asked and did not answer `failed`."""
+        """Send an undo to every compensatable step that got a command and did not answer `failed`."""
         d = self.definition
         step, index = self._awaited(saga)
-        assert step is not None, "only an awaited saga can leave the way forward"
+        assert step is not None, "only a saga that awaits an answer can begin to compensate"
         asked = [s for s in d.steps[: index + 1] if s.step_class is StepClass.COMPENSATABLE]
         owed = [s for s in reversed(asked) if s.name not in saga.failed]
         cleared = (Timer(step.name, Verb.DO),)
         if not owed:
             return self._end_failed(saga, cleared)
-        back = saga._replace(state=d.compensating, owed=tuple(s.name for s in owed))
+        compensating = saga._replace(state=d.compensating, owed=tuple(s.name for s in owed))
         return Decision(
-            saga=back,
+            saga=compensating,
             path=(d.compensating,),
-            messages=tuple(self._command(back, s, Verb.UNDO) for s in owed),
+            messages=tuple(self._command(compensating, s, Verb.UNDO) for s in owed),
             set_timers=tuple(Timer(s.name, Verb.UNDO) for s in owed),
             clear_timers=cleared,
         )
@@ -208,7 +208,7 @@ class Transition:
         return Decision(ended, (d.failed_state,), (final,), clear_timers=cleared)
 
     def _cancel_before_start(self) -> Decision:
-        """Write a saga that was cancelled before it was heard of, so that its late start does nothing."""
+        """Write a failed saga, because it was cancelled before its start; then a late start does nothing."""
         d = self.definition
         reason, detail = d.refusal(self.event)
         return self._end_failed(self._new_instance()._replace(reason=reason, detail=detail), ())
@@ -252,7 +252,7 @@ class Transition:
         return (self.definition.steps[index], index) if index >= 0 else (None, -1)
 
     def _ignore_reason(self, saga: SagaInstance) -> str:
-        """Say why an answer changes nothing: the saga ended, is on the way back, or is elsewhere."""
+        """Return why an answer changes nothing: the saga ended, compensates, or awaits another answer."""
         if saga.state in self.definition.terminal:
             return "saga_ended"
         return "compensating" if saga.state == self.definition.compensating else "not_awaited"

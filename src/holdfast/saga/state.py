@@ -1,6 +1,6 @@
-"""What the engine reads and writes: a saga's state, an event, and the decision between two states.
+"""What the engine reads and returns: a saga's state, an event, and the decision that leads to the next state.
 
-All values are immutable and hashable, so that a simulator can remember every state it has seen.
+All values are immutable and hashable, so that a simulator can remember every state that it has seen.
 """
 
 from enum import StrEnum
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 
 class DeadlinePassed(NamedTuple):
-    """The payload of a fired timer. `overdue`: fired often and long enough, and our own house was well."""
+    """A fired timer. `overdue`: fired twice or more, out of patience, and the silence is not our failure."""
 
     step: str
     verb: Verb
@@ -40,9 +40,9 @@ CANCELLATION_REQUESTED = "CancellationRequested"
 class SagaInstance(NamedTuple):
     """A saga between two events. `version` counts the events that changed it.
 
-    `failed`: steps that answered a refusal; `owed`: steps whose undo is not answered; `results`: kept
-    answers by step, encoded; `data`: the first event's encoded payload, untouched. Times are Unix
-    milliseconds of the database's clock, 0 for not yet.
+    `failed`: steps that refused; `owed`: steps whose undo is not yet answered; `results`: the encoded answers
+    of steps that keep them; `data`: the first event's encoded payload, unchanged. Times are Unix milliseconds
+    by the database's clock, 0 if not yet.
     """
 
     saga_id: str
@@ -62,7 +62,7 @@ class SagaInstance(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A message to send: its deterministic id, its type, its payload struct."""
+    """A message to send: its deterministic id, its type and its payload struct."""
 
     message_id: str
     kind: str
@@ -77,11 +77,11 @@ class Timer(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What follows from one event.
+    """What one event does to a saga. Exactly one of three:
 
-    Exactly one of three: changed (`saga` is the new state, `path` the states led through), `ignored`
-    (a reason; messages may still answer a question), or `parked` (an operator must look). `recorded`
-    is False for what must leave no trace in the history.
+    changed (`saga` is the new state, `path` the states that it went through), `ignored` (the reason; messages
+    may still answer an outcome request or a repeated start), or `parked` (the reason; an operator must look).
+    `recorded` is False if the event must leave no trace in the history.
     """
 
     saga: SagaInstance | None = None

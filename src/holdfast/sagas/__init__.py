@@ -1,1 +1,1 @@
-"""Saga definitions: tables of steps and reactions. The engine that runs them is `saga`."""
+"""Saga definitions: tables of steps and reactions. The package `saga` is the engine that runs them."""

@@ -1,6 +1,6 @@
-"""CHECKOUT: reserve, pay, order, clear the cart; then confirm. Every failure leads back, step by step.
+"""CHECKOUT: reserve, pay, create the order, clear the cart; then confirm. A failure undoes what was done.
 
-The table of steps is the whole design; a reaction is one line saying which move an event makes.
+Each reaction is one line that says which move its event makes.
 """
 
 from holdfast.contracts.codec import decode_as
@@ -80,7 +80,7 @@ def _initiated(saga: SagaInstance) -> CheckoutInitiated:
 
 
 def _contradiction(saga: SagaInstance, event: Event) -> str:
-    """Compare an answer with what was asked; of a saga that was cancelled unborn, nothing was asked."""
+    """Compare an answer with what was asked; if a saga was cancelled before its start, nothing was asked."""
     if saga.ended_ms and saga.version == 1:
         return ""
     if event.kind == CHECKOUT.started_by:
@@ -92,15 +92,15 @@ def _contradiction(saga: SagaInstance, event: Event) -> str:
     asked: tuple[object, ...] = (cart.total_minor, cart.currency)
     match answer:
         case PaymentProcessed():
-            told: tuple[object, ...] = (answer.amount_minor, answer.currency)
+            answered: tuple[object, ...] = (answer.amount_minor, answer.currency)
         case OrderCreated():
-            told = (answer.total_minor, answer.currency)
+            answered = (answer.total_minor, answer.currency)
         case InventoryReserved():
-            asked, told = (sum(line.quantity for line in cart.lines),), (answer.pieces,)
+            asked, answered = (sum(line.quantity for line in cart.lines),), (answer.pieces,)
         case CartCleared():
             asked = (cart.cart_version, True)
-            told = (answer.cart_version, answer.version_left >= answer.cart_version)
-    return "" if told == asked else f"{told} was answered, {asked} was asked"
+            answered = (answer.cart_version, answer.version_left >= answer.cart_version)
+    return "" if answered == asked else f"{answered} was answered, {asked} was asked"
 
 
 def _reserve_inventory(saga: SagaInstance) -> ReserveInventory:
@@ -239,7 +239,7 @@ CHECKOUT = SagaDefinition(
     empty_payload=EmptyPayload(),
     contradiction=_contradiction,
 )
-"""The checkout, version 1: a change that treats a saga under way differently needs a new version."""
+"""The checkout, version 1. A change that would treat a running saga differently needs a new version."""
 
 VERSIONS = {CHECKOUT.version: CHECKOUT}
-"""Every version that a saga under way may carry; recorded histories hold each to what it did before."""
+"""Every version that a running saga may have; a test replays recorded histories against each of them."""

@@ -1,6 +1,6 @@
-"""Example payloads of the definitions' events, by message type: what a rehearsal of a saga is fed with.
+"""Example payloads of the definitions' events, by message type, for the simulator's search.
 
-A type that is not named here is rehearsed with an empty payload, a refusal with a reason of its own.
+A type that is not named here gets an empty payload; a refusal gets a reason of its own.
 """
 
 from collections.abc import Mapping

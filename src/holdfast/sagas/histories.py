@@ -1,6 +1,6 @@
-"""Recorded histories of sagas, and what the rules of today would do differently to them.
+"""Recorded histories of sagas, and how today's definitions would treat them differently.
 
-A definition may change only for sagas that begin later: those under way keep their version. Pure.
+A definition may change only for sagas that begin later; running sagas keep their version. All here is pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from holdfast.saga.state import (
 
 
 class SentMessage(Struct, frozen=True, array_like=True):
-    """A message that an event led to; `value` is its JSON, byte for byte."""
+    """A message that was sent because of an event; `value` is its JSON, byte for byte."""
 
     message_id: str
     kind: str
@@ -31,7 +31,7 @@ class SentMessage(Struct, frozen=True, array_like=True):
 
 
 class RecordedEvent(Struct, frozen=True, array_like=True):
-    """One event that changed a saga; `payload` is its JSON, `timers` name what was set and cleared."""
+    """One event that changed a saga; `payload` is its JSON, `timers` names those set and cleared."""
 
     event_id: str
     kind: str
@@ -43,7 +43,7 @@ class RecordedEvent(Struct, frozen=True, array_like=True):
 
 
 class History(Struct, frozen=True):
-    """All that happened to one saga; `end` is the row that it left, without its data (the first payload)."""
+    """All events of one saga; `end` is its last row, without `data` (the first event's payload)."""
 
     saga_id: str
     definition: str
@@ -55,24 +55,24 @@ class History(Struct, frozen=True):
 def record(
     saga: SagaInstance, rows: Sequence[RecordedEvent], versions: Mapping[int, SagaDefinition]
 ) -> History:
-    """Return the history of a saga, with what the rules that it lives under sent at each event."""
+    """Return the history of a saga, with the messages and timers that its version decides at each event."""
     bare = History(
         saga.saga_id, saga.definition, saga.definition_version, tuple(rows), saga._replace(data=b"")
     )
-    decisions = _walk(bare, versions[saga.definition_version])
-    told = tuple(_told(row, decision) for row, decision in zip(rows, decisions, strict=True))
-    return History(bare.saga_id, bare.definition, bare.version, told, bare.end)
+    decisions = _replay(bare, versions[saga.definition_version])
+    events = tuple(_with_decision(row, decision) for row, decision in zip(rows, decisions, strict=True))
+    return History(bare.saga_id, bare.definition, bare.version, events, bare.end)
 
 
 def differences(history: History, versions: Mapping[int, SagaDefinition]) -> list[str]:
-    """Say how today's rules would have treated this saga otherwise; nothing where they would not."""
+    """Return how today's definitions would treat this saga differently; empty if they would not."""
     definition = versions.get(history.version)
     if definition is None:
         return [f"there are no rules for version {history.version} any more"]
     found = []
-    decisions = _walk(history, definition)
+    decisions = _replay(history, definition)
     for number, (row, decision) in enumerate(zip(history.events, decisions, strict=True), start=1):
-        again = _told(row, decision)
+        again = _with_decision(row, decision)
         for name in ("path", "sent", "timers"):
             was, now = getattr(row, name), getattr(again, name)
             if was != now:
@@ -83,7 +83,7 @@ def differences(history: History, versions: Mapping[int, SagaDefinition]) -> lis
     return found
 
 
-def _walk(history: History, definition: SagaDefinition) -> list[Decision]:
+def _replay(history: History, definition: SagaDefinition) -> list[Decision]:
     decisions: list[Decision] = []
     saga: SagaInstance | None = None
     for row in history.events:
@@ -94,7 +94,7 @@ def _walk(history: History, definition: SagaDefinition) -> list[Decision]:
 
 
 def _payload(row: RecordedEvent) -> Any:
-    """Decode what the orchestrator stored: payloads of messages, and those of its own events."""
+    """Decode the stored payload: of a message, or of one of the orchestrator's own events."""
     value = row.payload.encode()
     if row.kind == DEADLINE_PASSED:
         return codec.decode_as(DeadlinePassed, value)
@@ -103,7 +103,7 @@ def _payload(row: RecordedEvent) -> Any:
     return codec.decode(row.kind, value)
 
 
-def _told(row: RecordedEvent, decision: Decision) -> RecordedEvent:
+def _with_decision(row: RecordedEvent, decision: Decision) -> RecordedEvent:
     sent = tuple(
         SentMessage(m.message_id, m.kind, codec.encode(m.payload).decode()) for m in decision.messages
     )

@@ -1,6 +1,6 @@
-"""RETURN_ORDER: cancel the order, refund it, put the pieces back on the shelf.
+"""RETURN_ORDER: cancel the order, refund it, put the pieces back into stock.
 
-Until the refund the return can be taken back; the refund is the pivot; then restocking is tried for ever.
+The return can be undone until the refund, which is the pivot; after it, restocking is tried for ever.
 """
 
 from holdfast.contracts.codec import decode_as
@@ -99,8 +99,8 @@ def _cancel_order(saga: SagaInstance) -> CancelOrder:
 
 
 def _refund_payment(saga: SagaInstance) -> RefundPayment:
-    wanted = _requested(saga)
-    return RefundPayment(wanted.charge_id, wanted.amount_minor, wanted.currency)
+    request = _requested(saga)
+    return RefundPayment(request.charge_id, request.amount_minor, request.currency)
 
 
 def _restock_items(saga: SagaInstance) -> RestockItems:
