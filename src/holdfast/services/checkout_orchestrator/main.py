@@ -45,18 +45,18 @@ def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorC
     breaker = Breaker(
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )
-    components = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
+    base = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
     open_sagas = OpenSagaCount([*CHECKOUT.pending_index, CHECKOUT.compensating])
-    deadlines = Deadlines(timers, EVENTS, checkout_service.fire, components.relay.producer)
-    components.manager.periodic_tasks += [
+    deadlines = Deadlines(timers, EVENTS, checkout_service.fire, base.relay.producer)
+    base.manager.periodic_tasks += [
         PeriodicTask("deadlines", DEADLINES_EVERY_MS, deadlines.run_once),
         open_sagas.periodic_task(),
     ]
     return OrchestratorComponents(
-        components.processor,
-        components.relay,
-        components.manager,
-        components.outbox_rescuer,
+        base.processor,
+        base.relay,
+        base.manager,
+        base.outbox_rescuer,
         checkout_service,
         deadlines,
         breaker,
