@@ -121,19 +121,17 @@ class _OrchestratorApi:
     async def cancel_for_shopper(self, request: Request) -> Response:
         """Cancel a saga for its owner; before it begins, only the gateway knows who the owner is."""
         self._services.require(request.headers.get("authorization"), internal_calls.CANCEL)
-        requested = decode_own(_cancel_decoder, await read_body(request.receive))
+        body = decode_own(_cancel_decoder, await read_body(request.receive))
 
         def work(tx: SagaTransaction) -> HandledAction:
-            return self._actions.cancel_for_shopper(tx, requested.saga_id, requested.user_id)
+            return self._actions.cancel_for_shopper(tx, body.saga_id, body.user_id)
 
         result = await on_writer(self._manager, work)
         if result.saga is None:
             raise _no_such_saga()
-        [saga_view] = await asyncio.to_thread(
-            _read, self._store, [SagaOfUser(requested.saga_id, requested.user_id)]
-        )
-        assert saga_view is not None, "a saga does not vanish"
-        return _json(Cancellation(result.saga.state in _UNDONE, saga_view))
+        [seen] = await asyncio.to_thread(_read, self._store, [SagaOfUser(body.saga_id, body.user_id)])
+        assert seen is not None, "a saga does not vanish"
+        return _json(Cancellation(result.saga.state in _UNDONE, seen))
 
     # -- operators
 

@@ -80,17 +80,15 @@ def main() -> int:
     # Reads over HTTP have connections of their own, so that they cannot take the writer's.
     reads = PostgresStore(settings.dsn, PostgresSagaTransaction, size=READERS, name=f"{ORCHESTRATOR}-reads")
     services = ServiceAuthenticator(settings.service_jwks, ORCHESTRATOR)
-    applications = apps(
-        reads, Authenticator(settings.jwks), services, components, components.checkout_service
-    )
+    http = apps(reads, Authenticator(settings.jwks), services, components, components.checkout_service)
     service = Service(
         ORCHESTRATOR,
         settings,
         ports.bus,
         components,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
-        app=applications.public,
-        ops_app=applications.ops,
+        app=http.public,
+        ops_app=http.ops,
         breakers=[components.breaker],
         pruner=pruner(ports, settings.retention()),
         closers=[reads.close, ports.store.close],

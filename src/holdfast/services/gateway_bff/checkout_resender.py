@@ -50,11 +50,9 @@ class CheckoutResender:
     def _resend_due(self, tx: GatewayTransaction, owned: frozenset[int], cursors: list[str]) -> HandlerResult:
         """Read on from each cursor, and append to `cursors` where the next run begins."""
         now_ms = tx.now_ms()
-        before_ids = [uuid7_floor(now_ms - (self._first_after_ms << n)) for n in range(DOUBLINGS)]
+        bounds = [uuid7_floor(now_ms - (self._first_after_ms << n)) for n in range(DOUBLINGS)]
         found: list[OpenCheckout] = []
-        for from_id, before_id in zip(
-            self._cursors or [uuid7_floor(0), *before_ids[1:]], before_ids, strict=True
-        ):
+        for from_id, before_id in zip(self._cursors or [uuid7_floor(0), *bounds[1:]], bounds, strict=True):
             rows = tx.open_checkouts(from_id, before_id, ROWS_MAX)
             found += rows
             # Not the later of the two: if the clock jumped ahead and back, the rows between would be skipped.
