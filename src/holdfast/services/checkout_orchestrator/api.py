@@ -1,6 +1,6 @@
-"""The orchestrator's HTTP API: what sagas are and how they came there; cancelling and resuming them.
+"""The orchestrator's HTTP API: reads sagas and their histories, cancels and resumes them.
 
-The gateway asks at `/internal`, with its service token, for users that it has checked; operators at `/v1`, on
+The gateway calls `/internal` with its service token, for users that it has checked; operators call `/v1` on
 another port.
 """
 
@@ -38,56 +38,56 @@ from holdfast.sagas.checkout import CHECKOUT
 from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.checkout_orchestrator.liabilities import owner
 from holdfast.services.checkout_orchestrator.operator_actions import (
-    Acted,
     ActionOutcome,
     ActionResult,
+    HandledAction,
     OperatorActions,
 )
-from holdfast.services.checkout_orchestrator.saga_queries import PARAMETERS, SagaQueries, page_wanted
+from holdfast.services.checkout_orchestrator.saga_queries import PARAMETERS, SagaQueries, parse_page_query
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, SagaTransaction
 
 log = structlog.get_logger(__name__)
 
-OPERATORS = 2
+OPERATOR_THREADS = 2
 
 PAST_THE_PIVOT = ProblemType("past_the_pivot", 409, "The checkout can only go forward now")
 SAGA_ENDED = ProblemType("saga_ended", 409, "The saga has ended")
 _REFUSED = {ActionOutcome.PAST_THE_PIVOT: PAST_THE_PIVOT, ActionOutcome.ENDED: SAGA_ENDED}
-TELL_BYTES_MAX = 512 * 1024
+SAGAS_BYTES_MAX = 512 * 1024
 _UNDONE = frozenset({CHECKOUT.compensating, CHECKOUT.failed_state})
 
-_tell = msgspec.json.Decoder(SagaViewsRequest)
-_cancel = msgspec.json.Decoder(CancelSaga)
-_because = msgspec.json.Decoder(ActReason)
+_sagas_decoder = msgspec.json.Decoder(SagaViewsRequest)
+_cancel_decoder = msgspec.json.Decoder(CancelSaga)
+_reason_decoder = msgspec.json.Decoder(ActReason)
 
 
 def apps(
     store: Store[SagaTransaction],
     authenticator: Authenticator,
     services: ServiceAuthenticator,
-    parts: Components[SagaTransaction],
+    components: Components[SagaTransaction],
     service: CheckoutService,
 ) -> Apps:
     """Make the HTTP applications."""
-    made = Apps(problems.application(), problems.application())
-    desk = _OrchestratorApi(store, authenticator, services, parts, service)
+    applications = Apps(problems.application(), problems.application())
+    endpoints = _OrchestratorApi(store, authenticator, services, components, service)
     serve(
-        made.public,
+        applications.public,
         (
-            ("POST", internal_calls.SAGAS, desk.tell),
-            ("POST", internal_calls.CANCEL, desk.cancel_for_shopper),
+            ("POST", internal_calls.SAGAS, endpoints.sagas),
+            ("POST", internal_calls.CANCEL, endpoints.cancel_for_shopper),
         ),
     )
     serve(
-        made.ops,
+        applications.ops,
         (
-            ("GET", "/v1/sagas", desk.list),
-            ("GET", "/v1/sagas/{saga_id}", desk.show),
-            ("POST", "/v1/sagas/{saga_id}/cancel", desk.cancel),
-            ("POST", "/v1/sagas/{saga_id}/resume", desk.resume),
+            ("GET", "/v1/sagas", endpoints.list),
+            ("GET", "/v1/sagas/{saga_id}", endpoints.show),
+            ("POST", "/v1/sagas/{saga_id}/cancel", endpoints.cancel),
+            ("POST", "/v1/sagas/{saga_id}/resume", endpoints.resume),
         ),
     )
-    return made
+    return applications
 
 
 class _OrchestratorApi:
@@ -98,102 +98,102 @@ class _OrchestratorApi:
         store: Store[SagaTransaction],
         authenticator: Authenticator,
         services: ServiceAuthenticator,
-        parts: Components[SagaTransaction],
+        components: Components[SagaTransaction],
         service: CheckoutService,
     ) -> None:
         self._store = store
         self._authenticator = authenticator
         self._services = services
-        self._manager = parts.manager
-        self._operations = OperatorActions(service)
-        self._looking = SagaQueries(store, service)
-        # Two of the readers' connections: the rest is the gateway's, however slow operators' questions are.
-        self._operators = Threads("operators", OPERATORS)
+        self._manager = components.manager
+        self._actions = OperatorActions(service)
+        self._queries = SagaQueries(store, service)
+        # Operators use at most two of the read connections: slow queries leave the others to the gateway.
+        self._operators = Threads("operators", OPERATOR_THREADS)
 
     # -- the gateway
 
-    async def tell(self, request: Request) -> Response:
+    async def sagas(self, request: Request) -> Response:
         self._services.require(request.headers.get("authorization"), internal_calls.SAGAS)
-        wanted = decode_own(_tell, await read_body(request.receive, TELL_BYTES_MAX)).sagas
-        told = await asyncio.to_thread(_read, self._store, wanted)
-        return _json(SagaViews(tuple(told)))
+        requested = decode_own(_sagas_decoder, await read_body(request.receive, SAGAS_BYTES_MAX)).sagas
+        views = await asyncio.to_thread(_read, self._store, requested)
+        return _json(SagaViews(tuple(views)))
 
     async def cancel_for_shopper(self, request: Request) -> Response:
-        """Cancel a saga for the user who owns it, which the gateway alone can know before the saga begins."""
+        """Cancel a saga for its owner; before it begins, only the gateway knows who the owner is."""
         self._services.require(request.headers.get("authorization"), internal_calls.CANCEL)
-        wanted = decode_own(_cancel, await read_body(request.receive))
+        body = decode_own(_cancel_decoder, await read_body(request.receive))
 
-        def work(tx: SagaTransaction) -> Acted:
-            return self._operations.cancel_for_shopper(tx, wanted.saga_id, wanted.user_id)
+        def work(tx: SagaTransaction) -> HandledAction:
+            return self._actions.cancel_for_shopper(tx, body.saga_id, body.user_id)
 
-        outcome = await on_writer(self._manager, work)
-        if outcome.saga is None:
+        result = await on_writer(self._manager, work)
+        if result.saga is None:
             raise _no_such_saga()
-        [told] = await asyncio.to_thread(_read, self._store, [SagaOfUser(wanted.saga_id, wanted.user_id)])
-        assert told is not None, "a saga does not vanish"
-        return _json(Cancellation(outcome.saga.state in _UNDONE, told))
+        [seen] = await asyncio.to_thread(_read, self._store, [SagaOfUser(body.saga_id, body.user_id)])
+        assert seen is not None, "a saga does not vanish"
+        return _json(Cancellation(result.saga.state in _UNDONE, seen))
 
     # -- operators
 
     async def list(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        wanted = page_wanted(query(request, *PARAMETERS))
-        return _json(await self._operators.run(self._looking.page, wanted))
+        page_query = parse_page_query(query(request, *PARAMETERS))
+        return _json(await self._operators.run(self._queries.page, page_query))
 
     async def show(self, request: Request) -> Response:
         self._authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        found = await self._operators.run(self._looking.whole, _uuid(request.path_params["saga_id"]))
-        if found is None:
+        details = await self._operators.run(self._queries.details, _uuid(request.path_params["saga_id"]))
+        if details is None:
             raise _no_such_saga()
-        return _json(found)
+        return _json(details)
 
     async def cancel(self, request: Request) -> Response:
-        operator, saga_id, reason = await self._wish(request)
-        outcome = await on_writer(
-            self._manager, lambda tx: self._operations.cancel(tx, saga_id, operator, reason)
+        operator, saga_id, reason = await self._authorized_action(request)
+        result = await on_writer(
+            self._manager, lambda tx: self._actions.cancel(tx, saga_id, operator, reason)
         )
-        log.info("saga_cancelled", saga_id=saga_id, did=outcome.did.value, operator=operator)
-        return _acted(outcome)
+        log.info("saga_cancelled", saga_id=saga_id, did=result.did.value, operator=operator)
+        return _response(result)
 
     async def resume(self, request: Request) -> Response:
-        operator, saga_id, reason = await self._wish(request)
-        outcome = await on_writer(
-            self._manager, lambda tx: self._operations.resume(tx, saga_id, operator, reason)
+        operator, saga_id, reason = await self._authorized_action(request)
+        result = await on_writer(
+            self._manager, lambda tx: self._actions.resume(tx, saga_id, operator, reason)
         )
-        log.info("saga_resumed", saga_id=saga_id, did=outcome.did.value, operator=operator)
-        return _acted(outcome)
+        log.info("saga_resumed", saga_id=saga_id, did=result.did.value, operator=operator)
+        return _response(result)
 
-    async def _wish(self, request: Request) -> tuple[str, str, str]:
+    async def _authorized_action(self, request: Request) -> tuple[str, str, str]:
         user = self._authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
         saga_id = _uuid(request.path_params["saga_id"])
-        return user.name, saga_id, decode(_because, await read_body(request.receive)).reason
+        return user.name, saga_id, decode(_reason_decoder, await read_body(request.receive)).reason
 
 
-def _acted(outcome: ActionResult) -> Response:
-    if outcome.saga is None:
+def _response(result: ActionResult) -> Response:
+    if result.saga is None:
         raise _no_such_saga()
-    state = outcome.saga.state
-    if outcome.did in _REFUSED:
-        raise Problem(_REFUSED[outcome.did], f"it is {state}", extra={"state": state})
-    return _json({"saga_id": outcome.saga.saga_id, "state": state, "sent": outcome.sent}, 202)
+    state = result.saga.state
+    if result.did in _REFUSED:
+        raise Problem(_REFUSED[result.did], f"it is {state}", extra={"state": state})
+    return _json({"saga_id": result.saga.saga_id, "state": state, "sent": result.sent}, 202)
 
 
-def _read(store: Store[SagaTransaction], wanted: Sequence[SagaOfUser]) -> list[SagaView | None]:
-    saga_ids = list(dict.fromkeys(each.saga_id for each in wanted))
+def _read(store: Store[SagaTransaction], requested: Sequence[SagaOfUser]) -> list[SagaView | None]:
+    saga_ids = list(dict.fromkeys(each.saga_id for each in requested))
     with store.transaction() as tx:
         sagas, histories = tx.read_sagas(saga_ids), tx.read_paths(saga_ids)
-    told: list[SagaView | None] = []
-    for each in wanted:
+    views: list[SagaView | None] = []
+    for each in requested:
         saga = sagas.get(each.saga_id)
         if saga is None or owner(saga) not in (None, each.user_id):
-            told.append(None)
+            views.append(None)
         else:
-            told.append(view(saga, histories.get(each.saga_id, ())))
-    return told
+            views.append(view(saga, histories.get(each.saga_id, ())))
+    return views
 
 
 def view(saga: SagaInstance, history: Sequence[HistoryRow]) -> SagaView:
-    """Return a saga as it is told to others."""
+    """Return a saga as the gateway sees it."""
     return SagaView(
         saga_id=saga.saga_id,
         state=saga.state,

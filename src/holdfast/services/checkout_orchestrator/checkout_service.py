@@ -1,6 +1,6 @@
-"""CheckoutService: feeds events and fired timers to `decide`, saves what it decides.
+"""CheckoutService: passes events and fired timers to `decide` and saves its decisions.
 
-All rules of the saga stand in `sagas.checkout`; this is only their way to the database and back.
+All rules of the saga stand in `sagas.checkout`; this module only loads and saves sagas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,25 +28,25 @@ from holdfast.services.checkout_orchestrator.metrics import SagaMetrics
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredRow, SagaTransaction
 
 SAGAS = "saga"
-"""What the table of sagas is called where it is noted up to where it was pruned."""
+"""The table's name under which the pruner notes up to which key sagas may be gone."""
 
-_ODD = "it cannot belong to"
-_WHY = {"unknown_definition": "began under rules that only a newer program knows"}
+_UNEXPECTED = "it cannot belong to"
+_DETAILS = {"unknown_definition": "began under rules that only a newer program knows"}
 
 
 class Objection(NamedTuple):
-    """Why an event is parked: a reason for programs, a detail for people."""
+    """Why an event is parked: a reason for programs and a detail for people."""
 
     reason: str
     detail: str
 
 
 def _objection(reason: str, event: Event) -> Objection:
-    return Objection(reason, f"{event.kind} met a saga that {_WHY.get(reason, _ODD)}")
+    return Objection(reason, f"{event.kind} met a saga that {_DETAILS.get(reason, _UNEXPECTED)}")
 
 
 class CheckoutService:
-    """The orchestrator's handler. `definitions` holds every version that a saga under way may carry."""
+    """The orchestrator's handler. `definitions` holds each version that an open saga may have begun under."""
 
     def __init__(
         self, definitions: Mapping[int, SagaDefinition], partitions: int, timers: TimerSettings
@@ -60,39 +60,39 @@ class CheckoutService:
     def handle(self, tx: SagaTransaction, envelopes: Sequence[Envelope]) -> HandlerResult:
         """Decide on a batch of events, in order."""
         events = [Event(e.saga_id, e.message_id, e.kind, e.payload, e.raw) for e in envelopes]
-        turn = _Batch(self, tx, events)
+        batch = _Batch(self, tx, events)
         for envelope, event in zip(envelopes, events, strict=True):
-            objection = turn.apply(event)
+            objection = batch.apply(event)
             if objection:
-                turn.handled.park(envelope, *objection)
-        turn.save()
-        return turn.handled
+                batch.handled.park(envelope, *objection)
+        batch.save()
+        return batch.handled
 
     def fire(self, tx: SagaTransaction, fired: Sequence[FiredTimer]) -> HandlerResult:
         """Decide on deadlines that passed."""
         events = [_deadline_event(timer) for timer in fired]
-        turn = _Batch(self, tx, events)
+        batch = _Batch(self, tx, events)
         for timer, event in zip(fired, events, strict=True):
-            if turn.apply(event, timer):
-                turn.put_off(timer, self._timers.backoff_cap_ms)
-        turn.save()
-        return turn.handled
+            if batch.apply(event, timer):
+                batch.put_off(timer, self._timers.backoff_cap_ms)
+        batch.save()
+        return batch.handled
 
     def definition_of(self, saga: SagaInstance | None) -> SagaDefinition:
-        """Return the rules that this saga began under; a new one begins under the newest.
+        """Return the definition that this saga began under; a new saga begins under the newest.
 
-        Raises KeyError where only a newer program knows them.
+        Raises KeyError if only a newer program knows it.
         """
         return self._definitions[saga.definition_version] if saga else self._newest
 
     def knows(self, saga: SagaInstance | None) -> bool:
-        """Tell whether this program knows the rules of the saga; an older one beside a newer may not."""
+        """Tell whether this program knows the saga's definition; beside a newer program it may not."""
         return saga is None or saga.definition_version in self._definitions
 
     def timer_row(
         self, saga_id: str, step: str, verb: str, now_ms: int, fired: FiredTimer | None
     ) -> TimerRow:
-        """Make the row for a deadline: fresh, or the next firing of `fired`."""
+        """Make the row of a deadline: a new one, or the next firing if `fired` is this deadline."""
         key = TimerKey(saga_id, step, verb)
         if fired is not None and fired.row.key == key:
             return self._timers.again(fired, now_ms)
@@ -101,15 +101,15 @@ class CheckoutService:
 
 
 class _Batch:
-    """Some events meeting their sagas in one transaction."""
+    """The events of one transaction with the sagas that they change."""
 
     def __init__(self, service: CheckoutService, tx: SagaTransaction, events: Sequence[Event]) -> None:
         self._service = service
         self._tx = tx
         ids = {event.saga_id for event in events}
-        bearing = (service.definition_of(None).started_by, CANCELLATION_REQUESTED)
-        self._born = {event.saga_id for event in events if event.kind in bearing}
-        self._sagas: dict[str, SagaInstance] = tx.lock_sagas(ids, self._born)
+        starting_kinds = (service.definition_of(None).started_by, CANCELLATION_REQUESTED)
+        self._may_be_new = {event.saga_id for event in events if event.kind in starting_kinds}
+        self._sagas: dict[str, SagaInstance] = tx.lock_sagas(ids, self._may_be_new)
         self._loaded = dict(self._sagas)
         self._now_ms = tx.now_ms()
         pairs = [(event.saga_id, event.event_id) for event in events]
@@ -117,13 +117,13 @@ class _Batch:
         self._processed_event_ids = set(tx.processed_event_ids(pairs))
         self._history: list[HistoryRow] = []
         self._ignored: list[IgnoredRow] = []
-        self._set: dict[TimerKey, TimerRow] = {}
-        self._clear: set[TimerKey] = set()
-        self._fired: list[TimerRow] = []
+        self._timers_to_set: dict[TimerKey, TimerRow] = {}
+        self._timers_to_clear: set[TimerKey] = set()
+        self._fired_timers: list[TimerRow] = []
         self.handled = HandlerResult()
 
     def apply(self, event: Event, fired: FiredTimer | None = None) -> Objection | None:
-        """Let one event change its saga; return why it must be parked, or nothing."""
+        """Let one event change its saga; return why the event must be parked, None if it need not."""
         saga = self._sagas.get(event.saga_id)
         if not self._service.knows(saga):
             return _objection("unknown_definition", event)
@@ -138,7 +138,7 @@ class _Batch:
         contradiction = contradicts_end(definition, saga, event) if saga is not None else ""
         if contradiction:
             return Objection(CONTRADICTS_END, f"{event.kind}: {contradiction}")
-        if saga is None and event.saga_id in self._born and self._is_pruned(event):
+        if saga is None and event.saga_id in self._may_be_new and self._is_pruned(event):
             return _objection("pruned_saga", event)
         decision = decide(definition, saga, event, self._now_ms)
         reaction = definition.reactions.get(event.kind)
@@ -150,7 +150,7 @@ class _Batch:
             self._service.watch.changed(definition, saga, decision.saga, fired)
         elif decision.recorded:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, decision.ignored))
-        self._keep_time(event, decision, fired)
+        self._update_timers(event, decision, fired)
         for message in decision.messages:
             value = encode(message.payload)
             attempt = _attempt(message.message_id, fired)
@@ -162,7 +162,7 @@ class _Batch:
     def _is_pruned(self, event: Event) -> bool:
         """Tell whether the saga that this event would begin may have ended and been pruned.
 
-        What can still begin one by itself is young: a start is asked for only past its last moment.
+        A start before its last moment is too young for that; only later ones are looked up.
         """
         if getattr(event.payload, "not_after_ms", 0) >= self._now_ms:
             return False
@@ -180,34 +180,34 @@ class _Batch:
             )
         )
 
-    def _keep_time(self, event: Event, decision: Decision, fired: FiredTimer | None) -> None:
-        if fired is not None and decision.saga is None:  # nobody waits for this answer any more
-            self._clear.add(fired.row.key)
+    def _update_timers(self, event: Event, decision: Decision, fired: FiredTimer | None) -> None:
+        if fired is not None and decision.saga is None:  # the saga no longer awaits this answer
+            self._timers_to_clear.add(fired.row.key)
         for timer in decision.clear_timers:
             key = TimerKey(event.saga_id, timer.step, timer.verb)
-            self._clear.add(key)
-            self._set.pop(key, None)
+            self._timers_to_clear.add(key)
+            self._timers_to_set.pop(key, None)
         for timer in decision.set_timers:
             row = self._service.timer_row(event.saga_id, timer.step, timer.verb, self._now_ms, fired)
             if fired is not None and row.key == fired.row.key:
-                self._fired.append(row)
+                self._fired_timers.append(row)
             else:
-                self._set[row.key] = row
-                self._clear.discard(row.key)
+                self._timers_to_set[row.key] = row
+                self._timers_to_clear.discard(row.key)
 
     def put_off(self, fired: FiredTimer, wait_ms: int) -> None:
-        """Leave a deadline to whoever can judge it."""
-        self._set[fired.row.key] = fired.row._replace(due_ms=self._now_ms + wait_ms)
+        """Put a deadline off, so that a program that knows the saga's definition can fire it."""
+        self._timers_to_set[fired.row.key] = fired.row._replace(due_ms=self._now_ms + wait_ms)
 
     def save(self) -> None:
-        """Write each saga once, the history, the timers."""
+        """Write each changed saga once, the history, the ignored events and the timers."""
         changed = [saga for saga_id, saga in self._sagas.items() if saga is not self._loaded.get(saga_id)]
-        self._tx.save_sagas(changed, sorted(self._born - self._sagas.keys()))
+        self._tx.save_sagas(changed, sorted(self._may_be_new - self._sagas.keys()))
         self._tx.append_history(self._history)
         self._tx.count_ignored(self._ignored)
-        self._tx.clear_timers(sorted(self._clear))
-        self._tx.set_timers(list(self._set.values()))
-        self.handled.fired = self._fired
+        self._tx.clear_timers(sorted(self._timers_to_clear))
+        self._tx.set_timers(list(self._timers_to_set.values()))
+        self.handled.fired = self._fired_timers
 
 
 def _deadline_event(timer: FiredTimer) -> Event:
@@ -218,7 +218,7 @@ def _deadline_event(timer: FiredTimer) -> Event:
 
 
 def _attempt(message_id: str, fired: FiredTimer | None) -> int:
-    """Count the sends of a command that its own timer sends again; all else is sent for the first time."""
+    """Return which send of the command this is, if its own timer sends it again; 1 for all other messages."""
     if fired is None or message_id != ":".join(fired.row.key):
         return 1
     return fired.row.fired + 2

@@ -1,6 +1,6 @@
-"""Whose checkout a saga is, and what it owes on its way back, in money and pieces. Pure.
+"""The owner of a saga's checkout, and what the saga owes while it compensates: money and pieces. Pure.
 
-How much each step holds is the checkout's own data; what is owed at all is the saga's.
+The saga says which steps are owed; the checkout's data says how much each step holds.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from holdfast.sagas.checkout import CHECKOUT
 
 
 class Liabilities(NamedTuple):
-    """Money to give back, pieces to release, an order to cancel; `steps` are those whose undo is awaited."""
+    """Money to refund, pieces to release, an order to cancel; `steps` are those whose undo is awaited."""
 
     steps: tuple[str, ...] = ()
     amount_minor: int = 0
@@ -23,12 +23,12 @@ class Liabilities(NamedTuple):
 
     @property
     def pieces_in_all(self) -> int:
-        """The pieces of all codes."""
+        """The number of pieces of all product codes."""
         return sum(count for _, count in self.pieces)
 
 
 class _Owner(Struct):
-    """As much of what the checkout began with as says whose it is."""
+    """The part of CheckoutInitiated that names the owner."""
 
     user_id: str
 
@@ -39,7 +39,7 @@ def owner(saga: SagaInstance) -> str | None:
 
 
 def initiated(saga: SagaInstance) -> CheckoutInitiated | None:
-    """Return what the checkout began with; None where it was cancelled unborn, and for other sagas."""
+    """Return the event that began the checkout; None if it was cancelled before, and for other sagas."""
     return decode_as(CheckoutInitiated, saga.data) if _began(saga) else None
 
 
@@ -48,7 +48,7 @@ def _began(saga: SagaInstance) -> bool:
 
 
 def owed_by(saga: SagaInstance) -> Liabilities:
-    """Return what is owed: at most, where nobody knows whether the step was ever done."""
+    """Return what is owed: the most that it can be, if it is not known whether a step was done."""
     checkout = initiated(saga)
     owed = Liabilities(saga.owed)
     if checkout is None:

@@ -1,4 +1,4 @@
-"""checkout-orchestrator put together from its ports; the same for production and simulation."""
+"""Composition root and entry point of checkout-orchestrator; production and simulation share `build`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ READERS = 4
 
 @dataclass(frozen=True)
 class OrchestratorComponents(Components[SagaTransaction]):
-    """The service, its handler, its deadlines, the census of open sagas, and what guards publishing."""
+    """The service, its handler, its deadlines, the count of open sagas; `breaker` guards publishing."""
 
     checkout_service: CheckoutService
     deadlines: Deadlines
@@ -40,27 +40,27 @@ class OrchestratorComponents(Components[SagaTransaction]):
 
 
 def build(ports: Ports[SagaTransaction], timers: TimerSettings) -> OrchestratorComponents:
-    """Put the service together."""
+    """Build the service from its ports."""
     checkout_service = CheckoutService(VERSIONS, ports.partitions, timers)
     breaker = Breaker(
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )
-    parts = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
-    census = OpenSagaCount([*CHECKOUT.pending_index, CHECKOUT.compensating])
-    deadlines = Deadlines(timers, EVENTS, checkout_service.fire, parts.relay.producer)
-    parts.manager.periodic_tasks += [
+    base = assemble(ports, ORCHESTRATOR, checkout_service, breaker=breaker)
+    open_sagas = OpenSagaCount([*CHECKOUT.pending_index, CHECKOUT.compensating])
+    deadlines = Deadlines(timers, EVENTS, checkout_service.fire, base.relay.producer)
+    base.manager.periodic_tasks += [
         PeriodicTask("deadlines", DEADLINES_EVERY_MS, deadlines.run_once),
-        census.periodic_task(),
+        open_sagas.periodic_task(),
     ]
     return OrchestratorComponents(
-        parts.processor,
-        parts.relay,
-        parts.manager,
-        parts.outbox_rescuer,
+        base.processor,
+        base.relay,
+        base.manager,
+        base.outbox_rescuer,
         checkout_service,
         deadlines,
         breaker,
-        census,
+        open_sagas,
     )
 
 
@@ -76,29 +76,29 @@ def main() -> int:
     """Run the process until it is told to stop."""
     settings = load(CalledServiceSettings)
     ports = production_ports(settings, ORCHESTRATOR, PostgresSagaTransaction)
-    parts = build(ports, load(DeadlineSettings).timers())
-    # Whoever asks how a saga stands has connections of its own: no number of them can take the writer's.
+    components = build(ports, load(DeadlineSettings).timers())
+    # Reads over HTTP have connections of their own, so that they cannot take the writer's.
     reads = PostgresStore(settings.dsn, PostgresSagaTransaction, size=READERS, name=f"{ORCHESTRATOR}-reads")
     services = ServiceAuthenticator(settings.service_jwks, ORCHESTRATOR)
-    made = apps(reads, Authenticator(settings.jwks), services, parts, parts.checkout_service)
+    http = apps(reads, Authenticator(settings.jwks), services, components, components.checkout_service)
     service = Service(
         ORCHESTRATOR,
         settings,
         ports.bus,
-        parts,
+        components,
         ("holdfast.messaging", "holdfast.services.checkout_orchestrator"),
-        app=made.public,
-        ops_app=made.ops,
-        breakers=[parts.breaker],
+        app=http.public,
+        ops_app=http.ops,
+        breakers=[components.breaker],
         pruner=pruner(ports, settings.retention()),
         closers=[reads.close, ports.store.close],
     )
-    service.registry.register(MetricsSource(lambda: _readings(parts)))
+    service.registry.register(MetricsSource(lambda: _metrics(components)))
     return run(service)
 
 
-def _readings(parts: OrchestratorComponents) -> Iterable[Metric]:
-    yield from parts.checkout_service.watch.readings()
-    yield from parts.open_sagas.readings()
-    failed: dict[tuple[str, ...], float] = {(): parts.deadlines.failed}
+def _metrics(components: OrchestratorComponents) -> Iterable[Metric]:
+    yield from components.checkout_service.watch.readings()
+    yield from components.open_sagas.readings()
+    failed: dict[tuple[str, ...], float] = {(): components.deadlines.failed}
     yield counter("deadlines_failed", "Deadlines put off because a bug met their saga.", failed)

@@ -1,4 +1,4 @@
-"""checkout-orchestrator's tables in memory: the twin of `store`."""
+"""checkout-orchestrator's tables in memory; they behave like those of `store`."""
 
 from collections.abc import Collection, Sequence
 
@@ -77,18 +77,18 @@ class MemorySagaTransaction(MemoryTransaction):
         }
         return {saga_id: rows for saga_id, rows in found.items() if rows}
 
-    def saga_ids(self, wanted: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
-        ids = self._open_ids() if wanted.only_open else set(self.table("saga"))
-        ranged = [saga_id for saga_id in ids if wanted.from_id <= saga_id < wanted.before_id]
+    def saga_ids(self, saga_filter: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
+        ids = self._open_ids() if saga_filter.only_open else set(self.table("saga"))
+        ranged = [saga_id for saga_id in ids if saga_filter.from_id <= saga_id < saga_filter.before_id]
         return sorted(ranged, reverse=newest_first)[:limit]
 
-    def matching_sagas(self, wanted: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
+    def matching_sagas(self, saga_filter: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
         return frozenset(
             saga.saga_id
             for saga in self.read_sagas(saga_ids).values()
-            if (not wanted.states or saga.state in wanted.states)
-            and wanted.reason in ("", saga.reason)
-            and (saga.stalled_ms or not wanted.stalled)
+            if (not saga_filter.states or saga.state in saga_filter.states)
+            and saga_filter.reason in ("", saga.reason)
+            and (saga.stalled_ms or not saga_filter.stalled)
         )
 
     def count_open(self, partitions: Collection[int]) -> list[StateCount]:

@@ -1,6 +1,6 @@
-"""What the orchestrator tells those who watch it: firings, undone and stalled sagas, how many are open.
+"""The orchestrator's metrics and alarms: fired deadlines, undone and stalled sagas, number of open sagas.
 
-Counters live in the process and the census in memory, so that being scraped costs the database nothing.
+Counters and the last count of open sagas are in memory, so that a scrape does not query the database.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ from holdfast.saga.state import SagaInstance, Verb
 from holdfast.services.checkout_orchestrator.liabilities import owed_by
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction, StateCount
 
-CENSUS_EVERY_MS = 5_000
+COUNT_EVERY_MS = 5_000
 
 log = structlog.get_logger(__name__)
 
 
 class SagaMetrics:
-    """Counts and alarms. What is rolled back and done again is counted again: better twice than never."""
+    """Counters and alarms. What is rolled back and done again is counted again: better twice than never."""
 
     def __init__(self) -> None:
         self.reactions: Counter[str] = Counter()
@@ -43,7 +43,7 @@ class SagaMetrics:
         saga: SagaInstance,
         fired: FiredTimer | None,
     ) -> None:
-        """Take note of a saga that changed."""
+        """Count and log what changed in a saga."""
         if saga.reason and not (before and before.reason):
             log.info("saga_refused", saga_id=saga.saga_id, state=saga.state, reason=saga.reason)
         if saga.state in definition.terminal:
@@ -58,7 +58,7 @@ class SagaMetrics:
         if verb == Verb.UNDO:
             if saga.stalled_ms and not (before and before.stalled_ms):
                 self.stalled[step] += 1
-                self._alarm_of_a_stalled_one(saga, step)
+                self._log_stalled(saga, step)
         elif before is not None and before.state != saga.state:
             self.undone_by_deadline[step] += 1
             log.warning("saga_undone_by_deadline", saga_id=saga.saga_id, step=step, fired=fired.row.fired)
@@ -66,7 +66,7 @@ class SagaMetrics:
             self.pivot_overdue += 1
             log.error("pivot_overdue", saga_id=saga.saga_id, step=step, fired=fired.row.fired)
 
-    def _alarm_of_a_stalled_one(self, saga: SagaInstance, step: str) -> None:
+    def _log_stalled(self, saga: SagaInstance, step: str) -> None:
         owed = owed_by(saga)
         log.error(
             "saga_stalled",
@@ -94,39 +94,39 @@ class SagaMetrics:
         yield counter("checkout_pivot_overdue", text, {(): float(self.pivot_overdue)})
 
 
-def _by_one(counted: Counter[str]) -> dict[tuple[str, ...], float]:
-    return {(label,): float(count) for label, count in counted.items()}
+def _by_one(counts: Counter[str]) -> dict[tuple[str, ...], float]:
+    return {(label,): float(count) for label, count in counts.items()}
 
 
-def _by_two(counted: Counter[tuple[str, str]]) -> dict[tuple[str, ...], float]:
-    return {labels: float(count) for labels, count in counted.items()}
+def _by_two(counts: Counter[tuple[str, str]]) -> dict[tuple[str, ...], float]:
+    return {labels: float(count) for labels, count in counts.items()}
 
 
 class OpenSagaCount:
-    """The writer's chore that counts the open sagas of the partitions it owns; instances' counts add up."""
+    """The writer's periodic count of open sagas in the partitions that it owns; instances' counts add up."""
 
     def __init__(self, states: Iterable[str]) -> None:
         self._states = tuple(states)
         self._counts: list[StateCount] = []
-        self._taken_ms = 0
+        self._counted_ms = 0
 
     def periodic_task(self) -> PeriodicTask[Any]:
-        """Return this as a chore of the writer."""
-        return PeriodicTask("census", CENSUS_EVERY_MS, self.run_once)
+        """Return this as a periodic task of the writer."""
+        return PeriodicTask("census", COUNT_EVERY_MS, self.run_once)
 
     def run_once(self, manager: "KafkaConsumerManager[Any]") -> None:
-        """Count anew."""
+        """Count the open sagas now."""
         owned = manager.partitions()
 
         def count(tx: SagaTransaction) -> HandlerResult:
             self._counts = tx.count_open(owned) if owned else []
-            self._taken_ms = tx.now_ms()
+            self._counted_ms = tx.now_ms()
             return HandlerResult()
 
         manager.commit(count)
 
     def readings(self) -> Iterable[Metric]:
-        """Return the gauges as last counted; a state in which no saga is shows 0."""
+        """Return the gauges of the last count; a state without sagas shows 0."""
         counts = {row.state: row for row in self._counts}
         by_state: dict[tuple[str, ...], float] = {
             (state,): counts[state].sagas if state in counts else 0 for state in self._states
@@ -134,6 +134,6 @@ class OpenSagaCount:
         yield gauge("checkout_sagas_open", "Sagas under way, by state.", by_state, ("state",))
         stalled = sum(row.stalled for row in self._counts)
         yield gauge("checkout_sagas_stalled", "Sagas whose undo is overdue.", {(): float(stalled)})
-        oldest_ms = min((row.oldest_ms for row in self._counts), default=self._taken_ms)
-        age_s = max(0, self._taken_ms - oldest_ms) / 1000
+        oldest_ms = min((row.oldest_ms for row in self._counts), default=self._counted_ms)
+        age_s = max(0, self._counted_ms - oldest_ms) / 1000
         yield gauge("checkout_saga_oldest_age_seconds", "Age of the oldest saga under way.", {(): age_s})

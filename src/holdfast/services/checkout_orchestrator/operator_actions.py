@@ -1,6 +1,6 @@
-"""What people may do to a saga: cancel it before its pivot, have what it awaits sent again.
+"""What people may do to a saga: cancel it before its pivot, or resume it (send its awaited commands again).
 
-Each is done inside the writer's transaction, with its line in the log of operators' actions.
+Each action runs in the writer's transaction; an operator's action is recorded there too.
 """
 
 from enum import StrEnum
@@ -22,57 +22,57 @@ BY_THE_SHOPPER = "by the shopper"
 
 
 class ActionOutcome(StrEnum):
-    """What became of a wish."""
+    """What a requested action did."""
 
     DONE = "done"
-    NOTHING = "nothing"  # it is on its way back already
+    NOTHING = "nothing"  # the saga is compensating already
     PAST_THE_PIVOT = "past_the_pivot"
     ENDED = "ended"
     UNKNOWN = "unknown"
 
 
 class ActionResult(NamedTuple):
-    """The saga as it is afterwards; None where there is none."""
+    """What was done, the saga afterwards (None if there is none), and the kinds of messages sent."""
 
     did: ActionOutcome
     saga: SagaInstance | None = None
     sent: tuple[str, ...] = ()
 
 
-Acted = tuple[HandlerResult, ActionResult]
+HandledAction = tuple[HandlerResult, ActionResult]
 
 
 class OperatorActions:
-    """Wishes of people, put to `CheckoutService`."""
+    """Carries out what shoppers and operators request, through `CheckoutService`."""
 
     def __init__(self, service: CheckoutService) -> None:
         self._service = service
 
-    def cancel_for_shopper(self, tx: SagaTransaction, saga_id: str, user_id: str) -> Acted:
-        """Cancel for its owner, also before it begins; another user's is unknown.
+    def cancel_for_shopper(self, tx: SagaTransaction, saga_id: str, user_id: str) -> HandledAction:
+        """Cancel a saga for its owner, also before it begins; another user's saga is UNKNOWN.
 
-        Who asks must have found the saga among the user's accepted checkouts: of one that has not begun,
-        nothing is known here, and it is written as FAILED.
+        The caller must have found the saga among the user's accepted checkouts: a saga that has not begun is
+        not known here, so its owner cannot be checked, and it is written as FAILED.
         """
         saga = tx.lock_sagas([saga_id], [saga_id]).get(saga_id)
         if saga is not None and owner(saga) not in (None, user_id):
             return HandlerResult(), ActionResult(ActionOutcome.UNKNOWN)
         return self._cancel(tx, saga_id, saga, Refused(CANCELLED_BY_SHOPPER, BY_THE_SHOPPER))
 
-    def cancel(self, tx: SagaTransaction, saga_id: str, operator: str, reason: str) -> Acted:
-        """Cancel a saga that exists."""
+    def cancel(self, tx: SagaTransaction, saga_id: str, operator: str, reason: str) -> HandledAction:
+        """Cancel a saga that is stored; record the operator's action if the saga was cancelled."""
         saga = tx.lock_sagas([saga_id], ()).get(saga_id)
         if saga is None:
             return HandlerResult(), ActionResult(ActionOutcome.UNKNOWN)
-        handled, outcome = self._cancel(tx, saga_id, saga, Refused(CANCELLED_BY_OPERATOR, reason))
-        if outcome.did is ActionOutcome.DONE:
+        handled, result = self._cancel(tx, saga_id, saga, Refused(CANCELLED_BY_OPERATOR, reason))
+        if result.did is ActionOutcome.DONE:
             tx.record_actions([OperatorAction(operator, "cancel_saga", saga_id, reason)])
-        return handled, outcome
+        return handled, result
 
-    def resume(self, tx: SagaTransaction, saga_id: str, operator: str, reason: str) -> Acted:
-        """Send again at once what is awaited, stalled or not; a deadline that got lost is made anew.
+    def resume(self, tx: SagaTransaction, saga_id: str, operator: str, reason: str) -> HandledAction:
+        """Send the awaited commands again now, stalled or not; a lost deadline is created again.
 
-        It counts as a firing of the deadline, but never as an overdue one.
+        This counts as a firing of the deadline, but never as an overdue one.
         """
         timers = {row.key: row for row in tx.lock_timers(saga_id)}
         saga = tx.lock_sagas([saga_id], ()).get(saga_id)
@@ -80,7 +80,7 @@ class OperatorActions:
             return HandlerResult(), ActionResult(ActionOutcome.UNKNOWN)
         if saga.state in self._service.definition_of(saga).terminal:
             return HandlerResult(), ActionResult(ActionOutcome.ENDED, saga)
-        rows = [timers.get(row.key) or _anew(tx, row) for row in self._awaited(saga, tx.now_ms())]
+        rows = [timers.get(row.key) or _restored(tx, row) for row in self._awaited(saga, tx.now_ms())]
         fired = [FiredTimer(row, overdue=False, end_offset=row.end_offset, sound=False) for row in rows]
         handled = self._service.fire(tx, fired)
         tx.record_actions([OperatorAction(operator, "resume_saga", saga_id, reason)])
@@ -88,12 +88,14 @@ class OperatorActions:
             ActionOutcome.DONE, tx.read_saga(saga_id), tuple(r.kind for r in handled.messages_to_seal)
         )
 
-    def _cancel(self, tx: SagaTransaction, saga_id: str, before: SagaInstance | None, wish: Refused) -> Acted:
-        raw = encode(wish)
-        event = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, raw, 1, None)
+    def _cancel(
+        self, tx: SagaTransaction, saga_id: str, before: SagaInstance | None, refusal: Refused
+    ) -> HandledAction:
+        raw = encode(refusal)
+        event = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, raw, 1, None)
         handled = self._service.handle(tx, [event])
         after = tx.read_saga(saga_id)
-        if after is None:  # it has ended and been pruned: nothing may bring it back
+        if after is None:  # the saga has ended and was pruned: nothing may start it again
             return HandlerResult(), ActionResult(ActionOutcome.UNKNOWN)
         if before is None or after.version > before.version:
             return handled, ActionResult(
@@ -115,8 +117,8 @@ class OperatorActions:
         return [self._service.timer_row(saga.saga_id, name, verb, now_ms, None) for name, verb in steps]
 
 
-def _anew(tx: SagaTransaction, row: TimerRow) -> TimerRow:
-    """Let a lost deadline count on from where the history says that it was: a number is used once."""
+def _restored(tx: SagaTransaction, row: TimerRow) -> TimerRow:
+    """Return a lost deadline that counts on from its last firing in the history: no number is used twice."""
     prefix = f"{':'.join(row.key)}:deadline:"
     ids = [event.event_id for event in tx.read_history(row.key.saga_id)]
     numbers = [int(event_id.removeprefix(prefix)) for event_id in ids if event_id.startswith(prefix)]

@@ -1,6 +1,6 @@
-"""Finding sagas for operators: page by page, each page with a bounded amount of work, and one saga whole.
+"""Finds sagas for operators: lists page by page, with bounded work for each page, and one saga in full.
 
-No index follows the states of sagas: open ones are found by their deadlines, others along their keys.
+No index follows the states of sagas: open sagas are found by their deadlines, others in the order of keys.
 """
 
 import re
@@ -42,7 +42,7 @@ _REASON = re.compile(r"[a-z0-9_]{1,100}")
 
 
 class SagaPageQuery(NamedTuple):
-    """Which sagas, in which order, how many, after which."""
+    """A query for one page: which sagas, in which order, how many, after which saga id."""
 
     states: tuple[str, ...] = ()
     reason: str = ""
@@ -60,29 +60,29 @@ class SagaQueries:
         self._store = store
         self._service = service
 
-    def page(self, wanted: SagaPageQuery) -> SagaPage:
-        """Return the next page."""
+    def page(self, page_query: SagaPageQuery) -> SagaPage:
+        """Return one page."""
         with self._store.transaction() as tx:
-            narrowed = _narrowed(wanted, tx.now_ms())
-            newest_first = not wanted.oldest_first
-            looked_at = tx.saga_ids(narrowed, LOOKED_AT_MAX, newest_first=newest_first)
-            matching = tx.matching_sagas(narrowed, looked_at)
-            ids = [saga_id for saga_id in looked_at if saga_id in matching]
-            sagas = tx.read_sagas(ids[: wanted.limit])
-        if len(ids) > wanted.limit:
-            after: str | None = ids[wanted.limit - 1]
+            saga_filter = _to_filter(page_query, tx.now_ms())
+            newest_first = not page_query.oldest_first
+            candidates = tx.saga_ids(saga_filter, LOOKED_AT_MAX, newest_first=newest_first)
+            matching = tx.matching_sagas(saga_filter, candidates)
+            ids = [saga_id for saga_id in candidates if saga_id in matching]
+            sagas = tx.read_sagas(ids[: page_query.limit])
+        if len(ids) > page_query.limit:
+            after: str | None = ids[page_query.limit - 1]
         else:
-            after = looked_at[-1] if len(looked_at) == LOOKED_AT_MAX else None
-        items = tuple(to_summary(sagas[saga_id]) for saga_id in ids[: wanted.limit] if saga_id in sagas)
+            after = candidates[-1] if len(candidates) == LOOKED_AT_MAX else None
+        items = tuple(to_summary(sagas[saga_id]) for saga_id in ids[: page_query.limit] if saga_id in sagas)
         return SagaPage(items, after)
 
-    def whole(self, saga_id: str) -> SagaDetails | None:
-        """Return all that is known of a saga."""
+    def details(self, saga_id: str) -> SagaDetails | None:
+        """Return all that is known of a saga, None if there is no such saga."""
         with self._store.transaction() as tx:
             saga = tx.read_saga(saga_id)
             if saga is None:
                 return None
-            found = SagaRows(
+            rows = SagaRows(
                 saga,
                 tx.read_history(saga_id),
                 tx.read_ignored(saga_id),
@@ -90,13 +90,13 @@ class SagaQueries:
                 tx.read_actions(saga_id),
             )
             now_ms = tx.now_ms()
-        return to_details(self._service.definition_of(saga), found, now_ms)
+        return to_details(self._service.definition_of(saga), rows, now_ms)
 
 
-def page_wanted(query: Mapping[str, str]) -> SagaPageQuery:
-    """Read a query. Raises Problem, naming what is wrong with it."""
-    reader = _Query(query)
-    wanted = SagaPageQuery(
+def parse_page_query(query: Mapping[str, str]) -> SagaPageQuery:
+    """Parse the parameters of a list. Raises Problem, which names all that are wrong."""
+    reader = _QueryReader(query)
+    page_query = SagaPageQuery(
         states=reader.states(),
         reason=reader.matching("reason", _REASON),
         older_than_ms=reader.number("older_than_s", 0, 0, 10**9) * 1000,
@@ -107,10 +107,10 @@ def page_wanted(query: Mapping[str, str]) -> SagaPageQuery:
     )
     if reader.wrong:
         raise Problem(INVALID_REQUEST, errors=reader.wrong)
-    return wanted
+    return page_query
 
 
-class _Query:
+class _QueryReader:
     def __init__(self, query: Mapping[str, str]) -> None:
         self._query = query
         self.wrong: list[FieldError] = []
@@ -143,14 +143,14 @@ class _Query:
         return text
 
 
-def _narrowed(wanted: SagaPageQuery, now_ms: int) -> SagaFilter:
-    """Make a key range of age and place: keys are of the time when the checkout was accepted."""
-    before = uuid7_floor(now_ms - wanted.older_than_ms) if wanted.older_than_ms else LAST
+def _to_filter(page_query: SagaPageQuery, now_ms: int) -> SagaFilter:
+    """Turn age and `after` into a range of keys: a key holds the time when the checkout was accepted."""
+    before = uuid7_floor(now_ms - page_query.older_than_ms) if page_query.older_than_ms else LAST
     from_id = FIRST
-    if wanted.after and wanted.oldest_first:
-        from_id = uuid7_after(wanted.after)
-    elif wanted.after:
-        before = min(before, wanted.after)
-    terminal = set(wanted.states) & CHECKOUT.terminal
-    only_open = wanted.stalled or (bool(wanted.states) and not terminal)
-    return SagaFilter(from_id, before, wanted.states, wanted.reason, wanted.stalled, only_open)
+    if page_query.after and page_query.oldest_first:
+        from_id = uuid7_after(page_query.after)
+    elif page_query.after:
+        before = min(before, page_query.after)
+    terminal = set(page_query.states) & CHECKOUT.terminal
+    only_open = page_query.stalled or (bool(page_query.states) and not terminal)
+    return SagaFilter(from_id, before, page_query.states, page_query.reason, page_query.stalled, only_open)

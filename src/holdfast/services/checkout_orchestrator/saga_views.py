@@ -1,6 +1,6 @@
-"""A saga as operators are told it: where it is, how it came there, what is awaited, what is owed. Pure.
+"""A saga as operators see it: its state, its history, what it awaits and what it owes. Pure.
 
-What the gateway is told, which is less, is in `contracts.http_api`.
+The gateway's view, which shows less, is in `contracts.http_api`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from holdfast.services.checkout_orchestrator.store_port import HistoryRow, Ignor
 
 
 class LiabilitiesView(Struct, frozen=True):
-    """Steps whose undo is awaited, and at most how much money and which pieces they hold."""
+    """Steps whose undo is awaited, with the most money and pieces that they may hold."""
 
     steps: tuple[str, ...]
     amount_minor: int
@@ -37,9 +37,9 @@ class SagaSummary(Struct, frozen=True):
 
 
 class SagaPage(Struct, frozen=True):
-    """Sagas in the order that was asked for; `next` is the `after` of the following page, null on the last.
+    """Sagas in the requested order; `next` is the `after` of the following page, null on the last.
 
-    A page may be short, or even empty, with more to come: each looks at a bounded number of sagas.
+    A page may be short or empty although more follow: each page reads a bounded number of sagas.
     """
 
     items: tuple[SagaSummary, ...]
@@ -47,7 +47,7 @@ class SagaPage(Struct, frozen=True):
 
 
 class EventView(Struct, frozen=True):
-    """An event that changed the saga: the states it led through and the messages that it sent."""
+    """An event that changed the saga, with the states that it led through and the messages that it sent."""
 
     seq: int
     event_id: str
@@ -69,7 +69,7 @@ class IgnoredView(Struct, frozen=True):
 
 
 class DeadlineView(Struct, frozen=True):
-    """An answer that is awaited: the command, since when, sent how often, and when it is sent again."""
+    """An awaited answer: its command, since when, how often the deadline fired, when it fires next."""
 
     step: str
     verb: str
@@ -80,7 +80,7 @@ class DeadlineView(Struct, frozen=True):
 
 
 class ActionView(Struct, frozen=True):
-    """What an operator did to it."""
+    """What an operator did to the saga."""
 
     at_ms: int
     operator: str
@@ -99,7 +99,7 @@ class CheckoutSummary(Struct, frozen=True):
 
 
 class SagaDetails(Struct, frozen=True):
-    """All that is known of a saga; `checkout` is null where it was cancelled before it was heard of."""
+    """All that is known of a saga; `checkout` is null if the saga was cancelled before it began."""
 
     saga: SagaSummary
     version: int
@@ -114,7 +114,7 @@ class SagaDetails(Struct, frozen=True):
 
 
 class SagaRows(NamedTuple):
-    """A saga with everything that hangs on it, as it was read."""
+    """A saga with all its rows, as read from the store."""
 
     saga: SagaInstance
     history: Sequence[HistoryRow]
@@ -124,7 +124,7 @@ class SagaRows(NamedTuple):
 
 
 def to_summary(saga: SagaInstance) -> SagaSummary:
-    """Return a saga for a list."""
+    """Return a saga as a row of a list."""
     return SagaSummary(
         saga.saga_id,
         saga.state,
@@ -136,9 +136,9 @@ def to_summary(saga: SagaInstance) -> SagaSummary:
     )
 
 
-def to_details(definition: SagaDefinition, found: SagaRows, now_ms: int) -> SagaDetails:
+def to_details(definition: SagaDefinition, rows: SagaRows, now_ms: int) -> SagaDetails:
     """Return all that is known of a saga."""
-    saga = found.saga
+    saga = rows.saga
     return SagaDetails(
         saga=to_summary(saga),
         version=saga.version,
@@ -146,10 +146,10 @@ def to_details(definition: SagaDefinition, found: SagaRows, now_ms: int) -> Saga
         detail=saga.detail,
         now_ms=now_ms,
         checkout=_checkout(saga),
-        history=_history(definition, found.history),
-        ignored=tuple(IgnoredView(*event) for event in found.ignored),
-        awaited=tuple(_deadline(definition, row) for row in found.timers),
-        actions=tuple(ActionView(*action) for action in found.actions),
+        history=_history(definition, rows.history),
+        ignored=tuple(IgnoredView(*event) for event in rows.ignored),
+        awaited=tuple(_deadline(definition, row) for row in rows.timers),
+        actions=tuple(ActionView(*action) for action in rows.actions),
     )
 
 
@@ -178,23 +178,23 @@ def _command(step: Step, verb: str) -> str:
 
 
 def _history(definition: SagaDefinition, rows: Sequence[HistoryRow]) -> tuple[EventView, ...]:
-    """Tell each event with what it sent, which follows from the states that it led through."""
-    asked: list[Step] = []
+    """Return the events with the messages that they sent; these follow from the states on each path."""
+    requested: list[Step] = []
     events = []
     for row in rows:
-        sent = _sent(definition, row, asked)
-        asked += [step for step in definition.steps if step.pending in row.path]
+        sent = _sent(definition, row, requested)
+        requested += [step for step in definition.steps if step.pending in row.path]
         events.append(EventView(row.seq, row.event_id, row.kind, row.path, sent, row.at_ms))
     return tuple(events)
 
 
-def _sent(definition: SagaDefinition, row: HistoryRow, asked: Sequence[Step]) -> tuple[str, ...]:
+def _sent(definition: SagaDefinition, row: HistoryRow, requested: Sequence[Step]) -> tuple[str, ...]:
     if row.kind == DEADLINE_PASSED and not row.path:
         _, name, verb, *_ = row.event_id.split(":")
         return (_command(definition.step_named[name], verb),)
     sent = [step.do for step in definition.steps if step.pending in row.path]
     if definition.compensating in row.path:
-        sent += [s.undo for s in reversed(asked) if s.undo and row.kind not in (s.failed, s.undone)]
+        sent += [s.undo for s in reversed(requested) if s.undo and row.kind not in (s.failed, s.undone)]
     if definition.completed_state in row.path:
         sent += [*(s.confirm for s in definition.steps if s.confirm), definition.completed_event]
     if definition.failed_state in row.path:

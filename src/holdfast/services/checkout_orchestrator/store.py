@@ -1,4 +1,4 @@
-"""checkout-orchestrator's tables in PostgreSQL; statements stand in `sql/`."""
+"""checkout-orchestrator's tables in PostgreSQL; the statements are in `sql/`."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -120,18 +120,18 @@ class PostgresSagaTransaction(PostgresTransaction):
             )
         return histories
 
-    def saga_ids(self, wanted: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
-        statement = SQL[_IDS[wanted.only_open, newest_first]]
-        rows = self.run(statement, from_id=wanted.from_id, before_id=wanted.before_id, limit=limit)
+    def saga_ids(self, saga_filter: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
+        statement = SQL[_IDS[saga_filter.only_open, newest_first]]
+        rows = self.run(statement, from_id=saga_filter.from_id, before_id=saga_filter.before_id, limit=limit)
         return [row[0] for row in rows.fetchall()]
 
-    def matching_sagas(self, wanted: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
+    def matching_sagas(self, saga_filter: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
         rows = self.run(
             SQL["select_matching_sagas"],
             saga_ids=list(saga_ids),
-            states=list(wanted.states),
-            reason=wanted.reason,
-            stalled=wanted.stalled,
+            states=list(saga_filter.states),
+            reason=saga_filter.reason,
+            stalled=saga_filter.stalled,
         )
         return frozenset(row[0] for row in rows.fetchall())
 

@@ -1,4 +1,4 @@
-"""What the orchestrator asks of its database: sagas, their history, and what was ignored."""
+"""The port to the orchestrator's database: sagas, their histories, and ignored events."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
@@ -8,7 +8,7 @@ from holdfast.saga.state import SagaInstance
 
 
 class HistoryRow(NamedTuple):
-    """One event that changed a saga: what it was and the path of states it led through."""
+    """One event that changed a saga, with the path of states that it led through."""
 
     saga_id: str
     seq: int
@@ -40,7 +40,7 @@ class IgnoredEvent(NamedTuple):
 
 
 class SagaFilter(NamedTuple):
-    """Which sagas to list: of this key range, and where said of these states, of this reason, stalled."""
+    """Which sagas to list: a range of keys and, if given, states, a reason, only stalled or open ones."""
 
     from_id: str
     before_id: str
@@ -63,22 +63,22 @@ class SagaTransaction(Transaction, Protocol):
     """The kernel's transaction and the orchestrator's own tables."""
 
     def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaInstance]:
-        """Lock these sagas in sorted order, also new ones where they may be new; return those that exist."""
+        """Lock these sagas in sorted order, also absent ones in `may_be_new`; return those that exist."""
 
     def processed_event_ids(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Return which of these (saga id, event id) pairs are in the history."""
 
     def save_sagas(self, rows: Collection[SagaInstance], unused: Collection[str]) -> None:
-        """Write each row once where its version is older; `unused` are locked keys that got none."""
+        """Write rows over older versions, or raise StoreUnavailable; `unused` are locked keys without one."""
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         """Append events that changed sagas."""
 
     def count_ignored(self, rows: Sequence[IgnoredRow]) -> None:
-        """Record ignored events, once each, with how often."""
+        """Record each ignored event once, with how often it came."""
 
     def prune_sagas(self, states: Collection[str], page: PrunePage) -> Pruned:
-        """Delete this page's sagas in one of these states with all their rows, but for those locked."""
+        """Delete this page's sagas in one of these states with all their rows, except locked ones."""
 
     def read_saga(self, saga_id: str) -> SagaInstance | None:
         """Return a saga without locking it."""
@@ -87,25 +87,25 @@ class SagaTransaction(Transaction, Protocol):
         """Return those of these sagas that exist, without locking them."""
 
     def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
-        """Return the histories of these sagas, oldest first, their payloads left empty.
+        """Return the histories of these sagas, oldest first, with empty payloads.
 
-        Without the deadlines that passed and led to no other state.
+        Deadlines that passed and led to no other state are left out.
         """
 
-    def saga_ids(self, wanted: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
-        """Return the first keys of the range, of open sagas alone where wanted; heeds no other wish.
+    def saga_ids(self, saga_filter: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
+        """Return the first keys of the range, of open sagas only if `only_open`; other criteria are not used.
 
         Open sagas are found by their deadlines, so that no index has to follow every change of state.
         """
 
-    def matching_sagas(self, wanted: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
-        """Return which of these sagas are of the states and the reason that are wanted, and stalled if so."""
+    def matching_sagas(self, saga_filter: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these sagas match the states, the reason and `stalled` of the filter."""
 
     def count_open(self, partitions: Collection[int]) -> list[StateCount]:
-        """Count the sagas whose deadlines lie in these partitions, by state."""
+        """Count the sagas that have deadlines in these partitions, by state."""
 
     def read_ignored(self, saga_id: str) -> list[IgnoredEvent]:
-        """Return the events of a saga that changed nothing, by their ids."""
+        """Return the events of a saga that changed nothing, in the order of their ids."""
 
     def read_history(self, saga_id: str) -> list[HistoryRow]:
         """Return the history of a saga, oldest first."""

@@ -1,1 +1,1 @@
-"""gateway-bff: the admission. Accepts checkouts, tells shoppers how they stand; reads the final events."""
+"""gateway-bff: accepts checkouts and shows shoppers their state; reads the final events."""

@@ -1,6 +1,6 @@
-"""The way of a group through the admission: seen before? breaker? too much? snapshot? then accepted together.
+"""Decides on groups of checkouts: known key, open breaker, too much load, cart snapshot, then start together.
 
-Answers are values, so that one request's refusal is not its neighbour's.
+Results are returned, not raised, so that the refusal of one request does not fail the others of its group.
 """
 
 import asyncio
@@ -40,19 +40,19 @@ class NotBuyable(NamedTuple):
 
 
 class BusClosed(NamedTuple):
-    """The bus is out of reach: nothing was recorded."""
+    """The breaker around publishing is open: nothing was recorded."""
 
     retry_after_s: float
 
 
 class LoadShed(NamedTuple):
-    """There is more to do than gets done; nothing was recorded."""
+    """The gateway has too much load: nothing was recorded."""
 
     reason: str
 
 
 class UpstreamFailed(NamedTuple):
-    """Something that a new checkout needs does not answer, but a known one is still told."""
+    """Something that a new checkout needs does not answer; requests with a known key are still answered."""
 
     problem: Problem
 
@@ -61,9 +61,9 @@ CheckoutResult = StartResult | NotBuyable | BusClosed | LoadShed | UpstreamFaile
 
 
 class QueuedRequest(NamedTuple):
-    """A request in line, and since when by the monotonic clock."""
+    """A waiting request, and since when it waits, by the monotonic clock."""
 
-    wanted: CheckoutRequest
+    request: CheckoutRequest
     since_s: float
 
 
@@ -71,156 +71,156 @@ class AdmissionBreaker(Protocol):
     """The breaker around publishing, as the admission needs it (see `messaging.breaker`)."""
 
     def retry_after_s(self) -> float:
-        """Return 0 where checkouts pass, else how long until one may."""
+        """Return 0 if checkouts may start, else the time until one may."""
 
     def reserve_probe(self) -> bool:
-        """Let one checkout pass as the probe."""
+        """Reserve the breaker's probe for one checkout; return False if none may start now."""
 
     def release_probe(self) -> None:
-        """Undo `reserve_probe`: nothing was started."""
+        """Undo `reserve_probe`, because no checkout was started."""
 
 
 Snapshots = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Snapshot]]]
 
 
 class CheckoutAdmission:
-    """Serves groups. `store` is only read, so that look-ups don't wait for those who write."""
+    """Serves groups of requests. It only reads from `store`, so that look-ups do not wait for the writer."""
 
     def __init__(
         self,
         store: Store[GatewayTransaction],
-        acceptor: CheckoutStarter,
+        starter: CheckoutStarter,
         snapshots: Snapshots,
-        gate: AdmissionBreaker,
+        breaker: AdmissionBreaker,
         shedding: LoadShedding,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._acceptor = acceptor
+        self._starter = starter
         self._snapshots = snapshots
-        self._gate = gate
+        self._breaker = breaker
         self._shedding = shedding
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(1, "accept")
 
-    async def serve(self, line: Sequence[QueuedRequest]) -> list[CheckoutResult]:
-        """Answer each request. Raises StoreUnavailable, for the whole group."""
-        group = [asked.wanted for asked in line]
-        answers: dict[int, CheckoutResult] = dict(await self._known(dict(enumerate(group))))
-        left = [place for place in range(len(group)) if place not in answers]
-        # First, because a bus that is away fills the outbox, and that is not the cause to be told.
-        if left and (retry_after_s := self._gate.retry_after_s()) > 0:
-            answers |= await self._probe(line, left, retry_after_s)
+    async def serve(self, queued: Sequence[QueuedRequest]) -> list[CheckoutResult]:
+        """Return each request's result, in order. Raises StoreUnavailable, for the whole group."""
+        group = [each.request for each in queued]
+        results: dict[int, CheckoutResult] = dict(await self._known(dict(enumerate(group))))
+        left = [index for index in range(len(group)) if index not in results]
+        # Before load: a bus that is down also fills the outbox, and the caller must be told the cause.
+        if left and (retry_after_s := self._breaker.retry_after_s()) > 0:
+            results |= await self._probe(queued, left, retry_after_s)
         else:
-            answers |= self._shed({place: line[place] for place in left})
-            answers |= await self._start(group, [place for place in left if place not in answers])
-        return [answers[place] for place in range(len(group))]
+            results |= self._shed({index: queued[index] for index in left})
+            results |= await self._start(group, [index for index in left if index not in results])
+        return [results[index] for index in range(len(group))]
 
-    def _shed(self, asked: Mapping[int, QueuedRequest]) -> dict[int, CheckoutResult]:
+    def _shed(self, queued: Mapping[int, QueuedRequest]) -> dict[int, CheckoutResult]:
         now = self._monotonic()
-        reasons = {place: self._shedding.reason(now - each.since_s) for place, each in asked.items()}
-        return {place: LoadShed(reason) for place, reason in reasons.items() if reason}
+        reasons = {index: self._shedding.reason(now - each.since_s) for index, each in queued.items()}
+        return {index: LoadShed(reason) for index, reason in reasons.items() if reason}
 
     async def _probe(
-        self, line: Sequence[QueuedRequest], left: Sequence[int], for_s: float
+        self, queued: Sequence[QueuedRequest], left: Sequence[int], retry_after_s: float
     ) -> dict[int, CheckoutResult]:
-        """Turn all away, but for one where the bus may be back: its message will be the breaker's probe."""
-        answers: dict[int, CheckoutResult] = {place: BusClosed(for_s) for place in left}
-        if not self._gate.reserve_probe():
-            return answers
-        for place in left:
-            if self._shed({place: line[place]}):
+        """Refuse all; if the breaker allows a probe, start one: its message will be the probe."""
+        results: dict[int, CheckoutResult] = {index: BusClosed(retry_after_s) for index in left}
+        if not self._breaker.reserve_probe():
+            return results
+        for index in left:
+            if self._shed({index: queued[index]}):
                 continue
-            answers |= await self._start([each.wanted for each in line], [place])
-            if isinstance(answers[place], Accepted):
-                return answers
-        self._gate.release_probe()
-        return answers
+            results |= await self._start([each.request for each in queued], [index])
+            if isinstance(results[index], Accepted):
+                return results
+        self._breaker.release_probe()
+        return results
 
     async def _start(
-        self, group: Sequence[CheckoutRequest], places: Sequence[int]
+        self, group: Sequence[CheckoutRequest], indexes: Sequence[int]
     ) -> dict[int, CheckoutResult]:
-        answers: dict[int, CheckoutResult] = {}
-        left = list(places)
+        results: dict[int, CheckoutResult] = {}
+        left = list(indexes)
         for _ in range(SNAPSHOTS_MAX):
             if not left:
                 break
-            answers |= await self._admit(group, left)
-            left = [place for place in left if answers[place] == Rejected(RejectionReason.SNAPSHOT_IS_OLD)]
-        self._shedding.accepted(sum(isinstance(answer, Accepted) for answer in answers.values()))
-        return answers
+            results |= await self._admit(group, left)
+            left = [index for index in left if results[index] == Rejected(RejectionReason.SNAPSHOT_IS_OLD)]
+        self._shedding.accepted(sum(isinstance(result, Accepted) for result in results.values()))
+        return results
 
     def close(self) -> None:
-        """Wait for the group under way."""
+        """Wait for the work under way, then stop the thread."""
         self._thread.shutdown()
 
     async def _admit(
-        self, group: Sequence[CheckoutRequest], places: Sequence[int]
+        self, group: Sequence[CheckoutRequest], indexes: Sequence[int]
     ) -> dict[int, CheckoutResult]:
         try:
-            snapshots = await self._snapshots([(group[p].cart_id, group[p].user_id) for p in places])
+            snapshots = await self._snapshots([(group[i].cart_id, group[i].user_id) for i in indexes])
         except Problem as problem:
-            return {place: UpstreamFailed(problem) for place in places}
-        answers: dict[int, CheckoutResult] = {}
+            return {index: UpstreamFailed(problem) for index in indexes}
+        results: dict[int, CheckoutResult] = {}
         ready: dict[int, CheckoutRequest] = {}
-        for place, snapshot in zip(places, snapshots, strict=True):
+        for index, snapshot in zip(indexes, snapshots, strict=True):
             if snapshot.refused:
-                answers[place] = NotBuyable(snapshot.refused)
+                results[index] = NotBuyable(snapshot.refused)
             elif not 0 < snapshot.total_minor <= MINOR_MAX:
-                answers[place] = NotBuyable("total_out_of_range")
+                results[index] = NotBuyable("total_out_of_range")
             else:
-                ready[place] = group[place]._replace(snapshot=snapshot)
+                ready[index] = group[index]._replace(snapshot=snapshot)
         if ready:
-            answers |= await self._accept(ready)
-        return answers
+            results |= await self._accept(ready)
+        return results
 
     async def _accept(self, ready: dict[int, CheckoutRequest]) -> dict[int, CheckoutResult]:
-        """Accept these together, or where a row is held that one of them needs, by halves.
+        """Start these together; if another transaction locks a row that one of them needs, by halves.
 
-        So a key or cart that another gateway has in an open transaction holds up no other checkout.
+        So a key or a cart that another gateway holds in an open transaction delays no other checkout.
         """
-        answers: dict[int, CheckoutResult] = {}
-        todo, searches = [ready], 0
-        while todo:
-            part = todo.pop()
+        results: dict[int, CheckoutResult] = {}
+        waiting, searches = [ready], 0
+        while waiting:
+            part = waiting.pop()
             try:
-                answers |= await self._accept_part(part)
+                results |= await self._accept_part(part)
             except RowsUnavailable:
                 searches += 1
-                places = list(part)
-                if len(places) == 1 or searches > SEARCHES_MAX:
-                    answers |= dict.fromkeys(places, UpstreamFailed(unavailable("the database")))
+                indexes = list(part)
+                if len(indexes) == 1 or searches > SEARCHES_MAX:
+                    results |= dict.fromkeys(indexes, UpstreamFailed(unavailable("the database")))
                     continue
-                middle = len(places) // 2
-                todo += [
-                    {place: part[place] for place in half} for half in (places[middle:], places[:middle])
+                middle = len(indexes) // 2
+                waiting += [
+                    {index: part[index] for index in half} for half in (indexes[middle:], indexes[:middle])
                 ]
-        return answers
+        return results
 
     async def _accept_part(self, ready: dict[int, CheckoutRequest]) -> dict[int, CheckoutResult]:
         try:
-            admitted = await self._run(self._acceptor.accept, list(ready.values()))
+            started = await self._run(self._starter.accept, list(ready.values()))
         except RowsUnavailable:
             raise
         except StoreUnavailable:
-            # The commit may have happened although its answer was lost: the keys tell, on a new session.
-            answers: dict[int, CheckoutResult] = dict.fromkeys(
+            # The commit may have succeeded although its answer was lost: look the keys up on a new session.
+            results: dict[int, CheckoutResult] = dict.fromkeys(
                 ready, UpstreamFailed(unavailable("the database"))
             )
             with suppress(StoreUnavailable):
-                answers |= await self._known(ready)
-            return answers
-        return dict(zip(ready, admitted, strict=True))
+                results |= await self._known(ready)
+            return results
+        return dict(zip(ready, started, strict=True))
 
-    async def _known(self, wanted: Mapping[int, CheckoutRequest]) -> dict[int, CheckoutResult]:
-        """Answer those whose key was used before."""
-        found = await self._run(self._find, list(wanted.values()))
-        keys = {place: (each.user_id, each.idempotency_key) for place, each in wanted.items()}
-        return {place: replayed(wanted[place], found[key]) for place, key in keys.items() if key in found}
+    async def _known(self, requests: Mapping[int, CheckoutRequest]) -> dict[int, CheckoutResult]:
+        """Return the results of the requests whose key was used before."""
+        found = await self._run(self._find, list(requests.values()))
+        keys = {index: (each.user_id, each.idempotency_key) for index, each in requests.items()}
+        return {index: replayed(requests[index], found[key]) for index, key in keys.items() if key in found}
 
     def _find(self, group: Sequence[CheckoutRequest]) -> dict[tuple[str, str], Checkout]:
         with self._store.transaction() as tx:
-            return tx.find_by_key({(wanted.user_id, wanted.idempotency_key) for wanted in group})
+            return tx.find_by_key({(request.user_id, request.idempotency_key) for request in group})
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

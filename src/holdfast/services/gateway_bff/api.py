@@ -1,6 +1,6 @@
 """The public HTTP API: products, carts and checkouts. Errors are problems (RFC 9457).
 
-Carts and products are cart-crud's and only handed through; what a checkout needs is decided in `admission`.
+Requests for carts and products are forwarded to cart-crud; `admission` decides which checkouts start.
 """
 
 import asyncio
@@ -81,24 +81,24 @@ def app(
     store: Store[GatewayTransaction],
     authenticator: Authenticator,
     admission: CheckoutAdmission,
-    neighbours: UpstreamClients,
-    waiting: CompletionWaiter,
+    upstreams: UpstreamClients,
+    waiter: CompletionWaiter,
 ) -> FastAPI:
-    """Make the HTTP application; it closes admission, neighbours and waiting at its end."""
-    desk = _GatewayApi(store, authenticator, admission, neighbours, waiting)
-    api = problems.application(desk.open)
+    """Make the HTTP application; it closes `admission`, `upstreams` and `waiter` when it stops."""
+    endpoints = _GatewayApi(store, authenticator, admission, upstreams, waiter)
+    api = problems.application(endpoints.open)
     serve(
         api,
         (
-            ("GET", "/v1/products", desk.forward),
-            ("GET", "/v1/carts/{cart_id}", desk.forward),
-            ("PUT", "/v1/carts/{cart_id}", desk.forward),
-            ("PUT", "/v1/carts/{cart_id}/lines/{sku}", desk.forward),
-            ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", desk.forward),
-            ("POST", _CHECKOUTS, desk.start),
-            ("GET", f"{_CHECKOUTS}/{{saga_id}}", desk.tell),
-            ("POST", f"{_CHECKOUTS}/{{saga_id}}/cancel", desk.cancel),
-            ("GET", "/openapi.json", _describe),
+            ("GET", "/v1/products", endpoints.forward),
+            ("GET", "/v1/carts/{cart_id}", endpoints.forward),
+            ("PUT", "/v1/carts/{cart_id}", endpoints.forward),
+            ("PUT", "/v1/carts/{cart_id}/lines/{sku}", endpoints.forward),
+            ("DELETE", "/v1/carts/{cart_id}/lines/{sku}", endpoints.forward),
+            ("POST", _CHECKOUTS, endpoints.start),
+            ("GET", f"{_CHECKOUTS}/{{saga_id}}", endpoints.show),
+            ("POST", f"{_CHECKOUTS}/{{saga_id}}/cancel", endpoints.cancel),
+            ("GET", "/openapi.json", _openapi_document),
         ),
     )
     return api
@@ -112,45 +112,45 @@ class _GatewayApi:
         store: Store[GatewayTransaction],
         authenticator: Authenticator,
         admission: CheckoutAdmission,
-        neighbours: UpstreamClients,
-        waiting: CompletionWaiter,
+        upstreams: UpstreamClients,
+        waiter: CompletionWaiter,
     ) -> None:
         self._store = store
         self._authenticator = authenticator
-        self._door = admission
-        self._neighbours = neighbours
-        self._waiting = waiting
-        trouble = (StoreUnavailable, Problem)
-        self._wanted: RequestBatcher[QueuedRequest, CheckoutResult] = RequestBatcher(
+        self._admission = admission
+        self._upstreams = upstreams
+        self._waiter = waiter
+        transient = (StoreUnavailable, Problem)
+        self._requests: RequestBatcher[QueuedRequest, CheckoutResult] = RequestBatcher(
             admission.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
         )
         self._sagas: RequestBatcher[tuple[str, str], SagaView | None] = RequestBatcher(
-            neighbours.sagas, trouble=trouble, abreast=2
+            upstreams.sagas, trouble=transient, abreast=2
         )
         self._owned: RequestBatcher[tuple[str, str], Checkout | None] = RequestBatcher(
-            self._find_owned, trouble=trouble, abreast=2
+            self._find_owned, trouble=transient, abreast=2
         )
 
     @asynccontextmanager
     async def open(self, _: FastAPI) -> AsyncIterator[None]:
-        self._waiting.open()
+        self._waiter.open()
         yield
-        await self._waiting.close()
-        self._door.close()
-        await self._neighbours.close()
+        await self._waiter.close()
+        self._admission.close()
+        await self._upstreams.close()
 
     async def forward(self, request: Request) -> Response:
-        """Hand on what is cart-crud's; who cannot say who he is need not be listened to."""
+        """Forward a request to cart-crud; a caller without a valid token is refused here already."""
         self._authenticator.user(request.headers.get("authorization"))
-        return await self._neighbours.forward(request)
+        return await self._upstreams.forward(request)
 
     async def start(self, request: Request) -> Response:
         user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
         key = _idempotency_key(request)
         body = decode(_start, await read_body(request.receive))
-        for digits in _DIGITS.findall(body.payment_method):  # between letters, too: it goes to the provider
+        for digits in _DIGITS.findall(body.payment_method):  # also between letters: all goes to the provider
             refuse_card_number(digits, "/payment_method")
-        wanted = CheckoutRequest(
+        checkout_request = CheckoutRequest(
             user.name,
             key,
             _fingerprint(body),
@@ -159,56 +159,56 @@ class _GatewayApi:
             Snapshot(),
             body.expected_total_minor,
         )
-        match await self._wanted.ask(QueuedRequest(wanted, time.monotonic())):
+        match await self._requests.ask(QueuedRequest(checkout_request, time.monotonic())):
             case Accepted(checkout, replayed):
-                return _started(checkout, replayed=replayed)
-            case Rejected(why, other, total):
-                log.info("checkout_refused", why=why.value)
-                raise _not_started(why, other, total)
+                return _accepted(checkout, replayed=replayed)
+            case Rejected(reason, other, total):
+                log.info("checkout_refused", why=reason.value)
+                raise _rejected(reason, other, total)
             case NotBuyable(why):
                 log.info("checkout_refused", why=why)
                 raise Problem(NOT_BUYABLE.get(why, NOT_BUYABLE_OTHERWISE), NOT_BUYABLE_DETAIL.get(why, ""))
             case UpstreamFailed(problem):
                 raise problem
-            case BusClosed(for_s):
-                raise problems.unavailable("the message bus", math.ceil(for_s))
+            case BusClosed(after_s):
+                raise problems.unavailable("the message bus", math.ceil(after_s))
             case LoadShed():
-                raise Problem(OVERLOADED, "nothing was started", headers=_come_back(key))
+                raise Problem(OVERLOADED, "nothing was started", headers=_retry_after(key))
 
-    async def tell(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
-        checkout = await self._of(user, request.path_params["saga_id"])
+        checkout = await self._owned_checkout(user, request.path_params["saga_id"])
         saga_id, headers = checkout.saga_id, {}
-        wait_s = _wait_wanted(request.headers.get("prefer", ""))
+        wait_s = _requested_wait_s(request.headers.get("prefer", ""))
         if wait_s:
             headers["Preference-Applied"] = f"wait={wait_s}"
             if not checkout.is_terminal:
-                await self._waiting.wait(saga_id, wait_s)
+                await self._waiter.wait(saga_id, wait_s)
                 checkout = await self._owned.ask((saga_id, user.name)) or checkout
         return _json(await self._view(checkout), 200, headers)
 
     async def cancel(self, request: Request) -> Response:
-        """Undo what was done so far, unless it can only go forward; asked again, it answers how it stands."""
+        """Cancel the checkout, unless it is past its pivot; a repeated request returns its present state."""
         user = self._authenticator.require(request.headers.get("authorization"), SHOPPER)
-        checkout = await self._of(user, request.path_params["saga_id"])
+        checkout = await self._owned_checkout(user, request.path_params["saga_id"])
         if checkout.status == FAILED:
             return _json(await self._view(checkout), 200, {})
         if checkout.status == COMPLETED:
             raise _not_cancellable(COMPLETED)
-        told = await self._neighbours.cancel(checkout.saga_id, checkout.user_id)
-        if not told.cancelled:
-            raise _not_cancellable(told.saga.state)
+        result = await self._upstreams.cancel(checkout.saga_id, checkout.user_id)
+        if not result.cancelled:
+            raise _not_cancellable(result.saga.state)
         headers = {"Location": f"{_CHECKOUTS}/{checkout.saga_id}"}
-        return _json(status.view(checkout, told.saga), 202, headers)
+        return _json(status.view(checkout, result.saga), 202, headers)
 
-    async def _of(self, user: User, saga_id: str) -> Checkout:
+    async def _owned_checkout(self, user: User, saga_id: str) -> Checkout:
         checkout = await self._owned.ask((saga_id, user.name)) if _UUID.fullmatch(saga_id) else None
         if checkout is None:
             raise Problem(problems.NOT_FOUND, "there is no such checkout")
         return checkout
 
     async def _view(self, checkout: Checkout) -> Any:
-        """Ask the orchestrator for the steps; the gateway's own row is enough for how it ended."""
+        """Return the checkout with the orchestrator's steps; without them if that is down."""
         try:
             saga = await self._sagas.ask((checkout.saga_id, checkout.user_id))
         except Problem:
@@ -224,8 +224,8 @@ class _GatewayApi:
         return [found.get(pair) for pair in owned]
 
 
-async def _describe(_: Request) -> Response:
-    """Tell what this API is; the same for everybody, so nobody is asked who they are."""
+async def _openapi_document(_: Request) -> Response:
+    """Return the OpenAPI document; it is the same for every caller, so no token is needed."""
     return _json(document(), 200, {})
 
 
@@ -243,27 +243,27 @@ def _fingerprint(body: StartCheckout) -> bytes:
     return hashlib.sha256(b"POST\n/v1/checkouts\n" + _encoder.encode(body)).digest()
 
 
-def _wait_wanted(prefer: str) -> int:
+def _requested_wait_s(prefer: str) -> int:
     found = _WAIT.search(prefer)
     return min(WAIT_S_MAX, int(found[1])) if found else 0
 
 
-def _started(checkout: Checkout, *, replayed: bool) -> Response:
+def _accepted(checkout: Checkout, *, replayed: bool) -> Response:
     headers = {"Location": f"{_CHECKOUTS}/{checkout.saga_id}"}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     return _json(CheckoutStarted(checkout.saga_id, ACCEPTED), 202, headers)
 
 
-def _not_started(why: RejectionReason, other: Checkout | None, total_minor: int) -> Problem:
-    kind = WHY[why]
-    if why is RejectionReason.TOTAL_DIFFERS:
+def _rejected(reason: RejectionReason, other: Checkout | None, total_minor: int) -> Problem:
+    kind = WHY[reason]
+    if reason is RejectionReason.TOTAL_DIFFERS:
         detail = f"the total is {total_minor} minor units now; nothing was started"
         return Problem(kind, detail, extra={"total_minor": total_minor})
-    if why in (RejectionReason.CART_IN_CHECKOUT, RejectionReason.CART_BOUGHT) and other is not None:
+    if reason in (RejectionReason.CART_IN_CHECKOUT, RejectionReason.CART_BOUGHT) and other is not None:
         link = f"{_CHECKOUTS}/{other.saga_id}"
         return Problem(kind, f"see {link}", extra={"checkout": other.saga_id}, headers={"Link": f"<{link}>"})
-    return Problem(kind, headers={"Retry-After": "1"} if why is RejectionReason.SNAPSHOT_IS_OLD else None)
+    return Problem(kind, headers={"Retry-After": "1"} if reason is RejectionReason.SNAPSHOT_IS_OLD else None)
 
 
 def _not_cancellable(state: str) -> Problem:
@@ -271,7 +271,7 @@ def _not_cancellable(state: str) -> Problem:
     return Problem(NOT_CANCELLABLE, detail, extra={"state": state})
 
 
-def _come_back(key: str) -> dict[str, str]:
+def _retry_after(key: str) -> dict[str, str]:
     return {"Retry-After": str(retry_after_s(key))}
 
 

@@ -1,6 +1,6 @@
-"""Accepting: many requests, one transaction, each with an answer of its own.
+"""Starts the checkouts of a group in one transaction; each request gets a result of its own.
 
-The uniqueness of key, cart and cart version is the database's; what lost against it is explained afterwards.
+The database keeps key, cart and cart version unique; a request that conflicts gets its reason afterwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ from holdfast.services.gateway_bff.store_port import GatewayTransaction
 log = structlog.get_logger(__name__)
 
 LOCK_WAIT_MS = 100
-"""A key or cart that another gateway holds for longer is told apart from its group, which waits for it."""
+"""How long a group waits for a key or cart that another gateway has locked; then RowsUnavailable."""
 
 
 class CheckoutStarter:
-    """The admission's write side. One thread at a time; `random_80_bits` feeds the saga ids.
+    """The write side of the admission. One thread at a time; `random_80_bits` feeds the saga ids.
 
     A checkout may begin until `not_after_ms` after it was accepted.
     """
@@ -51,78 +51,78 @@ class CheckoutStarter:
         self._not_after_ms = not_after_ms
 
     def accept(self, group: Sequence[CheckoutRequest]) -> list[StartResult]:
-        """Start what can be started and say of the rest why not. Raises StoreUnavailable for all of them.
+        """Start what can be started; reject the rest with a reason. Raises StoreUnavailable for all of them.
 
-        Safe to repeat after an ambiguous commit: the key finds what was done.
+        Safe to repeat after an ambiguous commit: the key finds the checkout that was started.
         """
-        answers: list[StartResult] = []
+        results: list[StartResult] = []
 
         def work(tx: GatewayTransaction) -> HandlerResult:
-            answers[:], handled = self._accept(tx, group)
+            results[:], handled = self._accept(tx, group)
             return handled
 
         committed = self._processor.commit(work, at="accept", lock_wait_ms=LOCK_WAIT_MS)
         self._relay.submit(committed)
-        for answer in answers:
-            if isinstance(answer, Accepted) and not answer.replayed:
-                log.info("checkout_accepted", saga_id=answer.checkout.saga_id)
-        return answers
+        for result in results:
+            if isinstance(result, Accepted) and not result.replayed:
+                log.info("checkout_accepted", saga_id=result.checkout.saga_id)
+        return results
 
     def _accept(
         self, tx: GatewayTransaction, group: Sequence[CheckoutRequest]
     ) -> tuple[list[StartResult], HandlerResult]:
         now_ms = tx.now_ms()
-        answers: dict[int, StartResult] = {}
+        results: dict[int, StartResult] = {}
         rows: dict[int, tuple[Checkout, bytes]] = {}
-        for place, wanted in enumerate(group):
-            total = wanted.snapshot.total_minor
-            if wanted.expected_total_minor is not None and wanted.expected_total_minor != total:
-                answers[place] = Rejected(RejectionReason.TOTAL_DIFFERS, total_minor=total)
+        for index, request in enumerate(group):
+            total = request.snapshot.total_minor
+            if request.expected_total_minor is not None and request.expected_total_minor != total:
+                results[index] = Rejected(RejectionReason.TOTAL_DIFFERS, total_minor=total)
                 continue
             saga_id = str(uuid7(now_ms, self._random_80_bits()))
-            rows[place] = (
-                checkout_of(wanted, saga_id, now_ms),
-                encode(initiated(wanted, now_ms, self._not_after_ms)),
+            rows[index] = (
+                checkout_of(request, saga_id, now_ms),
+                encode(initiated(request, now_ms, self._not_after_ms)),
             )
         inserted = tx.insert_checkouts(list(rows.values())) if rows else frozenset()
-        # Only now is it certain that no earlier checkout of the cart is open, so that what it left is known.
+        # After the insert no earlier checkout of the cart is open, so the version that it left is known.
         left = tx.versions_left({row.cart for row, _ in rows.values() if row.saga_id in inserted})
         handled = HandlerResult()
         stale: list[str] = []
-        for place, (row, value) in rows.items():
+        for index, (row, value) in rows.items():
             if row.saga_id not in inserted:
                 continue
             if row.cart_version < left.get(row.cart, 0):
                 stale.append(row.saga_id)
-                answers[place] = Rejected(RejectionReason.SNAPSHOT_IS_OLD)
+                results[index] = Rejected(RejectionReason.SNAPSHOT_IS_OLD)
                 continue
-            answers[place] = Accepted(row)
+            results[index] = Accepted(row)
             handled.messages_to_seal.append(
                 OutboxMessage(f"{row.saga_id}:initiated", "CheckoutInitiated", row.saga_id, value)
             )
         if stale:
             tx.delete_checkouts(stale)
-        lost = {place: row for place, (row, _) in rows.items() if place not in answers}
-        if lost:
-            answers |= self._explain(tx, group, lost)
-        return [answers[place] for place in range(len(group))], handled
+        conflicting = {index: row for index, (row, _) in rows.items() if index not in results}
+        if conflicting:
+            results |= self._resolve_conflicts(tx, group, conflicting)
+        return [results[index] for index in range(len(group))], handled
 
-    def _explain(
-        self, tx: GatewayTransaction, group: Sequence[CheckoutRequest], lost: dict[int, Checkout]
+    def _resolve_conflicts(
+        self, tx: GatewayTransaction, group: Sequence[CheckoutRequest], conflicting: dict[int, Checkout]
     ) -> dict[int, StartResult]:
-        """Say which uniqueness each of these lost against."""
-        by_key = tx.find_by_key({(row.user_id, row.idempotency_key) for row in lost.values()})
-        in_the_way = tx.find_in_the_way({(row.cart, row.cart_version) for row in lost.values()})
-        answers: dict[int, StartResult] = {}
-        for place, row in lost.items():
+        """Return for each row that was not inserted the result that says what it conflicts with."""
+        by_key = tx.find_by_key({(row.user_id, row.idempotency_key) for row in conflicting.values()})
+        in_the_way = tx.find_in_the_way({(row.cart, row.cart_version) for row in conflicting.values()})
+        results: dict[int, StartResult] = {}
+        for index, row in conflicting.items():
             known = by_key.get((row.user_id, row.idempotency_key))
             other = in_the_way.get(row.cart)
             if known is not None:
-                answers[place] = replayed(group[place], known)
+                results[index] = replayed(group[index], known)
             elif other is not None and not other.is_terminal:
-                answers[place] = Rejected(RejectionReason.CART_IN_CHECKOUT, other)
+                results[index] = Rejected(RejectionReason.CART_IN_CHECKOUT, other)
             elif other is not None:
-                answers[place] = Rejected(RejectionReason.CART_BOUGHT, other)
-            else:  # what was in the way has just failed: the cart is free again
-                answers[place] = Rejected(RejectionReason.SNAPSHOT_IS_OLD)
-        return answers
+                results[index] = Rejected(RejectionReason.CART_BOUGHT, other)
+            else:  # the conflicting checkout has just failed: the cart is free again
+                results[index] = Rejected(RejectionReason.SNAPSHOT_IS_OLD)
+        return results

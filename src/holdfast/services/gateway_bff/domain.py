@@ -1,4 +1,4 @@
-"""A checkout as the admission knows it: what was wanted, what was accepted, how it ended. Pure."""
+"""A checkout in the gateway: the request, the row of an accepted one, its end. Pure."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,11 +14,11 @@ NOT_AFTER_MS = 7 * 86_400_000
 
 
 CartKey = tuple[str, str]
-"""(cart id, user id): what names a cart, at cart-crud as here."""
+"""(cart id, user id): together they name a cart, in cart-crud and here."""
 
 
 class CheckoutRequest(NamedTuple):
-    """One shopper's request, with the snapshot of the cart; the fingerprint is of method, path and body."""
+    """One shopper's request with the snapshot of the cart. `fingerprint` hashes method, path and body."""
 
     user_id: str
     idempotency_key: str
@@ -30,7 +30,7 @@ class CheckoutRequest(NamedTuple):
 
 
 class Checkout(NamedTuple):
-    """A row. `saga_version` orders status events; `cart_version_left` is 0 until the saga completed."""
+    """A row. `saga_version` orders final events; `cart_version_left` is 0 until the saga has completed."""
 
     saga_id: str
     user_id: str
@@ -54,7 +54,7 @@ class Checkout(NamedTuple):
 
     @property
     def is_terminal(self) -> bool:
-        """Tell whether nothing will change it any more."""
+        """Tell whether the checkout has ended; nothing changes it any more."""
         return self.status in TERMINAL
 
 
@@ -65,18 +65,18 @@ class RejectionReason(StrEnum):
     CART_IN_CHECKOUT = "cart_in_checkout"
     CART_BOUGHT = "cart_bought"
     TOTAL_DIFFERS = "total_differs"
-    SNAPSHOT_IS_OLD = "snapshot_is_old"  # take it anew and ask again
+    SNAPSHOT_IS_OLD = "snapshot_is_old"  # take a new snapshot and try again
 
 
 class Accepted(NamedTuple):
-    """The checkout, new or (`replayed`) of an earlier request with the same key and body."""
+    """The checkout: a new one or, if `replayed`, that of an earlier request with the same key and body."""
 
     checkout: Checkout
     replayed: bool = False
 
 
 class Rejected(NamedTuple):
-    """Nothing was started. `checkout` is the one in the way; `total_minor` the server's total."""
+    """Nothing was started. `checkout` is the conflicting one; `total_minor` is the server's total."""
 
     why: RejectionReason
     checkout: Checkout | None = None
@@ -87,7 +87,7 @@ StartResult = Accepted | Rejected
 
 
 class CheckoutEnd(NamedTuple):
-    """What a final event says of a checkout."""
+    """How a checkout ended, as its final event says."""
 
     saga_id: str
     status: str
@@ -98,37 +98,37 @@ class CheckoutEnd(NamedTuple):
     cart_version_left: int = 0
 
 
-def checkout_of(wanted: CheckoutRequest, saga_id: str, now_ms: int) -> Checkout:
+def checkout_of(request: CheckoutRequest, saga_id: str, now_ms: int) -> Checkout:
     """Make the row of an accepted request."""
     return Checkout(
         saga_id=saga_id,
-        user_id=wanted.user_id,
-        idempotency_key=wanted.idempotency_key,
-        fingerprint=wanted.fingerprint,
-        cart_id=wanted.cart_id,
-        cart_version=wanted.snapshot.version,
-        total_minor=wanted.snapshot.total_minor,
-        currency=wanted.snapshot.currency,
+        user_id=request.user_id,
+        idempotency_key=request.idempotency_key,
+        fingerprint=request.fingerprint,
+        cart_id=request.cart_id,
+        cart_version=request.snapshot.version,
+        total_minor=request.snapshot.total_minor,
+        currency=request.snapshot.currency,
         created_ms=now_ms,
     )
 
 
-def initiated(wanted: CheckoutRequest, now_ms: int, not_after_ms: int = NOT_AFTER_MS) -> CheckoutInitiated:
-    """Make the event that starts the saga, at most `not_after_ms` from now: all in it is the server's."""
+def initiated(request: CheckoutRequest, now_ms: int, not_after_ms: int = NOT_AFTER_MS) -> CheckoutInitiated:
+    """Make the event that starts the saga within `not_after_ms` from now, at the snapshot's prices."""
     return CheckoutInitiated(
-        user_id=wanted.user_id,
-        cart_id=wanted.cart_id,
-        cart_version=wanted.snapshot.version,
-        payment_method=wanted.payment_method,
-        currency=wanted.snapshot.currency,
-        total_minor=wanted.snapshot.total_minor,
-        lines=wanted.snapshot.lines,
+        user_id=request.user_id,
+        cart_id=request.cart_id,
+        cart_version=request.snapshot.version,
+        payment_method=request.payment_method,
+        currency=request.snapshot.currency,
+        total_minor=request.snapshot.total_minor,
+        lines=request.snapshot.lines,
         not_after_ms=now_ms + not_after_ms,
     )
 
 
-def replayed(wanted: CheckoutRequest, checkout: Checkout) -> StartResult:
-    """Answer a key that was seen before: the same answer, or a refusal where the body is another one."""
-    if checkout.fingerprint != wanted.fingerprint:
+def replayed(request: CheckoutRequest, checkout: Checkout) -> StartResult:
+    """Answer a known key: with the same checkout, or with a rejection if the request differs."""
+    if checkout.fingerprint != request.fingerprint:
         return Rejected(RejectionReason.KEY_REUSED, checkout)
     return Accepted(checkout, replayed=True)

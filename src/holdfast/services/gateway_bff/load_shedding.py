@@ -1,6 +1,6 @@
-"""Which new checkouts are turned away when there is more to do than gets done, before any work is done.
+"""Refuses new checkouts under too much load, before any work is done for them.
 
-Replays of known keys, status reads and all that ends sagas go on; what was accepted is kept.
+Known keys, status reads and all work that ends sagas go on; accepted checkouts are kept.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ RETRY_AFTER_S_MAX = 4
 
 @dataclass(frozen=True)
 class LoadLimits:
-    """Where new checkouts are turned away: open checkouts, time in line, the outbox's age and batches."""
+    """Limits at which new checkouts are refused: open ones, waiting time, the outbox's age and batches."""
 
     under_way_max: int = 10_000
     waited_s_max: float = 1.0
@@ -30,7 +30,7 @@ class LoadLimits:
 
 
 class LoadShedding:
-    """Says why a new checkout is turned away, if it is. `counts` tells how many were, by reason."""
+    """Decides whether a new checkout is refused, and why. `counts` holds how many were, by reason."""
 
     def __init__(self, limits: LoadLimits, relay: Relay, outbox_age_ms: Callable[[], int]) -> None:
         self._limits = limits
@@ -40,7 +40,7 @@ class LoadShedding:
         self.counts: Counter[str] = Counter()
 
     def reason(self, waited_s: float) -> str:
-        """Return why one that waited so long in line is turned away, "" where it is not."""
+        """Return why a request that waited so long is refused, "" if it is not; count a refusal."""
         limits, waiting = self._limits, self._relay.waiting()
         if waited_s > limits.waited_s_max:
             return self._count("waited_too_long")
@@ -53,19 +53,19 @@ class LoadShedding:
         return ""
 
     def accepted(self, count: int) -> None:
-        """Count checkouts that the database will only be asked about at the next look."""
+        """Add newly started checkouts to the last count, until the database is asked again."""
         self.under_way += count
 
     def periodic_task(self) -> PeriodicTask[Any]:
-        """Return the look at how many are under way, as a chore of the writer."""
-        return PeriodicTask("under_way", COUNT_EVERY_MS, self._look)
+        """Return the count of open checkouts in the database as a periodic task of the writer."""
+        return PeriodicTask("under_way", COUNT_EVERY_MS, self._count_open)
 
-    def _look(self, manager: "KafkaConsumerManager[Any]") -> None:
-        def look(tx: GatewayTransaction) -> HandlerResult:
+    def _count_open(self, manager: "KafkaConsumerManager[Any]") -> None:
+        def count(tx: GatewayTransaction) -> HandlerResult:
             self.under_way = tx.count_open(self._limits.under_way_max)
             return HandlerResult()
 
-        manager.commit(look)
+        manager.commit(count)
 
     def _count(self, reason: str) -> str:
         self.counts[reason] += 1
@@ -73,5 +73,5 @@ class LoadShedding:
 
 
 def retry_after_s(key: str) -> int:
-    """Return when this request may come back: spread, so that those turned away do not come back as one."""
+    """Return when the client may retry: spread by the key, so that refused clients do not return together."""
     return 1 + crc32(key.encode()) % RETRY_AFTER_S_MAX

@@ -1,4 +1,4 @@
-"""gateway-bff put together from its ports; the same for production and simulation."""
+"""Composition root and entry point of gateway-bff; production and simulation share `build`."""
 
 import secrets
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ READERS = 4
 
 @dataclass(frozen=True)
 class GatewayComponents(Components[GatewayTransaction]):
-    """The service and its write side, which the HTTP API feeds. `breaker` guards publishing."""
+    """The service and its write side, which the HTTP API calls. `breaker` guards publishing."""
 
     starter: CheckoutStarter
     breaker: Breaker
@@ -50,16 +50,16 @@ def build(
     not_after_ms: int = NOT_AFTER_MS,
     limits: LoadLimits | None = None,
 ) -> GatewayComponents:
-    """Put the service together; `random_80_bits` feeds the saga ids."""
+    """Build the service from its ports; `random_80_bits` feeds the saga ids."""
     breaker = Breaker(
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )
     resender = CheckoutResender(ports.partitions, resend_after_ms)
-    parts = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resender.periodic_task()])
-    acceptor = CheckoutStarter(parts.processor, parts.relay, random_80_bits, not_after_ms)
-    shedding = LoadShedding(limits or LoadLimits(), parts.relay, parts.outbox_age_ms)
+    base = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resender.periodic_task()])
+    starter = CheckoutStarter(base.processor, base.relay, random_80_bits, not_after_ms)
+    shedding = LoadShedding(limits or LoadLimits(), base.relay, base.outbox_age_ms)
     return GatewayComponents(
-        parts.processor, parts.relay, parts.manager, parts.outbox_rescuer, acceptor, breaker, shedding
+        base.processor, base.relay, base.manager, base.outbox_rescuer, starter, breaker, shedding
     )
 
 
@@ -77,35 +77,35 @@ def main() -> int:
     ports = production_ports(settings, GATEWAY, PostgresGatewayTransaction)
     limits = LoadLimits(under_way_max=settings.under_way_max)
     not_after_ms = settings.not_after_s * 1000
-    parts = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms, not_after_ms, limits)
-    parts.manager.periodic_tasks.append(parts.load_shedding.periodic_task())
-    # Whoever asks how a checkout stands has connections of its own: no load can take the writer's.
+    components = build(ports, lambda: secrets.randbits(80), settings.resend_after_ms, not_after_ms, limits)
+    components.manager.periodic_tasks.append(components.load_shedding.periodic_task())
+    # Reads over HTTP have connections of their own, so that no load can take the writer's.
     reads = PostgresStore(settings.dsn, PostgresGatewayTransaction, size=READERS, name=f"{GATEWAY}-reads")
     tokens = ServiceTokens(settings.service_key, GATEWAY)
-    neighbours = UpstreamClients(settings.cart_url, settings.orchestrator_url, tokens.authorization)
-    waiting = CompletionWaiter(reads)
-    parts.manager.after_batch.append(waiting.endings_written)
+    upstreams = UpstreamClients(settings.cart_url, settings.orchestrator_url, tokens.authorization)
+    waiter = CompletionWaiter(reads)
+    components.manager.after_batch.append(waiter.endings_written)
     admission = CheckoutAdmission(
-        reads, parts.starter, neighbours.snapshots, parts.breaker, parts.load_shedding
+        reads, components.starter, upstreams.snapshots, components.breaker, components.load_shedding
     )
     service = Service(
         GATEWAY,
         settings,
         ports.bus,
-        parts,
+        components,
         ("holdfast.messaging", "holdfast.services.gateway_bff"),
-        app=app(reads, Authenticator(settings.jwks), admission, neighbours, waiting),
-        breakers=[parts.breaker],
-        leaving=[waiting.leave],
+        app=app(reads, Authenticator(settings.jwks), admission, upstreams, waiter),
+        breakers=[components.breaker],
+        leaving=[waiter.leave],
         pruner=pruner(ports, settings.retention()),
         closers=[reads.close, ports.store.close],
     )
-    service.registry.register(MetricsSource(lambda: _readings(waiting, parts.load_shedding)))
+    service.registry.register(MetricsSource(lambda: _metrics(waiter, components.load_shedding)))
     return run(service)
 
 
-def _readings(waiting: CompletionWaiter, shedding: LoadShedding) -> Iterable[Metric]:
+def _metrics(waiter: CompletionWaiter, shedding: LoadShedding) -> Iterable[Metric]:
     shed: dict[tuple[str, ...], float] = {(reason,): count for reason, count in shedding.counts.items()}
     yield counter("checkouts_shed", "Checkouts turned away for load, by the limit met.", shed, ("reason",))
     yield gauge("checkouts_under_way", "Open checkouts, as last counted.", {(): shedding.under_way})
-    yield gauge("checkout_answers_held", "Answers held back until a checkout ends.", {(): waiting.held})
+    yield gauge("checkout_answers_held", "Answers held back until a checkout ends.", {(): waiter.held})

@@ -1,4 +1,4 @@
-"""gateway-bff's table in memory: the twin of `store`."""
+"""gateway-bff's table in memory; it behaves like that of `store`."""
 
 from collections.abc import Collection, Sequence
 
@@ -59,20 +59,20 @@ class MemoryGatewayTransaction(MemoryTransaction):
         }
 
     def end_checkouts(self, rows: Collection[CheckoutEnd]) -> None:
-        for ending in rows:
-            row, value = self.table("checkout")[ending.saga_id]
-            if row.saga_version < ending.saga_version:
-                self.table("checkout")[ending.saga_id] = (row._replace(**ending._asdict()), value)
-                self.changed("checkout", ending.saga_id)
+        for end in rows:
+            row, value = self.table("checkout")[end.saga_id]
+            if row.saga_version < end.saga_version:
+                self.table("checkout")[end.saga_id] = (row._replace(**end._asdict()), value)
+                self.changed("checkout", end.saga_id)
 
     def prune_checkouts(self, page: PrunePage) -> Pruned:
         checkouts = self.table("checkout")
-        looked, pruned = self.look(checkouts, page)
-        ended = [saga_id for saga_id in looked if checkouts[saga_id][0].is_terminal]
-        gone = [saga_id for saga_id in ended if self.is_old("checkout", saga_id, page)]
-        for saga_id in gone:
+        candidates, pruned = self.look(checkouts, page)
+        ended = [saga_id for saga_id in candidates if checkouts[saga_id][0].is_terminal]
+        pruned_ids = [saga_id for saga_id in ended if self.is_old("checkout", saga_id, page)]
+        for saga_id in pruned_ids:
             del checkouts[saga_id], self.table(CHANGED)["checkout", saga_id]
-        return pruned._replace(rows=len(gone))
+        return pruned._replace(rows=len(pruned_ids))
 
     def count_open(self, at_most: int) -> int:
         return min(at_most, sum(not row.is_terminal for row in self._rows()))

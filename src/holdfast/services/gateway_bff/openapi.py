@@ -1,4 +1,4 @@
-"""The public API described: what docs/openapi.json holds and GET /openapi.json answers."""
+"""The description of the public API, as docs/openapi.json and GET /openapi.json show it."""
 
 from functools import cache
 from typing import Any
@@ -29,12 +29,12 @@ from holdfast.services.gateway_bff.problem_types import (
     WHY,
 )
 
-_TEXT = (
+_DESCRIPTION = (
     "Carts become paid orders, or nothing at all. Money is integer minor units and a currency code; "
     "prices, totals and owners come from the server. Every error is a problem (RFC 9457)."
 )
 _ETAG = {"ETag": "The cart's version in quotes, for `If-Match`."}
-_TROUBLE = (DEPENDENCY_UNAVAILABLE, OVERLOADED)
+_UNAVAILABLE = (DEPENDENCY_UNAVAILABLE, OVERLOADED)
 
 
 def _name(name: str, text: str) -> Parameter:
@@ -47,7 +47,7 @@ _IF_MATCH = Parameter(
     "If-Match", "header", "Change the cart only at this version.", {"type": "string", "examples": ['"3"']}
 )
 _CHECKOUT = Parameter("saga_id", "path", "The checkout.", {"type": "string", "format": "uuid"}, required=True)
-_CART_ANSWER = {200: ResponseDoc("The cart at the server's prices.", PricedCart, _ETAG)}
+_CART_RESPONSE = {200: ResponseDoc("The cart at the server's prices.", PricedCart, _ETAG)}
 
 OPERATIONS = (
     Operation(
@@ -66,7 +66,7 @@ OPERATIONS = (
             ),
             Parameter("after", "query", "The `next` of the page before.", {"type": "string"}),
         ),
-        problems=(INVALID_REQUEST, *_TROUBLE),
+        problems=(INVALID_REQUEST, *_UNAVAILABLE),
     ),
     Operation(
         "GET",
@@ -74,9 +74,9 @@ OPERATIONS = (
         "readCart",
         "A cart with its lines, at the server's prices",
         scope=SHOPPER,
-        answers=_CART_ANSWER,
+        answers=_CART_RESPONSE,
         parameters=(_CART,),
-        problems=(NOT_FOUND, *_TROUBLE),
+        problems=(NOT_FOUND, *_UNAVAILABLE),
     ),
     Operation(
         "PUT",
@@ -84,10 +84,10 @@ OPERATIONS = (
         "setCart",
         "Make a cart, or set all its lines at once",
         scope=SHOPPER,
-        answers=_CART_ANSWER,
+        answers=_CART_RESPONSE,
         parameters=(_CART, _IF_MATCH),
         body=SetCart,
-        problems=(NOT_FOUND, OTHER_VERSION, *OF_CARTS, *_TROUBLE),
+        problems=(NOT_FOUND, OTHER_VERSION, *OF_CARTS, *_UNAVAILABLE),
     ),
     Operation(
         "PUT",
@@ -95,10 +95,10 @@ OPERATIONS = (
         "setLine",
         "Set the pieces of one line of a cart",
         scope=SHOPPER,
-        answers=_CART_ANSWER,
+        answers=_CART_RESPONSE,
         parameters=(_CART, _SKU, _IF_MATCH),
         body=SetLine,
-        problems=(NOT_FOUND, OTHER_VERSION, *OF_CARTS, *_TROUBLE),
+        problems=(NOT_FOUND, OTHER_VERSION, *OF_CARTS, *_UNAVAILABLE),
     ),
     Operation(
         "DELETE",
@@ -106,9 +106,9 @@ OPERATIONS = (
         "removeLine",
         "Take one line out of a cart",
         scope=SHOPPER,
-        answers=_CART_ANSWER,
+        answers=_CART_RESPONSE,
         parameters=(_CART, _SKU, _IF_MATCH),
-        problems=(NOT_FOUND, OTHER_VERSION, *_TROUBLE),
+        problems=(NOT_FOUND, OTHER_VERSION, *_UNAVAILABLE),
     ),
     Operation(
         "POST",
@@ -142,7 +142,7 @@ OPERATIONS = (
             *WHY.values(),
             *NOT_BUYABLE.values(),
             NOT_BUYABLE_OTHERWISE,
-            *_TROUBLE,
+            *_UNAVAILABLE,
         ),
     ),
     Operation(
@@ -165,7 +165,7 @@ OPERATIONS = (
                 {"type": "string", "examples": ["wait=10"]},
             ),
         ),
-        problems=(NOT_FOUND, *_TROUBLE),
+        problems=(NOT_FOUND, *_UNAVAILABLE),
     ),
     Operation(
         "POST",
@@ -182,7 +182,7 @@ OPERATIONS = (
             200: ResponseDoc("It had ended as FAILED already: there is nothing to undo.", CheckoutView),
         },
         parameters=(_CHECKOUT,),
-        problems=(NOT_FOUND, NOT_CANCELLABLE, *_TROUBLE),
+        problems=(NOT_FOUND, NOT_CANCELLABLE, *_UNAVAILABLE),
     ),
 )
 
@@ -190,4 +190,4 @@ OPERATIONS = (
 @cache
 def document() -> dict[str, Any]:
     """Return the OpenAPI document."""
-    return openapi("Holdfast", __version__, _TEXT, OPERATIONS)
+    return openapi("Holdfast", __version__, _DESCRIPTION, OPERATIONS)

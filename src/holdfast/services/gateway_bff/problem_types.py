@@ -1,6 +1,6 @@
-"""The kinds of problems that only the public API has; docs/reference/problems.md explains each.
+"""The problem types that only the public API has; docs/reference/problems.md explains each.
 
-Those of carts are told by cart-crud, and only described here.
+cart-crud raises those of carts; here they are only described.
 """
 
 from holdfast.runtime.problems import NOT_FOUND, ProblemType

@@ -11,9 +11,9 @@ from holdfast.services.gateway_bff.load_shedding import LoadLimits
 
 
 class GatewaySettings(ServiceSettings):
-    """Where the services are that the gateway calls, and the key that its calls to them are signed with.
+    """The addresses of the services that the gateway calls, and the key that signs its calls.
 
-    `cart_url` and `orchestrator_url` are one address or several, with commas between.
+    `cart_url` and `orchestrator_url` are one address, or several with commas between.
     """
 
     cart_url: str = Field(pattern=URLS_PATTERN)

@@ -1,6 +1,6 @@
-"""How a checkout stands, in a shopper's words: steps, money, one sentence. Pure.
+"""Describes a checkout to a shopper: its steps, its money and one sentence. Pure.
 
-Says "you were not charged" only where that is true.
+It says "You were not charged" only if that is certain.
 """
 
 from holdfast.contracts.http_api import CheckoutView, SagaView, StepView
@@ -14,8 +14,8 @@ CHARGED = "PAYMENT_PROCESSED"
 _PAYING = "PAYMENT_PROCESSING_PENDING"
 _BEFORE_PAYING = frozenset({"CHECKOUT_INITIATED", "INVENTORY_RESERVATION_PENDING", "INVENTORY_RESERVED"})
 _NEVER_CHARGED = frozenset({"out_of_stock", "unknown_product", "payment_declined"})
-_TOLD = frozenset({"out_of_stock", "unknown_product", "payment_declined", "order_total_above_limit"})
-"""Reasons whose detail is a shopper's business; an operator's words about a cart, say, are not."""
+_DETAIL_SHOWN = frozenset({"out_of_stock", "unknown_product", "payment_declined", "order_total_above_limit"})
+"""Reasons whose detail a shopper may read; others are private, such as an operator's words about a cart."""
 _FORWARD = {
     "CHECKOUT_INITIATED": "Your checkout was received.",
     "INVENTORY_RESERVATION_PENDING": "We are reserving your items.",
@@ -41,9 +41,9 @@ _WHY = {
 
 
 def view(checkout: Checkout, saga: SagaView | None, *, stale: bool = False) -> CheckoutView:
-    """Return how the checkout stands; `saga` is what the orchestrator tells, None where it does not.
+    """Return the checkout for its shopper; `saga` is the orchestrator's view, None if it has none or is down.
 
-    `stale`: it could not be asked, so that money may be held although the row does not know.
+    `stale`: the orchestrator could not be asked, so money may be held although the row does not show it.
     """
     state = checkout.status if checkout.is_terminal or saga is None else saga.state
     ended = state in (COMPLETED, FAILED)
@@ -60,21 +60,21 @@ def view(checkout: Checkout, saga: SagaView | None, *, stale: bool = False) -> C
         steps=_steps(saga) if saga else (),
         order_id=_order_id(checkout, saga) or None,
         reason=reason or None,
-        detail=(checkout.detail if reason in _TOLD else "") or None,
+        detail=(checkout.detail if reason in _DETAIL_SHOWN else "") or None,
         stalled=bool(saga and saga.stalled_ms and not ended),
         stale=stale,
     )
 
 
 def _money_held(state: str, saga: SagaView | None) -> bool:
-    """Tell whether money may be held: from the moment a charge was asked for until it is given back."""
+    """Tell whether money may be held: from the command to charge until the money is given back."""
     if state == COMPENSATING:
         return saga is None or "payment" in saga.owed
     return state not in _BEFORE_PAYING
 
 
 def _order_id(checkout: Checkout, saga: SagaView | None) -> str:
-    """Return the order's id; the orchestrator may know it a moment before the row does."""
+    """Return the order's id; the orchestrator may know it a moment before the row has it."""
     if checkout.order_id or saga is None or saga.state != COMPLETED:
         return checkout.order_id
     return str(saga.results["order"]["order_id"])
@@ -97,7 +97,7 @@ def _message(checkout: Checkout, state: str, saga: SagaView | None, reason: str,
 
 
 def _money_given_back(saga: SagaView | None, reason: str) -> str:
-    """Say what became of the money of a failed checkout; a payment that never answered may have been made."""
+    """Say what happened to the money of a failed checkout; a payment without an answer may have been made."""
     if saga is None:
         certain = reason in _NEVER_CHARGED
     elif _was_charged(saga):

@@ -1,4 +1,4 @@
-"""gateway-bff's part in the saga: how it ended, from `CheckoutCompleted` and `CheckoutFailed`."""
+"""gateway-bff's part in the saga: it records the end, from `CheckoutCompleted` and `CheckoutFailed`."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from holdfast.services.gateway_bff.store_port import GatewayTransaction, KnownCh
 
 
 class StatusHandler:
-    """Writes endings; a repeated or older one changes nothing, by the saga's version.
+    """Writes how checkouts ended; the saga's version tells repeated or older events, which change nothing.
 
-    One that contradicts what was accepted, or an end that was written already, is parked.
+    An event that contradicts the accepted checkout, or an end that was written already, is parked.
     """
 
     def handle(self, tx: GatewayTransaction, envelopes: Sequence[Envelope]) -> HandlerResult:
@@ -25,23 +25,21 @@ class StatusHandler:
             if checkout is None:
                 handled.park(envelope, "unknown_checkout", "the gateway never accepted this saga")
                 continue
-            ending = _ending(envelope)
-            contradiction = _contradiction(checkout, ending, envelope.payload)
+            end = _end(envelope)
+            contradiction = _contradiction(checkout, end, envelope.payload)
             if contradiction:
                 handled.park(envelope, CONTRADICTS_RECORD, contradiction)
-            elif ending.saga_version > checkout.saga_version:
-                known[envelope.saga_id] = checkout._replace(
-                    saga_version=ending.saga_version, status=ending.status
-                )
-                newest[envelope.saga_id] = ending
+            elif end.saga_version > checkout.saga_version:
+                known[envelope.saga_id] = checkout._replace(saga_version=end.saga_version, status=end.status)
+                newest[envelope.saga_id] = end
         if newest:
             tx.end_checkouts(list(newest.values()))
         return handled
 
 
-def _contradiction(checkout: KnownCheckout, ending: CheckoutEnd, event: Payload) -> str:
-    """Say what an end contradicts; empty if nothing."""
-    if checkout.status in TERMINAL and checkout.status != ending.status:
+def _contradiction(checkout: KnownCheckout, end: CheckoutEnd, event: Payload) -> str:
+    """Return what the event contradicts, "" if nothing."""
+    if checkout.status in TERMINAL and checkout.status != end.status:
         return f"the checkout ended as {checkout.status}"
     if isinstance(event, CheckoutCompleted):
         accepted, paid = (checkout.total_minor, checkout.currency), (event.total_minor, event.currency)
@@ -50,7 +48,7 @@ def _contradiction(checkout: KnownCheckout, ending: CheckoutEnd, event: Payload)
     return ""
 
 
-def _ending(envelope: Envelope) -> CheckoutEnd:
+def _end(envelope: Envelope) -> CheckoutEnd:
     event = envelope.payload
     if isinstance(event, CheckoutCompleted):
         return CheckoutEnd(

@@ -1,4 +1,4 @@
-"""gateway-bff's table in PostgreSQL; statements stand in `sql/`."""
+"""gateway-bff's table in PostgreSQL; the statements are in `sql/`."""
 
 from collections.abc import Collection, Sequence
 from typing import Any

@@ -1,7 +1,7 @@
-"""What the gateway asks of other services over HTTP: snapshots of carts, sagas under way, all of cart-crud.
+"""The gateway's HTTP calls to other services: cart snapshots, sagas, cancellations, forwarded requests.
 
-Questions that come at the same time share one call. A service that is down is a Problem, never a bug. Each
-kind of call has connections, a bound and a memory of failures of its own: a slow kind holds up no other.
+A service that is down raises Problem, never another error. Each kind of call has its own connections, bound
+and record of failures, so that a slow kind delays no other.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,20 +29,20 @@ from holdfast.contracts.topics import CART, ORCHESTRATOR
 from holdfast.runtime.bodies import read_body
 from holdfast.runtime.failover_client import FailoverClient
 from holdfast.runtime.http_client import ConnectionFailed
-from holdfast.runtime.http_client import Response as Answered
+from holdfast.runtime.http_client import Response as ClientResponse
 from holdfast.runtime.problems import OVERLOADED, Problem, unavailable
 
 TIMEOUT_S = 5.0
-TELL_TIMEOUT_S = 2.0
-"""How a checkout stands is told from our own row where the orchestrator is slower than this."""
+SAGAS_TIMEOUT_S = 2.0
+"""If the orchestrator is slower than this, a checkout is shown from the gateway's own row."""
 QUESTIONS_MAX = 16
-"""Connections for calls that answer many callers at once; few are under way side by side."""
+"""Connections for calls that serve many callers at once; few of them run side by side."""
 CANCELS_MAX = 64
 FORWARDED_MAX = 256
-"""So many product look-ups, reads and changes of carts each are under way; one more is turned away."""
-_ASKED = ("authorization", "content-type", "if-match", "traceparent")
-_ANSWERED = frozenset({"content-type", "etag", "www-authenticate", "retry-after", "allow"})
-_SPOKEN = {CART: "cart-crud", ORCHESTRATOR: "the orchestrator"}
+"""Bound of product look-ups, cart reads and cart changes under way, for each kind; more are refused."""
+_FORWARDED_HEADERS = ("authorization", "content-type", "if-match", "traceparent")
+_RETURNED_HEADERS = frozenset({"content-type", "etag", "www-authenticate", "retry-after", "allow"})
+_DISPLAY_NAMES = {CART: "cart-crud", ORCHESTRATOR: "the orchestrator"}
 
 log = structlog.get_logger(__name__)
 
@@ -53,21 +53,21 @@ _KINDS = ("products", "reads", "changes")
 
 
 def _kind(method: str, path: str) -> str:
-    """Return which of the kinds of forwarded requests this is."""
+    """Return the kind of a forwarded request, one of `_KINDS`."""
     if method != "GET":
         return "changes"
     return "products" if path.startswith("/v1/products") else "reads"
 
 
-class _Forwarding:
-    """One kind of forwarded requests, and how many of it are under way."""
+class _Forwarder:
+    """Forwards one kind of requests and counts how many are under way."""
 
     def __init__(self, client: FailoverClient) -> None:
         self.client = client
         self._under_way = 0
 
-    async def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answered:
-        """Hand one on. Raises Problem, at once if too many are under way."""
+    async def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ClientResponse:
+        """Forward a request. Raises Problem, at once if too many are under way."""
         if self._under_way >= FORWARDED_MAX:
             raise Problem(OVERLOADED, headers={"Retry-After": "1"})
         self._under_way += 1
@@ -84,76 +84,76 @@ class _Forwarding:
 class UpstreamClients:
     """Clients of cart-crud and of the orchestrator. One event loop only.
 
-    `cart_url` and `orchestrator_url` are one address or several, with commas between; the first that answers
-    is asked. `authorization` makes the header with which the gateway shows itself to the service named.
+    `cart_url` and `orchestrator_url` are one address, or several with commas between; the first that answers
+    is used. `authorization` makes the header by which the gateway authenticates to the named service.
     """
 
     def __init__(self, cart_url: str, orchestrator_url: str, authorization: Callable[[str], str]) -> None:
         carts, orchestrators = cart_url.split(","), orchestrator_url.split(",")
         self._snapshots = FailoverClient(carts, QUESTIONS_MAX)
-        self._forwarded = {kind: _Forwarding(FailoverClient(carts, FORWARDED_MAX)) for kind in _KINDS}
+        self._forwarded = {kind: _Forwarder(FailoverClient(carts, FORWARDED_MAX)) for kind in _KINDS}
         self._sagas = FailoverClient(orchestrators, QUESTIONS_MAX)
         self._cancels = FailoverClient(orchestrators, CANCELS_MAX)
         self._authorization = authorization
 
     async def snapshots(self, carts: Sequence[tuple[str, str]]) -> list[Snapshot]:
         """Take snapshots of these (cart id, user id). Raises Problem."""
-        asked = SnapshotsRequest(tuple(CartOfUser(cart_id, user_id) for cart_id, user_id in carts))
-        told = await self._post(self._snapshots, CART, internal_calls.SNAPSHOTS, asked, Snapshots, TIMEOUT_S)
-        return list(told.carts)
+        body = SnapshotsRequest(tuple(CartOfUser(cart_id, user_id) for cart_id, user_id in carts))
+        taken = await self._post(self._snapshots, CART, internal_calls.SNAPSHOTS, body, Snapshots, TIMEOUT_S)
+        return list(taken.carts)
 
     async def sagas(self, sagas: Sequence[tuple[str, str]]) -> list[SagaView | None]:
-        """Ask how these (saga id, user id) stand. Raises Problem."""
-        asked = SagaViewsRequest(tuple(SagaOfUser(saga_id, user_id) for saga_id, user_id in sagas))
-        told = await self._post(
-            self._sagas, ORCHESTRATOR, internal_calls.SAGAS, asked, SagaViews, TELL_TIMEOUT_S
+        """Return the orchestrator's views of these (saga id, user id), None if unknown. Raises Problem."""
+        body = SagaViewsRequest(tuple(SagaOfUser(saga_id, user_id) for saga_id, user_id in sagas))
+        views = await self._post(
+            self._sagas, ORCHESTRATOR, internal_calls.SAGAS, body, SagaViews, SAGAS_TIMEOUT_S
         )
-        return list(told.sagas)
+        return list(views.sagas)
 
     async def cancel(self, saga_id: str, user_id: str) -> Cancellation:
-        """Have the orchestrator cancel a saga for the user whose checkout it is. Raises Problem.
+        """Ask the orchestrator to cancel a saga for its owner. Raises Problem.
 
-        Only for a checkout that stands in our database: a saga that the orchestrator has not heard of yet
-        is ended before it begins. Asked of a second address, too: a saga is cancelled once, and says so to
-        whoever asks again.
+        Only for a checkout in our database: the orchestrator ends a saga that it does not know yet before it
+        begins. A second address may be asked too: a saga is cancelled once, and a repeated request gets the
+        same answer.
         """
-        asked = CancelSaga(saga_id, user_id)
+        body = CancelSaga(saga_id, user_id)
         return await self._post(
-            self._cancels, ORCHESTRATOR, internal_calls.CANCEL, asked, Cancellation, TIMEOUT_S
+            self._cancels, ORCHESTRATOR, internal_calls.CANCEL, body, Cancellation, TIMEOUT_S
         )
 
     async def forward(self, request: Request) -> Response:
-        """Hand a request on to cart-crud, with the caller's token, and its answer back. Raises Problem.
+        """Forward a request to cart-crud with the caller's token, and return its response. Raises Problem.
 
-        A change that may have arrived is not sent to a second address: it could overtake a newer one.
+        A change that may have arrived is not sent to a second address: it could overtake a newer change.
         """
-        headers = {name: request.headers[name] for name in _ASKED if name in request.headers}
+        headers = {name: request.headers[name] for name in _FORWARDED_HEADERS if name in request.headers}
         query = request.scope["query_string"].decode("latin-1")
         path = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         body = await read_body(request.receive)
         method = "GET" if request.method == "HEAD" else request.method
         kind = _kind(method, request.url.path)
         answer = await self._forwarded[kind].request(method, path, headers, body)
-        kept = {name: value for name, value in answer.headers.items() if name in _ANSWERED}
+        kept = {name: value for name, value in answer.headers.items() if name in _RETURNED_HEADERS}
         return Response(answer.body, answer.status, kept)
 
     async def close(self) -> None:
-        """Drop all connections."""
+        """Close all connections."""
         forwarded = [forwarding.client for forwarding in self._forwarded.values()]
         for client in (self._snapshots, *forwarded, self._sagas, self._cancels):
             await client.close()
 
     async def _post(
-        self, client: FailoverClient, service: str, path: str, asked: object, told: type[T], timeout_s: float
+        self, client: FailoverClient, service: str, path: str, body: object, reply: type[T], timeout_s: float
     ) -> T:
         headers = {"content-type": "application/json", "authorization": self._authorization(service)}
-        body = msgspec.json.encode(asked)
+        encoded = msgspec.json.encode(body)
         try:
-            answer = await client.request("POST", path, headers, body, timeout_s, repeatable=True)
+            answer = await client.request("POST", path, headers, encoded, timeout_s, repeatable=True)
         except ConnectionFailed:
-            raise unavailable(_SPOKEN[service]) from None
+            raise unavailable(_DISPLAY_NAMES[service]) from None
         if answer.status != 200:
-            if answer.status < 500:  # keys that do not fit, or a bug: no waiting mends it
+            if answer.status < 500:  # wrong keys or a bug: waiting does not help
                 log.error("internal_call_refused", service=service, path=path, status=answer.status)
-            raise unavailable(_SPOKEN[service])
-        return msgspec.json.decode(answer.body, type=told)
+            raise unavailable(_DISPLAY_NAMES[service])
+        return msgspec.json.decode(answer.body, type=reply)

@@ -1,3 +1,4 @@
+-- Records ignored events, or adds to how often each came.
 insert into saga_ignored (saga_id, event_id, kind, reason, times)
 select saga_id::uuid, event_id, kind, reason, times
 from unnest(

@@ -1,3 +1,4 @@
+-- Returns for each state the open and the stalled sagas of these partitions, and the oldest start.
 select state, count(*), count(*) filter (where stalled_ms > 0), min(started_ms)
 from saga
 where saga_id = any(array(

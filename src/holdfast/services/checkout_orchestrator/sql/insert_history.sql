@@ -1,3 +1,4 @@
+-- Appends events to the histories of sagas.
 insert into saga_event (saga_id, seq, event_id, kind, payload, path, at_ms)
 select saga_id::uuid, seq, event_id, kind, payload, path, at_ms
 from unnest(

@@ -1,5 +1,5 @@
--- One page: a saga goes with its whole history. Its row is locked first, as the writer does it, and one that
--- somebody has locked stays for a later pass.
+-- Deletes one page of ended sagas with their histories. A saga's row is locked first, as the writer does;
+-- a row that another transaction has locked stays for a later pass.
 with looked as (
     select saga_id
     from saga

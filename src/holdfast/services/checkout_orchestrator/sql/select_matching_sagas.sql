@@ -1,3 +1,4 @@
+-- Returns which of these sagas match the states, the reason and the stalled mark.
 select saga_id::text
 from saga
 where

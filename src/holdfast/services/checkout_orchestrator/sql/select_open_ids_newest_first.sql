@@ -1,3 +1,4 @@
+-- Returns the newest ids of open sagas in a range of keys; a saga with a deadline is open.
 select saga_id::text
 from (
     select distinct saga_id

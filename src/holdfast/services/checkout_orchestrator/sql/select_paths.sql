@@ -1,4 +1,4 @@
--- A deadline that only sent something again is nobody's news, and a saga may have thousands of them.
+-- Returns histories without payloads, and without deadlines that only sent again: a saga may have thousands.
 select saga_id::text, seq, event_id, kind, path, at_ms
 from saga_event
 where saga_id = any(%(saga_ids)b::text[]::uuid[]) and (path <> '' or kind <> 'DeadlinePassed')

@@ -1,5 +1,5 @@
--- One look into the index for each pair (`limit 1`): a saga that waited for days has thousands of events, and a join
--- would read them all.
+-- Returns which (saga id, event id) pairs are in the history. `limit 1` makes it one index look-up for each pair:
+-- a saga that waited for days has thousands of events, and a join would read them all.
 select u.saga_id, u.event_id
 from unnest(%(saga_ids)b::text[], %(event_ids)b::text[]) as u (saga_id, event_id)
 cross join lateral (

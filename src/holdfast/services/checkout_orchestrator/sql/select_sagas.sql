@@ -1,3 +1,4 @@
+-- Returns sagas with their data, which is the payload of the first event.
 select
     s.saga_id::text, s.definition, s.definition_version, s.state, s.version, s.failed, s.owed, s.results,
     s.reason, s.detail, s.started_ms, s.ended_ms, s.stalled_ms, e.payload

@@ -1,3 +1,4 @@
+-- Writes changed sagas over rows with an older version.
 update saga s
 set
     definition = u.definition,

@@ -1,3 +1,4 @@
+-- Returns the number of open checkouts, up to the limit.
 select count(*)
 from (
     select 1

@@ -1,3 +1,4 @@
+-- Inserts checkouts, except those that conflict, and returns the inserted saga ids.
 insert into checkout (
     saga_id, user_id, idem_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms, initiated
 )

@@ -1,4 +1,4 @@
--- One page, with the idempotency keys in it; a row that somebody has locked stays for a later pass.
+-- Deletes one page of ended checkouts with their idempotency keys; a locked row stays for a later pass.
 with looked as (
     select saga_id
     from checkout

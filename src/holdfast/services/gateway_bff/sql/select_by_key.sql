@@ -1,3 +1,4 @@
+-- Returns the checkouts with these users and idempotency keys.
 select
     c.saga_id::text, c.user_id, c.idem_key, c.fingerprint, c.cart_id, c.cart_version, c.total_minor, c.currency,
     c.created_ms, c.last_status, c.saga_version, c.order_id, c.reason, c.detail, c.cart_version_left

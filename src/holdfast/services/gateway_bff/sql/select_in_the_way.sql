@@ -1,3 +1,4 @@
+-- Returns for each cart its open checkout, else the one that bought this version.
 select distinct on (c.cart_id, c.user_id)
     c.saga_id::text, c.user_id, c.idem_key, c.fingerprint, c.cart_id, c.cart_version, c.total_minor, c.currency,
     c.created_ms, c.last_status, c.saga_version, c.order_id, c.reason, c.detail, c.cart_version_left

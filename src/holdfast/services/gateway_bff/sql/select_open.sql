@@ -1,4 +1,4 @@
--- By the key itself, not by its text, which has the same name here: an index has that order already.
+-- Returns open checkouts in a range of keys, smallest first: by `checkout.saga_id`, as an index is, not by its text.
 select saga_id::text, created_ms, initiated
 from checkout
 where

@@ -1,3 +1,4 @@
+-- Returns the checkouts with these saga ids, each only for its own user.
 select
     c.saga_id::text, c.user_id, idem_key, fingerprint, cart_id, cart_version, total_minor, currency, created_ms,
     last_status, saga_version, order_id, reason, detail, cart_version_left

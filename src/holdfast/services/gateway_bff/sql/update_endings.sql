@@ -1,3 +1,4 @@
+-- Writes how checkouts ended, over rows with an older saga version.
 update checkout c
 set
     last_status = u.status,
