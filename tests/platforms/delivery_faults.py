@@ -32,7 +32,7 @@ class FaultyBus:
 
     def __init__(self, inner_of: Callable[[str], Bus]) -> None:
         self._inners = {service: inner_of(service) for service in SERVICES}
-        self._wishes: dict[tuple[str, str], tuple[DeliveryFault, float]] = {}
+        self._faults: dict[tuple[str, str], tuple[DeliveryFault, float]] = {}
         self._early: dict[tuple[str, str], Message] = {}
         self.struck: Counter[tuple[str, str]] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
@@ -44,9 +44,9 @@ class FaultyBus:
         """Return the bus as this service holds it."""
         return FaultyView(self, service, self._inners[service])
 
-    def strike(self, saga_id: str, kind: str, fate: DeliveryFault, times: float = 1) -> None:
+    def strike(self, saga_id: str, kind: str, fault: DeliveryFault, times: float = 1) -> None:
         """Let the next `times` messages of `kind` of this saga meet `fate`."""
-        self._wishes[saga_id, kind] = (fate, times)
+        self._faults[saga_id, kind] = (fault, times)
 
     def precede(self, kind: str, early: Message) -> None:
         """Let `early` be published just before the first message of `kind` of its saga."""
@@ -54,7 +54,7 @@ class FaultyBus:
 
     def release(self) -> list[Message]:
         """Deliver what was held back, and hold nothing any more; return what that was."""
-        self._wishes.clear()
+        self._faults.clear()
         late, self.held = self.held, []
         for service in dict.fromkeys(service for service, _ in late):
             publisher = self._inners[service].publisher()
@@ -68,25 +68,25 @@ class FaultyBus:
 
     def deal(self, service: str, batch: Sequence[Message]) -> list[Message]:
         """Return what of a batch is really published."""
-        there: list[Message] = []
+        published: list[Message] = []
         for message in batch:
             early = self._early.pop((message.key.decode(), kind_of(message)), None)
             for each in (early, message) if early else (message,):
                 self.log.append(each)
-                there += self._what_comes_of(service, each)
-        return there
+                published += self._apply_fault(service, each)
+        return published
 
-    def _what_comes_of(self, service: str, message: Message) -> list[Message]:
-        this = (message.key.decode(), kind_of(message))
-        self.sent[this] += 1
-        fate, times = self._wishes.get(this, (DeliveryFault.LOST, 0))
+    def _apply_fault(self, service: str, message: Message) -> list[Message]:
+        key = (message.key.decode(), kind_of(message))
+        self.sent[key] += 1
+        fault, times = self._faults.get(key, (DeliveryFault.LOST, 0))
         if times < 1:
             return [message]
-        self._wishes[this] = (fate, times - 1)
-        self.struck[this] += 1
-        if fate is DeliveryFault.HELD:
+        self._faults[key] = (fault, times - 1)
+        self.struck[key] += 1
+        if fault is DeliveryFault.HELD:
             self.held.append((service, message))
-        return [message, message] if fate is DeliveryFault.DOUBLED else []
+        return [message, message] if fault is DeliveryFault.DOUBLED else []
 
 
 class FaultyView:
@@ -121,9 +121,9 @@ class FaultyPublisher:
         self._inner = inner
 
     def publish(self, batch: Sequence[Message]) -> None:
-        there = self._bus.deal(self._service, batch)
-        if there:
-            self._inner.publish(there)
+        published = self._bus.deal(self._service, batch)
+        if published:
+            self._inner.publish(published)
 
     def end_offset(self, place: TopicPartition) -> int:
         return self._inner.end_offset(place)

@@ -27,14 +27,14 @@ EACH_KIND_ONCE = tuple({kind: (scenario, kind) for scenario, kind in reversed(EV
 
 
 def run_many(
-    platform: OneProcess, fate: DeliveryFault, members: Sequence[tuple[Scenario, str]] = EVERY
+    platform: OneProcess, fault: DeliveryFault, members: Sequence[tuple[Scenario, str]] = EVERY
 ) -> list[Case]:
     """Start them all, let each go its way until all have ended and the books balance; check every one."""
     bus = platform.wiring.bus
     cases = []
     for scenario, kind in members:
         cases.append(Case(scenario, kind, begin(platform, scenario)))
-        bus.strike(cases[-1].buying.saga_id, kind, fate)
+        bus.strike(cases[-1].buying.saga_id, kind, fault)
     platform.settle()
     for case in cases:
         check(platform, case.scenario, case.buying)

@@ -38,11 +38,11 @@ class MemoryWorld:
         }
         self.bus = MemoryBus(lambda: self.now_ms / 1000, lease_s=1000.0)
         self.provider = SimProvider(Switch())
-        self.door = self
-        self.told: dict[int, str] = {}
+        self.shoppers = self
+        self.accepted: dict[int, str] = {}
         self.contradictions: set[str] = set()
         self.added: dict[tuple[str, str], int] = {}
-        self.doomed: dict[LogPosition, ExpectedPark] = {}
+        self.expected_parks: dict[LogPosition, ExpectedPark] = {}
 
     def wiring(self) -> Wiring:
         return Wiring(
@@ -61,7 +61,7 @@ class MemoryWorld:
         )
 
     def _books(self, platform: OneProcess) -> list[str]:
-        self.told = {number: buying.saga_id for number, buying in enumerate(platform.bought)}
+        self.accepted = {number: buying.saga_id for number, buying in enumerate(platform.bought)}
         self.added = {
             (row.cart_id, line.sku): line.quantity
             for saga_id, row in self.checkouts().items()

@@ -123,8 +123,8 @@ class OneProcess:
             if held:
                 tx.hold_cart((cart_id, USER), "fraud check")
         snapshot = CartService(stores[CART]).snapshots([(cart_id, USER)])[0]
-        wanted = CheckoutRequest(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
-        (answer,) = self.parts[GATEWAY].starter.accept([wanted])  # type: ignore[attr-defined]
+        request = CheckoutRequest(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
+        (answer,) = self.parts[GATEWAY].starter.accept([request])  # type: ignore[attr-defined]
         assert isinstance(answer, Accepted), answer
         self.bought.append(Buying(answer.checkout.saga_id, cart_id))
         self.under_way.append(self.bought[-1])
@@ -133,8 +133,10 @@ class OneProcess:
     def cancel(self, saga_id: str) -> None:
         """Have the orchestrator's writer take the checkout back, at its next step."""
         orchestrator = self.parts[ORCHESTRATOR]
-        wish = Refused("cancelled", "by the shopper")
-        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+        refusal = Refused("cancelled", "by the shopper")
+        envelope = Envelope(
+            f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, encode(refusal), 1, None
+        )
         service = orchestrator.checkout_service  # type: ignore[attr-defined]
 
         def cancel(tx: Any) -> tuple[HandlerResult, None]:

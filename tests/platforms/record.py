@@ -41,8 +41,8 @@ def main() -> None:
         for scenario in SCENARIOS:
             begin(platform, scenario)
         platform.settle()
-        for fate in DeliveryFault:
-            run_many(platform, fate)
+        for fault in DeliveryFault:
+            run_many(platform, fault)
             platform.wiring.bus.release()
         seen: dict[object, History] = {}
         for history in histories(platform.wiring.dsns[ORCHESTRATOR]):

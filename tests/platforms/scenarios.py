@@ -137,14 +137,14 @@ def begin(platform: OneProcess, scenario: Scenario) -> Buying:
             seal(f"{saga_id}:{step.name}:undo", scenario.early, saga_id, EmptyPayload(), ORCHESTRATOR),
         )
     if scenario.cancel_at:
-        wishes: list[str] = []
-        platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, wishes))
+        cancelled: list[str] = []
+        platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, cancelled))
     return buying
 
 
-def _cancel_once(platform: OneProcess, saga_id: str, cancel_at: str, wishes: list[str]) -> None:
-    if not wishes and platform.wiring.bus.sent[saga_id, cancel_at]:
-        wishes.append(saga_id)
+def _cancel_once(platform: OneProcess, saga_id: str, cancel_at: str, cancelled: list[str]) -> None:
+    if not cancelled and platform.wiring.bus.sent[saga_id, cancel_at]:
+        cancelled.append(saga_id)
         platform.cancel(saga_id)
 
 
@@ -158,13 +158,13 @@ def check(platform: OneProcess, scenario: Scenario, buying: Buying) -> None:
 
 
 def play(
-    platform: OneProcess, scenario: Scenario, fates: Mapping[str, DeliveryFault] | None = None
+    platform: OneProcess, scenario: Scenario, faults: Mapping[str, DeliveryFault] | None = None
 ) -> Buying:
     """Let one checkout go its way to its end, until the books balance; one message of each kind in `fates`
     meets its fate."""
     buying = begin(platform, scenario)
-    for kind, fate in (fates or {}).items():
-        platform.wiring.bus.strike(buying.saga_id, kind, fate)
+    for kind, fault in (faults or {}).items():
+        platform.wiring.bus.strike(buying.saga_id, kind, fault)
     platform.settle()
     check(platform, scenario, buying)
     return buying

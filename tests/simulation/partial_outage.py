@@ -64,8 +64,10 @@ class Load:
     """Runs one world by a timetable. `outage` lasts from the first arrival to the end."""
 
     def __init__(self, arrivals: list[Arrival], outage: Outage | None) -> None:
-        wishes = tuple(CheckoutSpec(f"cart-{n}", (("A", 1),), each.card) for n, each in enumerate(arrivals))
-        self.world = World(Setup(wishes, stock=(("A", len(arrivals)),)))
+        checkouts = tuple(
+            CheckoutSpec(f"cart-{n}", (("A", 1),), each.card) for n, each in enumerate(arrivals)
+        )
+        self.world = World(Setup(checkouts, stock=(("A", len(arrivals)),)))
         self.world.provider.latency_s = LATENCY_S
         self.world.provider.outage = outage
         self._arrivals = arrivals
@@ -98,7 +100,7 @@ class Load:
         passed_ms = self.world.now_ms - self._start_ms
         while self._position < len(self._arrivals) and self._arrivals[self._position].at_ms <= passed_ms:
             self.world.act(Action("start", str(self._position)))
-            self._began[self.world.door.told[self._position]] = self.world.now_ms
+            self._began[self.world.shoppers.accepted[self._position]] = self.world.now_ms
             self._position += 1
 
     def _note_ends(self) -> None:

@@ -70,9 +70,9 @@ def ends(scope: Scope, faults: int, *, reduced: bool) -> tuple[int, set[tuple[An
     search = Search(CheckoutModel(scope), faults, reduced=reduced)
     with quiet_logs():
         states = search.run().states
-    cells = search.space.cells
+    models = search.space.models
     return states, {
-        tuple(cell.nodes.values[node].db for cell, node in zip(cells, end, strict=False))
+        tuple(model.nodes.values[node].db for model, node in zip(models, end, strict=False))
         for end in search.ends()
     }
 

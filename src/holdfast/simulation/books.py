@@ -31,11 +31,11 @@ def legal_edges(definition: SagaDefinition) -> frozenset[tuple[str, str]]:
     back, failed = definition.compensating, definition.failed_state
     legal = {("NONE", definition.initial), ("NONE", failed), (back, failed)}
     before = definition.initial
-    for place, step in enumerate(definition.steps):
+    for position, step in enumerate(definition.steps):
         legal |= {(before, step.pending), (step.pending, step.finished)}
         if step.step_class is not StepClass.RETRIABLE:
             legal.add((step.pending, back))
-        if not place:
+        if not position:
             legal.add((step.pending, failed))
         before = step.finished
     return frozenset(legal)
@@ -163,14 +163,14 @@ def sagas(world: World) -> dict[str, SagaInstance]:
 
 def begun_by_nobody(world: World) -> Iterator[InvariantViolation]:
     """I29, at its worst: a saga of which the gateway has no row; without it, nothing says what was wanted."""
-    for saga_id in sorted(sagas(world).keys() - world.door.checkouts().keys()):
+    for saga_id in sorted(sagas(world).keys() - world.shoppers.checkouts().keys()):
         yield InvariantViolation("I29", f"{saga_id} was begun, {GATEWAY} never accepted it")
 
 
 def unfinished(world: World) -> Iterator[InvariantViolation]:
     """I11, and everything that makes a system quiet: who waits for what."""
     by_id = sagas(world)
-    for saga_id, checkout in world.door.checkouts().items():
+    for saga_id, checkout in world.shoppers.checkouts().items():
         saga = by_id.get(saga_id)
         if saga is None or saga.state not in CHECKOUT.terminal:
             yield InvariantViolation(
@@ -197,30 +197,34 @@ def unfinished(world: World) -> Iterator[InvariantViolation]:
 def parked(world: World) -> Iterator[InvariantViolation]:
     """I15: parked is what cannot be processed and nothing else, with a copy among the dead letters."""
     for service, store in world.stores.items():
-        for place, row in store.tables.tables.get("parked", {}).items():
-            doom = world.doomed.get(place)
-            if doom is None or (doom.service, doom.reason) != (service, row.reason):
+        for position, row in store.tables.tables.get("parked", {}).items():
+            expected = world.expected_parks.get(position)
+            if expected is None or (expected.service, expected.reason) != (service, row.reason):
                 detail = f"{service} parked {row.message_id}: {row.reason}: {row.detail}"
                 yield InvariantViolation("I15", detail)
-    if not world.doomed:
+    if not world.expected_parks:
         return
-    copied = {place for place, _ in dead_letters(world)}
-    lost = {told.what for told in world.told if told.fate == "lose"}
-    for place, doom in world.doomed.items():
-        if place not in world.table(doom.service, "parked"):
-            yield InvariantViolation("I15", f"{doom.service} never parked {doom.message_id} at {place}")
-        elif str(place) not in copied and doom.message_id not in lost:
-            yield InvariantViolation("I15", f"{doom.service} parked {doom.message_id} without a dead letter")
+    copied = {position for position, _ in dead_letters(world)}
+    lost = {observed.what for observed in world.observed if observed.outcome == "lose"}
+    for position, expected in world.expected_parks.items():
+        if position not in world.table(expected.service, "parked"):
+            yield InvariantViolation(
+                "I15", f"{expected.service} never parked {expected.message_id} at {position}"
+            )
+        elif str(position) not in copied and expected.message_id not in lost:
+            yield InvariantViolation(
+                "I15", f"{expected.service} parked {expected.message_id} without a dead letter"
+            )
 
 
 def dead_letters(world: World) -> Iterator[tuple[str, int]]:
     """Return of each dead letter where the message lay, and how often it had been tried."""
-    for lane, records in world.bus.state.log.items():
-        if lane.topic in DEAD_LETTERS:
+    for topic_partition, records in world.bus.state.log.items():
+        if topic_partition.topic in DEAD_LETTERS:
             for record in records:
                 said = {name: value.decode() for name, value in record.headers if name.startswith("x-")}
-                place = "/".join(said[f"x-original-{part}"] for part in ("topic", "partition", "offset"))
-                yield place, int(said["x-attempts"])
+                position = "/".join(said[f"x-original-{part}"] for part in ("topic", "partition", "offset"))
+                yield position, int(said["x-attempts"])
 
 
 def money(world: World) -> Iterator[InvariantViolation]:
@@ -228,7 +232,7 @@ def money(world: World) -> Iterator[InvariantViolation]:
     net = _net(world)
     worth = 0
     for saga_id, saga in sagas(world).items():
-        due = world.door.initiated(saga_id).total_minor if saga.state == "COMPLETED" else 0
+        due = world.shoppers.initiated(saga_id).total_minor if saga.state == "COMPLETED" else 0
         worth += due
         if net[saga_id] != due:
             yield InvariantViolation(
@@ -242,7 +246,7 @@ def money(world: World) -> Iterator[InvariantViolation]:
             "I01", f"the provider holds {sum(net.values())}, completed sagas are worth {worth}"
         )
     for row in world.table(PAYMENT, "payment").values():
-        start = world.door.initiated(row.saga_id)
+        start = world.shoppers.initiated(row.saga_id)
         priced = sum(line.quantity * PRICES_MINOR[line.sku] for line in start.lines)
         if not row.amount_minor == start.total_minor == priced > 0:
             yield InvariantViolation("I05", f"{row.saga_id} pays {row.amount_minor} for {priced}")
@@ -311,7 +315,7 @@ def orders(world: World) -> Iterator[InvariantViolation]:
         status = order.status if order else "none"
         if (status == "PLACED") != (saga.state == "COMPLETED") or status == "PENDING":
             yield InvariantViolation("I09", f"{saga_id} is {saga.state}, its order is {status}")
-        start = world.door.initiated(saga_id)
+        start = world.shoppers.initiated(saga_id)
         snapshot = (start.lines, start.total_minor, start.user_id)
         if order and (order.lines, order.total_minor, order.user_id) != snapshot:
             yield InvariantViolation("I10", f"{saga_id}: the order is {order}")
@@ -346,14 +350,14 @@ def carts(world: World) -> Iterator[InvariantViolation]:
         if (saga.state == "COMPLETED") != (saga_id in log):
             yield InvariantViolation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
     for saga_id, clearance in log.items():
-        start = world.door.initiated(saga_id)
+        start = world.shoppers.initiated(saga_id)
         if (clearance.cart_id, clearance.user_id) != (start.cart_id, start.user_id):
             yield InvariantViolation("I14", f"{saga_id} cleared {clearance.cart_id} of {clearance.user_id}")
         if {sku: n for sku, _, n in clearance.taken} != _bought(world, saga_id):
             yield InvariantViolation("I14", f"{saga_id} took {clearance.taken} out of its cart")
     left = Counter(world.added)
     for saga_id in log:
-        cart_id = world.door.initiated(saga_id).cart_id
+        cart_id = world.shoppers.initiated(saga_id).cart_id
         left.subtract({(cart_id, sku): n for sku, n in _bought(world, saga_id).items()})
     there = Counter({(c.cart_id, sku): n for c in world.table(CART, "cart").values() for sku, n in c.pieces})
     if there != left:
@@ -361,21 +365,21 @@ def carts(world: World) -> Iterator[InvariantViolation]:
 
 
 def _bought(world: World, saga_id: str) -> dict[str, int]:
-    return {line.sku: line.quantity for line in world.door.initiated(saga_id).lines}
+    return {line.sku: line.quantity for line in world.shoppers.initiated(saga_id).lines}
 
 
 def shoppers_told_once(world: World) -> Iterator[InvariantViolation]:
     """I19 and I21: one key, one checkout; and what was answered exists."""
-    for contradiction in world.door.contradictions:
+    for contradiction in world.shoppers.contradictions:
         yield InvariantViolation("I19", contradiction)
-    for number, saga_id in world.door.told.items():
+    for number, saga_id in world.shoppers.accepted.items():
         if saga_id not in sagas(world):
             yield InvariantViolation("I21", f"key-{number} was answered with {saga_id}, which is nowhere")
 
 
 def gateway_says_so(world: World) -> Iterator[InvariantViolation]:
     """I29."""
-    checkouts = world.door.checkouts()
+    checkouts = world.shoppers.checkouts()
     for saga_id, saga in sagas(world).items():
         status = checkouts[saga_id].status
         if status != saga.state:

@@ -50,33 +50,33 @@ class CampaignStats:
 
 def run_range(first: int, count: int) -> CampaignStats:
     """Run some seeds here, one after the other."""
-    tally = CampaignStats()
+    stats = CampaignStats()
     with quiet_logs():
         for seed in range(first, first + count):
-            outcome = run_seed(seed)
-            tally.runs += 1
-            tally.actions += len(outcome.schedule)
-            tally.sagas += len(outcome.world.table(ORCHESTRATOR, "saga"))
-            tally.fired += outcome.world.faults.fired
-            tally.reached.update(reached(outcome.world))
-            if outcome.violations:
-                tally.failures.append((seed, str(outcome.violations[0])))
-    return tally
+            result = run_seed(seed)
+            stats.runs += 1
+            stats.actions += len(result.schedule)
+            stats.sagas += len(result.world.table(ORCHESTRATOR, "saga"))
+            stats.fired += result.world.faults.fired
+            stats.reached.update(reached(result.world))
+            if result.violations:
+                stats.failures.append((seed, str(result.violations[0])))
+    return stats
 
 
 def run(
-    first: int, seeds: int, jobs: int, told: Callable[[CampaignStats], None], for_s: float = 0
+    first: int, seeds: int, jobs: int, on_progress: Callable[[CampaignStats], None], for_s: float = 0
 ) -> CampaignStats:
     """Run seeds on `jobs` processors, for at most `for_s` seconds where given; `told` hears of each part."""
     total = CampaignStats()
     until = time.monotonic() + for_s if for_s else float("inf")
-    for part in _parts(first, seeds, jobs, until):
+    for part in _chunks_done(first, seeds, jobs, until):
         total.add(part)
-        told(total)
+        on_progress(total)
     return total
 
 
-def _parts(first: int, seeds: int, jobs: int, until: float) -> Iterator[CampaignStats]:
+def _chunks_done(first: int, seeds: int, jobs: int, until: float) -> Iterator[CampaignStats]:
     chunks = [(at, min(CHUNK, first + seeds - at)) for at in range(first, first + seeds, CHUNK)]
     if jobs == 1:
         for chunk in chunks:

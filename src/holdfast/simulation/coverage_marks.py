@@ -44,21 +44,21 @@ def reached(world: World) -> frozenset[str]:
     sagas = world.table(ORCHESTRATOR, "saga").values()
     fences = [fence for service in PARTICIPANTS for fence in world.table(service, "fence").values()]
     ignored = world.table(ORCHESTRATOR, "saga_ignored").values()
-    sent = Counter(told.what for told in world.told if told.to)
+    sent = Counter(observed.what for observed in world.observed if observed.to)
     found = {
         *(f"ended: {saga.state}" for saga in sagas),
         *(f"failed: {saga.reason}" for saga in sagas),
         *(f"fence: {fence.state}" for fence in fences),
         *("fence: undo requested while unknown" for fence in fences if fence.undo_requested),
         *(f"ignored: {row.reason}" for row, _ in ignored),
-        *(f"door: {why}" for why in world.door.refused),
+        *(f"door: {why}" for why in world.shoppers.refused),
         *("sent: a question" for what in sent if ":ask:" in what),
         *("sent: a start again" for what, n in sent.items() if n > 1 and what.endswith(":initiated")),
         *("provider: adopted by a look-up" for _ in range(world.provider.adopted)),
         *("provider: refunded" for entry in world.provider.ledger if entry.kind == "refund"),
-        *("process: a zombie's offsets refused" for each in world.processes.values() if each.zombies),
+        *("process: a zombie's offsets refused" for each in world.processes.values() if each.fenced_commits),
     }
-    if world.doomed:
+    if world.expected_parks:
         parked = [row for each in world.stores for row in world.table(each, "parked").values()]
         found.update(f"parked: {row.reason}" for row in parked)
         found.update("parked: found by halves" for _ in found_by_halves(world))
@@ -67,5 +67,5 @@ def reached(world: World) -> frozenset[str]:
 
 def found_by_halves(world: World) -> set[str]:
     """Return where messages lay of which no letter says that the first attempt was the last."""
-    at_once = {place for place, attempts in dead_letters(world) if attempts == 1}
-    return {place for place, _ in dead_letters(world)} - at_once
+    at_once = {position for position, attempts in dead_letters(world) if attempts == 1}
+    return {position for position, _ in dead_letters(world)} - at_once

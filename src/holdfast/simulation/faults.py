@@ -30,7 +30,7 @@ IN_PUBLISHER = (
     "delay",  # acknowledged, and there much later
     "repeat",  # there now, and once more later
 )
-FATES = ("lose", "delay", "repeat")
+DELIVERY_FAULTS = ("lose", "delay", "repeat")
 IN_PROVIDER = (
     "timeout_before",  # no effect, no answer
     "late",  # no answer, and the effect comes after all, some time
@@ -44,7 +44,7 @@ IN_PROVIDER = (
 COUNTED = frozenset((*IN_STORE, "lose", "delay", "repeat", *IN_PROVIDER))
 """Those whose `n` matters: a round has several transactions, a batch several messages or calls."""
 
-IN_DOOR = ("stale",)  # the shopper's snapshot is the first one that was ever taken of the cart
+IN_START = ("stale",)  # the shopper's snapshot is the first one that was ever taken of the cart
 AFTER_CALL = ("crash.after_call",)
 
 OF_ACTION: dict[str, tuple[str, ...]] = {
@@ -52,7 +52,7 @@ OF_ACTION: dict[str, tuple[str, ...]] = {
     "relay": IN_PUBLISHER,
     "charge": IN_STORE,
     "call": IN_PROVIDER + AFTER_CALL,
-    "start": IN_STORE + IN_DOOR,
+    "start": IN_STORE + IN_START,
 }
 """Kind of action to the faults that its ports know."""
 

@@ -68,7 +68,7 @@ class Poison(NamedTuple):
 
     message: Message
     source: str | None
-    doom: ExpectedPark
+    expected: ExpectedPark
 
 
 def poison(service: str, shape: str, saga_id: str) -> Poison:
@@ -78,35 +78,37 @@ def poison(service: str, shape: str, saga_id: str) -> Poison:
     suffix, writer = next(iter(MESSAGES[kind].ids.items()))
     message_id = f"{saga_id}:{suffix}"
     sound = seal_raw(message_id, kind, saga_id, encode(EmptyPayload()), writer)
-    doom = ExpectedPark(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
-    message, doom = _spoiled(sound, shape, doom)
+    expected = ExpectedPark(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
+    message, expected = _spoiled(sound, shape, expected)
     forger = next(other for other in SERVICES if other not in MESSAGES[kind].writers)
-    return Poison(message, {"source": forger, "unproven": None}.get(shape, writer), doom)
+    return Poison(message, {"source": forger, "unproven": None}.get(shape, writer), expected)
 
 
-def _spoiled(sound: Message, shape: str, doom: ExpectedPark) -> tuple[Message, ExpectedPark]:
+def _spoiled(sound: Message, shape: str, expected: ExpectedPark) -> tuple[Message, ExpectedPark]:
     """Return the record with what is wrong with it, and its doom."""
     match shape:
         case "json":
-            return sound._replace(value=b'{"quantity": '), doom
+            return sound._replace(value=b'{"quantity": '), expected
         case "type":
-            return _with_header(sound, "ce_type", b"NobodyKnows"), doom
+            return _with_header(sound, "ce_type", b"NobodyKnows"), expected
         case "key":
-            return sound._replace(key=b"\xffnot-a-saga"), doom
+            return sound._replace(key=b"\xffnot-a-saga"), expected
         case "saga":
-            return _with_header(sound, "ce_id", b"another:poison"), doom._replace(message_id="another:poison")
+            return _with_header(sound, "ce_id", b"another:poison"), expected._replace(
+                message_id="another:poison"
+            )
         case "schema":
-            return _with_header(sound, "ce_dataschema", b"Nothing/0"), doom
+            return _with_header(sound, "ce_dataschema", b"Nothing/0"), expected
         case "claim":
-            return _with_header(sound, "ce_source", b"nobody"), doom
+            return _with_header(sound, "ce_source", b"nobody"), expected
         case "id":
-            forged = f"{doom.message_id}:once-more"
-            return _with_header(sound, "ce_id", forged.encode()), doom._replace(message_id=forged)
+            forged = f"{expected.message_id}:once-more"
+            return _with_header(sound, "ce_id", forged.encode()), expected._replace(message_id=forged)
         case _:
-            return sound, doom
+            return sound, expected
 
 
-def cursed(service: str, saga_id: str) -> Poison:
+def raising_command(service: str, saga_id: str) -> Poison:
     """Make a sound command of a saga whose fence row at `service` is in no state that there is."""
     messages = STEPS[service]
     message_id = f"{saga_id}:{messages.step}:undo"
@@ -115,5 +117,5 @@ def cursed(service: str, saga_id: str) -> Poison:
 
 
 def _with_header(message: Message, name: str, value: bytes) -> Message:
-    headers = tuple((key, value if key == name else there) for key, there in message.headers)
+    headers = tuple((key, value if key == name else old) for key, old in message.headers)
     return message._replace(headers=headers)

@@ -72,7 +72,7 @@ class Process:
         self._faults = faults
         self._clock = clock
         self._chance = chance
-        self.zombies = 0
+        self.fenced_commits = 0
         self.start()
 
     def start(self) -> None:
@@ -89,12 +89,12 @@ class Process:
         ports = Ports[Any](
             SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
         )
-        self.parts = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
+        self.components = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
         self.caller = SimCaller(self._provider, self._seconds)
         self._charges: ContinuousCharges | None = None
-        if isinstance(self.parts, payment_gateway.PaymentComponents):
+        if isinstance(self.components, payment_gateway.PaymentComponents):
             self._charges = payment_gateway.keep_charging(
-                self.parts, self.caller, self._seconds, idle_s=0, linger_s=0
+                self.components, self.caller, self._seconds, idle_s=0, linger_s=0
             )
 
     def _seconds(self) -> float:
@@ -112,7 +112,7 @@ class Process:
     def ready(self) -> list[str]:
         """List the kinds of actions that would do something now."""
         kinds = []
-        if not self.parts.relay.is_idle():
+        if not self.components.relay.is_idle():
             kinds.append("relay")
         if self._charges is not None:
             if not self.caller.is_idle():
@@ -125,9 +125,9 @@ class Process:
             not consumers
             or consumers[0].held
             or consumers[0].behind()
-            or self.parts.relay.has_published()
-            or (self.parts.manager.deferred and not self.parts.manager.deferred.due_in_s())
-            or any(chore.due_ms <= now for chore in self.parts.manager.periodic_tasks)
+            or self.components.relay.has_published()
+            or (self.components.manager.deferred and not self.components.manager.deferred.due_in_s())
+            or any(task.due_ms <= now for task in self.components.manager.periodic_tasks)
         ):
             kinds.append("write")
         return kinds
@@ -151,13 +151,13 @@ class Process:
         return True
 
     def write(self) -> bool:
-        before = self.parts.manager.counters.fenced_commits
-        done = self.parts.manager.run_once(0)
-        self.zombies += self.parts.manager.counters.fenced_commits - before
+        before = self.components.manager.counters.fenced_commits
+        done = self.components.manager.run_once(0)
+        self.fenced_commits += self.components.manager.counters.fenced_commits - before
         return bool(done)
 
     def relay(self) -> bool:
-        return self.parts.relay.run_once(0)
+        return self.components.relay.run_once(0)
 
     def charge(self) -> bool:
         """Do one round of the charges; where that finds answers, the next one, which records them."""

@@ -96,12 +96,12 @@ class SimProvider:
         return Memory(tuple(sorted(self.ledger)), tuple(sorted(self.late, key=repr)), tuple(answers))
 
     def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
-        return [self.ask(call, mood) for call, mood in zip(calls, self.moods(len(calls)), strict=True)]
+        return [self.ask(call, fault) for call, fault in zip(calls, self.faults_for(len(calls)), strict=True)]
 
-    def moods(self, size: int) -> list[str]:
+    def faults_for(self, size: int) -> list[str]:
         """Say which of so many calls the fault meets that is armed, by its name; all others meet nothing."""
         fault, which = self._faults.strikes_one_of(IN_PROVIDER, size)
-        return [fault if place == which else "" for place in range(size)]
+        return [fault if index == which else "" for index in range(size)]
 
     def lasts_s(self, call: ProviderCall) -> float:
         """Return how long this call's answer takes."""
@@ -227,11 +227,11 @@ class SimCaller:
         for each in begun:
             over = now_s >= each.began_s + self._provider.lasts_s(each.call)
             (done if over else self._under_way).append(each)
-        for each, mood in zip(done, self._provider.moods(len(done)), strict=True):
-            if mood == "slow":
+        for each, fault in zip(done, self._provider.faults_for(len(done)), strict=True):
+            if fault == "slow":
                 self._under_way.append(each)
             else:
-                self._end(each, self._provider.ask(each.call, mood))
+                self._end(each, self._provider.ask(each.call, fault))
         return bool(done)
 
     def _guard(self, call: ProviderCall) -> AbstractContextManager[None]:

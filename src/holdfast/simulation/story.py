@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from holdfast.contracts.topics import SERVICES
 from holdfast.simulation.run import RunResult
-from holdfast.simulation.world import Action, Told
+from holdfast.simulation.world import Action, Observation
 
 ARROWS_MAX = 120
 ARROWS = {"lose": "--x", "delay": "-)"}
@@ -36,12 +36,12 @@ def _action(line: str) -> Action:
     return Action(kind, who.strip(), fault)
 
 
-def diagram(outcome: RunResult) -> str:
+def diagram(result: RunResult) -> str:
     """Draw a run as a Mermaid sequence diagram: messages as arrows, faults as notes."""
-    accepted = outcome.world.door.checkouts()
+    accepted = result.world.shoppers.checkouts()
     names = {saga_id: f"saga {number}" for number, saga_id in enumerate(accepted, start=1)}
-    lines = [line for told in outcome.world.told for line in _line(told, names)]
-    broken = [note(SERVICES[-1], plain(str(v), names)) for v in outcome.violations[:3]]
+    lines = [line for observed in result.world.observed for line in _line(observed, names)]
+    broken = [note(SERVICES[-1], plain(str(v), names)) for v in result.violations[:3]]
     return sequence_diagram(SERVICES, lines, broken)
 
 
@@ -53,9 +53,9 @@ def sequence_diagram(participants: Sequence[str], lines: list[str], broken: list
     return "\n    ".join(["sequenceDiagram", *drawn, *broken])
 
 
-def arrow(sender: str, reader: str, what: str, fate: str = "") -> str:
+def arrow(sender: str, reader: str, what: str, outcome: str = "") -> str:
     """Draw a message, and by its arrow what became of it."""
-    return f"{sender}{ARROWS.get(fate, '->>')}{reader}: {what}{f' ({fate})' if fate else ''}"
+    return f"{sender}{ARROWS.get(outcome, '->>')}{reader}: {what}{f' ({outcome})' if outcome else ''}"
 
 
 def note(who: str, what: str) -> str:
@@ -75,14 +75,14 @@ def plain(text: str, names: Mapping[str, str]) -> str:
     return by_name(text, names).replace(":", " ").replace(";", ",").replace("\n", " ")
 
 
-def _line(told: Told, names: dict[str, str]) -> list[str]:
-    who = _service(told.who) or SERVICES[-1]
-    if told.to:
-        return [arrow(who, _service(told.to) or who, plain(told.what, names), told.fate)]
-    if told.fate:
-        return [note(who, f"{told.what}, {told.fate}")]
-    if told.what in NOTED:
-        return [note(who, f"{told.what} {told.who}")]
+def _line(observed: Observation, names: dict[str, str]) -> list[str]:
+    who = _service(observed.who) or SERVICES[-1]
+    if observed.to:
+        return [arrow(who, _service(observed.to) or who, plain(observed.what, names), observed.outcome)]
+    if observed.outcome:
+        return [note(who, f"{observed.what}, {observed.outcome}")]
+    if observed.what in NOTED:
+        return [note(who, f"{observed.what} {observed.who}")]
     return []
 
 
@@ -90,16 +90,16 @@ def _service(name: str) -> str:
     return next((service for service in SERVICES if name.startswith(service)), "")
 
 
-def regression_test(outcome: RunResult, name: str) -> str:
+def regression_test(result: RunResult, name: str) -> str:
     """Write a module with a test that replays a shrunk run and expects sound books."""
-    schedule = schedule_text(outcome.schedule).replace("\n", "\n        ")
+    schedule = schedule_text(result.schedule).replace("\n", "\n        ")
     return f'''from holdfast.simulation.run import replay
 from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.story import parse
 
 
 def test_{name}() -> None:
-    setup = {outcome.setup!r}
+    setup = {result.setup!r}
     schedule = parse("""
         {schedule}
     """)

@@ -32,7 +32,7 @@ from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.services.cart_crud.cart_edits import Price
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.simulation.faults import Crash, Switch
-from holdfast.simulation.poison import NO_STATE, STEPS, ExpectedPark, cursed, poison
+from holdfast.simulation.poison import NO_STATE, STEPS, ExpectedPark, poison, raising_command
 from holdfast.simulation.ports import Network
 from holdfast.simulation.process import TRANSACTIONS, Process
 from holdfast.simulation.provider import OUTAGES, SimProvider
@@ -41,7 +41,7 @@ from holdfast.simulation.shoppers import USER, SimulatedShoppers
 
 PARTICIPANTS = (INVENTORY, PAYMENT, ORDER, CART)
 LEASE_S = 1.0
-DOOR = f"{GATEWAY}-1"
+GATEWAY_PROCESS = f"{GATEWAY}-1"
 """The process that shoppers reach."""
 
 
@@ -53,7 +53,7 @@ class Action(NamedTuple):
     fault: str = ""
 
 
-class Told(NamedTuple):
+class Observation(NamedTuple):
     """What an observer would have seen: an action that began, or (`to` is not empty) a message on its way.
 
     `fate` is the fault that the action was given, or what became of the message.
@@ -62,7 +62,7 @@ class Told(NamedTuple):
     who: str
     to: str
     what: str
-    fate: str
+    outcome: str
 
 
 class World:
@@ -73,13 +73,13 @@ class World:
         self.now_ms = START_MS
         self.skew_ms = dict.fromkeys(TRANSACTIONS, 0)
         self.faults = Switch()
-        self.told: list[Told] = []
+        self.observed: list[Observation] = []
         self.bus = MemoryBus(lambda: self.now_ms / 1000, lease_s=LEASE_S)
         self.bus.create_topics(all_topics(), setup.partitions)
-        self.network = Network(self.bus, self._heard)
+        self.network = Network(self.bus, self._observe)
         self.provider = SimProvider(self.faults)
         self.stores = {service: self._store(service) for service in TRANSACTIONS}
-        self.door = SimulatedShoppers(setup, self.stores[GATEWAY], self.stores[CART], self.faults)
+        self.shoppers = SimulatedShoppers(setup, self.stores[GATEWAY], self.stores[CART], self.faults)
         self.processes = {
             f"{service}-{n}": Process(
                 f"{service}-{n}",
@@ -91,13 +91,13 @@ class World:
                 self.provider,
                 self.faults,
                 lambda: self.now_ms,
-                self.door.chance,
+                self.shoppers.chance,
             )
             for service, count in setup.instances
             for n in range(1, count + 1)
         }
         self.added: dict[tuple[str, str], int] = {}
-        self.doomed: dict[LogPosition, ExpectedPark] = {}
+        self.expected_parks: dict[LogPosition, ExpectedPark] = {}
         self._fill()
 
     def _store(self, service: str) -> MemoryStore[Any]:
@@ -109,9 +109,9 @@ class World:
             tx.set_initial_stock(self.setup.stock)
         with self.stores[CART].transaction() as tx:
             tx.save_prices([Price(sku, minor, "GBP") for sku, minor in PRICES_MINOR.items()])
-            for wish in self.setup.wishes:
-                self.added |= {(wish.cart_id, sku): n for sku, n in wish.pieces}
-                tx.save_carts([Cart(wish.cart_id, USER, 1, wish.pieces)])
+            for refusal in self.setup.checkouts:
+                self.added |= {(refusal.cart_id, sku): n for sku, n in refusal.pieces}
+                tx.save_carts([Cart(refusal.cart_id, USER, 1, refusal.pieces)])
 
     def table(self, service: str, name: str) -> dict[Any, Any]:
         """Return a committed table."""
@@ -121,9 +121,11 @@ class World:
 
     def act(self, action: Action) -> bool:
         """Let one action happen; return whether it did anything."""
-        self.told.append(Told(action.who, "", action.kind, action.fault))
+        self.observed.append(Observation(action.who, "", action.kind, action.fault))
         self.faults.arm(action.fault)
-        process = self.processes[DOOR] if action.kind == "start" else self.processes.get(action.who)
+        process = (
+            self.processes[GATEWAY_PROCESS] if action.kind == "start" else self.processes.get(action.who)
+        )
         try:
             if process is None or action.kind == "start":
                 return bool(getattr(self, f"_{action.kind}")(action.who))
@@ -136,20 +138,20 @@ class World:
         finally:
             self.faults.arm("")
 
-    def _heard(self, who: str, message: Message, fate: str) -> None:
+    def _observe(self, who: str, message: Message, outcome: str) -> None:
         headers = dict(message.headers)
         types = TOPICS[message.topic].types if message.topic in TOPICS else {}
         readers = types.get(headers["ce_type"].decode(), frozenset({message.topic}))
-        self.told.append(Told(who, ",".join(sorted(readers)), headers["ce_id"].decode(), fate))
+        self.observed.append(Observation(who, ",".join(sorted(readers)), headers["ce_id"].decode(), outcome))
 
     def _tick(self, ms: str) -> bool:
         self.now_ms += int(ms)
         return True
 
     def _start(self, number: str) -> bool:
-        gateway = self.processes[DOOR]
+        gateway = self.processes[GATEWAY_PROCESS]
         gateway.frozen = False
-        return self.door.ask(int(number), gateway.parts.starter)  # type: ignore[attr-defined]
+        return self.shoppers.ask(int(number), gateway.components.starter)  # type: ignore[attr-defined]
 
     def _arrive(self, position: str) -> bool:
         return self.network.arrive(int(position))
@@ -164,7 +166,7 @@ class World:
 
     def _hold(self, number: str) -> bool:
         """Let an operator put a cart on hold, or release it."""
-        cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id, USER]
+        cart = self.table(CART, "cart")[self.setup.checkouts[int(number)].cart_id, USER]
         with self.stores[CART].transaction() as tx:
             tx.hold_cart(cart.key, "" if cart.held else "fraud check")
         self.faults.fired["hold"] += 1
@@ -172,7 +174,7 @@ class World:
 
     def _add(self, number: str) -> bool:
         """Let the shopper put one more piece of what is cheap into the cart."""
-        cart: Cart = self.table(CART, "cart")[self.setup.wishes[int(number)].cart_id, USER]
+        cart: Cart = self.table(CART, "cart")[self.setup.checkouts[int(number)].cart_id, USER]
         pieces = dict(cart.pieces)
         for sku in ("A", "B"):
             pieces[sku] = pieces.get(sku, 0) + 1
@@ -184,27 +186,29 @@ class World:
 
     def _cancel(self, number: str) -> bool:
         """Let the shopper take the checkout back, through the orchestrator's writer."""
-        saga_id = self.door.told.get(int(number))
+        saga_id = self.shoppers.accepted.get(int(number))
         process = self.processes[f"{ORCHESTRATOR}-1"]
         if saga_id is None or process.stalled():
             return False
-        wish = Refused("cancelled", "by the shopper")
-        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
-        handler = process.parts.checkout_service  # type: ignore[attr-defined]
+        refusal = Refused("cancelled", "by the shopper")
+        envelope = Envelope(
+            f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, encode(refusal), 1, None
+        )
+        handler = process.components.checkout_service  # type: ignore[attr-defined]
 
         def cancel(tx: Any) -> tuple[HandlerResult, None]:
             return handler.handle(tx, [envelope]), None
 
-        process.parts.manager.submit(cancel)
+        process.components.manager.submit(cancel)
         self.faults.fired["cancel"] += 1
         return process.write()
 
     def _rewind(self, service: str) -> bool:
         """Forget a group's offsets: everything is delivered once more."""
         leases = self.bus.state.leases
-        for place in self._places(service):
-            row = leases.get((service, place), LeaseRow())
-            leases[service, place] = row._replace(owner=None, epoch=row.epoch + 1, committed=0)
+        for topic_partition in self._topic_partitions(service):
+            row = leases.get((service, topic_partition), LeaseRow())
+            leases[service, topic_partition] = row._replace(owner=None, epoch=row.epoch + 1, committed=0)
         self.faults.fired["rewind"] += 1
         return True
 
@@ -218,8 +222,10 @@ class World:
     def _poison(self, what: str) -> bool:
         """Let somebody publish what nobody can read, on the lane of a saga under way or of none."""
         service, _, shape = what.partition("+")
-        sagas = [*self.door.told.values(), self._new_id()]
-        self._publish_doomed("poison", *poison(service, shape, sagas[len(self.doomed) % len(sagas)]))
+        sagas = [*self.shoppers.accepted.values(), self._new_id()]
+        self._publish_unprocessable(
+            "poison", *poison(service, shape, sagas[len(self.expected_parks) % len(sagas)])
+        )
         return True
 
     def _bug(self, service: str) -> bool:
@@ -227,16 +233,20 @@ class World:
         saga_id = self._new_id()
         with self.stores[service].transaction() as tx:
             tx.save_fences(STEPS[service].step, [Fence(saga_id, NO_STATE)], ())
-        self._publish_doomed("bug", *cursed(service, saga_id))
+        self._publish_unprocessable("bug", *raising_command(service, saga_id))
         return True
 
     def _new_id(self) -> str:
-        return str(uuid7(self.now_ms, self.door.chance()))
+        return str(uuid7(self.now_ms, self.shoppers.chance()))
 
-    def _publish_doomed(self, kind: str, message: Message, source: str | None, doom: ExpectedPark) -> None:
+    def _publish_unprocessable(
+        self, kind: str, message: Message, source: str | None, expected: ExpectedPark
+    ) -> None:
         partition = partition_of(message.key, self.setup.partitions)
-        place = TopicPartition(message.topic, partition)
-        self.doomed[LogPosition(*place, len(self.bus.state.log[place]))] = doom
+        topic_partition = TopicPartition(message.topic, partition)
+        self.expected_parks[LogPosition(*topic_partition, len(self.bus.state.log[topic_partition]))] = (
+            expected
+        )
         bus = self.bus.of(source) if source else self.bus
         bus.publisher().publish([message])
         self.faults.fired[kind] += 1
@@ -247,10 +257,10 @@ class World:
         """Name the groups that have not consumed everything."""
         leases, log = self.bus.state.leases, self.bus.state.log
         return [
-            f"{service} has not consumed {place.topic}/{place.partition}"
+            f"{service} has not consumed {topic_partition.topic}/{topic_partition.partition}"
             for service in TRANSACTIONS
-            for place in self._places(service)
-            if leases.get((service, place), LeaseRow()).committed < len(log[place])
+            for topic_partition in self._topic_partitions(service)
+            if leases.get((service, topic_partition), LeaseRow()).committed < len(log[topic_partition])
         ]
 
     def next_moment_ms(self) -> int:
@@ -264,6 +274,6 @@ class World:
                 moments.append(self.now_ms + 3_000)
         return max(self.now_ms + 500, min(moments))
 
-    def _places(self, service: str) -> Sequence[TopicPartition]:
+    def _topic_partitions(self, service: str) -> Sequence[TopicPartition]:
         topics = READS[service]
         return [TopicPartition(topic, n) for topic in topics for n in range(self.setup.partitions)]

@@ -119,11 +119,11 @@ class KernelHarness:
         self.manager = self.new_manager()
 
     def new_manager(
-        self, chores: Sequence[PeriodicTask[MemoryTransaction]] = ()
+        self, tasks: Sequence[PeriodicTask[MemoryTransaction]] = ()
     ) -> KafkaConsumerManager[MemoryTransaction]:
         """Join the group once more."""
         return KafkaConsumerManager(
-            self.bus, [INVENTORY_COMMANDS], self.processor, self.relay, self.clock, chores
+            self.bus, [INVENTORY_COMMANDS], self.processor, self.relay, self.clock, tasks
         )
 
     def send(self, *numbers: int) -> None:

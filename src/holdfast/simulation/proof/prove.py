@@ -82,7 +82,7 @@ def search(job: Job, findings_max: int = 1) -> SearchReport:
 
 
 def prove(
-    jobs: Iterable[Job], processors: int, told: Callable[[SearchReport], None] = lambda _: None
+    jobs: Iterable[Job], processors: int, on_report: Callable[[SearchReport], None] = lambda _: None
 ) -> list[SearchReport]:
     """Search all, the largest first where they are named last; `told` hears of each as it ends."""
     ordered = list(jobs)
@@ -91,7 +91,7 @@ def prove(
         for done in as_completed([pool.submit(search, job) for job in reversed(ordered)]):
             report = done.result()
             reports[report.scope] = report
-            told(report)
+            on_report(report)
     return [reports[job.name] for job in ordered]
 
 

@@ -150,11 +150,11 @@ class Harness(Protocol):
         """Run one transaction, inside `run`."""
 
 
-class OperatorModel:
+class WriterModel:
     """What a writer's chore sees of the writer: all partitions are its own, and a commit is a transaction."""
 
-    def __init__(self, room: Harness) -> None:
-        self.commit = room.commit
+    def __init__(self, harness: Harness) -> None:
+        self.commit = harness.commit
 
     def partitions(self) -> frozenset[int]:
         return frozenset({0})

@@ -12,7 +12,7 @@ from holdfast.simulation.run import quiet_logs
 
 TEST = '''\
 {imports}
-from holdfast.simulation.proof.replaying import walk
+from holdfast.simulation.proof.replay import walk
 
 
 def test_{name}() -> None:
@@ -32,11 +32,13 @@ def walk(system: System, moves: str) -> list[str]:
     space = search.space
     with quiet_logs():
         for line in filter(None, map(str.strip, moves.splitlines())):
-            turn = next((turn for words, turn in named(space, state) if words == line), None)
-            if turn is None:
+            search_move = next(
+                (search_move for words, search_move in named(space, state) if words == line), None
+            )
+            if search_move is None:
                 continue
-            state = space.after(state, *turn)
-            broken = [what for what in (*turn.move.broken, system.safety(state)) if what]
+            state = space.after(state, *search_move)
+            broken = [what for what in (*search_move.move.broken, system.safety(state)) if what]
             if broken:
                 return broken
         return [finding.what for finding in search.run(state).findings]
@@ -58,12 +60,12 @@ class Source(NamedTuple):
         if isinstance(job.scope, Part):
             (of_saga, definition), (of_examples, payloads) = self.saga.split(":"), self.examples.split(":")
             imports = [f"from {of_saga} import {definition}", f"from {of_examples} import {payloads}"]
-            imports.append("from holdfast.simulation.proof.rehearsal import Part, Rehearsal")
+            imports.append("from holdfast.simulation.proof.definition_model import DefinitionModel, Part")
             part = f"{definition}, {payloads}, {job.scope.refuses!r}, {job.scope.sagas}"
-            system = f"Rehearsal(Part({part}))"
+            system = f"DefinitionModel(Part({part}))"
         else:
-            imports = ["from holdfast.simulation.proof.checkout import Checkout, scope_named"]
-            system = f'Checkout(scope_named("{job.scope.name}"))'
+            imports = ["from holdfast.simulation.proof.checkout import CheckoutModel, scope_named"]
+            system = f'CheckoutModel(scope_named("{job.scope.name}"))'
         name = re.sub(r"\W+", "_", f"{job.scope.name} {finding.what.partition(':')[0]}").lower()
         moves = "\n        ".join(finding.story)
         return TEST.format(imports="\n".join(imports), name=name, moves=moves, system=system)

@@ -122,9 +122,9 @@ class ServiceModel(ABC):
 
     is_sink = False
 
-    def __init__(self, name: str, post: MessagesInFlight) -> None:
+    def __init__(self, name: str, in_flight: MessagesInFlight) -> None:
         self.name = name
-        self.post = post
+        self.in_flight = in_flight
         self.nodes = Numbers()
         self._moves: dict[int, Moves] = {}
         self._faults: dict[int, Faults] = {}
@@ -179,7 +179,7 @@ class ServiceModel(ABC):
             node, self._faulty = self.nodes.values[number], True
             at_will = [*self._deliveries(node), *self.busy(node), *self.ambient(node), *self.untimely(node)]
             known = self._faults[number] = Faults(
-                _telling(number, at_will), _telling(number, self.idle(node))
+                _changing(number, at_will), _changing(number, self.idle(node))
             )
         return known
 
@@ -190,7 +190,7 @@ class ServiceModel(ABC):
             node: Node = self.nodes.values[number]
             lanes = list(node.lanes)
             for message in batch:
-                _, lane = self.post.routes[message]
+                _, lane = self.in_flight.routes[message]
                 lanes[lane] += (message,)
             known = self._with[number, batch] = self.nodes.number(node._replace(lanes=tuple(lanes)))
         return known
@@ -205,42 +205,42 @@ class ServiceModel(ABC):
 
     def _deliveries(self, node: Node) -> Iterator[Move]:
         """One record, all of a saga's, or everything that waits: a poll returns what is there by then."""
-        waiting = [place for place, lane in enumerate(node.lanes) if lane]
-        for place, lane in enumerate(node.lanes):
+        waiting = [lane_index for lane_index, lane in enumerate(node.lanes) if lane]
+        for lane_index, lane in enumerate(node.lanes):
             if lane:
-                yield from self.variants(node, self._take(node, place, lane[:1], lane[1:]))
+                yield from self.variants(node, self._take(node, lane_index, lane[:1], lane[1:]))
             if len(lane) > 1:
-                yield from self._at_once(node, self._take(node, place, lane, ()), (place,))
+                yield from self._at_once(node, self._take(node, lane_index, lane, ()), (lane_index,))
                 if self._faulty:
-                    swapped = self._take(node, place, lane[1:2], (lane[0], *lane[2:]))
+                    swapped = self._take(node, lane_index, lane[1:2], (lane[0], *lane[2:]))
                     yield self._move(swapped, "reordered")
         if len(waiting) > 1:
-            everything = tuple(message for place in waiting for message in node.lanes[place])
+            everything = tuple(message for lane_index in waiting for message in node.lanes[lane_index])
             step = self._handled(node, everything)._replace(
                 lanes=tuple(() for _ in node.lanes), taken=everything
             )
             yield from self._at_once(node, step, waiting)
 
-    def _at_once(self, node: Node, step: ModelStep, places: Iterable[int]) -> Iterator[Move]:
+    def _at_once(self, node: Node, step: ModelStep, lane_indexes: Iterable[int]) -> Iterator[Move]:
         """Several records in one transaction; without a fault that is no move of its own.
 
         It leads where taking one after the other leads, which is compared here.
         """
-        if self._faulty or self._one_by_one(node, places) != _outcome(step):
-            yield from self.variants(node, step, fates=False)
+        if self._faulty or self._one_by_one(node, lane_indexes) != _outcome(step):
+            yield from self.variants(node, step, with_delivery_faults=False)
 
-    def _one_by_one(self, node: Node, places: Iterable[int]) -> ModelStep:
+    def _one_by_one(self, node: Node, lane_indexes: Iterable[int]) -> ModelStep:
         """Empty these lanes in transactions of one record each; return what came of it, as one step."""
         whole = ModelStep("", node.db, node.lanes, node.memory, ())
-        for place in places:
-            while lane := whole.lanes[place]:
-                step = self._take(Node(whole.db, whole.lanes, whole.memory), place, lane[:1], lane[1:])
+        for lane_index in lane_indexes:
+            while lane := whole.lanes[lane_index]:
+                step = self._take(Node(whole.db, whole.lanes, whole.memory), lane_index, lane[:1], lane[1:])
                 messages, broken = whole.messages + step.messages, whole.broken + step.broken
                 whole = _outcome(step)._replace(messages=messages, broken=broken)
         return whole
 
-    def _take(self, node: Node, place: int, batch: Batch, rest: Batch) -> ModelStep:
-        lanes = (*node.lanes[:place], rest, *node.lanes[place + 1 :])
+    def _take(self, node: Node, lane_index: int, batch: Batch, rest: Batch) -> ModelStep:
+        lanes = (*node.lanes[:lane_index], rest, *node.lanes[lane_index + 1 :])
         return self._handled(node, batch)._replace(lanes=lanes, taken=batch)
 
     def _handled(self, node: Node, batch: Batch) -> ModelStep:
@@ -250,42 +250,42 @@ class ServiceModel(ABC):
             known = self._steps[key] = self.handle(node, batch)
         return known
 
-    def variants(self, node: Node, step: ModelStep, *, fates: bool = True) -> Iterator[Move]:
+    def variants(self, node: Node, step: ModelStep, *, with_delivery_faults: bool = True) -> Iterator[Move]:
         """List what one transaction can come to: done, its messages mistreated, or cut off after it."""
         if not self._faulty:
             yield self._move(step, "")
             return
-        sent = tuple(self.post.number(message) for message in step.messages)
-        if fates:
-            yield from self._fates(step, sent)
+        sent = tuple(self.in_flight.number(message) for message in step.messages)
+        if with_delivery_faults:
+            yield from self._delivery_faults(step, sent)
         crashed = step._replace(memory=self.after_crash(step.memory))
         again = step._replace(lanes=node.lanes)
         crashed_again = crashed._replace(lanes=node.lanes)
         silent = crashed._replace(messages=())
         silent_again = silent._replace(lanes=node.lanes)
-        lying = (sent,) if sent else ()
+        stale = (sent,) if sent else ()
         if sent:
-            yield self._move(silent, "crash after offsets, before publish", lying)
-            yield self._move(crashed, "crash after publish, before mark", lying)
-        yield self._move(silent_again, "crash after commit, before publish", lying)
-        yield self._move(again._replace(messages=()), "commit done, reported failed", lying)
+            yield self._move(silent, "crash after offsets, before publish", stale)
+            yield self._move(crashed, "crash after publish, before mark", stale)
+        yield self._move(silent_again, "crash after commit, before publish", stale)
+        yield self._move(again._replace(messages=()), "commit done, reported failed", stale)
         if step.taken:
             yield self._move(crashed_again, "crash after mark, before offsets")
-            yield self._move(crashed_again, "crash after publish, before mark and offsets", lying)
+            yield self._move(crashed_again, "crash after publish, before mark and offsets", stale)
             yield self._move(step, "zombie worker", (step.taken,))
 
-    def _fates(self, step: ModelStep, sent: Batch) -> Iterator[Move]:
+    def _delivery_faults(self, step: ModelStep, sent: Batch) -> Iterator[Move]:
         number = self.nodes.number(Node(step.db, step.lanes, step.memory))
-        for place, message in enumerate(sent):
-            rest = self.post.sends(sent[:place] + sent[place + 1 :])
+        for lane_index, message in enumerate(sent):
+            rest = self.in_flight.sends(sent[:lane_index] + sent[lane_index + 1 :])
             yield Move(step.label, "message lost", number, rest, (), step.broken, (message,))
             yield Move(step.label, "message delayed", number, rest, ((message,),), step.broken)
-            whole = self.post.sends(sent)
+            whole = self.in_flight.sends(sent)
             yield Move(step.label, "message repeated", number, whole, ((message,),), step.broken)
 
     def _move(self, step: ModelStep, fault: str, late: tuple[Batch, ...] = ()) -> Move:
         number = self.nodes.number(Node(step.db, step.lanes, step.memory))
-        sent = self.post.sends(self.post.number(message) for message in step.messages)
+        sent = self.in_flight.sends(self.in_flight.number(message) for message in step.messages)
         return Move(step.label, fault, number, sent, late, step.broken)
 
 
@@ -298,7 +298,7 @@ def _at_will(moves: Iterable[Move]) -> tuple[Move, ...]:
     return tuple(dict.fromkeys(move for move in moves if not move.fault))
 
 
-def _telling(number: int, moves: Iterable[Move]) -> tuple[Move, ...]:
+def _changing(number: int, moves: Iterable[Move]) -> tuple[Move, ...]:
     """Leave out what needs no fault, and faults that change nothing: the same world with less to come."""
-    telling = (m for m in moves if m.fault and (m.node != number or m.late or m.sends or m.broken))
-    return tuple(dict.fromkeys(telling))
+    changing = (m for m in moves if m.fault and (m.node != number or m.late or m.sends or m.broken))
+    return tuple(dict.fromkeys(changing))

@@ -15,7 +15,7 @@ from holdfast.messaging.timers import FIRINGS_BEFORE_OVERDUE, FiredTimer
 from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.gateway_bff.checkout_resender import FIRST_AFTER_MS, CheckoutResender
-from holdfast.simulation.proof.real_harness import Database, Harness, OperatorModel, freeze, thaw
+from holdfast.simulation.proof.real_harness import Database, Harness, WriterModel, freeze, thaw
 from holdfast.simulation.proof.service_models import (
     Batch,
     MessagesInFlight,
@@ -32,9 +32,9 @@ SETTLED_LATE_MS = START_MS + 2 * ASK_EVERY_MS
 class ServiceCodeModel(ServiceModel):
     """A cell around a service's real code."""
 
-    def __init__(self, service: str, post: MessagesInFlight, room: Harness) -> None:
-        super().__init__(service, post)
-        self.room = room
+    def __init__(self, service: str, in_flight: MessagesInFlight, harness: Harness) -> None:
+        super().__init__(service, in_flight)
+        self.harness = harness
         self._timely: dict[tuple[Any, Any, str], ModelStep] = {}
 
     def tables(self, node: Node) -> MemoryTables:
@@ -42,9 +42,9 @@ class ServiceCodeModel(ServiceModel):
         return thaw(node.db)  # type: ignore[arg-type]
 
     def handle(self, node: Node, batch: Batch) -> ModelStep:
-        messages = [self.post.message(number) for number in batch]
-        what = " and ".join(map(self.post.name_of, batch))
-        return self.transact(node, f"takes {what}", lambda tables: self.room.consume(tables, messages))
+        messages = [self.in_flight.message(number) for number in batch]
+        what = " and ".join(map(self.in_flight.name_of, batch))
+        return self.transact(node, f"takes {what}", lambda tables: self.harness.consume(tables, messages))
 
     def transact(
         self, node: Node, what: str, run: Callable[[MemoryTables], tuple[MemoryTables, tuple[Any, ...]]]
@@ -65,7 +65,7 @@ class ServiceCodeModel(ServiceModel):
         key = (node.db, node.memory, what)
         step = self._timely.get(key)
         if step is None:
-            step = self.transact(node, what, lambda tables: self.room.run(tables, work, now_ms))
+            step = self.transact(node, what, lambda tables: self.harness.run(tables, work, now_ms))
             self._timely[key] = step
         if not step.messages and step.db == node.db and not step.broken:
             return None
@@ -85,15 +85,15 @@ class ServiceCodeModel(ServiceModel):
 class ParticipantModel(ServiceCodeModel):
     """A step's service: asks how the sagas ended whose step it holds."""
 
-    def __init__(self, service: str, post: MessagesInFlight, room: Harness, step: str) -> None:
-        super().__init__(service, post, room)
+    def __init__(self, service: str, in_flight: MessagesInFlight, harness: Harness, step: str) -> None:
+        super().__init__(service, in_flight, harness)
         self.step = step
 
     def idle(self, node: Node) -> Iterator[Move]:
-        asking = OutcomePoller(self.step, 1, lambda: 0)
-        desk: Any = OperatorModel(self.room)
+        poller = OutcomePoller(self.step, 1, lambda: 0)
+        writer: Any = WriterModel(self.harness)
         yield from self.in_time(
-            node, self.by_time(node, "asks", lambda: asking.run_once(desk), SETTLED_LATE_MS)
+            node, self.by_time(node, "asks", lambda: poller.run_once(writer), SETTLED_LATE_MS)
         )
 
 
@@ -113,11 +113,11 @@ class GatewayModel(StarterModel):
     """Sends again what it accepted, until it heard of the end."""
 
     def idle(self, node: Node) -> Iterator[Move]:
-        resending = CheckoutResender(1)
+        resender = CheckoutResender(1)
         late_ms = START_MS + FIRST_AFTER_MS + 1_000
-        desk: Any = OperatorModel(self.room)
+        writer: Any = WriterModel(self.harness)
         yield from self.in_time(
-            node, self.by_time(node, "sends again", lambda: resending.run_once(desk), late_ms)
+            node, self.by_time(node, "sends again", lambda: resender.run_once(writer), late_ms)
         )
 
 
@@ -126,13 +126,13 @@ class OrchestratorModel(ServiceCodeModel):
 
     def __init__(
         self,
-        post: MessagesInFlight,
-        room: Harness,
+        in_flight: MessagesInFlight,
+        harness: Harness,
         handler: CheckoutService,
         saga_ids: tuple[str, ...],
         legal: frozenset[tuple[str, str]],
     ) -> None:
-        super().__init__(ORCHESTRATOR, post, room)
+        super().__init__(ORCHESTRATOR, in_flight, harness)
         self._handler = handler
         self._saga_ids = saga_ids
         self._legal = legal
@@ -161,16 +161,18 @@ class OrchestratorModel(ServiceCodeModel):
             return self._handler.fire(tx, [FiredTimer(row, overdue, 0)])
 
         what = f"{'overdue ' if overdue else ''}deadline of {':'.join(row.key)} passes"
-        return self.by_time(node, what, lambda: self.room.commit(fire), START_MS)
+        return self.by_time(node, what, lambda: self.harness.commit(fire), START_MS)
 
     def _cancel(self, node: Node, saga_id: str) -> ModelStep | None:
-        wish = Refused("cancelled", "by the shopper")
-        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+        refusal = Refused("cancelled", "by the shopper")
+        envelope = Envelope(
+            f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, encode(refusal), 1, None
+        )
 
         def cancel(tx: Any) -> HandlerResult:
             return self._handler.handle(tx, [envelope])
 
-        return self.by_time(node, f"cancels {saga_id}", lambda: self.room.commit(cancel), START_MS)
+        return self.by_time(node, f"cancels {saga_id}", lambda: self.harness.commit(cancel), START_MS)
 
     def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
         yield from super().check(before, after)

@@ -17,7 +17,7 @@ class System(Protocol):
     """What is searched: cells, and what must hold over them."""
 
     @property
-    def cells(self) -> Sequence[ServiceModel]:
+    def models(self) -> Sequence[ServiceModel]:
         """The cells, in the order of a state's numbers."""
 
     @property
@@ -30,7 +30,7 @@ class System(Protocol):
     def safety(self, state: State) -> str:
         """Name what must never be and is, or nothing. Called for every state: quick."""
 
-    def held(self, place: int, node: int) -> frozenset[str]:
+    def held(self, model_index: int, node: int) -> frozenset[str]:
         """Return what a cell's node holds against the others.
 
         Two cells together can break `safety` only by this, and the more is held, the more is broken.
@@ -43,7 +43,7 @@ class System(Protocol):
 class SearchMove(NamedTuple):
     """One thing that happens: at the cell of this place, or, at the last place, an arrival."""
 
-    place: int
+    model_index: int
     move: Move
 
 
@@ -52,7 +52,7 @@ class Space:
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self.cells = system.cells
+        self.models = system.models
         self.names = {saga_id: f"saga {number}" for number, saga_id in enumerate(system.sagas, start=1)}
         self._on_its_way = Numbers()
         self._on_its_way.number(())
@@ -62,28 +62,28 @@ class Space:
 
     def moves(self, state: State) -> list[Moves]:
         """Return what each cell can do without a fault."""
-        return [cell.moves(node) for cell, node in zip(self.cells, state, strict=False)]
+        return [model.moves(node) for model, node in zip(self.models, state, strict=False)]
 
     def options(self, state: State) -> Iterator[SearchMove]:
         """List all that can happen: first what needs no fault."""
-        of_cells = self.moves(state)
-        calm = not any(moves.busy for moves in of_cells)
-        for place, moves in enumerate(of_cells):
-            for move in (*moves.busy, *moves.ambient, *(moves.idle if calm else ())):
-                yield SearchMove(place, move)
+        moves_by_model = self.moves(state)
+        is_calm = not any(moves.busy for moves in moves_by_model)
+        for model_index, moves in enumerate(moves_by_model):
+            for move in (*moves.busy, *moves.ambient, *(moves.idle if is_calm else ())):
+                yield SearchMove(model_index, move)
         for move in self.arriving(state[-1]):
-            yield SearchMove(len(self.cells), move)
-        for place, cell in enumerate(self.cells):
-            faults = cell.faults(state[place])
-            for move in (*faults.at_will, *(faults.idle if calm else ())):
-                yield SearchMove(place, move)
+            yield SearchMove(len(self.models), move)
+        for model_index, model in enumerate(self.models):
+            faults = model.faults(state[model_index])
+            for move in (*faults.at_will, *(faults.idle if is_calm else ())):
+                yield SearchMove(model_index, move)
 
-    def after(self, state: State, place: int, move: Move) -> State:
+    def after(self, state: State, model_index: int, move: Move) -> State:
         """Return the state that a move leads to."""
         after = list(state)
-        after[place] = move.node
+        after[model_index] = move.node
         for reader, batch in move.sends:
-            after[reader] = self.cells[reader].accept(after[reader], batch)
+            after[reader] = self.models[reader].accept(after[reader], batch)
         if move.late:
             after[-1] = self._also_later(after[-1], move.late)
         return tuple(after)
@@ -100,11 +100,11 @@ class Space:
             ]
         return known
 
-    def sink(self, of_cells: list[Moves]) -> int | None:
+    def sink(self, moves_by_model: list[Moves]) -> int | None:
         """Return a busy cell that can move while all others wait: what it takes leads to nothing they see."""
-        return next((i for i, m in enumerate(of_cells) if m.busy and self.cells[i].is_sink), None)
+        return next((i for i, m in enumerate(moves_by_model) if m.busy and self.models[i].is_sink), None)
 
-    def first(self, state: State, of_cells: list[Moves]) -> int | None:
+    def first(self, state: State, moves_by_model: list[Moves]) -> int | None:
         """Return a cell whose one move can be made before all others, where no faults are left.
 
         A persistent set of one move (Godefroid, Partial-Order Methods, 1996). All that the cell can do now is
@@ -115,41 +115,47 @@ class Space:
         the move takes away nothing that the cell holds against others. Each such move shortens a lane that
         only others lengthen, so nobody is put off for ever.
         """
-        for place, moves in enumerate(of_cells):
+        for model_index, moves in enumerate(moves_by_model):
             if len(moves.busy) == 1 and not moves.ambient:
-                known = self._alone.get((place, state[place]))
+                known = self._alone.get((model_index, state[model_index]))
                 if known is None:
-                    known = self._alone[place, state[place]] = self._can_be_first(place, state[place])
+                    known = self._alone[model_index, state[model_index]] = self._can_be_first(
+                        model_index, state[model_index]
+                    )
                 if known:
-                    return place
+                    return model_index
         return None
 
     def unlike(self) -> Iterator[str]:
         """Name batches that do not do what their messages do one by one, where `first` relied on that."""
         first: dict[Any, None] = {}
-        for (place, number), alone in self._alone.items():
+        for (model_index, number), alone in self._alone.items():
             if alone:
-                db, lanes, memory = self.cells[place].nodes.values[number]
-                first[place, db, memory, lanes[0][0]] = None
-        for place, db, memory, message in first:
-            cell = self.cells[place]
-            read = [number for number, (reader, _) in enumerate(cell.post.routes) if reader == place]
+                db, lanes, memory = self.models[model_index].nodes.values[number]
+                first[model_index, db, memory, lanes[0][0]] = None
+        for model_index, db, memory, message in first:
+            model = self.models[model_index]
+            read = [
+                number for number, (reader, _) in enumerate(model.in_flight.routes) if reader == model_index
+            ]
             for batch in chain(product((message,), read), product((message,), read, read)):
-                if not cell.folds(db, memory, batch):
-                    yield f"{cell.name} takes {' and '.join(map(cell.post.name_of, batch))}"
+                if not model.folds(db, memory, batch):
+                    yield f"{model.name} takes {' and '.join(map(model.in_flight.name_of, batch))}"
 
-    def _can_be_first(self, place: int, number: int) -> bool:
-        cell = self.cells[place]
-        (move,) = cell.moves(number).busy
-        lanes = cell.nodes.values[number].lanes
+    def _can_be_first(self, model_index: int, number: int) -> bool:
+        model = self.models[model_index]
+        (move,) = model.moves(number).busy
+        lanes = model.nodes.values[number].lanes
         if len(lanes) != 1 or not lanes[0]:
             return False
-        return self.system.held(place, number) <= self.system.held(place, move.node)
+        return self.system.held(model_index, number) <= self.system.held(model_index, move.node)
 
     def _arrival(self, batch: Batch, rest: int) -> Move:
-        post = self.cells[0].post
-        names = " and ".join(post.name_of(message) for message in batch)
-        return Move(f"{names} {'arrives' if len(batch) == 1 else 'arrive'} late", "", rest, post.sends(batch))
+        in_flight = self.models[0].in_flight
+        names = " and ".join(in_flight.name_of(message) for message in batch)
+        return Move(
+            f"{names} {'arrives' if len(batch) == 1 else 'arrive'} late", "", rest, in_flight.sends(batch)
+        )
 
     def _also_later(self, number: int, batches: tuple[Batch, ...]) -> int:
         known = self._later.get((number, batches))
