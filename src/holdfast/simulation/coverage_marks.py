@@ -1,4 +1,4 @@
-"""Places that a campaign must have been to: where one was never reached, the simulation is blind there."""
+"""Cases that a campaign must reach; it tests nothing of a case that no run reached."""
 
 from collections import Counter
 
@@ -40,7 +40,7 @@ MARKERS = (
 
 
 def reached(world: World) -> frozenset[str]:
-    """Return which of the places one run has been to."""
+    """Return the markers that one run reached."""
     sagas = world.table(ORCHESTRATOR, "saga").values()
     fences = [fence for service in PARTICIPANTS for fence in world.table(service, "fence").values()]
     ignored = world.table(ORCHESTRATOR, "saga_ignored").values()
@@ -66,6 +66,6 @@ def reached(world: World) -> frozenset[str]:
 
 
 def found_by_halves(world: World) -> set[str]:
-    """Return where messages lay of which no letter says that the first attempt was the last."""
+    """Return the positions of messages none of whose dead letters says that one attempt was made."""
     at_once = {position for position, attempts in dead_letters(world) if attempts == 1}
     return {position for position, _ in dead_letters(world)} - at_once

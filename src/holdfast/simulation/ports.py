@@ -1,4 +1,4 @@
-"""The ports of one simulated process: memory stores and the memory bus, and a fault at any call of them.
+"""The ports of one simulated process: in-memory stores and bus, with a fault possible at any call.
 
 Every durable effect of a service goes through one of these, so a crash can fall between any two of them.
 """
@@ -22,7 +22,7 @@ from holdfast.simulation.faults import DELIVERY_FAULTS, Crash, Switch
 
 
 class SimStore:
-    """One process's way to its database."""
+    """One process's store, with faults."""
 
     def __init__(self, store: MemoryStore[Any], faults: Switch) -> None:
         self._store = store
@@ -49,11 +49,11 @@ class SimStore:
 
 
 class Network:
-    """What lies between publishers and the log: messages that are on their way for longer than others."""
+    """What lies between publishers and the log: the messages that are delayed."""
 
     def __init__(self, bus: MemoryBus, observe: Callable[[str, Message, str], None]) -> None:
         self.delayed: list[tuple[str, Message]] = []
-        """With the service that published each: what comes late still is its."""
+        """Each with the service that published it, which stays its source when it arrives late."""
         self.observe = observe
         self._bus = bus
 
@@ -114,7 +114,7 @@ class SimPublisher:
 
 
 class SimConsumer:
-    """One process's membership. Stalled, it holds records that others may be working on by now."""
+    """One process's consumer. If stalled, it holds records that another member may work on by now."""
 
     def __init__(self, inner: MemoryConsumer, batch_max: int, faults: Switch) -> None:
         self._inner = inner
@@ -157,7 +157,7 @@ class SimConsumer:
 
 
 class SimBus:
-    """One process's bus, which knows its service."""
+    """One process's bus, which publishes as its service."""
 
     proves_sources = True
 

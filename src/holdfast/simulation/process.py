@@ -1,4 +1,4 @@
-"""One simulated process of a service: built by the service's own `build`, gone and built anew at a crash."""
+"""One simulated process of a service: built by the service's own `build`, and built anew after a crash."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +47,7 @@ BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider, Callable[[], int]], 
 
 
 class Process:
-    """Its actions are the rounds of its threads: each is done, fails, or ends with the process."""
+    """Its actions are the rounds of its threads: each succeeds, fails, or crashes the process."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Process:
     # -- what it could do now
 
     def stalled(self) -> bool:
-        """Tell whether it stands still, maybe with records in hand that others are working on by now."""
+        """Tell whether it stands still, maybe holding records that another process works on by now."""
         return self.frozen or self._holds_records()
 
     def _holds_records(self) -> bool:
@@ -145,7 +145,7 @@ class Process:
         raise Crash
 
     def freeze(self) -> bool:
-        """Stop it where it is; the next action that it is given continues it."""
+        """Stop it; its next action continues it."""
         self.frozen = True
         self._faults.fired["freeze"] += 1
         return True
@@ -160,7 +160,7 @@ class Process:
         return self.components.relay.run_once(0)
 
     def charge(self) -> bool:
-        """Do one round of the charges; where that finds answers, the next one, which records them."""
+        """Do one round of the charges; if answers were there and it did nothing, do one more."""
         if self._charges is None:
             return False
         answered, under_way = self._charges.has_answers(), self._charges.under_way()

@@ -26,16 +26,16 @@ CLOCK_JUMPS_MS = (-39_600_000, -30_000, 0, 30_000, 39_600_000)
 """Two of them are never further apart than a provider keeps a key: after that, a person is needed."""
 
 GATEWAY_JUMPS_MS = (-1_200_000, -30_000, 0, 30_000, 1_200_000)
-"""A saga's id is the gateway's time: what asks by its age waits for as long as that clock was ahead."""
+"""A saga's id holds the gateway's time: what asks by its age waits as long as that clock was ahead."""
 
 STARTS_SHARE = 0.1
 FAR_JUMP_MS = 8 * 86_400_000
-"""Beyond the last moment of every checkout."""
+"""Beyond the `not_after_ms` of every checkout."""
 
 
 @dataclass
 class RunResult:
-    """What became of one run. `schedule` is what happened before healing began."""
+    """The result of one run. `schedule` is what happened before healing began."""
 
     setup: Setup
     schedule: list[Action]
@@ -51,7 +51,7 @@ class RunResult:
 
 
 def run_seed(seed: int, *, to_the_end: bool = False) -> RunResult:
-    """Run the world of one seed to its first violation, or to its end whatever is found."""
+    """Run the world of one seed to its first violation; with `to_the_end`, to its end in any case."""
     rng = Random(seed)  # noqa: S311 - chance that repeats is the point
     deep = seed % DEEP_EVERY == 0
     world = World(draw_setup(rng, deep=deep))
@@ -59,7 +59,7 @@ def run_seed(seed: int, *, to_the_end: bool = False) -> RunResult:
 
 
 def replay(setup: Setup, schedule: Sequence[Action]) -> RunResult:
-    """Run these actions, whatever part of a schedule they are, then heal."""
+    """Run these actions (a whole schedule or any part of one), then heal."""
     return _run(World(setup), iter(schedule))
 
 
@@ -82,7 +82,7 @@ def _run(world: World, actions: Iterator[Action], *, to_the_end: bool = False) -
 
 
 def _heal(world: World, broken: Callable[[], bool]) -> bool:
-    """No more faults, everybody has a turn, until nobody waits for anything; False where the run is over."""
+    """Run without faults until nothing is left to do; return False if a violation ended the run."""
     heal_until_ms = world.now_ms + HEAL_MS_MAX
     world.provider.outage = None
     for service in world.skew_ms:
@@ -102,7 +102,7 @@ def _heal(world: World, broken: Callable[[], bool]) -> bool:
 
 
 def fair_turns(world: World) -> list[Action]:
-    """List one turn for everybody who has something to do."""
+    """List one action for each thing that can be done now."""
     turns = [Action("arrive", "0") for _ in world.network.delayed]
     turns += [Action("land", "0") for _ in world.provider.late]
     for name, process in world.processes.items():
@@ -136,7 +136,7 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
 
 
 def _something(world: World, swarm: Swarm, rng: Random) -> tuple[str, str] | None:
-    """Draw who is next of all that have something to do, and what it does."""
+    """Draw the next action from all that would do something, as its kind and its subject."""
     names = [*world.processes, "arrive", "land", "start"]
     while names:
         name = names.pop(int(rng.random() * len(names)))
@@ -189,13 +189,13 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
 
 
 def wait_graph(world: World) -> list[str]:
-    """Say who still waits for what."""
+    """Say what every unfinished part of the world still waits for."""
     return [str(violation) for violation in unfinished(world)]
 
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Switch off the services' logs, which a simulation would drown in."""
+    """Switch off the services' logs: a simulation would write too many."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
     try:

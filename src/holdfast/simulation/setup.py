@@ -18,7 +18,7 @@ PRICES_MINOR = {"A": 700, "B": 700, "C": 20_000}
 
 TICKS_MS = (50, 500, 2_000, 6_000, 20_000, 61_000)
 DEEP_EVERY = 8
-"""Every so many seeds one world is larger and lives longer: some places are too far for a small one."""
+"""One world in so many seeds is larger and runs longer: a small one does not reach every case."""
 
 SAGA_SERVICES = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
 ONE_EACH = tuple((service, 1) for service in SAGA_SERVICES)
@@ -37,7 +37,7 @@ class CheckoutSpec(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a world is made of; with a schedule, all that a replay needs."""
+    """What a world is made of; together with a schedule, all that a replay needs."""
 
     checkouts: tuple[CheckoutSpec, ...]
     stock: tuple[tuple[str, int], ...] = (("A", 9), ("B", 9), ("C", 9))
@@ -52,7 +52,7 @@ class Setup(NamedTuple):
 
 
 class Swarm(NamedTuple):
-    """What may happen to it, and how often."""
+    """Which faults may happen in a world, and how often."""
 
     faults: tuple[str, ...]
     fault_rate: float
@@ -65,7 +65,7 @@ class Swarm(NamedTuple):
 
 
 def draw_setup(rng: Random, *, deep: bool) -> Setup:
-    """Draw a world; some of its shoppers want the same cart."""
+    """Draw a world; some of its checkouts are of the same cart."""
     checkouts: list[CheckoutSpec] = []
     for number in range(rng.choice((1, 1, 2, 2, 3, 4) if deep else (1, 1, 1, 2, 2, 3))):
         again = checkouts and rng.random() < 0.2
@@ -90,7 +90,7 @@ def _pieces(rng: Random) -> tuple[tuple[str, int], ...]:
 
 
 def draw_swarm(rng: Random, *, deep: bool) -> Swarm:
-    """Draw what may happen to a world."""
+    """Draw which faults a world has, and their rates."""
     kept = rng.choice((0.15, 0.3, 0.6, 1.0))
     return Swarm(
         faults=tuple(name for name in ALL if rng.random() < kept),

@@ -1,6 +1,6 @@
-"""The shoppers: they ask the gateway's acceptor with the cart's own snapshot, and again with the same key.
+"""The shoppers: they ask the gateway for checkouts, with cart snapshots, also again with the same key.
 
-What they were told is written down: the same key must never be told of two checkouts.
+The answers are kept: the same key must never be answered with two checkouts.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _STRIDE = 0x9E3779B97F4A7C15F39C
 
 
 class SimulatedShoppers:
-    """`told`: the saga that a wish was answered with, by the wish's number."""
+    """Ask for the setup's checkouts. `accepted`: the saga that each was answered with, by its number."""
 
     def __init__(
         self, setup: Setup, checkouts: MemoryStore[Any], carts: MemoryStore[Any], faults: Switch
@@ -44,7 +44,7 @@ class SimulatedShoppers:
         return self._draws * _STRIDE % 2**80
 
     def ask(self, number: int, starter: CheckoutStarter) -> bool:
-        """Let a shopper ask for a checkout, once more or for the first time; tell whether there is one."""
+        """Ask for a checkout, for the first time or again; tell whether it was accepted."""
         spec = self._specs[number % len(self._specs)]
         snapshot = self._cart_service.snapshots([(spec.cart_id, USER)])[0]
         first = self._first.setdefault(spec.cart_id, snapshot)

@@ -1,4 +1,4 @@
-"""A failing run told to people: the command that repeats it, a sequence diagram, a test ready to be kept."""
+"""A failing run for people: the command that repeats it, a sequence diagram, and a regression test."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ ARROWS = {"lose": "--x", "delay": "-)"}
 """By what became of a message."""
 
 NOTED = ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug", "outage")
-"""Actions that are no service's own."""
+"""Actions that are not a round of a service's thread."""
 
 
 def command(seed: int) -> str:
@@ -46,7 +46,7 @@ def diagram(result: RunResult) -> str:
 
 
 def sequence_diagram(participants: Sequence[str], lines: list[str], broken: list[str]) -> str:
-    """Write a Mermaid sequence diagram of what happened, cut where it grows too long, and what broke."""
+    """Write a Mermaid sequence diagram of what happened (at most `ARROWS_MAX` lines) and what broke."""
     drawn = [f"participant {name}" for name in participants] + lines[:ARROWS_MAX]
     if len(lines) > ARROWS_MAX:
         drawn.append(note(participants[-1], f"and {len(lines) - ARROWS_MAX} more"))
@@ -54,24 +54,24 @@ def sequence_diagram(participants: Sequence[str], lines: list[str], broken: list
 
 
 def arrow(sender: str, reader: str, what: str, outcome: str = "") -> str:
-    """Draw a message, and by its arrow what became of it."""
+    """Draw a message; the arrow shows what became of it."""
     return f"{sender}{ARROWS.get(outcome, '->>')}{reader}: {what}{f' ({outcome})' if outcome else ''}"
 
 
 def note(who: str, what: str) -> str:
-    """Draw what is no message."""
+    """Draw a note."""
     return f"Note over {who}: {what}"
 
 
 def by_name(text: str, names: Mapping[str, str]) -> str:
-    """Write sagas by their names."""
+    """Replace each saga id by its name."""
     for saga_id, name in names.items():
         text = text.replace(saga_id, name)
     return text
 
 
 def plain(text: str, names: Mapping[str, str]) -> str:
-    """Write sagas by their names, without what a diagram would misread."""
+    """Replace saga ids by names, and remove characters that Mermaid would misread."""
     return by_name(text, names).replace(":", " ").replace(";", ",").replace("\n", " ")
 
 

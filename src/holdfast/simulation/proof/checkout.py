@@ -1,4 +1,4 @@
-"""CHECKOUT as a small world: six services' cells, and the books over them."""
+"""CHECKOUT as a small world: the models of its six services, and the books over them."""
 
 from typing import Any, NamedTuple
 
@@ -69,7 +69,7 @@ def scope_named(name: str) -> Scope:
 
 
 class CheckoutModel:
-    """The system that is searched: one cell a service, one lane a saga."""
+    """The system that is searched: one model for each service."""
 
     def __init__(self, scope: Scope) -> None:
         self._world = World(scope.setup)
@@ -78,7 +78,7 @@ class CheckoutModel:
             if scope.held:
                 self._world.act(Action("hold", str(number)))
         self.sagas = tuple(self._world.shoppers.checkouts())
-        self._model_index_of = {service: model_index for model_index, service in enumerate(MODEL_ORDER)}
+        self._model_index_of = {service: index for index, service in enumerate(MODEL_ORDER)}
         in_flight = MessagesInFlight(self._route, lambda message: dict(message.headers)["ce_id"].decode())
         setup, orchestrator = scope.setup, RealHarness(ORCHESTRATOR, scope.setup)
         handler = orchestrator.parts.checkout_service  # type: ignore[attr-defined]
@@ -95,9 +95,9 @@ class CheckoutModel:
         self._wrong: dict[tuple[int, int], str] = {}
 
     def _route(self, message: Message) -> tuple[int, int]:
-        """Lay a message into its reader's lane: one for each saga and sender.
+        """Return a message's reader and lane: one for each saga (and, at the orchestrator, each sender).
 
-        A topic keeps the order of each sender, and says nothing of how those of several mix.
+        A topic keeps the order of each sender's messages; those of several senders mix in any order.
         """
         headers = dict(message.headers)
         (reader,) = TOPICS[message.topic].types[headers["ce_type"].decode()]
@@ -125,25 +125,25 @@ class CheckoutModel:
         failed = self._failed.get(state[1])
         if failed is None:
             failed = self._failed[state[1]] = in_state(self._database(1, state), CHECKOUT.failed_state)
-        for model_index in (2, 3, 4, 5):
-            held = self.held(model_index, state[model_index])
+        for index in (2, 3, 4, 5):
+            held = self.held(index, state[index])
             if failed and not failed.isdisjoint(held):
-                return f"I12: {sorted(failed & held)} FAILED, but stands at {MODEL_ORDER[model_index]}"
+                return f"I12: {sorted(failed & held)} FAILED, but stands at {MODEL_ORDER[index]}"
         return self._wrong.get((2, state[2]), "") or self._wrong.get((3, state[3]), "")
 
-    def held(self, model_index: int, node: int) -> frozenset[str]:
+    def held(self, index: int, node: int) -> frozenset[str]:
         """Return the sagas whose step stands at this participant, or for which money is held."""
-        known = self._standing.get((model_index, node))
-        return self._look(model_index, node) if known is None else known
+        known = self._standing.get((index, node))
+        return self._look(index, node) if known is None else known
 
-    def _look(self, model_index: int, node: int) -> frozenset[str]:
+    def _look(self, index: int, node: int) -> frozenset[str]:
         """Look at a participant's node for the first time."""
-        service = MODEL_ORDER[model_index]
-        database: Database = self.models[model_index].nodes.values[node].db
+        service = MODEL_ORDER[index]
+        database: Database = self.models[index].nodes.values[node].db
         held = standing(database, STEPS[service])
         wrong = ""
         if service == PAYMENT:
-            memory = self.models[model_index].nodes.values[node].memory
+            memory = self.models[index].nodes.values[node].memory
             held |= held_for(memory)
             wrong = "I04: charged twice" if charged_twice(memory) else ""
         for _, row in dict(database).get("stock", ()):
@@ -151,14 +151,14 @@ class CheckoutModel:
                 wrong = f"I07: {row}"
             elif row.on_hand + row.reserved + row.sold != row.initial:
                 wrong = f"I06: {row}"
-        self._standing[model_index, node] = held
+        self._standing[index, node] = held
         if wrong:
-            self._wrong[model_index, node] = wrong
+            self._wrong[index, node] = wrong
         return held
 
     def rest(self, state: State) -> tuple[bool, str]:
-        for model_index, service in enumerate(MODEL_ORDER):
-            self._world.stores[service].tables = thaw(self._database(model_index, state))
+        for index, service in enumerate(MODEL_ORDER):
+            self._world.stores[service].tables = thaw(self._database(index, state))
         loop: ChargeLoopModel = self.models[3].nodes.values[state[3]].memory
         self._world.provider.ledger = list(loop.provider.ledger)
         if loop.abandoned or loop.provider.late or any(unfinished(self._world)):
@@ -166,6 +166,6 @@ class CheckoutModel:
         broken = settled(self._world)
         return True, str(broken[0]) if broken else ""
 
-    def _database(self, model_index: int, state: State) -> Database:
-        database: Database = self.models[model_index].nodes.values[state[model_index]].db
+    def _database(self, index: int, state: State) -> Database:
+        database: Database = self.models[index].nodes.values[state[index]].db
         return database

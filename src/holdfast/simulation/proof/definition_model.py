@@ -17,7 +17,7 @@ from holdfast.saga.definition import SagaDefinition, StepClass
 from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.checkout_orchestrator.memory_store import MemorySagaTransaction
 from holdfast.simulation.books import legal_edges
-from holdfast.simulation.proof.harness import CountingParticipant, Endings, HandlerHarness, TestMessage
+from holdfast.simulation.proof.harness import Counting, Endings, HandlerHarness, TestMessage
 from holdfast.simulation.proof.service_models import MessagesInFlight, Move, Node, ServiceModel
 from holdfast.simulation.proof.services import (
     OrchestratorModel,
@@ -34,7 +34,7 @@ STARTER, ORCHESTRATOR = "starter", "orchestrator"
 
 
 class Part(NamedTuple):
-    """One way in which a saga may go: `refuses` names the step that says no, or nobody."""
+    """One way in which a saga may go: `refuses` names the step that refuses; empty: none does."""
 
     definition: SagaDefinition
     examples: Mapping[str, Payload]
@@ -55,7 +55,7 @@ def parts(definition: SagaDefinition, examples: Mapping[str, Payload]) -> list[P
 
 
 class DefinitionStarter(StarterModel):
-    """Sends the first event again until it heard of the end."""
+    """Sends the first event again until it hears of the end."""
 
     def __init__(
         self, in_flight: MessagesInFlight, harness: HandlerHarness, first: tuple[TestMessage, ...]
@@ -87,8 +87,8 @@ class DefinitionModel:
         self.sagas = tuple(str(UUID(int=n)) for n in range(1, part.sagas + 1))
         self._senders = (STARTER, ORCHESTRATOR, *(step.name for step in d.steps))
         self._readers = dict.fromkeys((d.completed_event, d.failed_event), 0)
-        for model_index, step in enumerate(d.steps, start=2):
-            self._readers |= {kind: model_index for kind in (step.do, step.undo, step.confirm) if kind}
+        for index, step in enumerate(d.steps, start=2):
+            self._readers |= {kind: index for kind in (step.do, step.undo, step.confirm) if kind}
         types: dict[str, type] = {kind: type(payload) for kind, payload in part.examples.items()}
         types |= {step.failed: types.get(step.failed, Refused) for step in d.steps if step.failed}
         in_flight = MessagesInFlight(self._route, lambda message: message.message_id)
@@ -98,7 +98,7 @@ class DefinitionModel:
         self.models: tuple[ServiceModel, ...] = (
             DefinitionStarter(in_flight, HandlerHarness(STARTER, Endings(), MemoryTransaction, {}), first),
             OrchestratorModel(in_flight, harness, handler, self.sagas, legal_edges(d)),
-            *(self._stand_in(in_flight, model_index) for model_index in range(len(d.steps))),
+            *(self._stand_in(in_flight, index) for index in range(len(d.steps))),
         )
 
     def _begin(self, saga_id: str) -> TestMessage:
@@ -106,14 +106,12 @@ class DefinitionModel:
         value = encode(self._part.examples.get(kind, EmptyPayload()))
         return TestMessage(f"{saga_id}:initiated", kind, saga_id, value, STARTER)
 
-    def _stand_in(self, in_flight: MessagesInFlight, model_index: int) -> ServiceModel:
-        step, examples = self._definition.steps[model_index], self._part.examples
+    def _stand_in(self, in_flight: MessagesInFlight, index: int) -> ServiceModel:
+        step, examples = self._definition.steps[index], self._part.examples
         answer: Done | Refused = Done(examples.get(step.done, EmptyPayload()))
         if step.name == self._part.refuses:
             answer = Refused("rehearsed", f"{step.name} is refused")
-        harness = HandlerHarness(
-            step.name, ParticipantHandler(CountingParticipant(step, answer)), MemoryTransaction, {}
-        )
+        harness = HandlerHarness(step.name, ParticipantHandler(Counting(step, answer)), MemoryTransaction, {})
         if step.step_class is StepClass.COMPENSATABLE:
             return ParticipantModel(step.name, in_flight, harness, step.name)
         return ServiceCodeModel(step.name, in_flight, harness)
@@ -121,14 +119,14 @@ class DefinitionModel:
     def _route(self, message: TestMessage) -> tuple[int, int]:
         saga = self.sagas.index(message.saga_id)
         reader = self._readers.get(message.kind, 1)
-        return reader, saga * len(self._senders) + self._senders.index(
-            message.sender
-        ) if reader == 1 else saga
+        if reader != 1:
+            return reader, saga
+        return reader, saga * len(self._senders) + self._senders.index(message.sender)
 
     def start(self) -> State:
         numbers = [self.models[0].nodes.number(Node((), ((),) * len(self.sagas), self._first))]
-        for model_index, model in enumerate(self.models[1:]):
-            lanes = len(self.sagas) * (1 if model_index else len(self._senders))
+        for index, model in enumerate(self.models[1:]):
+            lanes = len(self.sagas) * (1 if index else len(self._senders))
             numbers.append(model.nodes.number(Node((), ((),) * lanes)))
         return (*numbers, 0)
 
@@ -136,24 +134,22 @@ class DefinitionModel:
 
     def safety(self, state: State) -> str:
         failed = in_state(self._database(1, state), self._definition.failed_state)
-        for model_index, step in enumerate(self._definition.steps, start=2):
-            if failed and failed & self.held(model_index, state[model_index]):
+        for index, step in enumerate(self._definition.steps, start=2):
+            if failed and failed & self.held(index, state[index]):
                 return f"I12: failed, but {step.name} stands"
-            for (_, verb), times in dict(self._database(model_index, state)).get("times", ()):
+            for (_, verb), times in dict(self._database(index, state)).get("times", ()):
                 if times > 1:
                     return f"I16: {step.name} was {verb} {times} times"
         return ""
 
-    def held(self, model_index: int, node: int) -> frozenset[str]:
+    def held(self, index: int, node: int) -> frozenset[str]:
         """Return the sagas whose step stands here."""
-        if model_index < 2:
+        if index < 2:
             return frozenset()
-        return standing(
-            self.models[model_index].nodes.values[node].db, self._definition.steps[model_index - 2].name
-        )
+        return standing(self.models[index].nodes.values[node].db, self._definition.steps[index - 2].name)
 
     def rest(self, state: State) -> tuple[bool, str]:
-        """Tell whether all have ended; then each step was done and kept whole, or undone, or never done."""
+        """Tell whether all sagas ended; then each step was done and kept, or undone, or never done."""
         d = self._definition
         ended = dict(dict(self._database(0, state)).get("ended", ()))
         orchestrated = dict(dict(self._database(1, state)).get("saga", ()))
@@ -164,8 +160,8 @@ class DefinitionModel:
             completed = saga.state == d.completed_state
             if ended[saga_id] != (d.completed_event if completed else d.failed_event):
                 return True, f"I29: {saga.state}, but the starter heard {ended[saga_id]}"
-            for model_index, step in enumerate(d.steps, start=2):
-                times = dict(dict(self._database(model_index, state)).get("times", ()))
+            for index, step in enumerate(d.steps, start=2):
+                times = dict(dict(self._database(index, state)).get("times", ()))
                 done, undone, confirmed = (
                     times.get((saga_id, v), 0) for v in ("done", "undone", "confirmed")
                 )
@@ -175,8 +171,8 @@ class DefinitionModel:
                     return True, f"I13: {saga.state}: {step.name} was done, undone, confirmed {times}"
         return True, ""
 
-    def _database(self, model_index: int, state: State) -> Any:
-        return self.models[model_index].nodes.values[state[model_index]].db
+    def _database(self, index: int, state: State) -> Any:
+        return self.models[index].nodes.values[state[index]].db
 
 
 def _ends(*, completed: bool, confirm: bool) -> tuple[tuple[int, int, int], ...]:

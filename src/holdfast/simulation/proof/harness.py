@@ -1,6 +1,6 @@
-"""Stand-ins for a saga's services: the real fence around a participant that does as it is told, and counts.
+"""Stand-ins for a saga's services: the real fence around a participant that obeys and counts.
 
-Whether it is told rightly is on trial, not what it does.
+The search tests whether the saga sends the right commands, not what a participant does.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from holdfast.simulation.setup import START_MS
 
 
 class TestMessage(NamedTuple):
-    """A message without the bus: nothing here is ever written to a topic, and nobody reads the attempt."""
+    """A message without the bus: it is never written to a topic, and it has no attempt."""
 
     message_id: str
     kind: str
@@ -29,14 +29,14 @@ class TestMessage(NamedTuple):
 
 
 class ParkedMessage(NamedTuple):
-    """A message that was parked: in a sound saga none is."""
+    """A message that was parked, which is a finding."""
 
     message_id: str
     reason: str
 
 
 class HandlerHarness:
-    """A `Room` around one handler."""
+    """A `Harness` around one handler."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class StepCounts:
         self.times[saga_id, verb] = self.times.get((saga_id, verb), 0) + 1
 
 
-class CountingParticipant:
+class Counting:
     """A participant of one step: does what it is asked, or refuses, and counts."""
 
     def __init__(self, step: Step, answer: Done | Refused) -> None:
@@ -112,7 +112,7 @@ class CountingParticipant:
         return self._answer
 
     def agrees(self, rows: StepCounts, command: Payload, fence: Fence) -> bool:
-        """Agree: a command of a rehearsal is the same whenever it comes."""
+        """Agree: here a repeated command is always the same."""
         return True
 
     def undo(self, rows: StepCounts, saga_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""payment-gateway's cell: its writer, its charge loop with calls in hand, and the card company behind it."""
+"""The model of payment-gateway: its writer, its charge loop with calls under way, and the provider."""
 
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
@@ -16,17 +16,17 @@ from holdfast.simulation.proof.services import ParticipantModel
 from holdfast.simulation.provider import Memory, SimProvider
 from holdfast.simulation.setup import START_MS, Setup
 
-PROVIDER_FAULTS = ("timeout_before", "timeout_after", "late", "stored_500")
-"""The provider's other moods lead where these lead: no effect and no answer is `timeout_before`."""
+FAULTS = ("timeout_before", "timeout_after", "late", "stored_500")
+"""The provider's other faults have the same results: no effect and no answer is `timeout_before`."""
 
-CallsUnderWay = tuple[tuple[ProviderCall, ProviderResult | None], ...]
+Calls = tuple[tuple[ProviderCall, ProviderResult | None], ...]
 
 
 class ChargeLoopModel(NamedTuple):
-    """Calls in the loop's hand, in the hands of loops that were given up, and the provider's memory."""
+    """The loop's calls under way, those of loops that lost their lease, and the provider's memory."""
 
-    calls: CallsUnderWay = ()
-    abandoned: tuple[CallsUnderWay, ...] = ()
+    calls: Calls = ()
+    abandoned: tuple[Calls, ...] = ()
     provider: Memory = Memory()
 
 
@@ -39,7 +39,7 @@ class PaymentModel(ParticipantModel):
         self._loop: Any = real.parts.charge_loop  # type: ignore[attr-defined]
 
     def tables(self, node: Node) -> MemoryTables:
-        """Return the database; what is in hand is leased, all other calls are due."""
+        """Return the database; calls under way are leased, all other calls are due."""
         tables = thaw(node.db)  # type: ignore[arg-type]
         loop: Any = node.memory
         for call, _ in loop.calls:
@@ -59,7 +59,7 @@ class PaymentModel(ParticipantModel):
         if not loop.calls:
             yield from self._claim(node)
             return
-        yield from self._continue_calls(node, loop.calls, lambda calls: loop._replace(calls=calls))
+        yield from self._go_on(node, loop.calls, lambda calls: loop._replace(calls=calls))
         yield self._remember(
             node, "crashes with calls in hand", "crash with calls in hand", self.after_crash(loop)
         )
@@ -71,11 +71,11 @@ class PaymentModel(ParticipantModel):
         for index, calls in enumerate(loop.abandoned):
             others = loop.abandoned[:index] + loop.abandoned[index + 1 :]
 
-            def continued(rest: CallsUnderWay, others: tuple[CallsUnderWay, ...] = others) -> ChargeLoopModel:
+            def continued(rest: Calls, others: tuple[Calls, ...] = others) -> ChargeLoopModel:
                 kept = (*others, rest) if rest else others
                 return loop._replace(abandoned=tuple(sorted(kept, key=repr)))  # type: ignore[no-any-return]
 
-            yield from self._continue_calls(node, calls, continued)
+            yield from self._go_on(node, calls, continued)
         for index in range(len(loop.provider.late)):
             provider = SimProvider(Switch(), loop.provider)
             provider.land(index)
@@ -93,35 +93,28 @@ class PaymentModel(ParticipantModel):
             calls = tuple((_without_unread_fields(call), None) for call in new_calls)
             yield from self.variants(node, step._replace(memory=loop._replace(calls=calls)))
 
-    def _continue_calls(
-        self, node: Node, calls: CallsUnderWay, after: Callable[[CallsUnderWay], ChargeLoopModel]
-    ) -> Iterator[Move]:
+    def _go_on(self, node: Node, calls: Calls, after: Callable[[Calls], ChargeLoopModel]) -> Iterator[Move]:
         if calls[0][1] is None:
             yield from self._call(node, [call for call, _ in calls], after)
         else:
             yield from self._record(node, calls, after)
 
     def _call(
-        self, node: Node, new_calls: list[ProviderCall], after: Callable[[CallsUnderWay], ChargeLoopModel]
+        self, node: Node, asked: list[ProviderCall], after: Callable[[Calls], ChargeLoopModel]
     ) -> Iterator[Move]:
-        for fault, index in [
-            ("", 0),
-            *((name, n) for name in PROVIDER_FAULTS for n in range(len(new_calls))),
-        ]:
+        for fault, index in [("", 0), *((name, n) for name in FAULTS for n in range(len(asked)))]:
             switch = Switch()
             switch.arm(f"{fault}:{index + 1}" if fault else "")
             loop: Any = node.memory
             provider = SimProvider(switch, loop.provider)
-            answers = provider.call(new_calls)
-            answered = after(tuple(zip(new_calls, answers, strict=True)))._replace(provider=provider.memory())
+            answers = provider.call(asked)
+            answered = after(tuple(zip(asked, answers, strict=True)))._replace(provider=provider.memory())
             yield self._remember(node, "calls the provider", f"provider: {fault}" if fault else "", answered)
             if not fault:
                 lost = after(())._replace(provider=provider.memory())
                 yield self._remember(node, "calls the provider", "crash after the call", lost)
 
-    def _record(
-        self, node: Node, calls: CallsUnderWay, after: Callable[[CallsUnderWay], ChargeLoopModel]
-    ) -> Iterator[Move]:
+    def _record(self, node: Node, calls: Calls, after: Callable[[Calls], ChargeLoopModel]) -> Iterator[Move]:
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
             return self.harness.run(tables, lambda: self._loop.record(calls))
 
@@ -140,7 +133,7 @@ class PaymentModel(ParticipantModel):
 
 
 def _without_unread_fields(call: ProviderCall) -> ProviderCall:
-    """Leave out what nobody reads of a call in hand: which attempt it is after the first, and past errors."""
+    """Leave out what no code reads of a call under way: the attempt beyond `FIRED_MAX`, past errors."""
     payment = call.payment._replace(last_error="", same_error=0)
     return call._replace(payment=payment, attempt=min(call.attempt, FIRED_MAX))
 

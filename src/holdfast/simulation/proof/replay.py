@@ -1,4 +1,4 @@
-"""A finding again: the command that searches its small world, and a test that makes its very moves."""
+"""Repeat a finding: the command that searches its small world, and a test that makes the same moves."""
 
 import re
 from typing import NamedTuple
@@ -24,9 +24,9 @@ def test_{name}() -> None:
 
 
 def walk(system: System, moves: str) -> list[str]:
-    """Make these moves, one a line; return what breaks on the way, or without a fault in any order after it.
+    """Make these moves, one a line; return what breaks on the way or, without more faults, afterwards.
 
-    A move that cannot happen is left out: a mended service may not make it any more.
+    A move that cannot happen is skipped: the fixed service may not make it any more.
     """
     search, state = Search(system, 0), system.start()
     space = search.space
@@ -45,13 +45,13 @@ def walk(system: System, moves: str) -> list[str]:
 
 
 class Source(NamedTuple):
-    """Where a saga and its examples were named, as MODULE:NAME; empty for the checkout's own services."""
+    """Saga definition and examples as MODULE:NAME; both empty for the checkout's own services."""
 
     saga: str = ""
     examples: str = ""
 
     def command(self, job: Job, finding: Finding) -> str:
-        """Return what to type to find this again."""
+        """Return the command that finds this again."""
         what = f"--saga {self.saga} --examples {self.examples}" if self.saga else "--exhaustive"
         return f'holdfast simulate {what} --only "{job.scope.name}" --faults {finding.faults}'
 

@@ -1,4 +1,4 @@
-"""A finding of the search told to people: its moves in words, and as a sequence diagram."""
+"""A finding of the search for people: its moves in words, and as a sequence diagram."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from holdfast.simulation.story import arrow, by_name, note, plain, sequence_diag
 
 
 class Finding(NamedTuple):
-    """What is wrong, and the moves that led there, from the beginning: in words, and drawn."""
+    """What is wrong, and the moves that led there from the start: in words, and as a diagram."""
 
     what: str
     story: list[str]
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 def make_finding(space: Space, state: State, what: str, search_moves: Sequence[SearchMove]) -> Finding:
-    """Tell of the turns that led from `state` to `what`."""
+    """Make the finding `what` from the moves that led to it from `state`."""
     story = []
     for search_move in search_moves:
         story.append(next(words for words, each in named(space, state) if each == search_move))
@@ -34,7 +34,7 @@ def make_finding(space: Space, state: State, what: str, search_moves: Sequence[S
 
 
 def named(space: Space, state: State) -> Iterator[tuple[str, SearchMove]]:
-    """Name all that can happen, each in other words: `label [fault] #2` is the second of that name."""
+    """Name each possible move differently: `label [fault] #2` is the second of that name."""
     seen: Counter[str] = Counter()
     for search_move in space.options(state):
         words = by_name(search_move.move.label, space.names)
@@ -45,7 +45,7 @@ def named(space: Space, state: State) -> Iterator[tuple[str, SearchMove]]:
 
 
 def _lines(space: Space, names: list[str], search_move: SearchMove) -> Iterator[str]:
-    """Draw messages as arrows, and as notes what is a fault or sends nothing."""
+    """Draw messages as arrows, and moves that are faults or send nothing as notes."""
     model_index, move = search_move
     in_flight, label = space.models[0].in_flight, plain(move.label, space.names)
     if model_index == len(names):

@@ -1,4 +1,4 @@
-"""All states that a small world can come to: each is safe, and can reach an end without another fault."""
+"""Visit all states of a small world: each must be safe, and must reach an end without another fault."""
 
 from array import array
 from collections import Counter
@@ -27,12 +27,12 @@ class SearchReport:
 
 
 class Search:
-    """Layer by layer: first what needs no fault, then what one more fault opens.
+    """Search layer by layer: first the states that need no fault, then those that need one more.
 
-    A state is looked at once, where it is reached with the fewest faults: whatever can happen to it with
-    fewer left could happen there, too. So each state is expanded with the largest budget that it can have.
-    A state is kept as bytes, and as one number where it is named by others; what led to it is found again
-    when somebody asks. `reduced`: leave out orders of events that lead to the same ends.
+    A state is expanded once, when it is reached with the fewest faults, so with the largest budget of
+    faults left: what a smaller budget allows is a part of that. A state is kept as bytes, and others refer
+    to it by its number; the moves that led to it are computed again for a finding. `reduced`: leave out
+    orders of events that lead to the same ends.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Search:
         self.report = SearchReport("")
 
     def run(self, start: State | None = None) -> SearchReport:
-        """Search from `start` until nothing new is found, or until there are findings enough."""
+        """Search from `start` until there is no new state, or until there are `findings_max` findings."""
         self._start = start or self._start
         layer = {self._bytes.pack(*self._start): -1}
         done = 0
@@ -78,7 +78,7 @@ class Search:
         return self.report
 
     def ends(self) -> Iterator[State]:
-        """List the states in which all is over."""
+        """List the states that are ends."""
         for number, is_end in enumerate(self._is_end):
             if is_end:
                 yield self._bytes.unpack(self._states[number])
@@ -101,8 +101,8 @@ class Search:
     def _expand(self, number: int, beyond: dict[bytes, int] | None) -> None:
         state: State = self._bytes.unpack(self._states[number])
         moves_by_model = self.space.moves(state)
-        is_calm = not any(moves.busy for moves in moves_by_model)
-        if is_calm:
+        calm = not any(moves.busy for moves in moves_by_model)
+        if calm:
             self._look_at_rest(number, state)
         alone = self.space.sink(moves_by_model)
         if alone is None and beyond is None and self._reduced:
@@ -110,7 +110,7 @@ class Search:
         model_indexes = range(len(moves_by_model)) if alone is None else (alone,)
         for model_index in model_indexes:
             moves = moves_by_model[model_index]
-            for move in (*moves.busy, *moves.ambient, *(moves.idle if is_calm else ())):
+            for move in (*moves.busy, *moves.ambient, *(moves.idle if calm else ())):
                 self._follow(number, state, model_index, move)
         for move in self.space.arriving(state[-1]) if alone is None else ():
             self._follow(number, state, len(moves_by_model), move)
@@ -119,7 +119,7 @@ class Search:
             for model_index in model_indexes:
                 faults = self._models[model_index].faults(state[model_index])
                 self._break(number, state, model_index, faults.at_will, beyond)
-                if is_calm:
+                if calm:
                     self._break(number, state, model_index, faults.idle, beyond)
 
     def _follow(self, number: int, state: State, model_index: int, move: Move) -> None:
@@ -153,7 +153,7 @@ class Search:
             self._found(broken, number)
 
     def _check_liveness(self) -> None:
-        """From each state an end can be reached without faults: walk back from the ends."""
+        """Check liveness: each state reaches an end without faults. Walks back from the ends."""
         good = bytearray(self._is_end)
         edges, offsets = self._edges, self._offsets
         changed = True
@@ -173,7 +173,7 @@ class Search:
             )
 
     def _path(self, number: int) -> list[SearchMove]:
-        """Return what led to a state, from the beginning."""
+        """Return the moves that led to a state, from the start."""
         path = [number]
         while self._parents[path[-1]] >= 0:
             path.append(self._parents[path[-1]])
@@ -181,7 +181,5 @@ class Search:
         return [self._between(*both) for both in pairwise(states)]
 
     def _between(self, before: State, after: State) -> SearchMove:
-        search_moves = self.space.options(before)
-        return next(
-            search_move for search_move in search_moves if self.space.after(before, *search_move) == after
-        )
+        options = self.space.options(before)
+        return next(each for each in options if self.space.after(before, *each) == after)

@@ -1,6 +1,6 @@
-"""A cell: one service as an immutable value, and the moves that its real code makes of that value.
+"""A service model: one service as an immutable value, and the moves that its real code makes of it.
 
-What a move is to the world around (lost, repeated, cut short by a crash) stands here once, for every cell.
+The faults of a move (message lost, repeated, cut short by a crash) are made here, for every service.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ Batch = tuple[int, ...]
 
 
 class Node(NamedTuple):
-    """A database, what waits in the service's topics by saga, and what the process has in hand."""
+    """A database, the messages that wait for the service (`lanes`), and the process's memory."""
 
     db: Hashable
     lanes: Lanes
@@ -20,7 +20,7 @@ class Node(NamedTuple):
 
 
 class Move(NamedTuple):
-    """One thing that can happen to a cell: `fault` is its kind, empty for what needs no fault.
+    """One thing that can happen to a service: `fault` is its kind, empty if it needs no fault.
 
     `sends`: (reader, messages in order); `late`: batches that arrive some time; `lost`: what never arrives;
     `broken`: what it violates.
@@ -36,9 +36,9 @@ class Move(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """What can happen at a node. `ambient` moves never have to; `idle` ones wait for their time.
+    """What can happen at a node. `ambient` moves may never happen; `idle` ones happen by time.
 
-    Their time has come when nothing else in the world moves.
+    That time comes when no service has a `busy` move.
     """
 
     busy: tuple[Move, ...]
@@ -47,14 +47,14 @@ class Moves(NamedTuple):
 
 
 class Faults(NamedTuple):
-    """What can go wrong at a node, at any time and in what happens by time."""
+    """What can go wrong at a node: at any time, and (`idle`) in what happens by time."""
 
     at_will: tuple[Move, ...]
     idle: tuple[Move, ...]
 
 
 class ModelStep(NamedTuple):
-    """One committed transaction: what it leaves, what it sends, and the records that it took."""
+    """One committed transaction: the state it leaves, the messages it sends, the records it took."""
 
     label: str
     db: Hashable
@@ -117,7 +117,7 @@ class MessagesInFlight:
 class ServiceModel(ABC):
     """One service. Subclasses say what a batch of records does (`handle`) and what else it can do.
 
-    `is_sink`: what it takes leads to nothing that others could see, and no invariant looks at it on the way.
+    `is_sink`: what it consumes changes nothing that other services or the safety invariants see.
     """
 
     is_sink = False
@@ -136,7 +136,7 @@ class ServiceModel(ABC):
 
     @abstractmethod
     def handle(self, node: Node, batch: Batch) -> ModelStep:
-        """Run the real code on these records; the step's lanes and taken records are filled in here."""
+        """Run the real code on these records; the caller fills in the step's lanes and taken records."""
 
     def busy(self, node: Node) -> Iterator[Move]:
         """List what else the process could do now."""
@@ -151,17 +151,17 @@ class ServiceModel(ABC):
         yield from ()
 
     def untimely(self, node: Node) -> Iterator[Move]:
-        """List what is a fault of its own."""
+        """List moves that are faults in themselves, such as a deadline that fires too early."""
         yield from ()
 
     def after_crash(self, memory: Hashable) -> Hashable:
-        """Return what a process that begins anew has in hand."""
+        """Return the memory of a process that restarts."""
         return memory
 
     # -- what the search asks
 
     def moves(self, number: int) -> Moves:
-        """Return what can happen without a fault; the real code runs at the first time only."""
+        """Return what can happen without a fault; computed once for each node."""
         known = self._moves.get(number)
         if known is None:
             node, self._faulty = self.nodes.values[number], False
@@ -173,7 +173,7 @@ class ServiceModel(ABC):
         return known
 
     def faults(self, number: int) -> Faults:
-        """Return what can go wrong."""
+        """Return what can go wrong; computed once for each node."""
         known = self._faults.get(number)
         if known is None:
             node, self._faulty = self.nodes.values[number], True
@@ -196,7 +196,7 @@ class ServiceModel(ABC):
         return known
 
     def folds(self, db: Hashable, memory: Hashable, batch: Batch) -> bool:
-        """Tell whether a batch from the only lane does what its messages do one by one, if that is sound."""
+        """Tell whether a batch does what its messages do one by one, or whether those break something."""
         node = Node(db, (batch,), memory)
         one_by_one = self._one_by_one(node, (0,))
         return bool(one_by_one.broken) or one_by_one == _outcome(self._take(node, 0, batch, ()))
@@ -204,7 +204,7 @@ class ServiceModel(ABC):
     # -- moves
 
     def _deliveries(self, node: Node) -> Iterator[Move]:
-        """One record, all of a saga's, or everything that waits: a poll returns what is there by then."""
+        """List deliveries of one record, of a whole lane, or of all lanes: a poll may return any of them."""
         waiting = [lane_index for lane_index, lane in enumerate(node.lanes) if lane]
         for lane_index, lane in enumerate(node.lanes):
             if lane:
@@ -224,13 +224,13 @@ class ServiceModel(ABC):
     def _at_once(self, node: Node, step: ModelStep, lane_indexes: Iterable[int]) -> Iterator[Move]:
         """Several records in one transaction; without a fault that is no move of its own.
 
-        It leads where taking one after the other leads, which is compared here.
+        It must lead to the same state as one record after the other; if it does not, it is listed.
         """
         if self._faulty or self._one_by_one(node, lane_indexes) != _outcome(step):
             yield from self.variants(node, step, with_delivery_faults=False)
 
     def _one_by_one(self, node: Node, lane_indexes: Iterable[int]) -> ModelStep:
-        """Empty these lanes in transactions of one record each; return what came of it, as one step."""
+        """Empty these lanes in transactions of one record each; return the result as one step."""
         whole = ModelStep("", node.db, node.lanes, node.memory, ())
         for lane_index in lane_indexes:
             while lane := whole.lanes[lane_index]:
@@ -251,7 +251,7 @@ class ServiceModel(ABC):
         return known
 
     def variants(self, node: Node, step: ModelStep, *, with_delivery_faults: bool = True) -> Iterator[Move]:
-        """List what one transaction can come to: done, its messages mistreated, or cut off after it."""
+        """List the results of one transaction: done, or with a delivery fault, crash or zombie after it."""
         if not self._faulty:
             yield self._move(step, "")
             return
@@ -290,7 +290,7 @@ class ServiceModel(ABC):
 
 
 def _outcome(step: ModelStep) -> ModelStep:
-    """Leave out how it came to be."""
+    """Leave out the label and the records taken."""
     return step._replace(label="", taken=())
 
 
@@ -299,6 +299,6 @@ def _at_will(moves: Iterable[Move]) -> tuple[Move, ...]:
 
 
 def _changing(number: int, moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Leave out what needs no fault, and faults that change nothing: the same world with less to come."""
+    """Leave out moves without a fault, and faults that change nothing, send nothing and break nothing."""
     changing = (m for m in moves if m.fault and (m.node != number or m.late or m.sends or m.broken))
     return tuple(dict.fromkeys(changing))

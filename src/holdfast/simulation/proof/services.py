@@ -1,4 +1,4 @@
-"""The cells of the services: gateway, orchestrator, and participants that answer at once."""
+"""The models of the services: gateway, orchestrator, and participants that answer at once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,7 +30,7 @@ SETTLED_LATE_MS = START_MS + 2 * ASK_EVERY_MS
 
 
 class ServiceCodeModel(ServiceModel):
-    """A cell around a service's real code."""
+    """A model that runs a service's real code."""
 
     def __init__(self, service: str, in_flight: MessagesInFlight, harness: Harness) -> None:
         super().__init__(service, in_flight)
@@ -49,7 +49,7 @@ class ServiceCodeModel(ServiceModel):
     def transact(
         self, node: Node, what: str, run: Callable[[MemoryTables], tuple[MemoryTables, tuple[Any, ...]]]
     ) -> ModelStep:
-        """Run real code on the node's database; an exception is a finding, the database stays."""
+        """Run real code on the node's database; an exception is a finding, and the database stays."""
         try:
             after, sent = run(self.tables(node))
         except Exception as error:  # noqa: BLE001 - whatever a service raises is what the search looks for
@@ -61,7 +61,7 @@ class ServiceCodeModel(ServiceModel):
         )
 
     def by_time(self, node: Node, what: str, work: Callable[[], object], now_ms: int) -> ModelStep | None:
-        """Run a transaction that no record began; return nothing where it does nothing."""
+        """Run a transaction that begins by time; return None if it changes, sends and breaks nothing."""
         key = (node.db, node.memory, what)
         step = self._timely.get(key)
         if step is None:
@@ -72,7 +72,7 @@ class ServiceCodeModel(ServiceModel):
         return step._replace(lanes=node.lanes)
 
     def in_time(self, node: Node, step: ModelStep | None) -> Iterator[Move]:
-        """List what a transaction that had its time can come to."""
+        """List the results of a transaction that began by time."""
         if step is not None:
             yield from self.variants(node, step)
 
@@ -83,7 +83,7 @@ class ServiceCodeModel(ServiceModel):
 
 
 class ParticipantModel(ServiceCodeModel):
-    """A step's service: asks how the sagas ended whose step it holds."""
+    """The service of one step; by time it asks for the outcome of sagas whose end it has not heard."""
 
     def __init__(self, service: str, in_flight: MessagesInFlight, harness: Harness, step: str) -> None:
         super().__init__(service, in_flight, harness)
@@ -98,7 +98,7 @@ class ParticipantModel(ServiceCodeModel):
 
 
 class StarterModel(ServiceCodeModel):
-    """Begins with what it accepted in hand (`memory`)."""
+    """Starts sagas; `memory` holds the messages that it has accepted and not published yet."""
 
     is_sink = True
 
@@ -110,7 +110,7 @@ class StarterModel(ServiceCodeModel):
 
 
 class GatewayModel(StarterModel):
-    """Sends again what it accepted, until it heard of the end."""
+    """The gateway: by time it sends an accepted checkout again until it hears of its end."""
 
     def idle(self, node: Node) -> Iterator[Move]:
         resender = CheckoutResender(1)
@@ -122,7 +122,7 @@ class GatewayModel(StarterModel):
 
 
 class OrchestratorModel(ServiceCodeModel):
-    """Deadlines fire by time; one that comes too early, and a shopper who cancels, count as faults."""
+    """Deadlines fire by time; a deadline that fires too early and a cancellation count as faults."""
 
     def __init__(
         self,
