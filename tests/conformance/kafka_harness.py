@@ -1,4 +1,4 @@
-"""The conformance suite on a real Apache Kafka: members are processes, the test's own clients pass a door."""
+"""The conformance suite on real Apache Kafka: members are processes, the test's own clients pass a proxy."""
 
 import time
 import uuid

@@ -1,4 +1,4 @@
-"""The conformance suite on PostgreSQL: members are processes, the test's own connections pass a door."""
+"""The conformance suite on PostgreSQL: members are processes, the test's own connections pass a proxy."""
 
 import time
 import uuid

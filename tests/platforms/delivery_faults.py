@@ -1,6 +1,6 @@
-"""A bus that loses, doubles or holds back messages of chosen kinds, whatever bus it stands before.
+"""A bus that loses, doubles or holds back messages of chosen kinds, in front of any bus.
 
-It strikes at publishing, after the publisher was told that all is well: the worst moment of all.
+The fault strikes at publishing, and the publisher is told of success: the worst moment.
 """
 
 from collections import Counter
@@ -20,14 +20,14 @@ class DeliveryFault(StrEnum):
 
 
 def kind_of(message: Message) -> str:
-    """Return the message's type, or nothing for what is no message of the contracts (a dead letter)."""
+    """Return the message's type, or "" if its topic is not of the contracts (a dead letter)."""
     return dict(message.headers)["ce_type"].decode() if message.topic in TOPICS else ""
 
 
 class FaultyBus:
     """Wraps `inner_of`, the bus as each service holds it, made once for each.
 
-    `struck` counts the messages that met the fate wished for them, `sent` all; by saga and kind.
+    `struck` counts the messages that met their fault, `sent` all of them; by saga and kind.
     """
 
     def __init__(self, inner_of: Callable[[str], Bus]) -> None:
@@ -45,7 +45,7 @@ class FaultyBus:
         return FaultyView(self, service, self._inners[service])
 
     def strike(self, saga_id: str, kind: str, fault: DeliveryFault, times: float = 1) -> None:
-        """Let the next `times` messages of `kind` of this saga meet `fate`."""
+        """Let the next `times` messages of `kind` of this saga meet `fault`."""
         self._faults[saga_id, kind] = (fault, times)
 
     def precede(self, kind: str, early: Message) -> None:
@@ -53,7 +53,7 @@ class FaultyBus:
         self._early[early.key.decode(), kind] = early
 
     def release(self) -> list[Message]:
-        """Deliver what was held back, and hold nothing any more; return what that was."""
+        """Deliver what was held back, strike no more, and return the delivered messages."""
         self._faults.clear()
         late, self.held = self.held, []
         for service in dict.fromkeys(service for service, _ in late):
@@ -67,7 +67,7 @@ class FaultyBus:
             inner.close()
 
     def deal(self, service: str, batch: Sequence[Message]) -> list[Message]:
-        """Return what of a batch is really published."""
+        """Return the messages that are really published for this batch."""
         published: list[Message] = []
         for message in batch:
             early = self._early.pop((message.key.decode(), kind_of(message)), None)
@@ -90,7 +90,7 @@ class FaultyBus:
 
 
 class FaultyView:
-    """One service's way to the faulty bus."""
+    """The faulty bus as one service holds it."""
 
     def __init__(self, bus: FaultyBus, service: str, inner: Bus) -> None:
         self._bus = bus

@@ -24,11 +24,11 @@ from holdfast.simulation.world import World
 
 HOUR_MS = 3_600_000
 FURTHEST_MS = 20_000
-"""The longest jump: what happens by age alone (asking, sending again) has no row that says when."""
+"""The longest jump: outcome requests and repeated starts go by age and have no row with a due time."""
 
 
 class MemoryWorld:
-    """Databases, bus, provider and clock of one platform; what the simulation's books look at."""
+    """Databases, bus, provider and clock of one platform, with what the simulation's books read."""
 
     def __init__(self) -> None:
         self.now_ms = START_MS
@@ -108,5 +108,5 @@ class MemoryWorld:
 
 
 def memory_platform() -> OneProcess:
-    """Make a platform in memory with nothing in it but stock."""
+    """Make a platform in memory that holds only stock and prices."""
     return OneProcess(MemoryWorld().wiring())

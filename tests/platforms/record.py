@@ -1,6 +1,6 @@
 """Record tests/histories anew: python -m tests.platforms.record
 
-Plays every way to go, with every fate of every message, on PostgreSQL. Only for a new version of a
+Plays every scenario, with every fault of every message, on PostgreSQL. Only for a new version of a
 definition: histories of a version that sagas may still carry are never recorded again.
 """
 

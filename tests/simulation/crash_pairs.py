@@ -22,7 +22,7 @@ SHOPPERS = 3
 
 
 class CrashSite(NamedTuple):
-    """A crash point in one of the services that come by."""
+    """A crash point in one of the services that reach it."""
 
     service: str
     point: str
@@ -42,9 +42,9 @@ class Visited:
 
 
 def visit(sites: list[CrashSite], *, held: bool) -> Visited:
-    """Let processes crash at these places in this order, then let everything come to its end.
+    """Let processes crash at these crash points in this order, then run until everything has ended.
 
-    Where `held`, operators hold every cart: the last step refuses, and all that was done is undone.
+    If `held`, operators hold every cart: the last step refuses, and all that was done is undone.
     """
     with quiet_logs():
         return _Visit(held=held).run(sites)
@@ -88,7 +88,7 @@ class _Visit:
         self._run_until(lambda: self._armed is None, f"{site} is reached")
 
     def _run_until(self, over: Callable[[], bool], what: str) -> None:
-        """Give everybody turns until it is over, and let time pass, or a shopper come, where nobody moves."""
+        """Run fair turns until `over`; if nothing moves, let time pass or let the next shopper come."""
         for _ in range(ROUNDS_MAX):
             armed, moved = self._armed, False
             for action in self._turns():
@@ -112,7 +112,7 @@ class _Visit:
         )
 
     def _turns(self) -> list[Action]:
-        """List everybody's turns; a deadline fires only where somebody keeps the orchestrator waiting."""
+        """List fair turns; to make a deadline fire, inventory-write does not answer the orchestrator."""
         waiting = self._armed is not None and self._armed.point.startswith("timers.")
         return [turn for turn in fair_turns(self._world) if not (waiting and turn.who.startswith(INVENTORY))]
 
@@ -125,7 +125,7 @@ class _Visit:
         return done
 
     def _begin(self) -> None:
-        """Let the next shopper ask until there is an answer, whoever crashes meanwhile."""
+        """Let the next shopper ask until there is an answer, also if processes crash meanwhile."""
         number, self._shoppers = self._shoppers, self._shoppers + 1
         while number not in self._world.shoppers.accepted:
             self._acting = GATEWAY

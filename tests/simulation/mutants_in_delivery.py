@@ -1,4 +1,4 @@
-"""Mutants of what carries messages: outbox, relay, asking, offsets, parking, the door's keys."""
+"""Mutants of message delivery: outbox, relay, outcome requests, offsets, parking, idempotency keys."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -79,7 +79,7 @@ def messages_are_published_before_the_commit() -> Broken:
 
 @mutant("I11")
 def the_relay_reads_behind_a_cursor() -> Broken:
-    """An instance takes what it has published for all that there was; another may have died with more."""
+    """An instance skips rows before the last that it published; a dead instance may have left such rows."""
     real_done, real_run = Relay._done, OutboxRescuer.run_once
 
     def done(self: Any, batches: Any) -> None:
@@ -100,7 +100,7 @@ def the_relay_reads_behind_a_cursor() -> Broken:
 
 @mutant("I15")
 def offsets_are_committed_before_the_transaction() -> Broken:
-    """Lost commands and events heal, by re-sends and questions; what should have been parked does not."""
+    """Lost commands and events are sent again or asked for; a record that should be parked is not."""
     real = KafkaConsumerManager._process
 
     def process(self: Any, records: list[Any]) -> int:

@@ -1,4 +1,4 @@
-"""Mutants of calls to the provider, each with the test that holds its rule: what they lose is time."""
+"""Mutants of calls to the provider, each with the test that checks its rule: they only lose time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

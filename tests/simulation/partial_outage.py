@@ -52,7 +52,7 @@ def after_a_crowd(failing: int, good: int, behind_ms: int = 3_000) -> list[Arriv
 
 
 def check(arrivals: list[Arrival], outage: Outage) -> Seen:
-    """Let them come while the provider fails some: nobody else is undone or waits three times as long."""
+    """Let them come while the provider fails some: no other is undone or waits three times as long."""
     calm = Load([Arrival(each.at_ms) for each in arrivals], None).run(REST_MS)
     seen = Load(arrivals, outage).run(REST_MS)
     assert (seen.undone, seen.waiting) == ([], 0)
@@ -81,11 +81,11 @@ class Load:
         return self.world.processes[f"{PAYMENT}-1"].caller
 
     def run(self, for_ms: int) -> Seen:
-        """Let all arrive and `for_ms` pass after the last of them, and tell what was seen."""
+        """Let all arrive and `for_ms` pass after the last of them; return what was seen."""
         return self.go_on(self._arrivals[-1].at_ms + for_ms)
 
     def go_on(self, for_ms: int) -> Seen:
-        """Let time pass, and tell what was seen."""
+        """Let time pass; return what was seen."""
         until_ms = self.world.now_ms + for_ms
         with quiet_logs():
             while self.world.now_ms <= until_ms:
@@ -109,7 +109,7 @@ class Load:
                 self._ended[saga_id] = self.world.now_ms
 
     def _seen(self) -> Seen:
-        """Look at those whom the provider would not have failed."""
+        """Return what became of those whose payment the provider does not fail."""
         seen = Seen(opened=self.caller.breaker.transitions["open"])
         payments = self.world.table(PAYMENT, "payment")
         for saga_id, began_ms in self._began.items():

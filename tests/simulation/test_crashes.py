@@ -1,6 +1,6 @@
 """Every crash point singly, and every ordered pair, on the way of one saga that succeeds or is undone.
 
-Real processes are killed at the same places in tests/e2e/test_crashpoints.py.
+Real processes are killed at the same crash points in tests/e2e/test_crashpoints.py.
 """
 
 import os
@@ -19,7 +19,7 @@ ENDS = {False: "COMPLETED", True: "FAILED"}
 
 
 def _reached(*, held: bool) -> list[CrashSite]:
-    """List the places that these worlds come by; nothing is refunded where nothing is undone."""
+    """List the crash points that these worlds reach; if nothing is undone, nothing is refunded."""
     return [site for site in SITES if held or not site.point.startswith("refund.")]
 
 
@@ -42,7 +42,7 @@ def test_one_crash_changes_nothing(held: bool) -> None:
 @pytest.mark.every_core
 @pytest.mark.parametrize("held", [False, True])
 def test_two_crashes_after_each_other_change_nothing(held: bool) -> None:
-    """Every ordered pair of names, each in one service that comes by."""
+    """Every ordered pair of names, each in one service that reaches it."""
     sites = [site for site in _representatives() if site in _reached(held=held)]
     assert {site.service for site in sites} == {site.service for site in SITES}
     _visit_pairs(sites, held=held)
@@ -51,7 +51,7 @@ def test_two_crashes_after_each_other_change_nothing(held: bool) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("held", [False, True])
 def test_two_crashes_in_any_two_services_change_nothing(held: bool) -> None:
-    """Every ordered pair of places, that is of a name and a service."""
+    """Every ordered pair of crash sites, each a name and a service."""
     _visit_pairs(_reached(held=held), held=held)
 
 
@@ -62,12 +62,12 @@ def _visit_pairs(sites: Sequence[CrashSite], *, held: bool) -> None:
     assert [broken for broken, _ in seen if broken] == []
     sagas = Counter(count for _, count in seen)
     assert sagas.total() == len(sites) ** 2
-    # Where the second place lies behind the first on the way, it is a later saga that comes by.
+    # If the second site comes before the first on the way, a later saga reaches it.
     assert sagas[1] > sagas.total() * 0.7
 
 
 def _row(first: CrashSite, sites: Iterable[CrashSite], held: bool) -> list[tuple[list[str], int]]:
-    """Visit `first`, and then each: what is broken, and how many sagas it took."""
+    """Crash at `first` and then at each: return what is broken, and how many sagas it took."""
     pairs = [[first, second] for first, second in product([first], sites)]
     visits = [(pair, visit(pair, held=held)) for pair in pairs]
     return [(_broken(pair, seen, held=held), seen.sagas) for pair, seen in visits]

@@ -1,4 +1,4 @@
-"""Every kind of message lost, doubled, held back until after the end, in every way to go: virtual time."""
+"""Every kind of message lost, doubled or held back until after the end, in every scenario; virtual time."""
 
 from collections.abc import Iterator
 from itertools import combinations

@@ -63,7 +63,7 @@ class Aged:
             seal(f"{s}:{step}:ask:1", "OutcomeRequested", s, OutcomeRequested(step), ASKERS[step])
             for s, step in asks
         ]
-        for saga_id in self.sagas.values():  # also what nobody ever sent, and nobody should
+        for saga_id in self.sagas.values():  # also commands that no service sent or should send
             for step in ASKERS:
                 for verb, word in (("undo", "Compensate"), ("confirm", "Confirm")):
                     kind, message_id = f"{word}{step.capitalize()}", f"{saga_id}:{step}:{verb}"

@@ -1,4 +1,4 @@
-"""Worlds as seeds draw them: the books of each balance, and together they reach every place."""
+"""Worlds drawn from seeds: the books of each balance, and together they reach every marker."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A finding of the search can be kept: drawn, found again by one command, and walked again by a test."""
+"""A finding of the search has a diagram, a command that finds it again, and a test that repeats it."""
 
 import shlex
 from typing import Any

@@ -1,4 +1,4 @@
-"""A failing run becomes a short story: fewer actions, the same broken invariant, a test to keep."""
+"""A failing run is shrunk: fewer actions, the same broken invariant, a regression test."""
 
 from contextlib import nullcontext
 from typing import Any

@@ -1,4 +1,4 @@
-"""The door with everything around it in memory: carts, an orchestrator, a bus. For tests of the HTTP API."""
+"""A gateway with everything around it in memory: carts, an orchestrator, a bus. For tests of the HTTP API."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ from holdfast.services.gateway_bff.upstream_clients import UpstreamClients
 NOW_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
 WAITED_S_MAX = 300.0
-"""How long one may wait in line here: longer than on any busy machine."""
+"""How long a request may wait in line: longer than on any busy machine."""
 
 
 @dataclass
@@ -80,7 +80,7 @@ class FakeUpstreams:
 
 @dataclass
 class FakeBreaker:
-    """A breaker that is closed for as long as it is told, and gives out as many tickets as it has."""
+    """A breaker that is open while the harness's `retry_after_s` is not 0, with `tickets` probes."""
 
     harness: "GatewayHarness"
     tickets: int = 0
@@ -177,7 +177,7 @@ class GatewayHarness:
 def run_scenario(
     scenario: Callable[[GatewayHarness], Awaitable[None]], *, real_breaker: bool = False
 ) -> None:
-    """Run a scenario at the door of a town in which ada has a cart c-1; the gate is a fake unless asked."""
+    """Run a scenario in which ada has a cart c-1; the breaker is a fake unless `real_breaker`."""
 
     async def main() -> None:
         harness = GatewayHarness()

@@ -77,7 +77,7 @@ class OrchestratorHarness:
         return await self.ask(by or self.gateway, "POST", "/internal/v1/sagas/cancel", body)
 
     async def told(self, saga: str, user: str = "ada") -> Any:
-        """What the gateway is told of a saga that it asks about for a user."""
+        """Return what the gateway is told of a user's saga."""
         body = {"sagas": [{"saga_id": saga, "user_id": user}]}
         answer = await self.ask(self.gateway, "POST", "/internal/v1/sagas", body)
         assert answer.status_code == 200, answer.text
