@@ -1,6 +1,6 @@
 """A platform's books written by hand: its databases, its bus, and the provider's ledger.
 
-No service runs: a world writes what services would have written, and `run` plants what they never would.
+No service runs: the harness writes what services would have written, and `run` what they never would.
 Histories come from the engine itself, so that they stay right when the checkout's definition changes.
 """
 
@@ -49,7 +49,7 @@ NOW_MS = 1_800_000_000_000
 
 
 class WrittenCheckout(NamedTuple):
-    """A checkout that a world holds."""
+    """A checkout that was written."""
 
     saga_id: str
     start: CheckoutInitiated
@@ -61,7 +61,7 @@ class WrittenCheckout(NamedTuple):
 
 
 class BooksHarness(Databases):
-    """The books of one platform; empty until told otherwise."""
+    """The books of one platform; empty at first."""
 
     def __init__(self, dsns: Mapping[str, str], ledger_path: Path) -> None:
         super().__init__(dsns)

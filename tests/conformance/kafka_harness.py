@@ -1,4 +1,4 @@
-"""The conformance suite on a real Apache Kafka: members are processes, the test's own clients pass a door."""
+"""The conformance suite on real Apache Kafka: members are processes, the test's own clients pass a proxy."""
 
 import time
 import uuid
@@ -43,8 +43,8 @@ class KafkaHarness:
     def __init__(self, bootstrap: str, lease_s: float) -> None:
         self.lease_s = lease_s
         self._bootstrap = bootstrap
-        self._door = KafkaDoor(bootstrap)
-        self.bus = make_bus(self._door.bootstrap, lease_s)
+        self._proxy = KafkaDoor(bootstrap)
+        self.bus = make_bus(self._proxy.bootstrap, lease_s)
         self._publishers: list[KafkaPublisher] = []
         self._consumers: list[KafkaConsumer] = []
         self._members: list[MemberProcess] = []
@@ -85,11 +85,11 @@ class KafkaHarness:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        self._door.shut()
+        self._proxy.shut()
         try:
             yield
         finally:
-            self._door.open()
+            self._proxy.open()
 
     def close(self) -> None:
         for member in self._members:
@@ -100,4 +100,4 @@ class KafkaHarness:
         for publisher in self._publishers:
             publisher.close()
         self.bus.close()
-        self._door.shut()
+        self._proxy.shut()

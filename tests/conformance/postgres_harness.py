@@ -1,4 +1,4 @@
-"""The conformance suite on PostgreSQL: members are processes, the test's own connections pass a door."""
+"""The conformance suite on PostgreSQL: members are processes, the test's own connections pass a proxy."""
 
 import time
 import uuid
@@ -39,8 +39,8 @@ class PostgresHarness:
         self.lease_s = lease_s
         self._dsn = dsn
         self._hints = hints
-        self._door = TcpProxy(int(conninfo_to_dict(dsn)["port"] or 5432))
-        self.bus = make_bus(make_conninfo(dsn, port=self._door.port), hints, lease_s, dsn)
+        self._proxy = TcpProxy(int(conninfo_to_dict(dsn)["port"] or 5432))
+        self.bus = make_bus(make_conninfo(dsn, port=self._proxy.port), hints, lease_s, dsn)
         self._publishers: list[PostgresPublisher] = []
         self._consumers: list[PostgresConsumer] = []
         self._members: list[MemberProcess] = []
@@ -81,11 +81,11 @@ class PostgresHarness:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        self._door.shut()
+        self._proxy.shut()
         try:
             yield
         finally:
-            self._door.open()
+            self._proxy.open()
 
     def close(self) -> None:
         for member in self._members:
@@ -96,4 +96,4 @@ class PostgresHarness:
         for publisher in self._publishers:
             publisher.close()
         self.bus.close()
-        self._door.shut()
+        self._proxy.shut()

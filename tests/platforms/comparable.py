@@ -1,4 +1,4 @@
-"""What became of one checkout, without times, ids and chance: equal on every wiring, whatever its speed."""
+"""The result of one checkout without times, ids and chance: equal on every wiring, at any speed."""
 
 import re
 from typing import Any
@@ -34,7 +34,7 @@ def comparable(platform: OneProcess, buying: Buying) -> dict[str, Any]:
 
 
 def _history(platform: OneProcess, buying: Buying) -> list[tuple[str, str]]:
-    """Leave out what was only sent again, and order the answers to undos, which come as they come."""
+    """Leave out deadlines that only sent again, and sort the answers to undos, which come in any order."""
     rows = [
         (row.kind, _text(row.payload.decode(), buying))
         for row in platform.history(buying.saga_id)

@@ -1,6 +1,6 @@
-"""A bus that loses, doubles or holds back messages of chosen kinds, whatever bus it stands before.
+"""A bus that loses, doubles or holds back messages of chosen kinds, in front of any bus.
 
-It strikes at publishing, after the publisher was told that all is well: the worst moment of all.
+The fault strikes at publishing, and the publisher is told of success: the worst moment.
 """
 
 from collections import Counter
@@ -20,19 +20,19 @@ class DeliveryFault(StrEnum):
 
 
 def kind_of(message: Message) -> str:
-    """Return the message's type, or nothing for what is no message of the contracts (a dead letter)."""
+    """Return the message's type, or "" if its topic is not of the contracts (a dead letter)."""
     return dict(message.headers)["ce_type"].decode() if message.topic in TOPICS else ""
 
 
 class FaultyBus:
     """Wraps `inner_of`, the bus as each service holds it, made once for each.
 
-    `struck` counts the messages that met the fate wished for them, `sent` all; by saga and kind.
+    `struck` counts the messages that met their fault, `sent` all of them; by saga and kind.
     """
 
     def __init__(self, inner_of: Callable[[str], Bus]) -> None:
         self._inners = {service: inner_of(service) for service in SERVICES}
-        self._wishes: dict[tuple[str, str], tuple[DeliveryFault, float]] = {}
+        self._faults: dict[tuple[str, str], tuple[DeliveryFault, float]] = {}
         self._early: dict[tuple[str, str], Message] = {}
         self.struck: Counter[tuple[str, str]] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
@@ -44,17 +44,17 @@ class FaultyBus:
         """Return the bus as this service holds it."""
         return FaultyView(self, service, self._inners[service])
 
-    def strike(self, saga_id: str, kind: str, fate: DeliveryFault, times: float = 1) -> None:
-        """Let the next `times` messages of `kind` of this saga meet `fate`."""
-        self._wishes[saga_id, kind] = (fate, times)
+    def strike(self, saga_id: str, kind: str, fault: DeliveryFault, times: float = 1) -> None:
+        """Let the next `times` messages of `kind` of this saga meet `fault`."""
+        self._faults[saga_id, kind] = (fault, times)
 
     def precede(self, kind: str, early: Message) -> None:
         """Let `early` be published just before the first message of `kind` of its saga."""
         self._early[early.key.decode(), kind] = early
 
     def release(self) -> list[Message]:
-        """Deliver what was held back, and hold nothing any more; return what that was."""
-        self._wishes.clear()
+        """Deliver what was held back, strike no more, and return the delivered messages."""
+        self._faults.clear()
         late, self.held = self.held, []
         for service in dict.fromkeys(service for service, _ in late):
             publisher = self._inners[service].publisher()
@@ -67,30 +67,30 @@ class FaultyBus:
             inner.close()
 
     def deal(self, service: str, batch: Sequence[Message]) -> list[Message]:
-        """Return what of a batch is really published."""
-        there: list[Message] = []
+        """Return the messages that are really published for this batch."""
+        published: list[Message] = []
         for message in batch:
             early = self._early.pop((message.key.decode(), kind_of(message)), None)
             for each in (early, message) if early else (message,):
                 self.log.append(each)
-                there += self._what_comes_of(service, each)
-        return there
+                published += self._apply_fault(service, each)
+        return published
 
-    def _what_comes_of(self, service: str, message: Message) -> list[Message]:
-        this = (message.key.decode(), kind_of(message))
-        self.sent[this] += 1
-        fate, times = self._wishes.get(this, (DeliveryFault.LOST, 0))
+    def _apply_fault(self, service: str, message: Message) -> list[Message]:
+        key = (message.key.decode(), kind_of(message))
+        self.sent[key] += 1
+        fault, times = self._faults.get(key, (DeliveryFault.LOST, 0))
         if times < 1:
             return [message]
-        self._wishes[this] = (fate, times - 1)
-        self.struck[this] += 1
-        if fate is DeliveryFault.HELD:
+        self._faults[key] = (fault, times - 1)
+        self.struck[key] += 1
+        if fault is DeliveryFault.HELD:
             self.held.append((service, message))
-        return [message, message] if fate is DeliveryFault.DOUBLED else []
+        return [message, message] if fault is DeliveryFault.DOUBLED else []
 
 
 class FaultyView:
-    """One service's way to the faulty bus."""
+    """The faulty bus as one service holds it."""
 
     def __init__(self, bus: FaultyBus, service: str, inner: Bus) -> None:
         self._bus = bus
@@ -121,9 +121,9 @@ class FaultyPublisher:
         self._inner = inner
 
     def publish(self, batch: Sequence[Message]) -> None:
-        there = self._bus.deal(self._service, batch)
-        if there:
-            self._inner.publish(there)
+        published = self._bus.deal(self._service, batch)
+        if published:
+            self._inner.publish(published)
 
     def end_offset(self, place: TopicPartition) -> int:
         return self._inner.end_offset(place)

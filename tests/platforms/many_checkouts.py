@@ -1,4 +1,4 @@
-"""Many checkouts at once, one for every way to go and every kind of message that meets a fate on it."""
+"""Many checkouts at once: one for every scenario and every kind of message that meets a fault in it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from tests.platforms.scenarios import SCENARIOS, Scenario, begin, check
 
 
 class Case(NamedTuple):
-    """One checkout of the crowd, and the kind of its one message that meets the fate."""
+    """One of many checkouts, and the kind of its one message that meets the fault."""
 
     scenario: Scenario
     kind: str
@@ -20,21 +20,21 @@ class Case(NamedTuple):
 
 
 EVERY = tuple((scenario, kind) for scenario in SCENARIOS for kind in scenario.kinds_to_strike)
-"""Every kind on every way."""
+"""Every kind in every scenario."""
 
 EACH_KIND_ONCE = tuple({kind: (scenario, kind) for scenario, kind in reversed(EVERY)}.values())
-"""Every kind on the first way on which it comes."""
+"""Every kind in the first scenario in which it comes."""
 
 
 def run_many(
-    platform: OneProcess, fate: DeliveryFault, members: Sequence[tuple[Scenario, str]] = EVERY
+    platform: OneProcess, fault: DeliveryFault, members: Sequence[tuple[Scenario, str]] = EVERY
 ) -> list[Case]:
-    """Start them all, let each go its way until all have ended and the books balance; check every one."""
+    """Start them all, run until all have ended and the books balance, and check every one."""
     bus = platform.wiring.bus
     cases = []
     for scenario, kind in members:
         cases.append(Case(scenario, kind, begin(platform, scenario)))
-        bus.strike(cases[-1].buying.saga_id, kind, fate)
+        bus.strike(cases[-1].buying.saga_id, kind, fault)
     platform.settle()
     for case in cases:
         check(platform, case.scenario, case.buying)

@@ -24,11 +24,11 @@ from holdfast.simulation.world import World
 
 HOUR_MS = 3_600_000
 FURTHEST_MS = 20_000
-"""The longest jump: what happens by age alone (asking, sending again) has no row that says when."""
+"""The longest jump: outcome requests and repeated starts go by age and have no row with a due time."""
 
 
 class MemoryWorld:
-    """Databases, bus, provider and clock of one platform; what the simulation's books look at."""
+    """Databases, bus, provider and clock of one platform, with what the simulation's books read."""
 
     def __init__(self) -> None:
         self.now_ms = START_MS
@@ -38,11 +38,11 @@ class MemoryWorld:
         }
         self.bus = MemoryBus(lambda: self.now_ms / 1000, lease_s=1000.0)
         self.provider = SimProvider(Switch())
-        self.door = self
-        self.told: dict[int, str] = {}
+        self.shoppers = self
+        self.accepted: dict[int, str] = {}
         self.contradictions: set[str] = set()
         self.added: dict[tuple[str, str], int] = {}
-        self.doomed: dict[LogPosition, ExpectedPark] = {}
+        self.expected_parks: dict[LogPosition, ExpectedPark] = {}
 
     def wiring(self) -> Wiring:
         return Wiring(
@@ -61,7 +61,7 @@ class MemoryWorld:
         )
 
     def _books(self, platform: OneProcess) -> list[str]:
-        self.told = {number: buying.saga_id for number, buying in enumerate(platform.bought)}
+        self.accepted = {number: buying.saga_id for number, buying in enumerate(platform.bought)}
         self.added = {
             (row.cart_id, line.sku): line.quantity
             for saga_id, row in self.checkouts().items()
@@ -108,5 +108,5 @@ class MemoryWorld:
 
 
 def memory_platform() -> OneProcess:
-    """Make a platform in memory with nothing in it but stock."""
+    """Make a platform in memory that holds only stock and prices."""
     return OneProcess(MemoryWorld().wiring())

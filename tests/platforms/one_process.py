@@ -1,6 +1,6 @@
 """All six services in one process and one thread, each put together by its own `build`, on any wiring.
 
-Single-threaded, so that a script can strike between any two steps; time is the wiring's.
+Single-threaded, so that a scenario can act between any two steps; time is the wiring's.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -44,7 +44,7 @@ OPEN = ("RUNNING", "DONE", "UNDOING")
 class Wiring:
     """What stands behind the ports. `rest` lets time pass when nothing moves; `order` reads an order's row.
 
-    `books` says what is broken or not yet quiet, over everything that the wiring holds.
+    `books` names what is broken or unfinished in everything that the wiring holds.
     """
 
     name: str
@@ -112,7 +112,7 @@ class OneProcess:
             store.close()
         self.wiring.bus.close()
 
-    # -- what people do
+    # -- what shoppers do
 
     def buy(self, pieces: tuple[tuple[str, int], ...], card: str, *, held: bool = False) -> Buying:
         """Fill a cart of its own and start its checkout."""
@@ -123,18 +123,20 @@ class OneProcess:
             if held:
                 tx.hold_cart((cart_id, USER), "fraud check")
         snapshot = CartService(stores[CART]).snapshots([(cart_id, USER)])[0]
-        wanted = CheckoutRequest(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
-        (answer,) = self.parts[GATEWAY].starter.accept([wanted])  # type: ignore[attr-defined]
+        request = CheckoutRequest(USER, f"key-{cart_id}", b"", cart_id, card, snapshot)
+        (answer,) = self.parts[GATEWAY].starter.accept([request])  # type: ignore[attr-defined]
         assert isinstance(answer, Accepted), answer
         self.bought.append(Buying(answer.checkout.saga_id, cart_id))
         self.under_way.append(self.bought[-1])
         return self.bought[-1]
 
     def cancel(self, saga_id: str) -> None:
-        """Have the orchestrator's writer take the checkout back, at its next step."""
+        """Have the orchestrator's writer cancel the checkout, at its next step."""
         orchestrator = self.parts[ORCHESTRATOR]
-        wish = Refused("cancelled", "by the shopper")
-        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+        refusal = Refused("cancelled", "by the shopper")
+        envelope = Envelope(
+            f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, encode(refusal), 1, None
+        )
         service = orchestrator.checkout_service  # type: ignore[attr-defined]
 
         def cancel(tx: Any) -> tuple[HandlerResult, None]:
@@ -145,7 +147,7 @@ class OneProcess:
     # -- time
 
     def round(self, silent: Collection[str] = ()) -> int:
-        """Let every service do one step, but for those `silent`; return how much was done."""
+        """Let every service except those in `silent` do one step; return how much was done."""
         moved = 0
         for parts in [parts for name, parts in self.parts.items() if name not in silent]:
             moved += parts.manager.run_once(self.wiring.poll_s)

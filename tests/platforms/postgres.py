@@ -73,9 +73,9 @@ TIMERS = TimerSettings(
 KAFKA_TIMERS = TimerSettings(
     resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=8_000, patience_of_step_ms={}, horizon_ms=20_000
 )
-"""A round of all services takes longer there."""
+"""A round of all services takes longer on Kafka."""
 SKEWED_TIMERS = TimerSettings(patience_ms=120_000)
-"""Production's, but that a slow machine is no silence."""
+"""Production's, with more patience: a slow machine must not pass for a silent participant."""
 
 REST_S = 0.02
 PARTITIONS = 2
@@ -123,7 +123,7 @@ def postgres_platform(
 ) -> Iterator[OneProcess]:
     """Make a platform on fresh databases of `server`, on its own bus or on a Kafka of this platform alone.
 
-    With a `clock` its databases go by it, and silence is believed late.
+    If a `clock` is given, its databases go by it, and the patience is long.
     """
     names = {name: f"one_{os.getpid()}_{uuid.uuid4().hex[:8]}" for name in (*SERVICES, "bus")}
     dsns = {}

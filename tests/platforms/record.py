@@ -1,6 +1,6 @@
 """Record tests/histories anew: python -m tests.platforms.record
 
-Plays every way to go, with every fate of every message, on PostgreSQL. Only for a new version of a
+Plays every scenario, with every fault of every message, on PostgreSQL. Only for a new version of a
 definition: histories of a version that sagas may still carry are never recorded again.
 """
 
@@ -41,8 +41,8 @@ def main() -> None:
         for scenario in SCENARIOS:
             begin(platform, scenario)
         platform.settle()
-        for fate in DeliveryFault:
-            run_many(platform, fate)
+        for fault in DeliveryFault:
+            run_many(platform, fault)
             platform.wiring.bus.release()
         seen: dict[object, History] = {}
         for history in histories(platform.wiring.dsns[ORCHESTRATOR]):

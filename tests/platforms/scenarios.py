@@ -36,9 +36,9 @@ UNDO_ORDER = ("CompensateOrder", "OrderCompensated")
 
 
 class Scenario(NamedTuple):
-    """`cancel_at`: a shopper's wish once this command is on its way; `early`: this undo comes before its do;
+    """`cancel_at`: the shopper cancels once this command was sent; `early`: this undo comes before its do;
     `silent`: no message of this kind arrives in time; `unheard`: the first of this kind is lost, so that
-    somebody has to ask."""
+    a participant has to ask."""
 
     name: str
     state: str
@@ -54,7 +54,7 @@ class Scenario(NamedTuple):
 
     @property
     def kinds_to_strike(self) -> tuple[str, ...]:
-        """All that happen, but for those that the script itself strikes."""
+        """All kinds that happen, except those that the scenario itself makes fail."""
         return tuple(kind for kind in self.kinds if kind not in (self.silent, self.unheard, self.early))
 
 
@@ -65,7 +65,7 @@ UNDONE = "undone_before_done"
 def _failing(
     name: str, asked: int, undone: tuple[tuple[str, str], ...], reason: str, **script: str
 ) -> Scenario:
-    """Return a way that leads forward for so many messages, then back by these undos."""
+    """Return a scenario with the first `asked` messages of the way forward, then these undos."""
     kinds = (*FORWARD[:asked], *(kind for pair in undone for kind in pair), "CheckoutFailed")
     return Scenario(name, "FAILED", kinds, reason, **script)  # type: ignore[arg-type]
 
@@ -123,7 +123,7 @@ SCENARIOS = (
 
 
 def begin(platform: OneProcess, scenario: Scenario) -> Buying:
-    """Start one checkout that will go this way."""
+    """Start one checkout of this scenario."""
     buying = platform.buy(scenario.pieces, scenario.card, held=scenario.held)
     bus, saga_id = platform.wiring.bus, buying.saga_id
     if scenario.silent:
@@ -137,14 +137,14 @@ def begin(platform: OneProcess, scenario: Scenario) -> Buying:
             seal(f"{saga_id}:{step.name}:undo", scenario.early, saga_id, EmptyPayload(), ORCHESTRATOR),
         )
     if scenario.cancel_at:
-        wishes: list[str] = []
-        platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, wishes))
+        cancelled: list[str] = []
+        platform.watchers.append(lambda: _cancel_once(platform, saga_id, scenario.cancel_at, cancelled))
     return buying
 
 
-def _cancel_once(platform: OneProcess, saga_id: str, cancel_at: str, wishes: list[str]) -> None:
-    if not wishes and platform.wiring.bus.sent[saga_id, cancel_at]:
-        wishes.append(saga_id)
+def _cancel_once(platform: OneProcess, saga_id: str, cancel_at: str, cancelled: list[str]) -> None:
+    if not cancelled and platform.wiring.bus.sent[saga_id, cancel_at]:
+        cancelled.append(saga_id)
         platform.cancel(saga_id)
 
 
@@ -158,13 +158,13 @@ def check(platform: OneProcess, scenario: Scenario, buying: Buying) -> None:
 
 
 def play(
-    platform: OneProcess, scenario: Scenario, fates: Mapping[str, DeliveryFault] | None = None
+    platform: OneProcess, scenario: Scenario, faults: Mapping[str, DeliveryFault] | None = None
 ) -> Buying:
-    """Let one checkout go its way to its end, until the books balance; one message of each kind in `fates`
-    meets its fate."""
+    """Let one checkout go its way to its end, until the books balance; one message of each kind in `faults`
+    meets that fault."""
     buying = begin(platform, scenario)
-    for kind, fate in (fates or {}).items():
-        platform.wiring.bus.strike(buying.saga_id, kind, fate)
+    for kind, fault in (faults or {}).items():
+        platform.wiring.bus.strike(buying.saga_id, kind, fault)
     platform.settle()
     check(platform, scenario, buying)
     return buying

@@ -1,4 +1,4 @@
-"""A database clock that a test can set: production's statements say `now()`, and this is who answers."""
+"""A database clock that a test can set: it replaces the `now()` of production's statements."""
 
 import psycopg
 from psycopg.rows import TupleRow

@@ -22,13 +22,13 @@ SHOPPERS = 3
 
 
 class CrashSite(NamedTuple):
-    """A crash point in one of the services that come by."""
+    """A crash point in one of the services that reach it."""
 
     service: str
     point: str
 
 
-PLACES = [CrashSite(service, name) for name, place in CRASHPOINTS.items() for service in place.services]
+SITES = [CrashSite(service, name) for name, site in CRASHPOINTS.items() for service in site.services]
 
 
 @dataclass
@@ -41,31 +41,31 @@ class Visited:
     violations: list[InvariantViolation] = field(default_factory=list)
 
 
-def visit(places: list[CrashSite], *, held: bool) -> Visited:
-    """Let processes crash at these places in this order, then let everything come to its end.
+def visit(sites: list[CrashSite], *, held: bool) -> Visited:
+    """Let processes crash at these crash points in this order, then run until everything has ended.
 
-    Where `held`, operators hold every cart: the last step refuses, and all that was done is undone.
+    If `held`, operators hold every cart: the last step refuses, and all that was done is undone.
     """
     with quiet_logs():
-        return _Visit(held=held).run(places)
+        return _Visit(held=held).run(sites)
 
 
 class _Visit:
     def __init__(self, *, held: bool) -> None:
         self._held = held
-        wishes = tuple(CheckoutSpec(f"cart-{n}", (("A", 2), ("B", 1))) for n in range(SHOPPERS))
-        self._world = World(Setup(wishes))
+        checkouts = tuple(CheckoutSpec(f"cart-{n}", (("A", 2), ("B", 1))) for n in range(SHOPPERS))
+        self._world = World(Setup(checkouts))
         self._watch = InvariantWatch(self._world)
         self._seen = Visited()
         self._armed: CrashSite | None = None
         self._acting = ""
         self._shoppers = 0
 
-    def run(self, places: list[CrashSite]) -> Visited:
+    def run(self, sites: list[CrashSite]) -> Visited:
         with attended(self._pass):
-            for place in places:
-                self._crash_at(place)
-            self._until(lambda: is_quiet(self._world), "everything ends")
+            for site in sites:
+                self._crash_at(site)
+            self._run_until(lambda: is_quiet(self._world), "everything ends")
         seen, world = self._seen, self._world
         seen.violations += settled(world)
         seen.sagas = self._shoppers
@@ -73,22 +73,22 @@ class _Visit:
         return seen
 
     def _pass(self, point: str) -> None:
-        place = CrashSite(self._acting, point)
-        if place == self._armed:
+        site = CrashSite(self._acting, point)
+        if site == self._armed:
             self._armed = None
-            self._seen.crashed.append(place)
+            self._seen.crashed.append(site)
             raise Crash
 
-    def _crash_at(self, place: CrashSite) -> None:
-        self._armed = place
-        if place.point.startswith("park."):
-            self._world.act(Action("poison", f"{place.service}+json"))
+    def _crash_at(self, site: CrashSite) -> None:
+        self._armed = site
+        if site.point.startswith("park."):
+            self._world.act(Action("poison", f"{site.service}+json"))
         if not self._shoppers:
             self._begin()
-        self._until(lambda: self._armed is None, f"{place} is reached")
+        self._run_until(lambda: self._armed is None, f"{site} is reached")
 
-    def _until(self, over: Callable[[], bool], what: str) -> None:
-        """Give everybody turns until it is over, and let time pass, or a shopper come, where nobody moves."""
+    def _run_until(self, over: Callable[[], bool], what: str) -> None:
+        """Run fair turns until `over`; if nothing moves, let time pass or let the next shopper come."""
         for _ in range(ROUNDS_MAX):
             armed, moved = self._armed, False
             for action in self._turns():
@@ -107,10 +107,12 @@ class _Visit:
 
     def _all_ended(self) -> bool:
         sagas = self._world.table(ORCHESTRATOR, "saga")
-        return all(s in sagas and sagas[s].state in CHECKOUT.terminal for s in self._world.door.checkouts())
+        return all(
+            s in sagas and sagas[s].state in CHECKOUT.terminal for s in self._world.shoppers.checkouts()
+        )
 
     def _turns(self) -> list[Action]:
-        """List everybody's turns; a deadline fires only where somebody keeps the orchestrator waiting."""
+        """List fair turns; to make a deadline fire, inventory-write does not answer the orchestrator."""
         waiting = self._armed is not None and self._armed.point.startswith("timers.")
         return [turn for turn in fair_turns(self._world) if not (waiting and turn.who.startswith(INVENTORY))]
 
@@ -123,9 +125,9 @@ class _Visit:
         return done
 
     def _begin(self) -> None:
-        """Let the next shopper ask until there is an answer, whoever crashes meanwhile."""
+        """Let the next shopper ask until there is an answer, also if processes crash meanwhile."""
         number, self._shoppers = self._shoppers, self._shoppers + 1
-        while number not in self._world.door.told:
+        while number not in self._world.shoppers.accepted:
             self._acting = GATEWAY
             self._world.act(Action("start", str(number)))
         if self._held:

@@ -1,4 +1,4 @@
-"""Mutants: the protocol with one rule broken each, and the invariant that must notice, named beforehand.
+"""Mutants: the protocol with one rule broken each, and the name of the invariant that must notice it.
 
 A mutant lives only inside `broken()`; production has no switch for any of them.
 """
@@ -13,7 +13,7 @@ Broken = AbstractContextManager[Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`caught_by`: the invariant that speaks of it."""
+    """`caught_by`: the invariant that must be violated."""
 
     name: str
     caught_by: str
@@ -35,6 +35,6 @@ def mutant(caught_by: str) -> Callable[[Callable[[], Broken]], Callable[[], Brok
 
 @contextmanager
 def both(one: Broken, other: Broken) -> Any:
-    """Break two things at once, where one alone would only raise."""
+    """Break two things at once, if one alone would only raise."""
     with one, other:
         yield

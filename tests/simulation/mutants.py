@@ -1,4 +1,4 @@
-"""Mutants that an invariant notices: of fence, engine, money and goods; and those of delivery."""
+"""Mutants that an invariant notices: of the fence, the engine, money and stock; imports those of delivery."""
 
 from collections.abc import Sequence
 from typing import Any

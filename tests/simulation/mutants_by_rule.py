@@ -1,4 +1,4 @@
-"""Mutants of which no invariant speaks, each with the test that holds its rule; ADR 10 says why."""
+"""Mutants that no invariant notices, each with the test that checks its rule; ADR 10 says why."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

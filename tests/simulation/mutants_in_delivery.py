@@ -1,4 +1,4 @@
-"""Mutants of what carries messages: outbox, relay, asking, offsets, parking, the door's keys."""
+"""Mutants of message delivery: outbox, relay, outcome requests, offsets, parking, idempotency keys."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -28,13 +28,13 @@ def the_outbox_refuses_a_repeated_message_id() -> Broken:
 
     def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
         def unique(tx: Any) -> HandlerResult:
-            handled: HandlerResult = work(tx)
+            result: HandlerResult = work(tx)
             sent = tx.table("sent")
-            handled.messages_to_seal = [
-                reply for reply in handled.messages_to_seal if reply.message_id not in sent
+            result.messages_to_seal = [
+                reply for reply in result.messages_to_seal if reply.message_id not in sent
             ]
-            sent.update({reply.message_id: True for reply in handled.messages_to_seal})
-            return handled
+            sent.update({reply.message_id: True for reply in result.messages_to_seal})
+            return result
 
         return real(self, unique, *args, **named)
 
@@ -66,9 +66,9 @@ def messages_are_published_before_the_commit() -> Broken:
 
     def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
         def at_once(tx: Any) -> HandlerResult:
-            handled: HandlerResult = work(tx)
-            self.relay.producer.publish([*map(self._seal, handled.messages_to_seal), *handled.messages])
-            return handled
+            result: HandlerResult = work(tx)
+            self.relay.producer.publish([*map(self._seal, result.messages_to_seal), *result.messages])
+            return result
 
         return real_commit(self, at_once, *args, **named)
 
@@ -79,7 +79,7 @@ def messages_are_published_before_the_commit() -> Broken:
 
 @mutant("I11")
 def the_relay_reads_behind_a_cursor() -> Broken:
-    """An instance takes what it has published for all that there was; another may have died with more."""
+    """An instance skips rows before the last that it published; a dead instance may have left such rows."""
     real_done, real_run = Relay._done, OutboxRescuer.run_once
 
     def done(self: Any, batches: Any) -> None:
@@ -100,7 +100,7 @@ def the_relay_reads_behind_a_cursor() -> Broken:
 
 @mutant("I15")
 def offsets_are_committed_before_the_transaction() -> Broken:
-    """Lost commands and events heal, by re-sends and questions; what should have been parked does not."""
+    """Lost commands and events are sent again or asked for; a record that should be parked is not."""
     real = KafkaConsumerManager._process
 
     def process(self: Any, records: list[Any]) -> int:
@@ -126,13 +126,13 @@ def a_key_is_kept_outside_the_transaction() -> Broken:
     real = CheckoutStarter._accept
 
     def accept(self: Any, group: Sequence[CheckoutRequest]) -> list[StartResult]:
-        (wanted,) = group
-        key, bits, known = (wanted.user_id, wanted.idempotency_key), self._random_80_bits(), []
+        (request,) = group
+        key, bits, known = (request.user_id, request.idempotency_key), self._random_80_bits(), []
 
         def keep(tx: Any) -> HandlerResult:
             keys, now_ms = tx.table("idempotency_key"), tx.now_ms()
             known.extend([Accepted(keys[key])] if key in keys else [])
-            keys.setdefault(key, checkout_of(wanted, str(uuid7(now_ms, bits)), now_ms))
+            keys.setdefault(key, checkout_of(request, str(uuid7(now_ms, bits)), now_ms))
             return HandlerResult()
 
         self._processor.commit(keep, at="accept")
@@ -142,10 +142,10 @@ def a_key_is_kept_outside_the_transaction() -> Broken:
 
         def begin(tx: Any) -> HandlerResult:
             with patch.object(self, "_random_80_bits", lambda: bits):
-                answers[:], handled = real(self, tx, group)
+                answers[:], result = real(self, tx, group)
             if not isinstance(answers[0], Accepted):
                 del tx.table("idempotency_key")[key]
-            return handled
+            return result
 
         self._relay.submit(self._processor.commit(begin, at="accept"))
         return answers

@@ -1,4 +1,4 @@
-"""Mutants of calls to the provider, each with the test that holds its rule: what they lose is time."""
+"""Mutants of calls to the provider, each with the test that checks its rule: they only lose time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,10 +42,10 @@ def one_key_counts_again() -> Broken:
 
 
 def failed_work_holds_all_places() -> Broken:
-    def room(_: Any, under_way: Any, *__: Any) -> int:
+    def harness(_: Any, under_way: Any, *__: Any) -> int:
         return max(0, CALLS_MAX - len(under_way))
 
-    return patch.object(continuous, "room", room)
+    return patch.object(continuous, "room", harness)
 
 
 def a_backlog_of_failed_work_hides_fresh_work() -> Broken:

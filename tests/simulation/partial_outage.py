@@ -52,7 +52,7 @@ def after_a_crowd(failing: int, good: int, behind_ms: int = 3_000) -> list[Arriv
 
 
 def check(arrivals: list[Arrival], outage: Outage) -> Seen:
-    """Let them come while the provider fails some: nobody else is undone or waits three times as long."""
+    """Let them come while the provider fails some: no other is undone or waits three times as long."""
     calm = Load([Arrival(each.at_ms) for each in arrivals], None).run(REST_MS)
     seen = Load(arrivals, outage).run(REST_MS)
     assert (seen.undone, seen.waiting) == ([], 0)
@@ -64,8 +64,10 @@ class Load:
     """Runs one world by a timetable. `outage` lasts from the first arrival to the end."""
 
     def __init__(self, arrivals: list[Arrival], outage: Outage | None) -> None:
-        wishes = tuple(CheckoutSpec(f"cart-{n}", (("A", 1),), each.card) for n, each in enumerate(arrivals))
-        self.world = World(Setup(wishes, stock=(("A", len(arrivals)),)))
+        checkouts = tuple(
+            CheckoutSpec(f"cart-{n}", (("A", 1),), each.card) for n, each in enumerate(arrivals)
+        )
+        self.world = World(Setup(checkouts, stock=(("A", len(arrivals)),)))
         self.world.provider.latency_s = LATENCY_S
         self.world.provider.outage = outage
         self._arrivals = arrivals
@@ -79,11 +81,11 @@ class Load:
         return self.world.processes[f"{PAYMENT}-1"].caller
 
     def run(self, for_ms: int) -> Seen:
-        """Let all arrive and `for_ms` pass after the last of them, and tell what was seen."""
+        """Let all arrive and `for_ms` pass after the last of them; return what was seen."""
         return self.go_on(self._arrivals[-1].at_ms + for_ms)
 
     def go_on(self, for_ms: int) -> Seen:
-        """Let time pass, and tell what was seen."""
+        """Let time pass; return what was seen."""
         until_ms = self.world.now_ms + for_ms
         with quiet_logs():
             while self.world.now_ms <= until_ms:
@@ -98,7 +100,7 @@ class Load:
         passed_ms = self.world.now_ms - self._start_ms
         while self._position < len(self._arrivals) and self._arrivals[self._position].at_ms <= passed_ms:
             self.world.act(Action("start", str(self._position)))
-            self._began[self.world.door.told[self._position]] = self.world.now_ms
+            self._began[self.world.shoppers.accepted[self._position]] = self.world.now_ms
             self._position += 1
 
     def _note_ends(self) -> None:
@@ -107,7 +109,7 @@ class Load:
                 self._ended[saga_id] = self.world.now_ms
 
     def _seen(self) -> Seen:
-        """Look at those whom the provider would not have failed."""
+        """Return what became of those whose payment the provider does not fail."""
         seen = Seen(opened=self.caller.breaker.transitions["open"])
         payments = self.world.table(PAYMENT, "payment")
         for saga_id, began_ms in self._began.items():

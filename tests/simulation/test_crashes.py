@@ -1,6 +1,6 @@
 """Every crash point singly, and every ordered pair, on the way of one saga that succeeds or is undone.
 
-Real processes are killed at the same places in tests/e2e/test_crashpoints.py.
+Real processes are killed at the same crash points in tests/e2e/test_crashpoints.py.
 """
 
 import os
@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
 import pytest
-from tests.simulation.crash_pairs import PLACES, CrashSite, Visited, visit
+from tests.simulation.crash_pairs import SITES, CrashSite, Visited, visit
 
 from holdfast.messaging.crashpoints import CRASHPOINTS
 
@@ -19,64 +19,64 @@ ENDS = {False: "COMPLETED", True: "FAILED"}
 
 
 def _reached(*, held: bool) -> list[CrashSite]:
-    """List the places that these worlds come by; nothing is refunded where nothing is undone."""
-    return [place for place in PLACES if held or not place.point.startswith("refund.")]
+    """List the crash points that these worlds reach; if nothing is undone, nothing is refunded."""
+    return [site for site in SITES if held or not site.point.startswith("refund.")]
 
 
 def _representatives() -> list[CrashSite]:
     """Pick one service for every crash point, so that all services have their part."""
     chosen = []
-    for number, (name, place) in enumerate(CRASHPOINTS.items()):
-        chosen.append(CrashSite(place.services[number % len(place.services)], name))
+    for number, (name, site) in enumerate(CRASHPOINTS.items()):
+        chosen.append(CrashSite(site.services[number % len(site.services)], name))
     return chosen
 
 
 @pytest.mark.parametrize("held", [False, True])
 def test_one_crash_changes_nothing(held: bool) -> None:
-    for place in _reached(held=held):
-        seen = visit([place], held=held)
-        assert _broken([place], seen, held=held) == []
-        assert seen.sagas == 1, f"{place} lies on the way of one saga"
+    for site in _reached(held=held):
+        seen = visit([site], held=held)
+        assert _broken([site], seen, held=held) == []
+        assert seen.sagas == 1, f"{site} lies on the way of one saga"
 
 
 @pytest.mark.every_core
 @pytest.mark.parametrize("held", [False, True])
 def test_two_crashes_after_each_other_change_nothing(held: bool) -> None:
-    """Every ordered pair of names, each in one service that comes by."""
-    places = [place for place in _representatives() if place in _reached(held=held)]
-    assert {place.service for place in places} == {place.service for place in PLACES}
-    _visit_pairs(places, held=held)
+    """Every ordered pair of names, each in one service that reaches it."""
+    sites = [site for site in _representatives() if site in _reached(held=held)]
+    assert {site.service for site in sites} == {site.service for site in SITES}
+    _visit_pairs(sites, held=held)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("held", [False, True])
 def test_two_crashes_in_any_two_services_change_nothing(held: bool) -> None:
-    """Every ordered pair of places, that is of a name and a service."""
+    """Every ordered pair of crash sites, each a name and a service."""
     _visit_pairs(_reached(held=held), held=held)
 
 
-def _visit_pairs(places: Sequence[CrashSite], *, held: bool) -> None:
+def _visit_pairs(sites: Sequence[CrashSite], *, held: bool) -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = [pool.submit(_row, first, places, held) for first in places]
+        rows = [pool.submit(_row, first, sites, held) for first in sites]
         seen = [each for row in rows for each in row.result()]
     assert [broken for broken, _ in seen if broken] == []
     sagas = Counter(count for _, count in seen)
-    assert sagas.total() == len(places) ** 2
-    # Where the second place lies behind the first on the way, it is a later saga that comes by.
+    assert sagas.total() == len(sites) ** 2
+    # If the second site comes before the first on the way, a later saga reaches it.
     assert sagas[1] > sagas.total() * 0.7
 
 
-def _row(first: CrashSite, places: Iterable[CrashSite], held: bool) -> list[tuple[list[str], int]]:
-    """Visit `first`, and then each: what is broken, and how many sagas it took."""
-    pairs = [[first, second] for first, second in product([first], places)]
+def _row(first: CrashSite, sites: Iterable[CrashSite], held: bool) -> list[tuple[list[str], int]]:
+    """Crash at `first` and then at each: return what is broken, and how many sagas it took."""
+    pairs = [[first, second] for first, second in product([first], sites)]
     visits = [(pair, visit(pair, held=held)) for pair in pairs]
     return [(_broken(pair, seen, held=held), seen.sagas) for pair, seen in visits]
 
 
-def _broken(places: Sequence[CrashSite], seen: Visited, *, held: bool) -> list[str]:
-    found = [f"{places}: {violation}" for violation in seen.violations]
-    if seen.crashed != list(places):
-        found.append(f"{places}: crashed at {seen.crashed}")
+def _broken(sites: Sequence[CrashSite], seen: Visited, *, held: bool) -> list[str]:
+    found = [f"{sites}: {violation}" for violation in seen.violations]
+    if seen.crashed != list(sites):
+        found.append(f"{sites}: crashed at {seen.crashed}")
     if seen.ends != Counter({ENDS[held]: seen.sagas}):
-        found.append(f"{places}: ended as {dict(seen.ends)}")
+        found.append(f"{sites}: ended as {dict(seen.ends)}")
     return found

@@ -1,4 +1,4 @@
-"""Any definition is proven as the checkout is: every order, every fault; a wrong definition is found out."""
+"""Any definition is searched as the checkout is: every order, every fault; a wrong one is found."""
 
 from dataclasses import replace
 
@@ -36,12 +36,12 @@ def deaf(turn: Transition) -> Decision:
 
 
 def hasty(turn: Transition) -> Decision:
-    """Take the refund's refusal for a deed."""
+    """Treat the refund's refusal as done."""
     return turn.step_done("refund")
 
 
 def forgetful(turn: Transition) -> Decision:
-    """End the way back without the undo's answer."""
+    """End the compensation without the undo's answer."""
     if turn.saga is not None:
         turn.saga = turn.saga._replace(failed=(*turn.saga.failed, "order"))
     return turn.step_failed("refund")

@@ -1,4 +1,4 @@
-"""Every kind of message lost, doubled, held back until after the end, in every way to go: virtual time."""
+"""Every kind of message lost, doubled or held back until after the end, in every scenario; virtual time."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -12,11 +12,11 @@ from tests.platforms.scenarios import SCENARIOS, Scenario, play
 from holdfast.contracts.messages import PAYLOADS
 from holdfast.simulation.run import quiet_logs
 
-CELLS = [
-    pytest.param(scenario, kind, fate, id=f"{scenario.name}-{kind}-{fate}")
+CASES = [
+    pytest.param(scenario, kind, fault, id=f"{scenario.name}-{kind}-{fault}")
     for scenario in SCENARIOS
     for kind in scenario.kinds_to_strike
-    for fate in DeliveryFault
+    for fault in DeliveryFault
 ]
 
 
@@ -30,16 +30,16 @@ def test_every_kind_of_the_contracts_is_struck_in_some_scenario() -> None:
     assert {kind for scenario in SCENARIOS for kind in scenario.kinds_to_strike} == set(PAYLOADS)
 
 
-@pytest.mark.parametrize(("scenario", "kind", "fate"), CELLS)
+@pytest.mark.parametrize(("scenario", "kind", "fault"), CASES)
 def test_one_message_meets_its_fate(
-    platform: OneProcess, scenario: Scenario, kind: str, fate: DeliveryFault
+    platform: OneProcess, scenario: Scenario, kind: str, fault: DeliveryFault
 ) -> None:
     bus = platform.wiring.bus
-    buying = play(platform, scenario, {kind: fate})
+    buying = play(platform, scenario, {kind: fault})
     assert bus.struck[buying.saga_id, kind] == 1
     before = platform.facts(buying)
     late = bus.release()
-    assert bool(late) == (fate is DeliveryFault.HELD or bool(scenario.silent))
+    assert bool(late) == (fault is DeliveryFault.HELD or bool(scenario.silent))
     platform.settle()
     assert platform.facts(buying) == before, "a late message changed something"
 
@@ -53,13 +53,13 @@ def test_one_message_each_of_two_kinds_is_lost(scenario: Scenario) -> None:
             assert [platform.wiring.bus.struck[buying.saga_id, kind] for kind in pair] == [1, 1], pair
 
 
-@pytest.mark.parametrize("fate", [DeliveryFault.DOUBLED, DeliveryFault.HELD])
+@pytest.mark.parametrize("fault", [DeliveryFault.DOUBLED, DeliveryFault.HELD])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_one_message_of_every_kind_meets_its_fate(
-    platform: OneProcess, scenario: Scenario, fate: DeliveryFault
+    platform: OneProcess, scenario: Scenario, fault: DeliveryFault
 ) -> None:
     kinds = scenario.kinds_to_strike
-    buying = play(platform, scenario, dict.fromkeys(kinds, fate))
+    buying = play(platform, scenario, dict.fromkeys(kinds, fault))
     assert [kind for kind in kinds if not platform.wiring.bus.struck[buying.saga_id, kind]] == []
     before = platform.facts(buying)
     platform.wiring.bus.release()

@@ -41,7 +41,7 @@ CAUGHT = {
     "no_tombstone": ("I12", 2),
     "a_late_reply_adds_an_obligation": ("I11", 2),
 }
-"""Twin to the invariant that one saga is enough to break, and to the fewest faults that do it."""
+"""Mutant to the invariant that one saga is enough to break, and to the fewest faults that do it."""
 
 
 @pytest.mark.every_core
@@ -66,13 +66,13 @@ def test_the_search_finds_a_broken_rule(mutant: Mutant, *, reduced: bool) -> Non
 
 
 def ends(scope: Scope, faults: int, *, reduced: bool) -> tuple[int, set[tuple[Any, ...]]]:
-    """Return how many states there are, and all databases as they are at each end."""
+    """Return the number of states, and the databases of each end."""
     search = Search(CheckoutModel(scope), faults, reduced=reduced)
     with quiet_logs():
         states = search.run().states
-    cells = search.space.cells
+    models = search.space.models
     return states, {
-        tuple(cell.nodes.values[node].db for cell, node in zip(cells, end, strict=False))
+        tuple(model.nodes.values[node].db for model, node in zip(models, end, strict=False))
         for end in search.ends()
     }
 
@@ -115,5 +115,5 @@ def test_a_finding_tells_how_it_came_to_be() -> None:
     assert sum("[" in line for line in found.story) == 1, "one fault, and it is named"
 
 
-def test_the_twins_named_here_exist() -> None:
+def test_the_mutants_named_here_exist() -> None:
     assert set(CAUGHT) <= {mutant.name for mutant in MUTANTS}

@@ -1,4 +1,4 @@
-"""Who may say what, end to end in memory: what a stranger publishes changes no saga, no row and no money."""
+"""Forged messages, end to end in memory: they change no saga, no row and no money."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ PAYMENT_DONE = f"{SAGA}:payment:done"
 
 
 def forged(payload: Payload = PAID, message_id: str = PAYMENT_DONE, said: str | None = PAYMENT) -> Message:
-    """Make a PaymentProcessed that says it is from `said`, or (None) from nobody."""
+    """Make a PaymentProcessed whose source is `said` (None: without a source)."""
     message = seal(message_id, "PaymentProcessed", SAGA, payload, said or "")
     kept = tuple(header for header in message.headers if said is not None or header[0] != "ce_source")
     return message._replace(headers=kept)

@@ -1,4 +1,4 @@
-"""Each buggy mutant is caught, by the invariant or the test that was named for it and not by an exception."""
+"""Each mutant is caught by the invariant or the test that is named for it, and not by an exception."""
 
 import pytest
 from tests.simulation.mutants import MUTANTS, Mutant

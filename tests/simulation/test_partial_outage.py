@@ -1,4 +1,4 @@
-"""The provider fails a part of all payments, for ever: the others are as quick as without, none is undone.
+"""The provider fails a part of all payments, for ever: the others are nearly as quick, none is undone.
 
 The whole platform in virtual time. Failing is quick (an error) or slow (no answer), by card or by chance.
 """
@@ -12,7 +12,7 @@ SHARES = (0.1, 0.3, 0.6)
 
 
 def keep_failing() -> None:
-    """Let four keys fail for 15 s while nobody else comes."""
+    """Let four keys fail for 15 s while no other shopper comes."""
     assert check(after_a_crowd(4, 5, behind_ms=15_000), Outage(MASTERCARD)).opened == 0
 
 

@@ -63,7 +63,7 @@ class Aged:
             seal(f"{s}:{step}:ask:1", "OutcomeRequested", s, OutcomeRequested(step), ASKERS[step])
             for s, step in asks
         ]
-        for saga_id in self.sagas.values():  # also what nobody ever sent, and nobody should
+        for saga_id in self.sagas.values():  # also commands that no service sent or should send
             for step in ASKERS:
                 for verb, word in (("undo", "Compensate"), ("confirm", "Confirm")):
                     kind, message_id = f"{word}{step.capitalize()}", f"{saga_id}:{step}:{verb}"
@@ -77,13 +77,13 @@ class Aged:
 
     def prune(self, names: Sequence[str]) -> int:
         """Let these services prune once; return how many rows went."""
-        place = self.platform
+        platform = self.platform
         pruners: dict[str, Pruner[Any]] = {
-            "orchestrator": checkout_orchestrator.pruner(_ports(place, place.sagas), RETENTION),
-            "inventory": inventory_write.pruner(_ports(place, place.inventory), RETENTION),
-            "payment": payment_gateway.pruner(_ports(place, place.payments), RETENTION),
-            "order": order_create.pruner(_ports(place, place.orders), RETENTION),
-            "cart": cart_crud.pruner(_ports(place, place.carts), RETENTION),
+            "orchestrator": checkout_orchestrator.pruner(_ports(platform, platform.sagas), RETENTION),
+            "inventory": inventory_write.pruner(_ports(platform, platform.inventory), RETENTION),
+            "payment": payment_gateway.pruner(_ports(platform, platform.payments), RETENTION),
+            "order": order_create.pruner(_ports(platform, platform.orders), RETENTION),
+            "cart": cart_crud.pruner(_ports(platform, platform.carts), RETENTION),
         }
         for name in names:
             while not pruners[name].passes:
@@ -92,15 +92,15 @@ class Aged:
 
     def books(self) -> Any:
         """Return all that is counted: pieces, money on both sides, orders, carts and what they lost."""
-        place = self.platform
+        platform = self.platform
         tables = [
-            *((place.inventory, name) for name in ("stock", "stock_movement")),
-            (place.payments, "payment"),
-            (place.orders, "orders"),
-            *((place.carts, name) for name in ("cart", "clear_log")),
+            *((platform.inventory, name) for name in ("stock", "stock_movement")),
+            (platform.payments, "payment"),
+            (platform.orders, "orders"),
+            *((platform.carts, name) for name in ("cart", "clear_log")),
         ]
         rows = [dict(store.tables.tables.get(name, {})) for store, name in tables]
-        return rows, dict(place.provider.charges), dict(place.provider.refunds)
+        return rows, dict(platform.provider.charges), dict(platform.provider.refunds)
 
     def states(self) -> dict[str, str]:
         return {name: self.platform.state(saga_id) for name, saga_id in self.sagas.items()}
@@ -110,8 +110,8 @@ class Aged:
         self.platform.settle()
 
 
-def _ports(place: MemoryPlatform, store: MemoryStore[Any]) -> Ports[Any]:
-    return Ports(store, place.bus, lambda: place.now_ms, "test", 4)
+def _ports(platform: MemoryPlatform, store: MemoryStore[Any]) -> Ports[Any]:
+    return Ports(store, platform.bus, lambda: platform.now_ms, "test", 4)
 
 
 def _again(record: Record) -> Message:
@@ -149,11 +149,13 @@ def test_an_old_message_does_nothing(pruned: tuple[str, ...]) -> None:
 def test_everything_that_may_go_went_and_what_the_cart_refused_stays() -> None:
     aged = Aged()
     aged.prune((*ORCHESTRATOR, *PARTICIPANTS))
-    place = aged.platform
-    assert [place.sagas.tables.tables[name] for name in ("saga", "saga_event", "saga_event_id")] == [{}] * 3
-    for store in (place.inventory, place.payments, place.orders):
+    platform = aged.platform
+    assert [platform.sagas.tables.tables[name] for name in ("saga", "saga_event", "saga_event_id")] == [
+        {}
+    ] * 3
+    for store in (platform.inventory, platform.payments, platform.orders):
         assert store.tables.tables["fence"] == {}
-    assert list(place.carts.tables.tables["fence"]) == [(aged.sagas["cart on hold"], "cart")]
+    assert list(platform.carts.tables.tables["fence"]) == [(aged.sagas["cart on hold"], "cart")]
 
 
 def test_a_start_of_a_pruned_saga_is_parked_and_begins_nothing() -> None:
@@ -183,8 +185,8 @@ def test_a_start_past_its_last_moment_begins_a_saga_that_was_never_there_and_inv
 def test_a_cancellation_of_a_pruned_saga_writes_none() -> None:
     aged = Aged()
     aged.prune(ORCHESTRATOR)
-    saga_id, wish = aged.sagas["COMPLETED"], Refused("canceled", "")
-    event = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+    saga_id, refusal = aged.sagas["COMPLETED"], Refused("canceled", "")
+    event = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, encode(refusal), 1, None)
     with aged.platform.sagas.transaction() as tx:
         handled = aged.platform.orchestrator.checkout_service.handle(tx, [event])
     assert [parked.reason for parked in handled.parked] == ["pruned_saga"]

@@ -1,4 +1,4 @@
-"""Worlds as seeds draw them: the books of each balance, and together they reach every place."""
+"""Worlds drawn from seeds: the books of each balance, and together they reach every marker."""
 
 import os
 import subprocess
@@ -25,12 +25,12 @@ with quiet_logs():
 @pytest.mark.timeout(1_800)
 def test_the_books_balance_after_every_storm(capsys: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
-    tally = run(0, SEEDS, os.cpu_count() or 1, lambda _: None)
+    stats = run(0, SEEDS, os.cpu_count() or 1, lambda _: None)
     with capsys.disabled():
-        sys.stdout.write(f"\n{tally.runs} runs in {time.monotonic() - began:.0f} s\n")
-    assert tally.failures == []
-    assert tally.runs == SEEDS
-    assert tally.missed() == [], "a fault that never strikes proves nothing"
+        sys.stdout.write(f"\n{stats.runs} runs in {time.monotonic() - began:.0f} s\n")
+    assert stats.failures == []
+    assert stats.runs == SEEDS
+    assert stats.missed() == [], "a fault that never strikes proves nothing"
 
 
 def test_several_processors_see_what_one_sees() -> None:

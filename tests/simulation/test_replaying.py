@@ -1,4 +1,4 @@
-"""A finding of the search can be kept: drawn, found again by one command, and walked again by a test."""
+"""A finding of the search has a diagram, a command that finds it again, and a test that repeats it."""
 
 import shlex
 from typing import Any
@@ -74,7 +74,7 @@ def test_moves_of_one_name_are_told_apart() -> None:
         "cart-crud takes saga 1:cart:do",
     ):
         state = space.after(state, *dict(named(space, state))[words])
-    lost = [words for words, turn in named(space, state) if turn.move.lost]
+    lost = [words for words, search_move in named(space, state) if search_move.move.lost]
     move = "checkout-orchestrator takes saga 1:cart:done [message lost]"
     assert lost == [move, f"{move} #2", f"{move} #3", f"{move} #4"]
 

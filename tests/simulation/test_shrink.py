@@ -1,4 +1,4 @@
-"""A failing run becomes a short story: fewer actions, the same broken invariant, a test to keep."""
+"""A failing run is shrunk: fewer actions, the same broken invariant, a regression test."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -11,19 +11,19 @@ from holdfast.simulation.shrink import shrink
 from holdfast.simulation.story import command, diagram, parse, regression_test, schedule_text
 from holdfast.simulation.world import Action
 
-TWIN = next(mutant for mutant in MUTANTS if mutant.name == "the_gateway_sends_once")
+MUTANT = next(mutant for mutant in MUTANTS if mutant.name == "the_gateway_sends_once")
 ACTIONS_MAX = 4
 
 
 @pytest.fixture(scope="module")
 def failed() -> RunResult:
-    with quiet_logs(), TWIN.broken():
-        return next(outcome for outcome in map(run_seed, range(0, 800, 8)) if outcome.violations)
+    with quiet_logs(), MUTANT.broken():
+        return next(result for result in map(run_seed, range(0, 800, 8)) if result.violations)
 
 
 @pytest.fixture(scope="module")
 def smallest(failed: RunResult) -> RunResult:
-    with quiet_logs(), TWIN.broken():
+    with quiet_logs(), MUTANT.broken():
         return shrink(failed)
 
 
@@ -33,9 +33,9 @@ def test_the_smallest_schedule_breaks_the_same_and_every_action_of_it_is_needed(
     assert len(smallest.schedule) <= ACTIONS_MAX < len(failed.schedule)
     broken = failed.violations[0].invariant
     assert smallest.violations[0].invariant == broken
-    with quiet_logs(), TWIN.broken():
-        for place in range(len(smallest.schedule)):
-            rest = smallest.schedule[:place] + smallest.schedule[place + 1 :]
+    with quiet_logs(), MUTANT.broken():
+        for index in range(len(smallest.schedule)):
+            rest = smallest.schedule[:index] + smallest.schedule[index + 1 :]
             assert broken not in {v.invariant for v in replay(smallest.setup, rest).violations}
 
 
@@ -52,7 +52,7 @@ def test_the_regression_test_fails_with_the_bug_and_passes_without(
 ) -> None:
     names: dict[str, Any] = {}
     exec(regression_test(smallest, "found"), names)
-    with quiet_logs(), TWIN.broken() if broken else nullcontext():
+    with quiet_logs(), MUTANT.broken() if broken else nullcontext():
         if broken:
             with pytest.raises(AssertionError):
                 names["test_found"]()

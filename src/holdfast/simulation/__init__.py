@@ -1,4 +1,4 @@
-"""The real code in a deterministic world: every service's own `build(ports)`, on ports that misbehave.
+"""The real code in a deterministic world: every service's own `build(ports)`, on ports with faults.
 
-Nothing in production imports this room, and no rule of the protocol stands here: only what must hold of it.
+Nothing in production imports this package. It holds no rule of the protocol, only the invariants.
 """

@@ -1,6 +1,6 @@
-"""What must hold in a simulated world: the invariants by their numbers, over the tables and the ledger.
+"""What must hold in a simulated world: the numbered invariants, over the tables and the ledger.
 
-Each check names every violation; `InvariantWatch` runs those that always hold, `settled` those at rest.
+Each check names every violation. `InvariantWatch` runs those that always hold, `settled` those at rest.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from holdfast.simulation.world import PARTICIPANTS, World
 
 
 class InvariantViolation(NamedTuple):
-    """Something that must never be."""
+    """One invariant that is broken, and how."""
 
     invariant: str
     detail: str
@@ -27,15 +27,15 @@ class InvariantViolation(NamedTuple):
 
 
 def legal_edges(definition: SagaDefinition) -> frozenset[tuple[str, str]]:
-    """Return the moves that the table of steps allows, read off the table and not off what `decide` does."""
+    """Return the state changes that the table of steps allows, read from the table and not from `decide`."""
     back, failed = definition.compensating, definition.failed_state
     legal = {("NONE", definition.initial), ("NONE", failed), (back, failed)}
     before = definition.initial
-    for place, step in enumerate(definition.steps):
+    for position, step in enumerate(definition.steps):
         legal |= {(before, step.pending), (step.pending, step.finished)}
         if step.step_class is not StepClass.RETRIABLE:
             legal.add((step.pending, back))
-        if not place:
+        if not position:
             legal.add((step.pending, failed))
         before = step.finished
     return frozenset(legal)
@@ -48,7 +48,7 @@ STANDING = frozenset(("RUNNING", "DONE", "UNDOING", "CONFIRMED"))
 
 
 class InvariantWatch:
-    """Checks after every action what must hold at every moment; looks only at what is new."""
+    """Checks what must hold at every moment; reads history and ledger only if they grew."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -94,7 +94,7 @@ class InvariantWatch:
 
 
 def charged_twice(world: World) -> Iterator[InvariantViolation]:
-    """I04: under any key."""
+    """I04: no saga is charged twice, under any key."""
     charges = Counter(e.saga_id for e in world.provider.ledger if e.kind == "charge" and e.ok)
     for saga_id, count in charges.items():
         if count > 1:
@@ -102,14 +102,14 @@ def charged_twice(world: World) -> Iterator[InvariantViolation]:
 
 
 def oversold(world: World) -> Iterator[InvariantViolation]:
-    """I07."""
+    """I07: stock is never negative, and never more is sold than there was."""
     for row in world.table(INVENTORY, "stock").values():
         if row.on_hand < 0 or row.reserved < 0 or row.sold > row.initial:
             yield InvariantViolation("I07", f"{row}")
 
 
 def left_standing(world: World) -> Iterator[InvariantViolation]:
-    """I12 and I02, at every moment: a saga that is FAILED holds nothing and was paid nothing, for good."""
+    """I12 and I02, at every moment: of a FAILED saga no step stands, and the provider holds no money."""
     failed = {saga_id for saga_id, saga in sagas(world).items() if saga.state == "FAILED"}
     if not failed:
         return
@@ -132,7 +132,7 @@ def _net(world: World) -> Counter[str]:
 
 
 def settled(world: World) -> list[InvariantViolation]:
-    """Return what is broken in a world that has come to rest; an unfinished one is broken by that alone."""
+    """Return what is broken in a world at rest; anything unfinished is a violation, too."""
     unaccepted = list(begun_by_nobody(world))
     if unaccepted:
         return unaccepted
@@ -153,7 +153,7 @@ def settled(world: World) -> list[InvariantViolation]:
 
 
 def is_quiet(world: World) -> bool:
-    """Tell whether nothing is left that somebody waits for."""
+    """Tell whether nothing is unfinished."""
     return not any(True for _ in unfinished(world))
 
 
@@ -162,15 +162,15 @@ def sagas(world: World) -> dict[str, SagaInstance]:
 
 
 def begun_by_nobody(world: World) -> Iterator[InvariantViolation]:
-    """I29, at its worst: a saga of which the gateway has no row; without it, nothing says what was wanted."""
-    for saga_id in sorted(sagas(world).keys() - world.door.checkouts().keys()):
+    """I29: no saga without a checkout row at the gateway, which says what was bought."""
+    for saga_id in sorted(sagas(world).keys() - world.shoppers.checkouts().keys()):
         yield InvariantViolation("I29", f"{saga_id} was begun, {GATEWAY} never accepted it")
 
 
 def unfinished(world: World) -> Iterator[InvariantViolation]:
-    """I11, and everything that makes a system quiet: who waits for what."""
+    """I11: name every unfinished checkout, outbox row, timer, fence and consumer group."""
     by_id = sagas(world)
-    for saga_id, checkout in world.door.checkouts().items():
+    for saga_id, checkout in world.shoppers.checkouts().items():
         saga = by_id.get(saga_id)
         if saga is None or saga.state not in CHECKOUT.terminal:
             yield InvariantViolation(
@@ -195,40 +195,40 @@ def unfinished(world: World) -> Iterator[InvariantViolation]:
 
 
 def parked(world: World) -> Iterator[InvariantViolation]:
-    """I15: parked is what cannot be processed and nothing else, with a copy among the dead letters."""
+    """I15: exactly what cannot be processed is parked, with a copy among the dead letters."""
     for service, store in world.stores.items():
-        for place, row in store.tables.tables.get("parked", {}).items():
-            doom = world.doomed.get(place)
-            if doom is None or (doom.service, doom.reason) != (service, row.reason):
+        for position, row in store.tables.tables.get("parked", {}).items():
+            expected = world.expected_parks.get(position)
+            if expected is None or (expected.service, expected.reason) != (service, row.reason):
                 detail = f"{service} parked {row.message_id}: {row.reason}: {row.detail}"
                 yield InvariantViolation("I15", detail)
-    if not world.doomed:
+    if not world.expected_parks:
         return
-    copied = {place for place, _ in dead_letters(world)}
-    lost = {told.what for told in world.told if told.fate == "lose"}
-    for place, doom in world.doomed.items():
-        if place not in world.table(doom.service, "parked"):
-            yield InvariantViolation("I15", f"{doom.service} never parked {doom.message_id} at {place}")
-        elif str(place) not in copied and doom.message_id not in lost:
-            yield InvariantViolation("I15", f"{doom.service} parked {doom.message_id} without a dead letter")
+    copied = {position for position, _ in dead_letters(world)}
+    lost = {observed.what for observed in world.observed if observed.outcome == "lose"}
+    for position, park in world.expected_parks.items():
+        if position not in world.table(park.service, "parked"):
+            yield InvariantViolation("I15", f"{park.service} never parked {park.message_id} at {position}")
+        elif str(position) not in copied and park.message_id not in lost:
+            yield InvariantViolation("I15", f"{park.service} parked {park.message_id} without a dead letter")
 
 
 def dead_letters(world: World) -> Iterator[tuple[str, int]]:
-    """Return of each dead letter where the message lay, and how often it had been tried."""
-    for lane, records in world.bus.state.log.items():
-        if lane.topic in DEAD_LETTERS:
+    """Return for each dead letter the position of its message, and how often it was tried."""
+    for topic_partition, records in world.bus.state.log.items():
+        if topic_partition.topic in DEAD_LETTERS:
             for record in records:
                 said = {name: value.decode() for name, value in record.headers if name.startswith("x-")}
-                place = "/".join(said[f"x-original-{part}"] for part in ("topic", "partition", "offset"))
-                yield place, int(said["x-attempts"])
+                position = "/".join(said[f"x-original-{part}"] for part in ("topic", "partition", "offset"))
+                yield position, int(said["x-attempts"])
 
 
 def money(world: World) -> Iterator[InvariantViolation]:
-    """I01, I02 and I05: what the provider holds is what the completed sagas are worth, each and in all."""
+    """I01, I02 and I05: the provider holds the totals of the completed sagas, for each saga and in sum."""
     net = _net(world)
     worth = 0
     for saga_id, saga in sagas(world).items():
-        due = world.door.initiated(saga_id).total_minor if saga.state == "COMPLETED" else 0
+        due = world.shoppers.initiated(saga_id).total_minor if saga.state == "COMPLETED" else 0
         worth += due
         if net[saga_id] != due:
             yield InvariantViolation(
@@ -242,14 +242,14 @@ def money(world: World) -> Iterator[InvariantViolation]:
             "I01", f"the provider holds {sum(net.values())}, completed sagas are worth {worth}"
         )
     for row in world.table(PAYMENT, "payment").values():
-        start = world.door.initiated(row.saga_id)
+        start = world.shoppers.initiated(row.saga_id)
         priced = sum(line.quantity * PRICES_MINOR[line.sku] for line in start.lines)
         if not row.amount_minor == start.total_minor == priced > 0:
             yield InvariantViolation("I05", f"{row.saga_id} pays {row.amount_minor} for {priced}")
 
 
 def payments_agree(world: World) -> Iterator[InvariantViolation]:
-    """I03: our rows and the provider's ledger, both ways, charges and refunds."""
+    """I03: our payment rows and the provider's ledger hold the same charges and refunds."""
     payments = world.table(PAYMENT, "payment")
     for kind, ours in (
         ("charge", {s: row.charge_id for s, row in payments.items() if row.charge_id}),
@@ -263,7 +263,7 @@ def payments_agree(world: World) -> Iterator[InvariantViolation]:
 
 
 def stock_conserved(world: World) -> Iterator[InvariantViolation]:
-    """I06."""
+    """I06: stock adds up, and equals what reservations hold and what was sold."""
     held = _pieces(world, "DONE")
     sold = _pieces(world, "CONFIRMED")
     for sku, row in world.table(INVENTORY, "stock").items():
@@ -283,7 +283,7 @@ def _pieces(world: World, state: str) -> Counter[str]:
 
 
 def reservations(world: World) -> Iterator[InvariantViolation]:
-    """I08: whole reservations sold for completed sagas, none left for failed ones, none of nobody."""
+    """I08: reservations of completed sagas are sold, of failed ones released, and none is without a saga."""
     moves = world.table(INVENTORY, "stock_movement")
     for saga_id, saga in sagas(world).items():
         made = {direction for (of, direction) in moves if of == saga_id}
@@ -304,21 +304,21 @@ def reservations(world: World) -> Iterator[InvariantViolation]:
 
 
 def orders(world: World) -> Iterator[InvariantViolation]:
-    """I09 and I10: one placed order for each completed saga, equal to its snapshot, and none otherwise."""
+    """I09 and I10: a placed order, equal to its snapshot, for each completed saga and no other."""
     by_saga = world.table(ORDER, "orders")
     for saga_id, saga in sagas(world).items():
         order = by_saga.get(saga_id)
         status = order.status if order else "none"
         if (status == "PLACED") != (saga.state == "COMPLETED") or status == "PENDING":
             yield InvariantViolation("I09", f"{saga_id} is {saga.state}, its order is {status}")
-        start = world.door.initiated(saga_id)
+        start = world.shoppers.initiated(saga_id)
         snapshot = (start.lines, start.total_minor, start.user_id)
         if order and (order.lines, order.total_minor, order.user_id) != snapshot:
             yield InvariantViolation("I10", f"{saga_id}: the order is {order}")
 
 
 def fences(world: World) -> Iterator[InvariantViolation]:
-    """I12 and I13: a failed saga left nothing standing anywhere, a completed one has everything."""
+    """I12 and I13: of a failed saga no step stands, of a completed one all are confirmed (cart: done)."""
     for saga_id, saga in sagas(world).items():
         states: dict[str, Any] = {
             step: row.state
@@ -340,20 +340,20 @@ def fences(world: World) -> Iterator[InvariantViolation]:
 
 
 def carts(world: World) -> Iterator[InvariantViolation]:
-    """I14: cleared if and only if completed, by what the snapshot held; what came since is still there."""
+    """I14: a cart lost the snapshot's pieces if and only if its saga completed; later additions stay."""
     log = world.table(CART, "clear_log")
     for saga_id, saga in sagas(world).items():
         if (saga.state == "COMPLETED") != (saga_id in log):
             yield InvariantViolation("I14", f"{saga_id} is {saga.state}, cart cleared: {saga_id in log}")
     for saga_id, clearance in log.items():
-        start = world.door.initiated(saga_id)
+        start = world.shoppers.initiated(saga_id)
         if (clearance.cart_id, clearance.user_id) != (start.cart_id, start.user_id):
             yield InvariantViolation("I14", f"{saga_id} cleared {clearance.cart_id} of {clearance.user_id}")
         if {sku: n for sku, _, n in clearance.taken} != _bought(world, saga_id):
             yield InvariantViolation("I14", f"{saga_id} took {clearance.taken} out of its cart")
     left = Counter(world.added)
     for saga_id in log:
-        cart_id = world.door.initiated(saga_id).cart_id
+        cart_id = world.shoppers.initiated(saga_id).cart_id
         left.subtract({(cart_id, sku): n for sku, n in _bought(world, saga_id).items()})
     there = Counter({(c.cart_id, sku): n for c in world.table(CART, "cart").values() for sku, n in c.pieces})
     if there != left:
@@ -361,21 +361,21 @@ def carts(world: World) -> Iterator[InvariantViolation]:
 
 
 def _bought(world: World, saga_id: str) -> dict[str, int]:
-    return {line.sku: line.quantity for line in world.door.initiated(saga_id).lines}
+    return {line.sku: line.quantity for line in world.shoppers.initiated(saga_id).lines}
 
 
 def shoppers_told_once(world: World) -> Iterator[InvariantViolation]:
-    """I19 and I21: one key, one checkout; and what was answered exists."""
-    for contradiction in world.door.contradictions:
+    """I19 and I21: one key has one checkout, and every accepted checkout has a saga."""
+    for contradiction in world.shoppers.contradictions:
         yield InvariantViolation("I19", contradiction)
-    for number, saga_id in world.door.told.items():
+    for number, saga_id in world.shoppers.accepted.items():
         if saga_id not in sagas(world):
             yield InvariantViolation("I21", f"key-{number} was answered with {saga_id}, which is nowhere")
 
 
 def gateway_says_so(world: World) -> Iterator[InvariantViolation]:
-    """I29."""
-    checkouts = world.door.checkouts()
+    """I29: the gateway's status of a checkout is its saga's state."""
+    checkouts = world.shoppers.checkouts()
     for saga_id, saga in sagas(world).items():
         status = checkouts[saga_id].status
         if status != saga.state:

@@ -15,12 +15,12 @@ from holdfast.simulation.run import quiet_logs, run_seed
 CHUNK = 50
 FAILURES_KEPT = 20
 SEES_ALL = 20_000
-"""A campaign of so many worlds must have met every fault and have been everywhere; a smaller one may not."""
+"""A campaign of so many runs must have met every fault and marker; a smaller one may miss some."""
 
 
 @dataclass
 class CampaignStats:
-    """What a part of a campaign has seen."""
+    """Counts of a campaign, or of a part of it."""
 
     runs: int = 0
     actions: int = 0
@@ -39,44 +39,44 @@ class CampaignStats:
         self.failures = sorted(self.failures + other.failures)[:FAILURES_KEPT]
 
     def missed(self) -> list[str]:
-        """Name the faults that never struck and the places that were never reached: there it was blind."""
+        """Name the faults that never struck and the markers that were never reached."""
         faults = [f"the fault {name}" for name in ALL if not self.fired[name]]
         return faults + [marker for marker in MARKERS if not self.reached[marker]]
 
     def is_blind(self) -> bool:
-        """Tell whether something was missed by so many worlds that it was no chance."""
+        """Tell whether something was missed although the campaign was large enough to meet everything."""
         return self.runs >= SEES_ALL and bool(self.missed())
 
 
 def run_range(first: int, count: int) -> CampaignStats:
-    """Run some seeds here, one after the other."""
-    tally = CampaignStats()
+    """Run some seeds in this process, one after the other."""
+    stats = CampaignStats()
     with quiet_logs():
         for seed in range(first, first + count):
-            outcome = run_seed(seed)
-            tally.runs += 1
-            tally.actions += len(outcome.schedule)
-            tally.sagas += len(outcome.world.table(ORCHESTRATOR, "saga"))
-            tally.fired += outcome.world.faults.fired
-            tally.reached.update(reached(outcome.world))
-            if outcome.violations:
-                tally.failures.append((seed, str(outcome.violations[0])))
-    return tally
+            result = run_seed(seed)
+            stats.runs += 1
+            stats.actions += len(result.schedule)
+            stats.sagas += len(result.world.table(ORCHESTRATOR, "saga"))
+            stats.fired += result.world.faults.fired
+            stats.reached.update(reached(result.world))
+            if result.violations:
+                stats.failures.append((seed, str(result.violations[0])))
+    return stats
 
 
 def run(
-    first: int, seeds: int, jobs: int, told: Callable[[CampaignStats], None], for_s: float = 0
+    first: int, seeds: int, jobs: int, on_progress: Callable[[CampaignStats], None], for_s: float = 0
 ) -> CampaignStats:
-    """Run seeds on `jobs` processors, for at most `for_s` seconds where given; `told` hears of each part."""
+    """Run seeds on `jobs` processors, for about `for_s` seconds if given; `on_progress` gets the totals."""
     total = CampaignStats()
     until = time.monotonic() + for_s if for_s else float("inf")
-    for part in _parts(first, seeds, jobs, until):
+    for part in _chunks_done(first, seeds, jobs, until):
         total.add(part)
-        told(total)
+        on_progress(total)
     return total
 
 
-def _parts(first: int, seeds: int, jobs: int, until: float) -> Iterator[CampaignStats]:
+def _chunks_done(first: int, seeds: int, jobs: int, until: float) -> Iterator[CampaignStats]:
     chunks = [(at, min(CHUNK, first + seeds - at)) for at in range(first, first + seeds, CHUNK)]
     if jobs == 1:
         for chunk in chunks:

@@ -1,4 +1,4 @@
-"""Places that a campaign must have been to: where one was never reached, the simulation is blind there."""
+"""Cases that a campaign must reach; it tests nothing of a case that no run reached."""
 
 from collections import Counter
 
@@ -40,25 +40,25 @@ MARKERS = (
 
 
 def reached(world: World) -> frozenset[str]:
-    """Return which of the places one run has been to."""
+    """Return the markers that one run reached."""
     sagas = world.table(ORCHESTRATOR, "saga").values()
     fences = [fence for service in PARTICIPANTS for fence in world.table(service, "fence").values()]
     ignored = world.table(ORCHESTRATOR, "saga_ignored").values()
-    sent = Counter(told.what for told in world.told if told.to)
+    sent = Counter(observed.what for observed in world.observed if observed.to)
     found = {
         *(f"ended: {saga.state}" for saga in sagas),
         *(f"failed: {saga.reason}" for saga in sagas),
         *(f"fence: {fence.state}" for fence in fences),
         *("fence: undo requested while unknown" for fence in fences if fence.undo_requested),
         *(f"ignored: {row.reason}" for row, _ in ignored),
-        *(f"door: {why}" for why in world.door.refused),
+        *(f"door: {why}" for why in world.shoppers.refused),
         *("sent: a question" for what in sent if ":ask:" in what),
         *("sent: a start again" for what, n in sent.items() if n > 1 and what.endswith(":initiated")),
         *("provider: adopted by a look-up" for _ in range(world.provider.adopted)),
         *("provider: refunded" for entry in world.provider.ledger if entry.kind == "refund"),
-        *("process: a zombie's offsets refused" for each in world.processes.values() if each.zombies),
+        *("process: a zombie's offsets refused" for each in world.processes.values() if each.fenced_commits),
     }
-    if world.doomed:
+    if world.expected_parks:
         parked = [row for each in world.stores for row in world.table(each, "parked").values()]
         found.update(f"parked: {row.reason}" for row in parked)
         found.update("parked: found by halves" for _ in found_by_halves(world))
@@ -66,6 +66,6 @@ def reached(world: World) -> frozenset[str]:
 
 
 def found_by_halves(world: World) -> set[str]:
-    """Return where messages lay of which no letter says that the first attempt was the last."""
-    at_once = {place for place, attempts in dead_letters(world) if attempts == 1}
-    return {place for place, _ in dead_letters(world)} - at_once
+    """Return the positions of messages none of whose dead letters says that one attempt was made."""
+    at_once = {position for position, attempts in dead_letters(world) if attempts == 1}
+    return {position for position, _ in dead_letters(world)} - at_once

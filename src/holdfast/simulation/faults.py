@@ -26,11 +26,11 @@ IN_PUBLISHER = (
     "publish.unknown",  # all there, but the answer never came
     "crash.before_publish",
     "crash.after_publish",
-    "lose",  # acknowledged, and gone
+    "lose",  # acknowledged, but never there
     "delay",  # acknowledged, and there much later
     "repeat",  # there now, and once more later
 )
-FATES = ("lose", "delay", "repeat")
+DELIVERY_FAULTS = ("lose", "delay", "repeat")
 IN_PROVIDER = (
     "timeout_before",  # no effect, no answer
     "late",  # no answer, and the effect comes after all, some time
@@ -42,9 +42,9 @@ IN_PROVIDER = (
     "slow",  # its answer comes in a later action, others' come now
 )
 COUNTED = frozenset((*IN_STORE, "lose", "delay", "repeat", *IN_PROVIDER))
-"""Those whose `n` matters: a round has several transactions, a batch several messages or calls."""
+"""Faults whose `n` matters: a round has several transactions, a batch several messages or calls."""
 
-IN_DOOR = ("stale",)  # the shopper's snapshot is the first one that was ever taken of the cart
+IN_START = ("stale",)  # the shopper's snapshot is the first one that was ever taken of the cart
 AFTER_CALL = ("crash.after_call",)
 
 OF_ACTION: dict[str, tuple[str, ...]] = {
@@ -52,9 +52,9 @@ OF_ACTION: dict[str, tuple[str, ...]] = {
     "relay": IN_PUBLISHER,
     "charge": IN_STORE,
     "call": IN_PROVIDER + AFTER_CALL,
-    "start": IN_STORE + IN_DOOR,
+    "start": IN_STORE + IN_START,
 }
-"""Kind of action to the faults that its ports know."""
+"""For each kind of action, the faults that its ports know."""
 
 IN_WORLD = (
     "crash",
@@ -68,17 +68,17 @@ IN_WORLD = (
     "bug",  # a message at which a handler raises
     "outage",  # the provider fails one card, a share of all keys, or all, until it is over
 )
-"""What happens beside the ports, as actions of their own."""
+"""Faults that are actions of their own, outside the ports."""
 
 ALL = tuple(dict.fromkeys(name for names in OF_ACTION.values() for name in names)) + IN_WORLD
 
 
 class Crash(BaseException):
-    """The process is gone, with all that it had in memory. No handler of its own may catch this."""
+    """The process ended and lost its memory. A BaseException, so that no `except Exception` catches it."""
 
 
 class Switch:
-    """Lets the armed fault strike once; `fired` counts what did."""
+    """Lets the armed fault strike once; `fired` counts the faults that struck."""
 
     def __init__(self) -> None:
         self.fired: Counter[str] = Counter()
@@ -86,12 +86,12 @@ class Switch:
         self._nth = 0
 
     def arm(self, fault: str) -> None:
-        """Let `fault` (`name:n`, or nothing) strike during the action that comes."""
+        """Let `fault` (`name:n`, or empty for none) strike during the next action."""
         name, _, nth = fault.partition(":")
         self._name, self._nth = name, int(nth or 1)
 
     def strikes(self, name: str) -> bool:
-        """Tell whether fault `name` strikes at this very call."""
+        """Tell whether fault `name` strikes at this call."""
         if name != self._name:
             return False
         self._nth -= 1

@@ -1,7 +1,7 @@
-"""Records that cannot be processed, as a world meets them: who must park each of them, and why.
+"""Records that cannot be processed: which service must park each of them, and for which reason.
 
-Some cannot be read, some are forged. One can be read, but a row of its saga is one for which no rule was
-written: the handler raises.
+Some cannot be read, some are forged. One can be read, but its fence row is in an unknown state: the
+handler raises.
 """
 
 from typing import NamedTuple, cast
@@ -38,7 +38,7 @@ SHAPES = {
     "claim": WRONG_SOURCE,
     "id": WRONG_MESSAGE_ID,
 }
-"""What is wrong with a record to the reason for which it must be parked."""
+"""What is wrong with a record, and the reason for which it must be parked."""
 
 POISONS = tuple(f"{service}+{shape}" for service in SERVICES for shape in SHAPES)
 
@@ -50,7 +50,7 @@ STEPS: dict[str, StepMessages] = {
 """Participants whose handlers can be made to raise by an undo."""
 
 NO_STATE = cast("FenceState", "NO_SUCH_STATE")
-"""Of a fence row, for which the table of the fence has no line."""
+"""The state of a fence row that the fence's table does not know."""
 
 HANDLER_FAILED = "handler_failed"
 
@@ -64,50 +64,51 @@ class ExpectedPark(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """The record, the service whose way to the bus it took (None: one that proves nothing), and its doom."""
+    """A record, the service that publishes it (None: no proven source), and how it must be parked."""
 
     message: Message
     source: str | None
-    doom: ExpectedPark
+    expected: ExpectedPark
 
 
 def poison(service: str, shape: str, saga_id: str) -> Poison:
-    """Make a record that `service` would read if it could, on the lane of `saga_id`."""
+    """Make a record of this shape on a topic that `service` reads, about `saga_id`."""
     topic = TOPICS[READS[service][0]]
     kind = next(kind for kind, readers in topic.types.items() if service in readers)
     suffix, writer = next(iter(MESSAGES[kind].ids.items()))
     message_id = f"{saga_id}:{suffix}"
     sound = seal_raw(message_id, kind, saga_id, encode(EmptyPayload()), writer)
-    doom = ExpectedPark(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
-    message, doom = _spoiled(sound, shape, doom)
+    expected = ExpectedPark(topic.owner if shape == "type" else service, SHAPES[shape], message_id)
+    message, expected = _spoiled(sound, shape, expected)
     forger = next(other for other in SERVICES if other not in MESSAGES[kind].writers)
-    return Poison(message, {"source": forger, "unproven": None}.get(shape, writer), doom)
+    return Poison(message, {"source": forger, "unproven": None}.get(shape, writer), expected)
 
 
-def _spoiled(sound: Message, shape: str, doom: ExpectedPark) -> tuple[Message, ExpectedPark]:
-    """Return the record with what is wrong with it, and its doom."""
+def _spoiled(sound: Message, shape: str, expected: ExpectedPark) -> tuple[Message, ExpectedPark]:
+    """Return the record with what is wrong with it, and how it must be parked."""
     match shape:
         case "json":
-            return sound._replace(value=b'{"quantity": '), doom
+            return sound._replace(value=b'{"quantity": '), expected
         case "type":
-            return _with_header(sound, "ce_type", b"NobodyKnows"), doom
+            return _with_header(sound, "ce_type", b"NobodyKnows"), expected
         case "key":
-            return sound._replace(key=b"\xffnot-a-saga"), doom
+            return sound._replace(key=b"\xffnot-a-saga"), expected
         case "saga":
-            return _with_header(sound, "ce_id", b"another:poison"), doom._replace(message_id="another:poison")
+            other = "another:poison"
+            return _with_header(sound, "ce_id", other.encode()), expected._replace(message_id=other)
         case "schema":
-            return _with_header(sound, "ce_dataschema", b"Nothing/0"), doom
+            return _with_header(sound, "ce_dataschema", b"Nothing/0"), expected
         case "claim":
-            return _with_header(sound, "ce_source", b"nobody"), doom
+            return _with_header(sound, "ce_source", b"nobody"), expected
         case "id":
-            forged = f"{doom.message_id}:once-more"
-            return _with_header(sound, "ce_id", forged.encode()), doom._replace(message_id=forged)
+            forged = f"{expected.message_id}:once-more"
+            return _with_header(sound, "ce_id", forged.encode()), expected._replace(message_id=forged)
         case _:
-            return sound, doom
+            return sound, expected
 
 
-def cursed(service: str, saga_id: str) -> Poison:
-    """Make a sound command of a saga whose fence row at `service` is in no state that there is."""
+def raising_command(service: str, saga_id: str) -> Poison:
+    """Make a sound undo command of a saga whose fence row at `service` is in an unknown state."""
     messages = STEPS[service]
     message_id = f"{saga_id}:{messages.step}:undo"
     message = seal_raw(message_id, messages.undo, saga_id, encode(EmptyPayload()), ORCHESTRATOR)
@@ -115,5 +116,5 @@ def cursed(service: str, saga_id: str) -> Poison:
 
 
 def _with_header(message: Message, name: str, value: bytes) -> Message:
-    headers = tuple((key, value if key == name else there) for key, there in message.headers)
+    headers = tuple((key, value if key == name else old) for key, old in message.headers)
     return message._replace(headers=headers)

@@ -1,4 +1,4 @@
-"""The ports of one simulated process: memory stores and the memory bus, and a fault at any call of them.
+"""The ports of one simulated process: in-memory stores and bus, with a fault possible at any call.
 
 Every durable effect of a service goes through one of these, so a crash can fall between any two of them.
 """
@@ -18,11 +18,11 @@ from holdfast.bus.port import (
 )
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.store import StoreUnavailable
-from holdfast.simulation.faults import FATES, Crash, Switch
+from holdfast.simulation.faults import DELIVERY_FAULTS, Crash, Switch
 
 
 class SimStore:
-    """One process's way to its database."""
+    """One process's store, with faults."""
 
     def __init__(self, store: MemoryStore[Any], faults: Switch) -> None:
         self._store = store
@@ -49,21 +49,21 @@ class SimStore:
 
 
 class Network:
-    """What lies between publishers and the log: messages that are on their way for longer than others."""
+    """What lies between publishers and the log: the messages that are delayed."""
 
-    def __init__(self, bus: MemoryBus, told: Callable[[str, Message, str], None]) -> None:
-        self.limbo: list[tuple[str, Message]] = []
-        """With the service that published each: what comes late still is its."""
-        self.told = told
+    def __init__(self, bus: MemoryBus, observe: Callable[[str, Message, str], None]) -> None:
+        self.delayed: list[tuple[str, Message]] = []
+        """Each with the service that published it, which stays its source when it arrives late."""
+        self.observe = observe
         self._bus = bus
 
     def arrive(self, position: int) -> bool:
         """Let one delayed message arrive."""
-        if not self.limbo:
+        if not self.delayed:
             return False
-        service, message = self.limbo.pop(position % len(self.limbo))
+        service, message = self.delayed.pop(position % len(self.delayed))
         self._bus.of(service).publisher().publish([message])
-        self.told("", message, "arrives")
+        self.observe("", message, "arrives")
         return True
 
 
@@ -87,34 +87,34 @@ class SimPublisher:
         if strikes("publish.down"):
             raise BusUnavailable("simulated: the bus is down")
         if strikes("publish.partial"):
-            there = batch[: len(batch) // 2]
-            self._send(there)
-            missing = frozenset(range(len(there), len(batch)))
+            published = batch[: len(batch) // 2]
+            self._send(published)
+            missing = frozenset(range(len(published), len(batch)))
             raise PublishFailed(len(missing), "simulated: only a part was acknowledged", missing)
-        fate, which = self._faults.strikes_one_of(FATES, len(batch))
-        self._send(batch, fate, which)
+        fault, which = self._faults.strikes_one_of(DELIVERY_FAULTS, len(batch))
+        self._send(batch, fault, which)
         if strikes("publish.unknown"):
             raise PublishFailed(len(batch), "simulated: the answer never came")
         if strikes("crash.after_publish"):
             raise Crash
 
-    def _send(self, batch: Sequence[Message], fate: str = "", which: int = -1) -> None:
-        there = []
+    def _send(self, batch: Sequence[Message], fault: str = "", which: int = -1) -> None:
+        published = []
         for position, message in enumerate(batch):
-            its_fate = fate if position == which else ""
-            if its_fate in ("delay", "repeat"):
-                self._network.limbo.append((self._service, message))
-            if its_fate in ("", "repeat"):
-                there.append(message)
-            self._network.told(self._who, message, its_fate)
-        self._inner.publish(there)
+            fault_here = fault if position == which else ""
+            if fault_here in ("delay", "repeat"):
+                self._network.delayed.append((self._service, message))
+            if fault_here in ("", "repeat"):
+                published.append(message)
+            self._network.observe(self._who, message, fault_here)
+        self._inner.publish(published)
 
     def close(self) -> None:
         """Nothing is open."""
 
 
 class SimConsumer:
-    """One process's membership. Stalled, it holds records that others may be working on by now."""
+    """One process's consumer. If stalled, it holds records that another member may work on by now."""
 
     def __init__(self, inner: MemoryConsumer, batch_max: int, faults: Switch) -> None:
         self._inner = inner
@@ -157,7 +157,7 @@ class SimConsumer:
 
 
 class SimBus:
-    """One process's bus, which knows its service."""
+    """One process's bus, which publishes as its service."""
 
     proves_sources = True
 

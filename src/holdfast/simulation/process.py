@@ -1,4 +1,4 @@
-"""One simulated process of a service: built by the service's own `build`, gone and built anew at a crash."""
+"""One simulated process of a service: built by the service's own `build`, and built anew after a crash."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +47,7 @@ BUILDS: dict[str, Callable[[Ports[Any], Setup, SimProvider, Callable[[], int]], 
 
 
 class Process:
-    """Its actions are the rounds of its threads: each is done, fails, or ends with the process."""
+    """Its actions are the rounds of its threads: each succeeds, fails, or crashes the process."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Process:
         self._faults = faults
         self._clock = clock
         self._chance = chance
-        self.zombies = 0
+        self.fenced_commits = 0
         self.start()
 
     def start(self) -> None:
@@ -89,12 +89,12 @@ class Process:
         ports = Ports[Any](
             SimStore(self._store, self._faults), self._bus, self._clock, self.name, self._setup.partitions
         )
-        self.parts = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
+        self.components = BUILDS[self.service](ports, self._setup, self._provider, self._chance)
         self.caller = SimCaller(self._provider, self._seconds)
         self._charges: ContinuousCharges | None = None
-        if isinstance(self.parts, payment_gateway.PaymentComponents):
+        if isinstance(self.components, payment_gateway.PaymentComponents):
             self._charges = payment_gateway.keep_charging(
-                self.parts, self.caller, self._seconds, idle_s=0, linger_s=0
+                self.components, self.caller, self._seconds, idle_s=0, linger_s=0
             )
 
     def _seconds(self) -> float:
@@ -103,7 +103,7 @@ class Process:
     # -- what it could do now
 
     def stalled(self) -> bool:
-        """Tell whether it stands still, maybe with records in hand that others are working on by now."""
+        """Tell whether it stands still, maybe holding records that another process works on by now."""
         return self.frozen or self._holds_records()
 
     def _holds_records(self) -> bool:
@@ -112,7 +112,7 @@ class Process:
     def ready(self) -> list[str]:
         """List the kinds of actions that would do something now."""
         kinds = []
-        if not self.parts.relay.is_idle():
+        if not self.components.relay.is_idle():
             kinds.append("relay")
         if self._charges is not None:
             if not self.caller.is_idle():
@@ -125,9 +125,9 @@ class Process:
             not consumers
             or consumers[0].held
             or consumers[0].behind()
-            or self.parts.relay.has_published()
-            or (self.parts.manager.deferred and not self.parts.manager.deferred.due_in_s())
-            or any(chore.due_ms <= now for chore in self.parts.manager.periodic_tasks)
+            or self.components.relay.has_published()
+            or (self.components.manager.deferred and not self.components.manager.deferred.due_in_s())
+            or any(task.due_ms <= now for task in self.components.manager.periodic_tasks)
         ):
             kinds.append("write")
         return kinds
@@ -145,22 +145,22 @@ class Process:
         raise Crash
 
     def freeze(self) -> bool:
-        """Stop it where it is; the next action that it is given continues it."""
+        """Stop it; its next action continues it."""
         self.frozen = True
         self._faults.fired["freeze"] += 1
         return True
 
     def write(self) -> bool:
-        before = self.parts.manager.counters.fenced_commits
-        done = self.parts.manager.run_once(0)
-        self.zombies += self.parts.manager.counters.fenced_commits - before
+        before = self.components.manager.counters.fenced_commits
+        done = self.components.manager.run_once(0)
+        self.fenced_commits += self.components.manager.counters.fenced_commits - before
         return bool(done)
 
     def relay(self) -> bool:
-        return self.parts.relay.run_once(0)
+        return self.components.relay.run_once(0)
 
     def charge(self) -> bool:
-        """Do one round of the charges; where that finds answers, the next one, which records them."""
+        """Do one round of the charges; if answers were there and it did nothing, do one more."""
         if self._charges is None:
             return False
         answered, under_way = self._charges.has_answers(), self._charges.under_way()

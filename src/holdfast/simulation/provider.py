@@ -1,6 +1,6 @@
-"""The card company of the simulation: its own ledger, idempotent by key, and hard of hearing when told so.
+"""The payment provider of the simulation: its own ledger, idempotent by key, failing when told to.
 
-Knows nothing of the services but the shape of a call; it is the arbiter for money.
+It knows nothing of the services but the shape of a call; its ledger decides what was charged.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from holdfast.simulation.faults import IN_PROVIDER, Switch
 VISA = "pm_card_visa"
 MASTERCARD = "pm_card_mastercard"
 HANGS_S = 10.0
-"""So long a caller waits for an answer that never comes."""
+"""How long a caller waits for an answer that never comes."""
 
 
 class Entry(NamedTuple):
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """All that a provider remembers, as a value; equal for equal pasts, in whatever order they came."""
+    """All that a provider remembers, as a value; equal if the same calls came in another order."""
 
     ledger: tuple[Entry, ...] = ()
     late: tuple[ProviderCall, ...] = ()
@@ -50,14 +50,14 @@ class Memory(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """Fails all charges of one card, or charges and refunds of a share of all keys: always the same."""
+    """Fails all charges of one card, or charges and refunds of a fixed share of all keys."""
 
     card: str = ""
     share: float = 0.0
     hangs: bool = False
 
     def strikes(self, call: ProviderCall) -> bool:
-        """Tell whether this call is one of those that fail."""
+        """Tell whether this call fails."""
         if call.ask is ProviderRequest.CHARGE and self.card:
             return call.payment.payment_method == self.card
         of_key = crc32(call.idempotency_key.encode()) / 2**32
@@ -75,9 +75,9 @@ OUTAGES = {
 
 
 class SimProvider:
-    """A `PaymentProvider` whose answers may come late or never; `late` calls land when told to.
+    """A `PaymentProvider` whose answers may come late or never; `land` lets a call in `late` take effect.
 
-    `outage` says which calls fail until it is over; an answer takes `latency_s`, where anybody waits for it.
+    `outage` says which calls fail until it is over; `latency_s` is how long an answer takes (`SimCaller`).
     """
 
     def __init__(self, faults: Switch, memory: Memory | None = None) -> None:
@@ -96,12 +96,12 @@ class SimProvider:
         return Memory(tuple(sorted(self.ledger)), tuple(sorted(self.late, key=repr)), tuple(answers))
 
     def call(self, calls: Sequence[ProviderCall]) -> list[ProviderResult]:
-        return [self.ask(call, mood) for call, mood in zip(calls, self.moods(len(calls)), strict=True)]
+        return [self.ask(call, fault) for call, fault in zip(calls, self.faults_for(len(calls)), strict=True)]
 
-    def moods(self, size: int) -> list[str]:
-        """Say which of so many calls the fault meets that is armed, by its name; all others meet nothing."""
+    def faults_for(self, size: int) -> list[str]:
+        """Return for each of `size` calls the armed fault that strikes it, or an empty string."""
         fault, which = self._faults.strikes_one_of(IN_PROVIDER, size)
-        return [fault if place == which else "" for place in range(size)]
+        return [fault if index == which else "" for index in range(size)]
 
     def lasts_s(self, call: ProviderCall) -> float:
         """Return how long this call's answer takes."""
@@ -111,14 +111,14 @@ class SimProvider:
         """Nothing is open."""
 
     def land(self, position: int) -> bool:
-        """Let a call that nobody waits for any more take its effect."""
+        """Let a late call, whose caller timed out, take its effect."""
         if not self.late:
             return False
         self._effect(self.late.pop(position % len(self.late)))
         return True
 
     def ask(self, call: ProviderCall, fault: str) -> ProviderResult:
-        """Answer one call, under this fault where one is named."""
+        """Answer one call, under this fault if one is named."""
         if self.outage and self.outage.strikes(call):
             self._faults.fired["outage"] += 1
             return Unknown("timeout" if self.outage.hangs else "http_500")
@@ -138,7 +138,7 @@ class SimProvider:
         return Unknown("timeout") if fault == "timeout_after" else answer
 
     def _effect(self, call: ProviderCall) -> ProviderResult:
-        """Do what the key asks for, once; a known key is only answered."""
+        """Do what the call asks, once for each key; a known key gets its first answer again."""
         key = call.idempotency_key
         if key not in self._answers:
             self._answers[key] = (
@@ -195,7 +195,7 @@ class _UnderWay(NamedTuple):
 
 
 class SimCaller:
-    """One process's calls under way: answered when told to, behind the breakers of the real provider."""
+    """One process's calls under way, behind the breakers of the real provider; `answer` answers them."""
 
     def __init__(self, provider: SimProvider, monotonic: Callable[[], float]) -> None:
         self.breaker = provider_breaker(monotonic)
@@ -220,18 +220,18 @@ class SimCaller:
         return not self._under_way
 
     def answer(self) -> bool:
-        """Answer all calls that have lasted long enough, but for a slow one; tell whether there were any."""
+        """Answer all calls that have lasted long enough, except a slow one; tell whether there were any."""
         now_s = self._monotonic()
         done: list[_UnderWay] = []
         begun, self._under_way = self._under_way, []
         for each in begun:
             over = now_s >= each.began_s + self._provider.lasts_s(each.call)
             (done if over else self._under_way).append(each)
-        for each, mood in zip(done, self._provider.moods(len(done)), strict=True):
-            if mood == "slow":
+        for each, fault in zip(done, self._provider.faults_for(len(done)), strict=True):
+            if fault == "slow":
                 self._under_way.append(each)
             else:
-                self._end(each, self._provider.ask(each.call, mood))
+                self._end(each, self._provider.ask(each.call, fault))
         return bool(done)
 
     def _guard(self, call: ProviderCall) -> AbstractContextManager[None]:
@@ -242,7 +242,7 @@ class SimCaller:
         return self.look_up_breaker.guard(f"{call.payment.saga_id}:{call.ask}")
 
     def _end(self, each: _UnderWay, answer: ProviderResult) -> None:
-        """Let the same answers count against the breaker as of the real provider."""
+        """Hand over the answer; the breaker counts the same answers as with the real provider."""
         error = None
         if isinstance(answer, Unknown) and answer.error in ("timeout", "http_500"):
             error = ConnectionFailed(answer.error)

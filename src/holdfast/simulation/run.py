@@ -14,7 +14,7 @@ import structlog
 
 from holdfast.contracts.topics import GATEWAY, INVENTORY
 from holdfast.simulation.books import InvariantViolation, InvariantWatch, is_quiet, settled, unfinished
-from holdfast.simulation.faults import COUNTED, FATES, IN_WORLD, OF_ACTION
+from holdfast.simulation.faults import COUNTED, DELIVERY_FAULTS, IN_WORLD, OF_ACTION
 from holdfast.simulation.poison import POISONS, STEPS
 from holdfast.simulation.provider import OUTAGES
 from holdfast.simulation.setup import DEEP_EVERY, TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
@@ -26,16 +26,16 @@ CLOCK_JUMPS_MS = (-39_600_000, -30_000, 0, 30_000, 39_600_000)
 """Two of them are never further apart than a provider keeps a key: after that, a person is needed."""
 
 GATEWAY_JUMPS_MS = (-1_200_000, -30_000, 0, 30_000, 1_200_000)
-"""A saga's id is the gateway's time: what asks by its age waits for as long as that clock was ahead."""
+"""A saga's id holds the gateway's time: what asks by its age waits as long as that clock was ahead."""
 
 STARTS_SHARE = 0.1
 FAR_JUMP_MS = 8 * 86_400_000
-"""Beyond the last moment of every checkout."""
+"""Beyond the `not_after_ms` of every checkout."""
 
 
 @dataclass
 class RunResult:
-    """What became of one run. `schedule` is what happened before healing began."""
+    """The result of one run. `schedule` is what happened before healing began."""
 
     setup: Setup
     schedule: list[Action]
@@ -45,13 +45,13 @@ class RunResult:
     def fingerprint(self) -> str:
         """Return a hash over everything that an observer would have seen."""
         seen = blake2b(digest_size=16)
-        for told in self.world.told:
-            seen.update("\x1f".join(told).encode() + b"\n")
+        for observed in self.world.observed:
+            seen.update("\x1f".join(observed).encode() + b"\n")
         return seen.hexdigest()
 
 
 def run_seed(seed: int, *, to_the_end: bool = False) -> RunResult:
-    """Run the world of one seed to its first violation, or to its end whatever is found."""
+    """Run the world of one seed to its first violation; with `to_the_end`, to its end in any case."""
     rng = Random(seed)  # noqa: S311 - chance that repeats is the point
     deep = seed % DEEP_EVERY == 0
     world = World(draw_setup(rng, deep=deep))
@@ -59,30 +59,30 @@ def run_seed(seed: int, *, to_the_end: bool = False) -> RunResult:
 
 
 def replay(setup: Setup, schedule: Sequence[Action]) -> RunResult:
-    """Run these actions, whatever part of a schedule they are, then heal."""
+    """Run these actions (a whole schedule or any part of one), then heal."""
     return _run(World(setup), iter(schedule))
 
 
 def _run(world: World, actions: Iterator[Action], *, to_the_end: bool = False) -> RunResult:
-    outcome = RunResult(world.setup, [], world)
+    result = RunResult(world.setup, [], world)
     watch = InvariantWatch(world)
 
     def broken() -> bool:
-        outcome.violations += [new for new in watch.look() if new not in outcome.violations]
-        return bool(outcome.violations) and not to_the_end
+        result.violations += [new for new in watch.look() if new not in result.violations]
+        return bool(result.violations) and not to_the_end
 
     for action in actions:
-        outcome.schedule.append(action)
+        result.schedule.append(action)
         world.act(action)
         if broken():
-            return outcome
+            return result
     if _heal(world, broken):
-        outcome.violations += settled(world)
-    return outcome
+        result.violations += settled(world)
+    return result
 
 
 def _heal(world: World, broken: Callable[[], bool]) -> bool:
-    """No more faults, everybody has a turn, until nobody waits for anything; False where the run is over."""
+    """Run without faults until nothing is left to do; return False if a violation ended the run."""
     heal_until_ms = world.now_ms + HEAL_MS_MAX
     world.provider.outage = None
     for service in world.skew_ms:
@@ -102,8 +102,8 @@ def _heal(world: World, broken: Callable[[], bool]) -> bool:
 
 
 def fair_turns(world: World) -> list[Action]:
-    """List one turn for everybody who has something to do."""
-    turns = [Action("arrive", "0") for _ in world.network.limbo]
+    """List one action for each thing that can be done now."""
+    turns = [Action("arrive", "0") for _ in world.network.delayed]
     turns += [Action("land", "0") for _ in world.provider.late]
     for name, process in world.processes.items():
         turns += [Action(kind, name) for kind in process.ready()]
@@ -112,8 +112,8 @@ def fair_turns(world: World) -> list[Action]:
 
 def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
     """Draw the next action from what could happen now."""
-    wishes = world.setup.wishes
-    for number in range(len(wishes)):
+    checkouts = world.setup.checkouts
+    for number in range(len(checkouts)):
         if number == 0 or rng.random() < 0.7:
             yield _with_fault(swarm, rng, "start", str(number))
     for _ in range(swarm.steps):
@@ -126,17 +126,17 @@ def _drawn(world: World, swarm: Swarm, rng: Random) -> Iterator[Action]:
         if chance < swarm.world_rate + swarm.tick_rate:
             yield Action("tick", str(rng.choice(TICKS_MS)))
             continue
-        possible = _something(world, swarm, rng)
-        if possible is None:
+        drawn = _something(world, swarm, rng)
+        if drawn is None:
             yield Action("tick", str(world.next_moment_ms() - world.now_ms))
         else:
-            yield _with_fault(swarm, rng, *possible)
-    for number in range(2 * len(wishes)):
+            yield _with_fault(swarm, rng, *drawn)
+    for number in range(2 * len(checkouts)):
         yield _with_fault(swarm, rng, "start", str(number))
 
 
 def _something(world: World, swarm: Swarm, rng: Random) -> tuple[str, str] | None:
-    """Draw who is next of all that have something to do, and what it does."""
+    """Draw the next action from all that would do something, as its kind and its subject."""
     names = [*world.processes, "arrive", "land", "start"]
     while names:
         name = names.pop(int(rng.random() * len(names)))
@@ -147,9 +147,9 @@ def _something(world: World, swarm: Swarm, rng: Random) -> tuple[str, str] | Non
                 return kinds[int(rng.random() * len(kinds))], name
         elif name == "start":
             if rng.random() < STARTS_SHARE:
-                return name, str(rng.randrange(2 * len(world.setup.wishes)))
+                return name, str(rng.randrange(2 * len(world.setup.checkouts)))
         elif rng.random() < swarm.arrive_rate and (
-            world.network.limbo if name == "arrive" else world.provider.late
+            world.network.delayed if name == "arrive" else world.provider.late
         ):
             return name, str(rng.randrange(9))
     return None
@@ -158,9 +158,9 @@ def _something(world: World, swarm: Swarm, rng: Random) -> tuple[str, str] | Non
 def _with_fault(swarm: Swarm, rng: Random, kind: str, who: str) -> Action:
     of_kind = OF_ACTION.get(kind, ())
     if rng.random() >= (swarm.call_rate if kind in ("call", "start") else swarm.fault_rate):
-        if "lose" not in of_kind or rng.random() >= swarm.fate_rate:
+        if "lose" not in of_kind or rng.random() >= swarm.delivery_fault_rate:
             return Action(kind, who)
-        of_kind = FATES
+        of_kind = DELIVERY_FAULTS
     known = [name for name in of_kind if name in swarm.faults]
     if not known:
         return Action(kind, who)
@@ -185,17 +185,17 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
         service = rng.choice(list(world.stores))
         jumps = {INVENTORY: (*CLOCK_JUMPS_MS, FAR_JUMP_MS), GATEWAY: GATEWAY_JUMPS_MS}
         return Action(kind, f"{service}+{rng.choice(jumps.get(service, CLOCK_JUMPS_MS))}")
-    return Action(kind, str(rng.randrange(len(world.setup.wishes))))
+    return Action(kind, str(rng.randrange(len(world.setup.checkouts))))
 
 
 def wait_graph(world: World) -> list[str]:
-    """Say who still waits for what."""
+    """Say what every unfinished part of the world still waits for."""
     return [str(violation) for violation in unfinished(world)]
 
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Switch off the services' logs, which a simulation would drown in."""
+    """Switch off the services' logs: a simulation would write too many."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
     try:

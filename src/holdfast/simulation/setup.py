@@ -18,7 +18,7 @@ PRICES_MINOR = {"A": 700, "B": 700, "C": 20_000}
 
 TICKS_MS = (50, 500, 2_000, 6_000, 20_000, 61_000)
 DEEP_EVERY = 8
-"""Every so many seeds one world is larger and lives longer: some places are too far for a small one."""
+"""One world in so many seeds is larger and runs longer: a small one does not reach every case."""
 
 SAGA_SERVICES = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
 ONE_EACH = tuple((service, 1) for service in SAGA_SERVICES)
@@ -37,9 +37,9 @@ class CheckoutSpec(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a world is made of; with a schedule, all that a replay needs."""
+    """What a world is made of; together with a schedule, all that a replay needs."""
 
-    wishes: tuple[CheckoutSpec, ...]
+    checkouts: tuple[CheckoutSpec, ...]
     stock: tuple[tuple[str, int], ...] = (("A", 9), ("B", 9), ("C", 9))
     instances: tuple[tuple[str, int], ...] = ONE_EACH
     partitions: int = 1
@@ -52,11 +52,11 @@ class Setup(NamedTuple):
 
 
 class Swarm(NamedTuple):
-    """What may happen to it, and how often."""
+    """Which faults may happen in a world, and how often."""
 
     faults: tuple[str, ...]
     fault_rate: float
-    fate_rate: float
+    delivery_fault_rate: float
     call_rate: float
     world_rate: float
     tick_rate: float
@@ -65,16 +65,16 @@ class Swarm(NamedTuple):
 
 
 def draw_setup(rng: Random, *, deep: bool) -> Setup:
-    """Draw a world; some of its shoppers want the same cart."""
-    wishes: list[CheckoutSpec] = []
+    """Draw a world; some of its checkouts are of the same cart."""
+    checkouts: list[CheckoutSpec] = []
     for number in range(rng.choice((1, 1, 2, 2, 3, 4) if deep else (1, 1, 1, 2, 2, 3))):
-        again = wishes and rng.random() < 0.2
-        cart_id, pieces = rng.choice(wishes)[:2] if again else (f"cart-{number}", _pieces(rng))
+        again = checkouts and rng.random() < 0.2
+        cart_id, pieces = rng.choice(checkouts)[:2] if again else (f"cart-{number}", _pieces(rng))
         luck = rng.random()
         card = VISA if luck < 0.5 else MASTERCARD if luck < 0.8 else "pm_card_chargeDeclined"
-        wishes.append(CheckoutSpec(cart_id, pieces, card))
+        checkouts.append(CheckoutSpec(cart_id, pieces, card))
     return Setup(
-        wishes=tuple(wishes),
+        checkouts=tuple(checkouts),
         stock=tuple((sku, rng.choice((1, 2, 3, 9))) for sku in PRICES_MINOR),
         instances=tuple((service, rng.choice((1, 1, 1, 2))) for service in SAGA_SERVICES),
         partitions=rng.choice((1, 2)),
@@ -90,12 +90,12 @@ def _pieces(rng: Random) -> tuple[tuple[str, int], ...]:
 
 
 def draw_swarm(rng: Random, *, deep: bool) -> Swarm:
-    """Draw what may happen to a world."""
+    """Draw which faults a world has, and their rates."""
     kept = rng.choice((0.15, 0.3, 0.6, 1.0))
     return Swarm(
         faults=tuple(name for name in ALL if rng.random() < kept),
         fault_rate=rng.choice((0.0, 0.03, 0.1, 0.25)),
-        fate_rate=rng.choice((0.0, 0.1, 0.3)),
+        delivery_fault_rate=rng.choice((0.0, 0.1, 0.3)),
         call_rate=rng.choice((0.0, 0.2, 0.5)),
         world_rate=rng.choice((0.0, 0.02, 0.06)),
         tick_rate=rng.choice((0.02, 0.1, 0.3)),

@@ -1,6 +1,6 @@
-"""The shoppers: they ask the gateway's acceptor with the cart's own snapshot, and again with the same key.
+"""The shoppers: they ask the gateway for checkouts, with cart snapshots, also again with the same key.
 
-What they were told is written down: the same key must never be told of two checkouts.
+The answers are kept: the same key must never be answered with two checkouts.
 """
 
 from typing import Any
@@ -22,19 +22,19 @@ _STRIDE = 0x9E3779B97F4A7C15F39C
 
 
 class SimulatedShoppers:
-    """`told`: the saga that a wish was answered with, by the wish's number."""
+    """Ask for the setup's checkouts. `accepted`: the saga that each was answered with, by its number."""
 
     def __init__(
         self, setup: Setup, checkouts: MemoryStore[Any], carts: MemoryStore[Any], faults: Switch
     ) -> None:
-        self._wishes = setup.wishes
+        self._specs = setup.checkouts
         self._checkouts = checkouts
-        self._shop = CartService(carts)
+        self._cart_service = CartService(carts)
         self._faults = faults
         self._draws = 0
         self._first: dict[str, Snapshot] = {}
         self._initiated: dict[str, CheckoutInitiated] = {}
-        self.told: dict[int, str] = {}
+        self.accepted: dict[int, str] = {}
         self.refused: set[str] = set()
         self.contradictions: set[str] = set()
 
@@ -43,26 +43,26 @@ class SimulatedShoppers:
         self._draws += 1
         return self._draws * _STRIDE % 2**80
 
-    def ask(self, number: int, acceptor: CheckoutStarter) -> bool:
-        """Let a shopper ask for a checkout, once more or for the first time; tell whether there is one."""
-        wish = self._wishes[number % len(self._wishes)]
-        snapshot = self._shop.snapshots([(wish.cart_id, USER)])[0]
-        first = self._first.setdefault(wish.cart_id, snapshot)
+    def ask(self, number: int, starter: CheckoutStarter) -> bool:
+        """Ask for a checkout, for the first time or again; tell whether it was accepted."""
+        spec = self._specs[number % len(self._specs)]
+        snapshot = self._cart_service.snapshots([(spec.cart_id, USER)])[0]
+        first = self._first.setdefault(spec.cart_id, snapshot)
         if self._faults.strikes("stale"):
             snapshot = first
         if snapshot.refused:
             self.refused.add(snapshot.refused)
             return False
-        wanted = CheckoutRequest(USER, f"key-{number}", b"", wish.cart_id, wish.card, snapshot)
+        request = CheckoutRequest(USER, f"key-{number}", b"", spec.cart_id, spec.card, snapshot)
         try:
-            answer = acceptor.accept([wanted])[0]
+            result = starter.accept([request])[0]
         except StoreUnavailable:
             return False
-        if not isinstance(answer, Accepted):
-            self.refused.add(answer.why)
+        if not isinstance(result, Accepted):
+            self.refused.add(result.why)
             return False
-        if self.told.setdefault(number, answer.checkout.saga_id) != answer.checkout.saga_id:
-            self.contradictions.add(f"key-{number}: {self.told[number]}, then {answer.checkout.saga_id}")
+        if self.accepted.setdefault(number, result.checkout.saga_id) != result.checkout.saga_id:
+            self.contradictions.add(f"key-{number}: {self.accepted[number]}, then {result.checkout.saga_id}")
         return True
 
     def checkouts(self) -> dict[str, Checkout]:

@@ -1,4 +1,4 @@
-"""Delta debugging over schedules: the smallest part of a failing one that still breaks the same invariant.
+"""Delta debugging over schedules: a minimal part of a failing one that still breaks the same invariant.
 
 Zeller & Hildebrandt, Simplifying and Isolating Failure-Inducing Input (2002): ddmin, then faults one by one.
 """
@@ -21,7 +21,7 @@ class Shrinker:
         self.replays = 0
 
     def shrink(self, schedule: Sequence[Action]) -> list[Action]:
-        """Return a part of the schedule, from which nothing can be left out, that still fails alike."""
+        """Return a part of the schedule that breaks the same invariant and needs each of its actions."""
         smaller = self._ddmin(list(schedule))
         for position, action in enumerate(smaller):
             if action.fault:
@@ -61,6 +61,6 @@ def _without_a_chunk(
 
 
 def shrink(failed: RunResult) -> RunResult:
-    """Return the smallest run that breaks what `failed` broke first."""
+    """Return a minimal run that breaks the invariant that `failed` broke first."""
     shrinker = Shrinker(failed.setup, failed.violations[0].invariant)
     return replay(failed.setup, shrinker.shrink(failed.schedule))

@@ -1,17 +1,17 @@
-"""A failing run told to people: the command that repeats it, a sequence diagram, a test ready to be kept."""
+"""A failing run for people: the command that repeats it, a sequence diagram, and a regression test."""
 
 from collections.abc import Mapping, Sequence
 
 from holdfast.contracts.topics import SERVICES
 from holdfast.simulation.run import RunResult
-from holdfast.simulation.world import Action, Told
+from holdfast.simulation.world import Action, Observation
 
 ARROWS_MAX = 120
 ARROWS = {"lose": "--x", "delay": "-)"}
 """By what became of a message."""
 
 NOTED = ("tick", "rewind", "clock", "hold", "cancel", "add", "land", "crash", "poison", "bug", "outage")
-"""Actions that are no service's own."""
+"""Actions that are not a round of a service's thread."""
 
 
 def command(seed: int) -> str:
@@ -36,53 +36,53 @@ def _action(line: str) -> Action:
     return Action(kind, who.strip(), fault)
 
 
-def diagram(outcome: RunResult) -> str:
+def diagram(result: RunResult) -> str:
     """Draw a run as a Mermaid sequence diagram: messages as arrows, faults as notes."""
-    accepted = outcome.world.door.checkouts()
+    accepted = result.world.shoppers.checkouts()
     names = {saga_id: f"saga {number}" for number, saga_id in enumerate(accepted, start=1)}
-    lines = [line for told in outcome.world.told for line in _line(told, names)]
-    broken = [note(SERVICES[-1], plain(str(v), names)) for v in outcome.violations[:3]]
+    lines = [line for observed in result.world.observed for line in _line(observed, names)]
+    broken = [note(SERVICES[-1], plain(str(v), names)) for v in result.violations[:3]]
     return sequence_diagram(SERVICES, lines, broken)
 
 
 def sequence_diagram(participants: Sequence[str], lines: list[str], broken: list[str]) -> str:
-    """Write a Mermaid sequence diagram of what happened, cut where it grows too long, and what broke."""
+    """Write a Mermaid sequence diagram of what happened (at most `ARROWS_MAX` lines) and what broke."""
     drawn = [f"participant {name}" for name in participants] + lines[:ARROWS_MAX]
     if len(lines) > ARROWS_MAX:
         drawn.append(note(participants[-1], f"and {len(lines) - ARROWS_MAX} more"))
     return "\n    ".join(["sequenceDiagram", *drawn, *broken])
 
 
-def arrow(sender: str, reader: str, what: str, fate: str = "") -> str:
-    """Draw a message, and by its arrow what became of it."""
-    return f"{sender}{ARROWS.get(fate, '->>')}{reader}: {what}{f' ({fate})' if fate else ''}"
+def arrow(sender: str, reader: str, what: str, outcome: str = "") -> str:
+    """Draw a message; the arrow shows what became of it."""
+    return f"{sender}{ARROWS.get(outcome, '->>')}{reader}: {what}{f' ({outcome})' if outcome else ''}"
 
 
 def note(who: str, what: str) -> str:
-    """Draw what is no message."""
+    """Draw a note."""
     return f"Note over {who}: {what}"
 
 
 def by_name(text: str, names: Mapping[str, str]) -> str:
-    """Write sagas by their names."""
+    """Replace each saga id by its name."""
     for saga_id, name in names.items():
         text = text.replace(saga_id, name)
     return text
 
 
 def plain(text: str, names: Mapping[str, str]) -> str:
-    """Write sagas by their names, without what a diagram would misread."""
+    """Replace saga ids by names, and remove characters that Mermaid would misread."""
     return by_name(text, names).replace(":", " ").replace(";", ",").replace("\n", " ")
 
 
-def _line(told: Told, names: dict[str, str]) -> list[str]:
-    who = _service(told.who) or SERVICES[-1]
-    if told.to:
-        return [arrow(who, _service(told.to) or who, plain(told.what, names), told.fate)]
-    if told.fate:
-        return [note(who, f"{told.what}, {told.fate}")]
-    if told.what in NOTED:
-        return [note(who, f"{told.what} {told.who}")]
+def _line(observed: Observation, names: dict[str, str]) -> list[str]:
+    who = _service(observed.who) or SERVICES[-1]
+    if observed.to:
+        return [arrow(who, _service(observed.to) or who, plain(observed.what, names), observed.outcome)]
+    if observed.outcome:
+        return [note(who, f"{observed.what}, {observed.outcome}")]
+    if observed.what in NOTED:
+        return [note(who, f"{observed.what} {observed.who}")]
     return []
 
 
@@ -90,16 +90,16 @@ def _service(name: str) -> str:
     return next((service for service in SERVICES if name.startswith(service)), "")
 
 
-def regression_test(outcome: RunResult, name: str) -> str:
+def regression_test(result: RunResult, name: str) -> str:
     """Write a module with a test that replays a shrunk run and expects sound books."""
-    schedule = schedule_text(outcome.schedule).replace("\n", "\n        ")
+    schedule = schedule_text(result.schedule).replace("\n", "\n        ")
     return f'''from holdfast.simulation.run import replay
 from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.story import parse
 
 
 def test_{name}() -> None:
-    setup = {outcome.setup!r}
+    setup = {result.setup!r}
     schedule = parse("""
         {schedule}
     """)

@@ -1,4 +1,4 @@
-"""A cart-crud with three products, on the store in memory, and callers to ask it."""
+"""A cart-crud with three products, on the in-memory store, and callers of its API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The door with everything around it in memory: carts, an orchestrator, a bus. For tests of the HTTP API."""
+"""A gateway with everything around it in memory: carts, an orchestrator, a bus. For tests of the HTTP API."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ from holdfast.services.gateway_bff.upstream_clients import UpstreamClients
 NOW_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
 WAITED_S_MAX = 300.0
-"""How long one may wait in line here: longer than on any busy machine."""
+"""How long a request may wait in line: longer than on any busy machine."""
 
 
 @dataclass
@@ -80,13 +80,13 @@ class FakeUpstreams:
 
 @dataclass
 class FakeBreaker:
-    """A breaker that is closed for as long as it is told, and gives out as many tickets as it has."""
+    """A breaker that is open while the harness's `retry_after_s` is not 0, with `tickets` probes."""
 
-    town: "GatewayHarness"
+    harness: "GatewayHarness"
     tickets: int = 0
 
     def retry_after_s(self) -> float:
-        return self.town.retry_after_s
+        return self.harness.retry_after_s
 
     def reserve_probe(self) -> bool:
         self.tickets -= 1
@@ -177,27 +177,27 @@ class GatewayHarness:
 def run_scenario(
     scenario: Callable[[GatewayHarness], Awaitable[None]], *, real_breaker: bool = False
 ) -> None:
-    """Run a scenario at the door of a town in which ada has a cart c-1; the gate is a fake unless asked."""
+    """Run a scenario in which ada has a cart c-1; the breaker is a fake unless `real_breaker`."""
 
     async def main() -> None:
-        town = GatewayHarness()
-        town.put_cart()
-        upstreams = cast("UpstreamClients", town.upstreams)
-        waiting = town.waiting
-        town.parts.manager.after_batch.append(waiting.endings_written)
+        harness = GatewayHarness()
+        harness.put_cart()
+        upstreams = cast("UpstreamClients", harness.upstreams)
+        waiting = harness.waiting
+        harness.parts.manager.after_batch.append(waiting.endings_written)
         with keys() as made:
-            door = CheckoutAdmission(
-                cast("Any", town.store),
-                town.parts.starter,
+            admission = CheckoutAdmission(
+                cast("Any", harness.store),
+                harness.parts.starter,
                 upstreams.snapshots,
-                town.parts.breaker if real_breaker else town.gate,
-                town.parts.load_shedding,
-                lambda: time.monotonic() + town.seconds,
+                harness.parts.breaker if real_breaker else harness.gate,
+                harness.parts.load_shedding,
+                lambda: time.monotonic() + harness.seconds,
             )
-            application = app(cast("Any", town.store), authenticator(made), door, upstreams, waiting)
+            application = app(cast("Any", harness.store), authenticator(made), admission, upstreams, waiting)
             async with calling(application) as client:
-                town.client = client
-                town.ada, town.eve = (Caller(client, made.token(user)) for user in ("ada", "eve"))
-                await scenario(town)
+                harness.client = client
+                harness.ada, harness.eve = (Caller(client, made.token(user)) for user in ("ada", "eve"))
+                await scenario(harness)
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""A small world for the kernel: one service with a scripted handler, on memory, with a virtual clock."""
+"""A harness for the kernel: one service with a scripted handler, in memory, with a virtual clock."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Clock:
 
 @dataclass
 class ScriptedHandler:
-    """Notes each saga it hears of in table `seen` and answers InventoryReserved; fails where told to."""
+    """Notes each saga in table `seen` and answers InventoryReserved; fails where the test says so."""
 
     bugs: set[str] = field(default_factory=set)
     parks: set[str] = field(default_factory=set)
@@ -79,7 +79,7 @@ class ScriptedHandler:
 
 @dataclass
 class ScriptedPublisher:
-    """Publishes to the bus it stands for; fails where told to, and notes every batch it was handed."""
+    """Publishes to `bus`, fails where the test says so, and notes every batch."""
 
     bus: MemoryBus
     errors: list[Exception] = field(default_factory=list)
@@ -119,11 +119,11 @@ class KernelHarness:
         self.manager = self.new_manager()
 
     def new_manager(
-        self, chores: Sequence[PeriodicTask[MemoryTransaction]] = ()
+        self, tasks: Sequence[PeriodicTask[MemoryTransaction]] = ()
     ) -> KafkaConsumerManager[MemoryTransaction]:
         """Join the group once more."""
         return KafkaConsumerManager(
-            self.bus, [INVENTORY_COMMANDS], self.processor, self.relay, self.clock, chores
+            self.bus, [INVENTORY_COMMANDS], self.processor, self.relay, self.clock, tasks
         )
 
     def send(self, *numbers: int) -> None:
@@ -146,7 +146,7 @@ class KernelHarness:
 
 
 class _Publishing(MemoryBus):
-    """The world's bus with its scripted publisher."""
+    """The harness's bus with its scripted publisher."""
 
     def __init__(self, bus: MemoryBus, publisher: ScriptedPublisher) -> None:
         super().__init__(bus.clock, state=bus.state)

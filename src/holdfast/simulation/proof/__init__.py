@@ -1,4 +1,4 @@
 """Exhaustive search over small worlds: every order of events and every place for a fault, real code inside.
 
-Nothing here decides anything for a service: what a message does to a database is found by running the code.
+Nothing here models what a service decides: its code is run on a database to find what a message does.
 """

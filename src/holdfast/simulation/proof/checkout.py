@@ -1,4 +1,4 @@
-"""CHECKOUT as a small world: six services' cells, and the books over them."""
+"""CHECKOUT as a small world: the models of its six services, and the books over them."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from holdfast.simulation.proof.space import State
 from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.world import Action, World
 
-ORDER_OF_CELLS = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
+MODEL_ORDER = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
 STEPS = {INVENTORY: "inventory", PAYMENT: "payment", ORDER: "order", CART: "cart"}
 DECLINED = "pm_card_chargeDeclined"
 
@@ -36,7 +36,7 @@ class Scope(NamedTuple):
     @property
     def sagas(self) -> int:
         """How many there are."""
-        return len(self.setup.wishes)
+        return len(self.setup.checkouts)
 
 
 ONE = (
@@ -69,52 +69,54 @@ def scope_named(name: str) -> Scope:
 
 
 class CheckoutModel:
-    """The system that is searched: one cell a service, one lane a saga."""
+    """The system that is searched: one model for each service."""
 
     def __init__(self, scope: Scope) -> None:
         self._world = World(scope.setup)
-        for number in range(len(scope.setup.wishes)):
+        for number in range(len(scope.setup.checkouts)):
             self._world.act(Action("start", str(number)))
             if scope.held:
                 self._world.act(Action("hold", str(number)))
-        self.sagas = tuple(self._world.door.checkouts())
-        self._places = {service: place for place, service in enumerate(ORDER_OF_CELLS)}
-        post = MessagesInFlight(self._route, lambda message: dict(message.headers)["ce_id"].decode())
+        self.sagas = tuple(self._world.shoppers.checkouts())
+        self._model_index_of = {service: index for index, service in enumerate(MODEL_ORDER)}
+        in_flight = MessagesInFlight(self._route, lambda message: dict(message.headers)["ce_id"].decode())
         setup, orchestrator = scope.setup, RealHarness(ORCHESTRATOR, scope.setup)
         handler = orchestrator.parts.checkout_service  # type: ignore[attr-defined]
-        self.cells: tuple[ServiceModel, ...] = (
-            GatewayModel(GATEWAY, post, RealHarness(GATEWAY, setup)),
-            OrchestratorModel(post, orchestrator, handler, self.sagas, LEGAL),
-            ParticipantModel(INVENTORY, post, RealHarness(INVENTORY, setup), "inventory"),
-            PaymentModel(post, setup),
-            ParticipantModel(ORDER, post, RealHarness(ORDER, setup), "order"),
-            ServiceCodeModel(CART, post, RealHarness(CART, setup)),
+        self.models: tuple[ServiceModel, ...] = (
+            GatewayModel(GATEWAY, in_flight, RealHarness(GATEWAY, setup)),
+            OrchestratorModel(in_flight, orchestrator, handler, self.sagas, LEGAL),
+            ParticipantModel(INVENTORY, in_flight, RealHarness(INVENTORY, setup), "inventory"),
+            PaymentModel(in_flight, setup),
+            ParticipantModel(ORDER, in_flight, RealHarness(ORDER, setup), "order"),
+            ServiceCodeModel(CART, in_flight, RealHarness(CART, setup)),
         )
         self._failed: dict[int, frozenset[str]] = {}
         self._standing: dict[tuple[int, int], frozenset[str]] = {}
         self._wrong: dict[tuple[int, int], str] = {}
 
     def _route(self, message: Message) -> tuple[int, int]:
-        """Lay a message into its reader's lane: one for each saga and sender.
+        """Return a message's reader and lane: one for each saga (and, at the orchestrator, each sender).
 
-        A topic keeps the order of each sender, and says nothing of how those of several mix.
+        A topic keeps the order of each sender's messages; those of several senders mix in any order.
         """
         headers = dict(message.headers)
         (reader,) = TOPICS[message.topic].types[headers["ce_type"].decode()]
         saga = self.sagas.index(message.key.decode())
         if reader != ORCHESTRATOR:  # only the orchestrator is written to by several
-            return self._places[reader], saga
-        return self._places[reader], saga * len(ORDER_OF_CELLS) + self._places[headers["ce_source"].decode()]
+            return self._model_index_of[reader], saga
+        return self._model_index_of[reader], saga * len(MODEL_ORDER) + self._model_index_of[
+            headers["ce_source"].decode()
+        ]
 
     def start(self) -> State:
         numbers = []
-        for service, cell in zip(ORDER_OF_CELLS, self.cells, strict=True):
+        for service, model in zip(MODEL_ORDER, self.models, strict=True):
             tables = self._world.stores[service].tables.tables
             memory: Any = ChargeLoopModel() if service == PAYMENT else ()
             if service == GATEWAY:
                 memory = tuple(plain(m) for _, batch in tables["outbox"].values() for m in batch)
-            lanes = len(self.sagas) * (len(ORDER_OF_CELLS) if service == ORCHESTRATOR else 1)
-            numbers.append(cell.nodes.number(Node(freeze(tables), ((),) * lanes, memory)))
+            lanes = len(self.sagas) * (len(MODEL_ORDER) if service == ORCHESTRATOR else 1)
+            numbers.append(model.nodes.number(Node(freeze(tables), ((),) * lanes, memory)))
         return (*numbers, 0)
 
     # -- what must hold
@@ -123,25 +125,25 @@ class CheckoutModel:
         failed = self._failed.get(state[1])
         if failed is None:
             failed = self._failed[state[1]] = in_state(self._database(1, state), CHECKOUT.failed_state)
-        for place in (2, 3, 4, 5):
-            held = self.held(place, state[place])
+        for index in (2, 3, 4, 5):
+            held = self.held(index, state[index])
             if failed and not failed.isdisjoint(held):
-                return f"I12: {sorted(failed & held)} FAILED, but stands at {ORDER_OF_CELLS[place]}"
+                return f"I12: {sorted(failed & held)} FAILED, but stands at {MODEL_ORDER[index]}"
         return self._wrong.get((2, state[2]), "") or self._wrong.get((3, state[3]), "")
 
-    def held(self, place: int, node: int) -> frozenset[str]:
+    def held(self, index: int, node: int) -> frozenset[str]:
         """Return the sagas whose step stands at this participant, or for which money is held."""
-        known = self._standing.get((place, node))
-        return self._look(place, node) if known is None else known
+        known = self._standing.get((index, node))
+        return self._look(index, node) if known is None else known
 
-    def _look(self, place: int, node: int) -> frozenset[str]:
+    def _look(self, index: int, node: int) -> frozenset[str]:
         """Look at a participant's node for the first time."""
-        service = ORDER_OF_CELLS[place]
-        database: Database = self.cells[place].nodes.values[node].db
+        service = MODEL_ORDER[index]
+        database: Database = self.models[index].nodes.values[node].db
         held = standing(database, STEPS[service])
         wrong = ""
         if service == PAYMENT:
-            memory = self.cells[place].nodes.values[node].memory
+            memory = self.models[index].nodes.values[node].memory
             held |= held_for(memory)
             wrong = "I04: charged twice" if charged_twice(memory) else ""
         for _, row in dict(database).get("stock", ()):
@@ -149,21 +151,21 @@ class CheckoutModel:
                 wrong = f"I07: {row}"
             elif row.on_hand + row.reserved + row.sold != row.initial:
                 wrong = f"I06: {row}"
-        self._standing[place, node] = held
+        self._standing[index, node] = held
         if wrong:
-            self._wrong[place, node] = wrong
+            self._wrong[index, node] = wrong
         return held
 
     def rest(self, state: State) -> tuple[bool, str]:
-        for place, service in enumerate(ORDER_OF_CELLS):
-            self._world.stores[service].tables = thaw(self._database(place, state))
-        loop: ChargeLoopModel = self.cells[3].nodes.values[state[3]].memory
+        for index, service in enumerate(MODEL_ORDER):
+            self._world.stores[service].tables = thaw(self._database(index, state))
+        loop: ChargeLoopModel = self.models[3].nodes.values[state[3]].memory
         self._world.provider.ledger = list(loop.provider.ledger)
-        if loop.zombies or loop.provider.late or any(unfinished(self._world)):
+        if loop.abandoned or loop.provider.late or any(unfinished(self._world)):
             return False, ""
         broken = settled(self._world)
         return True, str(broken[0]) if broken else ""
 
-    def _database(self, place: int, state: State) -> Database:
-        database: Database = self.cells[place].nodes.values[state[place]].db
+    def _database(self, index: int, state: State) -> Database:
+        database: Database = self.models[index].nodes.values[state[index]].db
         return database

@@ -1,6 +1,6 @@
-"""Stand-ins for a saga's services: the real fence around a participant that does as it is told, and counts.
+"""Stand-ins for a saga's services: the real fence around a participant that obeys and counts.
 
-Whether it is told rightly is on trial, not what it does.
+The search tests whether the saga sends the right commands, not what a participant does.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from holdfast.simulation.setup import START_MS
 
 
 class TestMessage(NamedTuple):
-    """A message without the bus: nothing here is ever written to a topic, and nobody reads the attempt."""
+    """A message without the bus: it is never written to a topic, and it has no attempt."""
 
     message_id: str
     kind: str
@@ -29,14 +29,14 @@ class TestMessage(NamedTuple):
 
 
 class ParkedMessage(NamedTuple):
-    """A message that was parked: in a sound saga none is."""
+    """A message that was parked, which is a finding."""
 
     message_id: str
     reason: str
 
 
 class HandlerHarness:
-    """A `Room` around one handler."""
+    """A `Harness` around one handler."""
 
     def __init__(
         self,
@@ -63,30 +63,29 @@ class HandlerHarness:
     def consume(
         self, before: MemoryTables, batch: list[TestMessage]
     ) -> tuple[MemoryTables, tuple[TestMessage, ...]]:
-        envelopes = [self._open(letter) for letter in batch]
+        envelopes = [self._open(message) for message in batch]
         return self.run(before, lambda: self.commit(lambda tx: self._handler.handle(tx, envelopes)))
 
     def commit(self, work: Callable[[Any], HandlerResult]) -> None:
         tx = self._transaction(self._tables, self._now_ms)
-        handled = work(tx)
-        tx.set_timers(handled.fired)
-        for parked in handled.parked:
+        result = work(tx)
+        tx.set_timers(result.fired)
+        for parked in result.parked:
             message_id = parked.envelope.message_id
             tx.table("parked")[message_id] = ParkedMessage(message_id, parked.reason)
         tx.commit()
         self._sent += [
-            TestMessage(r.message_id, r.kind, r.saga_id, r.value, self._name)
-            for r in handled.messages_to_seal
+            TestMessage(r.message_id, r.kind, r.saga_id, r.value, self._name) for r in result.messages_to_seal
         ]
 
-    def _open(self, letter: TestMessage) -> Envelope:
-        payload: Any = decode_as(self._types.get(letter.kind, EmptyPayload), letter.value)
-        message_id, kind, saga_id, value, _ = letter
+    def _open(self, message: TestMessage) -> Envelope:
+        payload: Any = decode_as(self._types.get(message.kind, EmptyPayload), message.value)
+        message_id, kind, saga_id, value, _ = message
         return Envelope(message_id, kind, saga_id, payload, value, 1, None)
 
 
 @dataclass
-class Counts:
+class StepCounts:
     """How often each of the sagas was done, undone and confirmed here."""
 
     times: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -103,30 +102,30 @@ class Counting:
         self.messages = StepMessages(step.name, step.do, step.done, *names)
         self._answer = answer
 
-    def load(self, tx: MemoryTransaction, work: Sequence[CommandWork]) -> Counts:
+    def load(self, tx: MemoryTransaction, work: Sequence[CommandWork]) -> StepCounts:
         ids = {item.envelope.saga_id for item in work}
-        return Counts({key: n for key, n in tx.table("times").items() if key[0] in ids})
+        return StepCounts({key: n for key, n in tx.table("times").items() if key[0] in ids})
 
-    def do(self, rows: Counts, saga_id: str, command: Payload) -> StepResult:
+    def do(self, rows: StepCounts, saga_id: str, command: Payload) -> StepResult:
         if isinstance(self._answer, Done):
             rows.count(saga_id, "done")
         return self._answer
 
-    def agrees(self, rows: Counts, command: Payload, fence: Fence) -> bool:
-        """Agree: a command of a rehearsal is the same whenever it comes."""
+    def agrees(self, rows: StepCounts, command: Payload, fence: Fence) -> bool:
+        """Agree: here a repeated command is always the same."""
         return True
 
-    def undo(self, rows: Counts, saga_id: str) -> bool:
+    def undo(self, rows: StepCounts, saga_id: str) -> bool:
         rows.count(saga_id, "undone")
         return True
 
-    def confirm(self, rows: Counts, saga_id: str) -> None:
+    def confirm(self, rows: StepCounts, saga_id: str) -> None:
         rows.count(saga_id, "confirmed")
 
-    def forget(self, rows: Counts, saga_id: str) -> None:
+    def forget(self, rows: StepCounts, saga_id: str) -> None:
         raise AssertionError("what is counted is done at once and never pending")
 
-    def save(self, tx: MemoryTransaction, rows: Counts) -> None:
+    def save(self, tx: MemoryTransaction, rows: StepCounts) -> None:
         tx.table("times").update(rows.times)
 
 
@@ -134,8 +133,8 @@ class Endings:
     """The starter's handler: remembers what the saga's final event said."""
 
     def handle(self, tx: MemoryTransaction, envelopes: Sequence[Envelope]) -> HandlerResult:
-        handled = HandlerResult()
+        result = HandlerResult()
         for envelope in envelopes:
             if tx.table("ended").setdefault(envelope.saga_id, envelope.kind) != envelope.kind:
-                handled.park(envelope, "two_endings", "the saga ended in another way before")
-        return handled
+                result.park(envelope, "two_endings", "the saga ended in another way before")
+        return result

@@ -1,4 +1,4 @@
-"""payment-gateway's cell: its writer, its charge loop with calls in hand, and the card company behind it."""
+"""The model of payment-gateway: its writer, its charge loop with calls under way, and the provider."""
 
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
@@ -16,33 +16,33 @@ from holdfast.simulation.proof.services import ParticipantModel
 from holdfast.simulation.provider import Memory, SimProvider
 from holdfast.simulation.setup import START_MS, Setup
 
-MISTREATED = ("timeout_before", "timeout_after", "late", "stored_500")
-"""The provider's other moods lead where these lead: no effect and no answer is `timeout_before`."""
+FAULTS = ("timeout_before", "timeout_after", "late", "stored_500")
+"""The provider's other faults have the same results: no effect and no answer is `timeout_before`."""
 
-Hand = tuple[tuple[ProviderCall, ProviderResult | None], ...]
+Calls = tuple[tuple[ProviderCall, ProviderResult | None], ...]
 
 
 class ChargeLoopModel(NamedTuple):
-    """Calls in the loop's hand, in the hands of loops that were given up, and the provider's memory."""
+    """The loop's calls under way, those of loops that lost their lease, and the provider's memory."""
 
-    hand: Hand = ()
-    zombies: tuple[Hand, ...] = ()
+    calls: Calls = ()
+    abandoned: tuple[Calls, ...] = ()
     provider: Memory = Memory()
 
 
 class PaymentModel(ParticipantModel):
     """Claim, call and record are three moves: a crash or an undo may come between any two of them."""
 
-    def __init__(self, post: MessagesInFlight, setup: Setup) -> None:
+    def __init__(self, in_flight: MessagesInFlight, setup: Setup) -> None:
         real = RealHarness(PAYMENT, setup)
-        super().__init__(PAYMENT, post, real, "payment")
+        super().__init__(PAYMENT, in_flight, real, "payment")
         self._loop: Any = real.parts.charge_loop  # type: ignore[attr-defined]
 
     def tables(self, node: Node) -> MemoryTables:
-        """Return the database; what is in hand is leased, all other calls are due."""
+        """Return the database; calls under way are leased, all other calls are due."""
         tables = thaw(node.db)  # type: ignore[arg-type]
         loop: Any = node.memory
-        for call, _ in loop.hand:
+        for call, _ in loop.calls:
             key = TimerKey(call.payment.saga_id, "payment", call.verb)
             timers = tables.tables.get("timers", {})
             if key in timers:
@@ -52,71 +52,71 @@ class PaymentModel(ParticipantModel):
 
     def after_crash(self, memory: Hashable) -> ChargeLoopModel:
         assert isinstance(memory, ChargeLoopModel)
-        return memory._replace(hand=())
+        return memory._replace(calls=())
 
     def busy(self, node: Node) -> Iterator[Move]:
         loop: Any = node.memory
-        if not loop.hand:
+        if not loop.calls:
             yield from self._claim(node)
             return
-        yield from self._go_on(node, loop.hand, lambda hand: loop._replace(hand=hand))
+        yield from self._go_on(node, loop.calls, lambda calls: loop._replace(calls=calls))
         yield self._remember(
             node, "crashes with calls in hand", "crash with calls in hand", self.after_crash(loop)
         )
-        given_up = loop._replace(hand=(), zombies=tuple(sorted((*loop.zombies, loop.hand), key=repr)))
+        given_up = loop._replace(calls=(), abandoned=tuple(sorted((*loop.abandoned, loop.calls), key=repr)))
         yield self._remember(node, "loses its lease with calls in hand", "zombie charge loop", given_up)
 
     def ambient(self, node: Node) -> Iterator[Move]:
         loop: Any = node.memory
-        for place, hand in enumerate(loop.zombies):
-            others = loop.zombies[:place] + loop.zombies[place + 1 :]
+        for index, calls in enumerate(loop.abandoned):
+            others = loop.abandoned[:index] + loop.abandoned[index + 1 :]
 
-            def continued(rest: Hand, others: tuple[Hand, ...] = others) -> ChargeLoopModel:
+            def continued(rest: Calls, others: tuple[Calls, ...] = others) -> ChargeLoopModel:
                 kept = (*others, rest) if rest else others
-                return loop._replace(zombies=tuple(sorted(kept, key=repr)))  # type: ignore[no-any-return]
+                return loop._replace(abandoned=tuple(sorted(kept, key=repr)))  # type: ignore[no-any-return]
 
-            yield from self._go_on(node, hand, continued)
-        for place in range(len(loop.provider.late)):
+            yield from self._go_on(node, calls, continued)
+        for index in range(len(loop.provider.late)):
             provider = SimProvider(Switch(), loop.provider)
-            provider.land(place)
+            provider.land(index)
             yield self._remember(node, "a late call lands", "", loop._replace(provider=provider.memory()))
 
     def _claim(self, node: Node) -> Iterator[Move]:
-        calls: list[ProviderCall] = []
+        new_calls: list[ProviderCall] = []
 
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
-            return self.room.run(tables, lambda: calls.extend(self._loop.claim()))
+            return self.harness.run(tables, lambda: new_calls.extend(self._loop.claim()))
 
         step = self.transact(node, "claims", run)
         loop: Any = node.memory
-        if calls:
-            hand = tuple((_as_it_is_read(call), None) for call in calls)
-            yield from self.variants(node, step._replace(memory=loop._replace(hand=hand)))
+        if new_calls:
+            calls = tuple((_without_unread_fields(call), None) for call in new_calls)
+            yield from self.variants(node, step._replace(memory=loop._replace(calls=calls)))
 
-    def _go_on(self, node: Node, hand: Hand, after: Callable[[Hand], ChargeLoopModel]) -> Iterator[Move]:
-        if hand[0][1] is None:
-            yield from self._call(node, [call for call, _ in hand], after)
+    def _go_on(self, node: Node, calls: Calls, after: Callable[[Calls], ChargeLoopModel]) -> Iterator[Move]:
+        if calls[0][1] is None:
+            yield from self._call(node, [call for call, _ in calls], after)
         else:
-            yield from self._record(node, hand, after)
+            yield from self._record(node, calls, after)
 
     def _call(
-        self, node: Node, calls: list[ProviderCall], after: Callable[[Hand], ChargeLoopModel]
+        self, node: Node, asked: list[ProviderCall], after: Callable[[Calls], ChargeLoopModel]
     ) -> Iterator[Move]:
-        for fault, place in [("", 0), *((name, n) for name in MISTREATED for n in range(len(calls)))]:
+        for fault, index in [("", 0), *((name, n) for name in FAULTS for n in range(len(asked)))]:
             switch = Switch()
-            switch.arm(f"{fault}:{place + 1}" if fault else "")
+            switch.arm(f"{fault}:{index + 1}" if fault else "")
             loop: Any = node.memory
             provider = SimProvider(switch, loop.provider)
-            answers = provider.call(calls)
-            answered = after(tuple(zip(calls, answers, strict=True)))._replace(provider=provider.memory())
+            answers = provider.call(asked)
+            answered = after(tuple(zip(asked, answers, strict=True)))._replace(provider=provider.memory())
             yield self._remember(node, "calls the provider", f"provider: {fault}" if fault else "", answered)
             if not fault:
                 lost = after(())._replace(provider=provider.memory())
                 yield self._remember(node, "calls the provider", "crash after the call", lost)
 
-    def _record(self, node: Node, hand: Hand, after: Callable[[Hand], ChargeLoopModel]) -> Iterator[Move]:
+    def _record(self, node: Node, calls: Calls, after: Callable[[Calls], ChargeLoopModel]) -> Iterator[Move]:
         def run(tables: MemoryTables) -> tuple[MemoryTables, tuple[Any, ...]]:
-            return self.room.run(tables, lambda: self._loop.record(hand))
+            return self.harness.run(tables, lambda: self._loop.record(calls))
 
         step = self.transact(node, "records", run)
         yield from self.variants(node, step._replace(memory=after(())))
@@ -132,8 +132,8 @@ class PaymentModel(ParticipantModel):
                 yield f"I03: the charge of {saga_id} is done without a reference"
 
 
-def _as_it_is_read(call: ProviderCall) -> ProviderCall:
-    """Leave out what nobody reads of a call in hand: which attempt it is after the first, and past errors."""
+def _without_unread_fields(call: ProviderCall) -> ProviderCall:
+    """Leave out what no code reads of a call under way: the attempt beyond `FIRED_MAX`, past errors."""
     payment = call.payment._replace(last_error="", same_error=0)
     return call._replace(payment=payment, attempt=min(call.attempt, FIRED_MAX))
 

@@ -1,4 +1,4 @@
-"""Which small worlds are searched and how far, on several processors; what came of it, as a table.
+"""Which small worlds are searched and how far, on several processors; the results as a table.
 
 A search that leaves a kind of fault untried proves nothing, so that counts as a finding.
 """
@@ -43,7 +43,7 @@ FAULTS = (
 
 
 class Job(NamedTuple):
-    """One search: of the checkout's services, or of a definition's rehearsal."""
+    """One search: of the checkout's services (`Scope`), or of a saga definition (`Part`)."""
 
     scope: Scope | Part
     faults: int
@@ -67,7 +67,7 @@ LARGE = (*(Job(scope, 3) for scope in ONE), *(Job(scope, 2) for scope in TWO))
 
 
 def search(job: Job, findings_max: int = 1) -> SearchReport:
-    """Search one small world, here."""
+    """Search one small world in this process."""
     began = time.process_time()
     gc.disable()  # millions of tuples that live to the end
     try:
@@ -82,16 +82,16 @@ def search(job: Job, findings_max: int = 1) -> SearchReport:
 
 
 def prove(
-    jobs: Iterable[Job], processors: int, told: Callable[[SearchReport], None] = lambda _: None
+    jobs: Iterable[Job], processors: int, on_report: Callable[[SearchReport], None] = lambda _: None
 ) -> list[SearchReport]:
-    """Search all, the largest first where they are named last; `told` hears of each as it ends."""
+    """Search all, the last job first; `on_report` is called with each report as its search ends."""
     ordered = list(jobs)
     reports: dict[str, SearchReport] = {}
     with ProcessPoolExecutor(processors, max_tasks_per_child=1) as pool:
         for done in as_completed([pool.submit(search, job) for job in reversed(ordered)]):
             report = done.result()
             reports[report.scope] = report
-            told(report)
+            on_report(report)
     return [reports[job.name] for job in ordered]
 
 

@@ -1,6 +1,6 @@
 """A service's database as a value, and its real code run on one.
 
-What only counts up or only tells of the past is left out of the value: nothing reads it but people.
+Counters and records of the past are left out of the value: no service decides by them.
 """
 
 from collections.abc import Callable
@@ -91,13 +91,13 @@ def _fired(row: TimerRow) -> int:
 
 
 def plain(message: Message) -> Message:
-    """Return the message without what no service reads, so that equal ones have one number."""
+    """Return the message without headers that no service reads, so that equal ones have one number."""
     kept = tuple(header for header in message.headers if header[0] not in HEADERS_LEFT_OUT)
     return message._replace(headers=kept)
 
 
 def _source(message: Message) -> str | None:
-    """Return who sealed it: here every message comes out of a service's own outbox, as it was sealed."""
+    """Return the service that sealed it: here each message comes unchanged from its outbox."""
     return dict(message.headers).get("ce_source", b"").decode() or None
 
 
@@ -116,7 +116,7 @@ class RealHarness:
     def run(
         self, before: MemoryTables, work: Callable[[], object], now_ms: int = START_MS
     ) -> tuple[MemoryTables, tuple[Message, ...]]:
-        """Let `work` commit what it does; return the tables, and what it appended to the outbox."""
+        """Run `work`, which commits; return the tables and the messages it appended to the outbox."""
         self._store.tables = before
         self._now_ms = now_ms
         work()
@@ -124,7 +124,7 @@ class RealHarness:
         return before, tuple(plain(message) for _, batch in batches.values() for message in batch)
 
     def consume(self, before: MemoryTables, batch: list[Message]) -> tuple[MemoryTables, tuple[Message, ...]]:
-        """Run the unit of work on these messages, as records."""
+        """Run the batch processor on these messages, as records."""
         records = [
             Record(m.topic, 0, offset, m.key, m.value, m.headers, START_MS, _source(m))
             for offset, m in enumerate(batch)
@@ -136,7 +136,7 @@ class RealHarness:
 
 
 class Harness(Protocol):
-    """What a cell runs: the real code of one service, on whatever database is put in place."""
+    """What a service model runs: the real code of one service, on any database."""
 
     def run(
         self, before: MemoryTables, work: Callable[[], object], now_ms: int = START_MS
@@ -150,11 +150,11 @@ class Harness(Protocol):
         """Run one transaction, inside `run`."""
 
 
-class OperatorModel:
-    """What a writer's chore sees of the writer: all partitions are its own, and a commit is a transaction."""
+class WriterModel:
+    """What a periodic task sees of the writer: it owns all partitions, and a commit is a transaction."""
 
-    def __init__(self, room: Harness) -> None:
-        self.commit = room.commit
+    def __init__(self, harness: Harness) -> None:
+        self.commit = harness.commit
 
     def partitions(self) -> frozenset[int]:
         return frozenset({0})

@@ -1,4 +1,4 @@
-"""All states that a small world can come to: each is safe, and can reach an end without another fault."""
+"""Visit all states of a small world: each must be safe, and must reach an end without another fault."""
 
 from array import array
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from struct import Struct
 
-from holdfast.simulation.proof.report import Finding, tell
+from holdfast.simulation.proof.report import Finding, make_finding
 from holdfast.simulation.proof.service_models import Move
 from holdfast.simulation.proof.space import SearchMove, Space, State, System
 
@@ -27,12 +27,12 @@ class SearchReport:
 
 
 class Search:
-    """Layer by layer: first what needs no fault, then what one more fault opens.
+    """Search layer by layer: first the states that need no fault, then those that need one more.
 
-    A state is looked at once, where it is reached with the fewest faults: whatever can happen to it with
-    fewer left could happen there, too. So each state is expanded with the largest budget that it can have.
-    A state is kept as bytes, and as one number where it is named by others; what led to it is found again
-    when somebody asks. `reduced`: leave out orders of events that lead to the same ends.
+    A state is expanded once, when it is reached with the fewest faults, so with the largest budget of
+    faults left: what a smaller budget allows is a part of that. A state is kept as bytes, and others refer
+    to it by its number; the moves that led to it are computed again for a finding. `reduced`: leave out
+    orders of events that lead to the same ends.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Search:
     ) -> None:
         self._system = system
         self.space = Space(system)
-        self._cells = system.cells
+        self._models = system.models
         self._faults_max = faults_max
         self._findings_max = findings_max
         self._reduced = reduced
         self._start: State = system.start()
-        self._bytes = Struct(f"={len(self._cells) + 1}I")
+        self._bytes = Struct(f"={len(self._models) + 1}I")
         self._index: dict[bytes, int] = {}
         self._states: list[bytes] = []
         self._parents = array("i")
@@ -55,7 +55,7 @@ class Search:
         self.report = SearchReport("")
 
     def run(self, start: State | None = None) -> SearchReport:
-        """Search from `start` until nothing new is found, or until there are findings enough."""
+        """Search from `start` until there is no new state, or until there are `findings_max` findings."""
         self._start = start or self._start
         layer = {self._bytes.pack(*self._start): -1}
         done = 0
@@ -70,7 +70,7 @@ class Search:
                 self._expand(done, beyond if used < self._faults_max else None)
                 done += 1
             layer = {packed: parent for packed, parent in beyond.items() if packed not in self._index}
-        self._lassos()
+        self._check_liveness()
         for unlike in self.space.unlike():
             self._found(f"batches: {unlike}", 0)
         self.report.states = len(self._states)
@@ -78,7 +78,7 @@ class Search:
         return self.report
 
     def ends(self) -> Iterator[State]:
-        """List the states in which all is over."""
+        """List the states that are ends."""
         for number, is_end in enumerate(self._is_end):
             if is_end:
                 yield self._bytes.unpack(self._states[number])
@@ -100,47 +100,47 @@ class Search:
 
     def _expand(self, number: int, beyond: dict[bytes, int] | None) -> None:
         state: State = self._bytes.unpack(self._states[number])
-        of_cells = self.space.moves(state)
-        calm = not any(moves.busy for moves in of_cells)
+        moves_by_model = self.space.moves(state)
+        calm = not any(moves.busy for moves in moves_by_model)
         if calm:
             self._look_at_rest(number, state)
-        alone = self.space.sink(of_cells)
+        alone = self.space.sink(moves_by_model)
         if alone is None and beyond is None and self._reduced:
-            alone = self.space.first(state, of_cells)
-        places = range(len(of_cells)) if alone is None else (alone,)
-        for place in places:
-            moves = of_cells[place]
+            alone = self.space.first(state, moves_by_model)
+        model_indexes = range(len(moves_by_model)) if alone is None else (alone,)
+        for model_index in model_indexes:
+            moves = moves_by_model[model_index]
             for move in (*moves.busy, *moves.ambient, *(moves.idle if calm else ())):
-                self._follow(number, state, place, move)
+                self._follow(number, state, model_index, move)
         for move in self.space.arriving(state[-1]) if alone is None else ():
-            self._follow(number, state, len(of_cells), move)
+            self._follow(number, state, len(moves_by_model), move)
         self._offsets.append(len(self._edges))
         if beyond is not None:
-            for place in places:
-                faults = self._cells[place].faults(state[place])
-                self._break(number, state, place, faults.at_will, beyond)
+            for model_index in model_indexes:
+                faults = self._models[model_index].faults(state[model_index])
+                self._break(number, state, model_index, faults.at_will, beyond)
                 if calm:
-                    self._break(number, state, place, faults.idle, beyond)
+                    self._break(number, state, model_index, faults.idle, beyond)
 
-    def _follow(self, number: int, state: State, place: int, move: Move) -> None:
+    def _follow(self, number: int, state: State, model_index: int, move: Move) -> None:
         self.report.moves += 1
-        there = self._visit(self._bytes.pack(*self.space.after(state, place, move)), number)
+        there = self._visit(self._bytes.pack(*self.space.after(state, model_index, move)), number)
         self._edges.append(there)
         for broken in move.broken:
-            self._found(broken, number, SearchMove(place, move))
+            self._found(broken, number, SearchMove(model_index, move))
 
     def _break(
-        self, number: int, state: State, place: int, faults: tuple[Move, ...], beyond: dict[bytes, int]
+        self, number: int, state: State, model_index: int, faults: tuple[Move, ...], beyond: dict[bytes, int]
     ) -> None:
         fired, index = self.report.fired, self._index
         self.report.moves += len(faults)
         for move in faults:
             fired[move.fault] += 1
-            after = self._bytes.pack(*self.space.after(state, place, move))
+            after = self._bytes.pack(*self.space.after(state, model_index, move))
             if after not in index and after not in beyond:
                 beyond[after] = number
             for broken in move.broken:
-                self._found(broken, number, SearchMove(place, move))
+                self._found(broken, number, SearchMove(model_index, move))
 
     # -- what must hold
 
@@ -152,8 +152,8 @@ class Search:
         if broken:
             self._found(broken, number)
 
-    def _lassos(self) -> None:
-        """From each state an end can be reached without faults: walk back from the ends."""
+    def _check_liveness(self) -> None:
+        """Check liveness: each state reaches an end without faults. Walks back from the ends."""
         good = bytearray(self._is_end)
         edges, offsets = self._edges, self._offsets
         changed = True
@@ -168,10 +168,12 @@ class Search:
 
     def _found(self, what: str, number: int, *last: SearchMove) -> None:
         if len(self.report.findings) < self._findings_max:
-            self.report.findings.append(tell(self.space, self._start, what, [*self._path(number), *last]))
+            self.report.findings.append(
+                make_finding(self.space, self._start, what, [*self._path(number), *last])
+            )
 
     def _path(self, number: int) -> list[SearchMove]:
-        """Return what led to a state, from the beginning."""
+        """Return the moves that led to a state, from the start."""
         path = [number]
         while self._parents[path[-1]] >= 0:
             path.append(self._parents[path[-1]])
@@ -179,5 +181,5 @@ class Search:
         return [self._between(*both) for both in pairwise(states)]
 
     def _between(self, before: State, after: State) -> SearchMove:
-        turns = self.space.options(before)
-        return next(turn for turn in turns if self.space.after(before, *turn) == after)
+        options = self.space.options(before)
+        return next(each for each in options if self.space.after(before, *each) == after)

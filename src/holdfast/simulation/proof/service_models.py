@@ -1,6 +1,6 @@
-"""A cell: one service as an immutable value, and the moves that its real code makes of that value.
+"""A service model: one service as an immutable value, and the moves that its real code makes of it.
 
-What a move is to the world around (lost, repeated, cut short by a crash) stands here once, for every cell.
+The faults of a move (message lost, repeated, cut short by a crash) are made here, for every service.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ Batch = tuple[int, ...]
 
 
 class Node(NamedTuple):
-    """A database, what waits in the service's topics by saga, and what the process has in hand."""
+    """A database, the messages that wait for the service (`lanes`), and the process's memory."""
 
     db: Hashable
     lanes: Lanes
@@ -20,7 +20,7 @@ class Node(NamedTuple):
 
 
 class Move(NamedTuple):
-    """One thing that can happen to a cell: `fault` is its kind, empty for what needs no fault.
+    """One thing that can happen to a service: `fault` is its kind, empty if it needs no fault.
 
     `sends`: (reader, messages in order); `late`: batches that arrive some time; `lost`: what never arrives;
     `broken`: what it violates.
@@ -36,9 +36,9 @@ class Move(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """What can happen at a node. `ambient` moves never have to; `idle` ones wait for their time.
+    """What can happen at a node. `ambient` moves may never happen; `idle` ones happen by time.
 
-    Their time has come when nothing else in the world moves.
+    That time comes when no service has a `busy` move.
     """
 
     busy: tuple[Move, ...]
@@ -47,14 +47,14 @@ class Moves(NamedTuple):
 
 
 class Faults(NamedTuple):
-    """What can go wrong at a node, at any time and in what happens by time."""
+    """What can go wrong at a node: at any time, and (`idle`) in what happens by time."""
 
     at_will: tuple[Move, ...]
     idle: tuple[Move, ...]
 
 
 class ModelStep(NamedTuple):
-    """One committed transaction: what it leaves, what it sends, and the records that it took."""
+    """One committed transaction: the state it leaves, the messages it sends, the records it took."""
 
     label: str
     db: Hashable
@@ -117,14 +117,14 @@ class MessagesInFlight:
 class ServiceModel(ABC):
     """One service. Subclasses say what a batch of records does (`handle`) and what else it can do.
 
-    `is_sink`: what it takes leads to nothing that others could see, and no invariant looks at it on the way.
+    `is_sink`: what it consumes changes nothing that other services or the safety invariants see.
     """
 
     is_sink = False
 
-    def __init__(self, name: str, post: MessagesInFlight) -> None:
+    def __init__(self, name: str, in_flight: MessagesInFlight) -> None:
         self.name = name
-        self.post = post
+        self.in_flight = in_flight
         self.nodes = Numbers()
         self._moves: dict[int, Moves] = {}
         self._faults: dict[int, Faults] = {}
@@ -136,7 +136,7 @@ class ServiceModel(ABC):
 
     @abstractmethod
     def handle(self, node: Node, batch: Batch) -> ModelStep:
-        """Run the real code on these records; the step's lanes and taken records are filled in here."""
+        """Run the real code on these records; the caller fills in the step's lanes and taken records."""
 
     def busy(self, node: Node) -> Iterator[Move]:
         """List what else the process could do now."""
@@ -151,17 +151,17 @@ class ServiceModel(ABC):
         yield from ()
 
     def untimely(self, node: Node) -> Iterator[Move]:
-        """List what is a fault of its own."""
+        """List moves that are faults in themselves, such as a deadline that fires too early."""
         yield from ()
 
     def after_crash(self, memory: Hashable) -> Hashable:
-        """Return what a process that begins anew has in hand."""
+        """Return the memory of a process that restarts."""
         return memory
 
     # -- what the search asks
 
     def moves(self, number: int) -> Moves:
-        """Return what can happen without a fault; the real code runs at the first time only."""
+        """Return what can happen without a fault; computed once for each node."""
         known = self._moves.get(number)
         if known is None:
             node, self._faulty = self.nodes.values[number], False
@@ -173,13 +173,13 @@ class ServiceModel(ABC):
         return known
 
     def faults(self, number: int) -> Faults:
-        """Return what can go wrong."""
+        """Return what can go wrong; computed once for each node."""
         known = self._faults.get(number)
         if known is None:
             node, self._faulty = self.nodes.values[number], True
             at_will = [*self._deliveries(node), *self.busy(node), *self.ambient(node), *self.untimely(node)]
             known = self._faults[number] = Faults(
-                _telling(number, at_will), _telling(number, self.idle(node))
+                _changing(number, at_will), _changing(number, self.idle(node))
             )
         return known
 
@@ -190,13 +190,13 @@ class ServiceModel(ABC):
             node: Node = self.nodes.values[number]
             lanes = list(node.lanes)
             for message in batch:
-                _, lane = self.post.routes[message]
+                _, lane = self.in_flight.routes[message]
                 lanes[lane] += (message,)
             known = self._with[number, batch] = self.nodes.number(node._replace(lanes=tuple(lanes)))
         return known
 
     def folds(self, db: Hashable, memory: Hashable, batch: Batch) -> bool:
-        """Tell whether a batch from the only lane does what its messages do one by one, if that is sound."""
+        """Tell whether a batch does what its messages do one by one, or whether those break something."""
         node = Node(db, (batch,), memory)
         one_by_one = self._one_by_one(node, (0,))
         return bool(one_by_one.broken) or one_by_one == _outcome(self._take(node, 0, batch, ()))
@@ -204,43 +204,43 @@ class ServiceModel(ABC):
     # -- moves
 
     def _deliveries(self, node: Node) -> Iterator[Move]:
-        """One record, all of a saga's, or everything that waits: a poll returns what is there by then."""
-        waiting = [place for place, lane in enumerate(node.lanes) if lane]
-        for place, lane in enumerate(node.lanes):
+        """List deliveries of one record, of a whole lane, or of all lanes: a poll may return any of them."""
+        waiting = [lane_index for lane_index, lane in enumerate(node.lanes) if lane]
+        for lane_index, lane in enumerate(node.lanes):
             if lane:
-                yield from self.variants(node, self._take(node, place, lane[:1], lane[1:]))
+                yield from self.variants(node, self._take(node, lane_index, lane[:1], lane[1:]))
             if len(lane) > 1:
-                yield from self._at_once(node, self._take(node, place, lane, ()), (place,))
+                yield from self._at_once(node, self._take(node, lane_index, lane, ()), (lane_index,))
                 if self._faulty:
-                    swapped = self._take(node, place, lane[1:2], (lane[0], *lane[2:]))
+                    swapped = self._take(node, lane_index, lane[1:2], (lane[0], *lane[2:]))
                     yield self._move(swapped, "reordered")
         if len(waiting) > 1:
-            everything = tuple(message for place in waiting for message in node.lanes[place])
+            everything = tuple(message for lane_index in waiting for message in node.lanes[lane_index])
             step = self._handled(node, everything)._replace(
                 lanes=tuple(() for _ in node.lanes), taken=everything
             )
             yield from self._at_once(node, step, waiting)
 
-    def _at_once(self, node: Node, step: ModelStep, places: Iterable[int]) -> Iterator[Move]:
+    def _at_once(self, node: Node, step: ModelStep, lane_indexes: Iterable[int]) -> Iterator[Move]:
         """Several records in one transaction; without a fault that is no move of its own.
 
-        It leads where taking one after the other leads, which is compared here.
+        It must lead to the same state as one record after the other; if it does not, it is listed.
         """
-        if self._faulty or self._one_by_one(node, places) != _outcome(step):
-            yield from self.variants(node, step, fates=False)
+        if self._faulty or self._one_by_one(node, lane_indexes) != _outcome(step):
+            yield from self.variants(node, step, with_delivery_faults=False)
 
-    def _one_by_one(self, node: Node, places: Iterable[int]) -> ModelStep:
-        """Empty these lanes in transactions of one record each; return what came of it, as one step."""
+    def _one_by_one(self, node: Node, lane_indexes: Iterable[int]) -> ModelStep:
+        """Empty these lanes in transactions of one record each; return the result as one step."""
         whole = ModelStep("", node.db, node.lanes, node.memory, ())
-        for place in places:
-            while lane := whole.lanes[place]:
-                step = self._take(Node(whole.db, whole.lanes, whole.memory), place, lane[:1], lane[1:])
+        for lane_index in lane_indexes:
+            while lane := whole.lanes[lane_index]:
+                step = self._take(Node(whole.db, whole.lanes, whole.memory), lane_index, lane[:1], lane[1:])
                 messages, broken = whole.messages + step.messages, whole.broken + step.broken
                 whole = _outcome(step)._replace(messages=messages, broken=broken)
         return whole
 
-    def _take(self, node: Node, place: int, batch: Batch, rest: Batch) -> ModelStep:
-        lanes = (*node.lanes[:place], rest, *node.lanes[place + 1 :])
+    def _take(self, node: Node, lane_index: int, batch: Batch, rest: Batch) -> ModelStep:
+        lanes = (*node.lanes[:lane_index], rest, *node.lanes[lane_index + 1 :])
         return self._handled(node, batch)._replace(lanes=lanes, taken=batch)
 
     def _handled(self, node: Node, batch: Batch) -> ModelStep:
@@ -250,47 +250,47 @@ class ServiceModel(ABC):
             known = self._steps[key] = self.handle(node, batch)
         return known
 
-    def variants(self, node: Node, step: ModelStep, *, fates: bool = True) -> Iterator[Move]:
-        """List what one transaction can come to: done, its messages mistreated, or cut off after it."""
+    def variants(self, node: Node, step: ModelStep, *, with_delivery_faults: bool = True) -> Iterator[Move]:
+        """List the results of one transaction: done, or with a delivery fault, crash or zombie after it."""
         if not self._faulty:
             yield self._move(step, "")
             return
-        sent = tuple(self.post.number(message) for message in step.messages)
-        if fates:
-            yield from self._fates(step, sent)
+        sent = tuple(self.in_flight.number(message) for message in step.messages)
+        if with_delivery_faults:
+            yield from self._delivery_faults(step, sent)
         crashed = step._replace(memory=self.after_crash(step.memory))
         again = step._replace(lanes=node.lanes)
         crashed_again = crashed._replace(lanes=node.lanes)
         silent = crashed._replace(messages=())
         silent_again = silent._replace(lanes=node.lanes)
-        lying = (sent,) if sent else ()
+        stale = (sent,) if sent else ()
         if sent:
-            yield self._move(silent, "crash after offsets, before publish", lying)
-            yield self._move(crashed, "crash after publish, before mark", lying)
-        yield self._move(silent_again, "crash after commit, before publish", lying)
-        yield self._move(again._replace(messages=()), "commit done, reported failed", lying)
+            yield self._move(silent, "crash after offsets, before publish", stale)
+            yield self._move(crashed, "crash after publish, before mark", stale)
+        yield self._move(silent_again, "crash after commit, before publish", stale)
+        yield self._move(again._replace(messages=()), "commit done, reported failed", stale)
         if step.taken:
             yield self._move(crashed_again, "crash after mark, before offsets")
-            yield self._move(crashed_again, "crash after publish, before mark and offsets", lying)
+            yield self._move(crashed_again, "crash after publish, before mark and offsets", stale)
             yield self._move(step, "zombie worker", (step.taken,))
 
-    def _fates(self, step: ModelStep, sent: Batch) -> Iterator[Move]:
+    def _delivery_faults(self, step: ModelStep, sent: Batch) -> Iterator[Move]:
         number = self.nodes.number(Node(step.db, step.lanes, step.memory))
-        for place, message in enumerate(sent):
-            rest = self.post.sends(sent[:place] + sent[place + 1 :])
+        for lane_index, message in enumerate(sent):
+            rest = self.in_flight.sends(sent[:lane_index] + sent[lane_index + 1 :])
             yield Move(step.label, "message lost", number, rest, (), step.broken, (message,))
             yield Move(step.label, "message delayed", number, rest, ((message,),), step.broken)
-            whole = self.post.sends(sent)
+            whole = self.in_flight.sends(sent)
             yield Move(step.label, "message repeated", number, whole, ((message,),), step.broken)
 
     def _move(self, step: ModelStep, fault: str, late: tuple[Batch, ...] = ()) -> Move:
         number = self.nodes.number(Node(step.db, step.lanes, step.memory))
-        sent = self.post.sends(self.post.number(message) for message in step.messages)
+        sent = self.in_flight.sends(self.in_flight.number(message) for message in step.messages)
         return Move(step.label, fault, number, sent, late, step.broken)
 
 
 def _outcome(step: ModelStep) -> ModelStep:
-    """Leave out how it came to be."""
+    """Leave out the label and the records taken."""
     return step._replace(label="", taken=())
 
 
@@ -298,7 +298,7 @@ def _at_will(moves: Iterable[Move]) -> tuple[Move, ...]:
     return tuple(dict.fromkeys(move for move in moves if not move.fault))
 
 
-def _telling(number: int, moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Leave out what needs no fault, and faults that change nothing: the same world with less to come."""
-    telling = (m for m in moves if m.fault and (m.node != number or m.late or m.sends or m.broken))
-    return tuple(dict.fromkeys(telling))
+def _changing(number: int, moves: Iterable[Move]) -> tuple[Move, ...]:
+    """Leave out moves without a fault, and faults that change nothing, send nothing and break nothing."""
+    changing = (m for m in moves if m.fault and (m.node != number or m.late or m.sends or m.broken))
+    return tuple(dict.fromkeys(changing))

@@ -1,4 +1,4 @@
-"""The cells of the services: gateway, orchestrator, and participants that answer at once."""
+"""The models of the services: gateway, orchestrator, and participants that answer at once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from holdfast.messaging.timers import FIRINGS_BEFORE_OVERDUE, FiredTimer
 from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.gateway_bff.checkout_resender import FIRST_AFTER_MS, CheckoutResender
-from holdfast.simulation.proof.real_harness import Database, Harness, OperatorModel, freeze, thaw
+from holdfast.simulation.proof.real_harness import Database, Harness, WriterModel, freeze, thaw
 from holdfast.simulation.proof.service_models import (
     Batch,
     MessagesInFlight,
@@ -30,11 +30,11 @@ SETTLED_LATE_MS = START_MS + 2 * ASK_EVERY_MS
 
 
 class ServiceCodeModel(ServiceModel):
-    """A cell around a service's real code."""
+    """A model that runs a service's real code."""
 
-    def __init__(self, service: str, post: MessagesInFlight, room: Harness) -> None:
-        super().__init__(service, post)
-        self.room = room
+    def __init__(self, service: str, in_flight: MessagesInFlight, harness: Harness) -> None:
+        super().__init__(service, in_flight)
+        self.harness = harness
         self._timely: dict[tuple[Any, Any, str], ModelStep] = {}
 
     def tables(self, node: Node) -> MemoryTables:
@@ -42,14 +42,14 @@ class ServiceCodeModel(ServiceModel):
         return thaw(node.db)  # type: ignore[arg-type]
 
     def handle(self, node: Node, batch: Batch) -> ModelStep:
-        messages = [self.post.message(number) for number in batch]
-        what = " and ".join(map(self.post.name_of, batch))
-        return self.transact(node, f"takes {what}", lambda tables: self.room.consume(tables, messages))
+        messages = [self.in_flight.message(number) for number in batch]
+        what = " and ".join(map(self.in_flight.name_of, batch))
+        return self.transact(node, f"takes {what}", lambda tables: self.harness.consume(tables, messages))
 
     def transact(
         self, node: Node, what: str, run: Callable[[MemoryTables], tuple[MemoryTables, tuple[Any, ...]]]
     ) -> ModelStep:
-        """Run real code on the node's database; an exception is a finding, the database stays."""
+        """Run real code on the node's database; an exception is a finding, and the database stays."""
         try:
             after, sent = run(self.tables(node))
         except Exception as error:  # noqa: BLE001 - whatever a service raises is what the search looks for
@@ -61,18 +61,18 @@ class ServiceCodeModel(ServiceModel):
         )
 
     def by_time(self, node: Node, what: str, work: Callable[[], object], now_ms: int) -> ModelStep | None:
-        """Run a transaction that no record began; return nothing where it does nothing."""
+        """Run a transaction that begins by time; return None if it changes, sends and breaks nothing."""
         key = (node.db, node.memory, what)
         step = self._timely.get(key)
         if step is None:
-            step = self.transact(node, what, lambda tables: self.room.run(tables, work, now_ms))
+            step = self.transact(node, what, lambda tables: self.harness.run(tables, work, now_ms))
             self._timely[key] = step
         if not step.messages and step.db == node.db and not step.broken:
             return None
         return step._replace(lanes=node.lanes)
 
     def in_time(self, node: Node, step: ModelStep | None) -> Iterator[Move]:
-        """List what a transaction that had its time can come to."""
+        """List the results of a transaction that began by time."""
         if step is not None:
             yield from self.variants(node, step)
 
@@ -83,22 +83,22 @@ class ServiceCodeModel(ServiceModel):
 
 
 class ParticipantModel(ServiceCodeModel):
-    """A step's service: asks how the sagas ended whose step it holds."""
+    """The service of one step; by time it asks for the outcome of sagas whose end it has not heard."""
 
-    def __init__(self, service: str, post: MessagesInFlight, room: Harness, step: str) -> None:
-        super().__init__(service, post, room)
+    def __init__(self, service: str, in_flight: MessagesInFlight, harness: Harness, step: str) -> None:
+        super().__init__(service, in_flight, harness)
         self.step = step
 
     def idle(self, node: Node) -> Iterator[Move]:
-        asking = OutcomePoller(self.step, 1, lambda: 0)
-        desk: Any = OperatorModel(self.room)
+        poller = OutcomePoller(self.step, 1, lambda: 0)
+        writer: Any = WriterModel(self.harness)
         yield from self.in_time(
-            node, self.by_time(node, "asks", lambda: asking.run_once(desk), SETTLED_LATE_MS)
+            node, self.by_time(node, "asks", lambda: poller.run_once(writer), SETTLED_LATE_MS)
         )
 
 
 class StarterModel(ServiceCodeModel):
-    """Begins with what it accepted in hand (`memory`)."""
+    """Starts sagas; `memory` holds the messages that it has accepted and not published yet."""
 
     is_sink = True
 
@@ -110,29 +110,29 @@ class StarterModel(ServiceCodeModel):
 
 
 class GatewayModel(StarterModel):
-    """Sends again what it accepted, until it heard of the end."""
+    """The gateway: by time it sends an accepted checkout again until it hears of its end."""
 
     def idle(self, node: Node) -> Iterator[Move]:
-        resending = CheckoutResender(1)
+        resender = CheckoutResender(1)
         late_ms = START_MS + FIRST_AFTER_MS + 1_000
-        desk: Any = OperatorModel(self.room)
+        writer: Any = WriterModel(self.harness)
         yield from self.in_time(
-            node, self.by_time(node, "sends again", lambda: resending.run_once(desk), late_ms)
+            node, self.by_time(node, "sends again", lambda: resender.run_once(writer), late_ms)
         )
 
 
 class OrchestratorModel(ServiceCodeModel):
-    """Deadlines fire by time; one that comes too early, and a shopper who cancels, count as faults."""
+    """Deadlines fire by time; a deadline that fires too early and a cancellation count as faults."""
 
     def __init__(
         self,
-        post: MessagesInFlight,
-        room: Harness,
+        in_flight: MessagesInFlight,
+        harness: Harness,
         handler: CheckoutService,
         saga_ids: tuple[str, ...],
         legal: frozenset[tuple[str, str]],
     ) -> None:
-        super().__init__(ORCHESTRATOR, post, room)
+        super().__init__(ORCHESTRATOR, in_flight, harness)
         self._handler = handler
         self._saga_ids = saga_ids
         self._legal = legal
@@ -161,16 +161,18 @@ class OrchestratorModel(ServiceCodeModel):
             return self._handler.fire(tx, [FiredTimer(row, overdue, 0)])
 
         what = f"{'overdue ' if overdue else ''}deadline of {':'.join(row.key)} passes"
-        return self.by_time(node, what, lambda: self.room.commit(fire), START_MS)
+        return self.by_time(node, what, lambda: self.harness.commit(fire), START_MS)
 
     def _cancel(self, node: Node, saga_id: str) -> ModelStep | None:
-        wish = Refused("cancelled", "by the shopper")
-        envelope = Envelope(f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, wish, encode(wish), 1, None)
+        refusal = Refused("cancelled", "by the shopper")
+        envelope = Envelope(
+            f"{saga_id}:cancel", CANCELLATION_REQUESTED, saga_id, refusal, encode(refusal), 1, None
+        )
 
         def cancel(tx: Any) -> HandlerResult:
             return self._handler.handle(tx, [envelope])
 
-        return self.by_time(node, f"cancels {saga_id}", lambda: self.room.commit(cancel), START_MS)
+        return self.by_time(node, f"cancels {saga_id}", lambda: self.harness.commit(cancel), START_MS)
 
     def check(self, before: Any, after: dict[str, dict[Any, Any]]) -> Iterator[str]:
         yield from super().check(before, after)

@@ -1,6 +1,6 @@
 """A small world as a whole: what can happen in it next, and what it is after that.
 
-Knows nothing of what the cells are.
+It knows nothing of what the services do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,49 +10,49 @@ from typing import Any, NamedTuple, Protocol
 from holdfast.simulation.proof.service_models import Batch, Move, Moves, Numbers, ServiceModel
 
 State = tuple[int, ...]
-"""One number a cell, and one for the batches that are on their way."""
+"""The node number of each service model, then one number for the batches that arrive late."""
 
 
 class System(Protocol):
-    """What is searched: cells, and what must hold over them."""
+    """What is searched: service models, and what must hold over them."""
 
     @property
-    def cells(self) -> Sequence[ServiceModel]:
-        """The cells, in the order of a state's numbers."""
+    def models(self) -> Sequence[ServiceModel]:
+        """The service models, in the order of a state's numbers."""
 
     @property
     def sagas(self) -> tuple[str, ...]:
         """The ids of its sagas."""
 
     def start(self) -> State:
-        """Return the state in which everything begins, with nothing on its way (0)."""
+        """Return the first state, in which no batch arrives late (last number 0)."""
 
     def safety(self, state: State) -> str:
-        """Name what must never be and is, or nothing. Called for every state: quick."""
+        """Name what is broken in this state, or return "". Called for every state, so it must be fast."""
 
-    def held(self, place: int, node: int) -> frozenset[str]:
-        """Return what a cell's node holds against the others.
+    def held(self, index: int, node: int) -> frozenset[str]:
+        """Return the sagas that this node holds something for, such as a step that is done.
 
-        Two cells together can break `safety` only by this, and the more is held, the more is broken.
+        Two models together can break `safety` only by these sets, and a larger set breaks no less.
         """
 
     def rest(self, state: State) -> tuple[bool, str]:
-        """Look at a state in which nothing moves: is it the end, and what is broken in it."""
+        """Tell of a state in which nothing moves whether it is an end, and what is broken in it."""
 
 
 class SearchMove(NamedTuple):
-    """One thing that happens: at the cell of this place, or, at the last place, an arrival."""
+    """A move of the model of this index; an index after the last model is a late arrival."""
 
-    place: int
+    model_index: int
     move: Move
 
 
 class Space:
-    """The moves of all cells, and of what is on its way between them."""
+    """The moves of all service models, and the late arrivals between them."""
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self.cells = system.cells
+        self.models = system.models
         self.names = {saga_id: f"saga {number}" for number, saga_id in enumerate(system.sagas, start=1)}
         self._on_its_way = Numbers()
         self._on_its_way.number(())
@@ -61,35 +61,35 @@ class Space:
         self._alone: dict[tuple[int, int], bool] = {}
 
     def moves(self, state: State) -> list[Moves]:
-        """Return what each cell can do without a fault."""
-        return [cell.moves(node) for cell, node in zip(self.cells, state, strict=False)]
+        """Return what each model can do without a fault."""
+        return [model.moves(node) for model, node in zip(self.models, state, strict=False)]
 
     def options(self, state: State) -> Iterator[SearchMove]:
         """List all that can happen: first what needs no fault."""
-        of_cells = self.moves(state)
-        calm = not any(moves.busy for moves in of_cells)
-        for place, moves in enumerate(of_cells):
+        moves_by_model = self.moves(state)
+        calm = not any(moves.busy for moves in moves_by_model)
+        for index, moves in enumerate(moves_by_model):
             for move in (*moves.busy, *moves.ambient, *(moves.idle if calm else ())):
-                yield SearchMove(place, move)
+                yield SearchMove(index, move)
         for move in self.arriving(state[-1]):
-            yield SearchMove(len(self.cells), move)
-        for place, cell in enumerate(self.cells):
-            faults = cell.faults(state[place])
+            yield SearchMove(len(self.models), move)
+        for index, model in enumerate(self.models):
+            faults = model.faults(state[index])
             for move in (*faults.at_will, *(faults.idle if calm else ())):
-                yield SearchMove(place, move)
+                yield SearchMove(index, move)
 
-    def after(self, state: State, place: int, move: Move) -> State:
+    def after(self, state: State, index: int, move: Move) -> State:
         """Return the state that a move leads to."""
         after = list(state)
-        after[place] = move.node
+        after[index] = move.node
         for reader, batch in move.sends:
-            after[reader] = self.cells[reader].accept(after[reader], batch)
+            after[reader] = self.models[reader].accept(after[reader], batch)
         if move.late:
             after[-1] = self._also_later(after[-1], move.late)
         return tuple(after)
 
     def arriving(self, number: int) -> list[Move]:
-        """List what can arrive."""
+        """List what can arrive late."""
         known = self._arrivals.get(number)
         if known is None:
             there: tuple[Batch, ...] = self._on_its_way.values[number]
@@ -100,56 +100,58 @@ class Space:
             ]
         return known
 
-    def sink(self, of_cells: list[Moves]) -> int | None:
-        """Return a busy cell that can move while all others wait: what it takes leads to nothing they see."""
-        return next((i for i, m in enumerate(of_cells) if m.busy and self.cells[i].is_sink), None)
+    def sink(self, moves_by_model: list[Moves]) -> int | None:
+        """Return a busy sink or None; it can move first, because the others see nothing of it."""
+        return next((i for i, m in enumerate(moves_by_model) if m.busy and self.models[i].is_sink), None)
 
-    def first(self, state: State, of_cells: list[Moves]) -> int | None:
-        """Return a cell whose one move can be made before all others, where no faults are left.
+    def first(self, state: State, moves_by_model: list[Moves]) -> int | None:
+        """Return a model whose one move can be made before all others, if no faults are left.
 
-        A persistent set of one move (Godefroid, Partial-Order Methods, 1996). All that the cell can do now is
-        to take the first message of its only lane. Nobody else can change that: others only append to the
-        lane, what happens by time waits for it, and larger batches do the same (`unlike` compares). So in
-        every run this move comes some time, and could as well come first: the same ends are reached. In the
-        states that are left out the cell stands where it stood before the move: no violation is missed if
-        the move takes away nothing that the cell holds against others. Each such move shortens a lane that
-        only others lengthen, so nobody is put off for ever.
+        A persistent set of one move (Godefroid, Partial-Order Methods, 1996). All that the model can do now
+        is to take the first message of its only lane. No other model can change that: they only append to
+        the lane, what happens by time waits for it, and larger batches do the same (`unlike` compares). So
+        every run makes this move at some time, and may make it first: the same ends are reached. In the
+        states that are left out the model is in its node before the move: no violation is missed if the
+        move removes nothing from `held`. Each such move shortens a lane that only other models lengthen,
+        so no model waits for ever.
         """
-        for place, moves in enumerate(of_cells):
+        for index, moves in enumerate(moves_by_model):
             if len(moves.busy) == 1 and not moves.ambient:
-                known = self._alone.get((place, state[place]))
+                known = self._alone.get((index, state[index]))
                 if known is None:
-                    known = self._alone[place, state[place]] = self._can_be_first(place, state[place])
+                    known = self._alone[index, state[index]] = self._can_be_first(index, state[index])
                 if known:
-                    return place
+                    return index
         return None
 
     def unlike(self) -> Iterator[str]:
-        """Name batches that do not do what their messages do one by one, where `first` relied on that."""
+        """Name batches that do not do what their messages do one by one although `first` relied on it."""
         first: dict[Any, None] = {}
-        for (place, number), alone in self._alone.items():
+        for (index, number), alone in self._alone.items():
             if alone:
-                db, lanes, memory = self.cells[place].nodes.values[number]
-                first[place, db, memory, lanes[0][0]] = None
-        for place, db, memory, message in first:
-            cell = self.cells[place]
-            read = [number for number, (reader, _) in enumerate(cell.post.routes) if reader == place]
+                db, lanes, memory = self.models[index].nodes.values[number]
+                first[index, db, memory, lanes[0][0]] = None
+        for index, db, memory, message in first:
+            model = self.models[index]
+            read = [number for number, (reader, _) in enumerate(model.in_flight.routes) if reader == index]
             for batch in chain(product((message,), read), product((message,), read, read)):
-                if not cell.folds(db, memory, batch):
-                    yield f"{cell.name} takes {' and '.join(map(cell.post.name_of, batch))}"
+                if not model.folds(db, memory, batch):
+                    yield f"{model.name} takes {' and '.join(map(model.in_flight.name_of, batch))}"
 
-    def _can_be_first(self, place: int, number: int) -> bool:
-        cell = self.cells[place]
-        (move,) = cell.moves(number).busy
-        lanes = cell.nodes.values[number].lanes
+    def _can_be_first(self, index: int, number: int) -> bool:
+        model = self.models[index]
+        (move,) = model.moves(number).busy
+        lanes = model.nodes.values[number].lanes
         if len(lanes) != 1 or not lanes[0]:
             return False
-        return self.system.held(place, number) <= self.system.held(place, move.node)
+        return self.system.held(index, number) <= self.system.held(index, move.node)
 
     def _arrival(self, batch: Batch, rest: int) -> Move:
-        post = self.cells[0].post
-        names = " and ".join(post.name_of(message) for message in batch)
-        return Move(f"{names} {'arrives' if len(batch) == 1 else 'arrive'} late", "", rest, post.sends(batch))
+        in_flight = self.models[0].in_flight
+        names = " and ".join(in_flight.name_of(message) for message in batch)
+        return Move(
+            f"{names} {'arrives' if len(batch) == 1 else 'arrive'} late", "", rest, in_flight.sends(batch)
+        )
 
     def _also_later(self, number: int, batches: tuple[Batch, ...]) -> int:
         known = self._later.get((number, batches))

@@ -51,7 +51,7 @@ class OrchestratorHarness:
 
     async def ask(self, caller: Caller, method: str, path: str, body: object = None) -> httpx2.Response:
         """Ask, with a writer that serves the request on another thread."""
-        asking = asyncio.create_task(caller.ask(method, path, body))
+        request = asyncio.create_task(caller.ask(method, path, body))
         stop = threading.Event()
 
         def serve() -> None:
@@ -62,7 +62,7 @@ class OrchestratorHarness:
         if not self.writer_is_off:
             writer.start()
         try:
-            return await asking
+            return await request
         finally:
             stop.set()
             if not self.writer_is_off:
@@ -73,13 +73,13 @@ class OrchestratorHarness:
 
     async def cancel(self, saga: str, by: Caller | None = None, *, user: str = "ada") -> httpx2.Response:
         """Cancel as the gateway does it for a user."""
-        wanted = {"saga_id": saga, "user_id": user}
-        return await self.ask(by or self.gateway, "POST", "/internal/v1/sagas/cancel", wanted)
+        body = {"saga_id": saga, "user_id": user}
+        return await self.ask(by or self.gateway, "POST", "/internal/v1/sagas/cancel", body)
 
     async def told(self, saga: str, user: str = "ada") -> Any:
-        """What the gateway is told of a saga that it asks about for a user."""
-        wanted = {"sagas": [{"saga_id": saga, "user_id": user}]}
-        answer = await self.ask(self.gateway, "POST", "/internal/v1/sagas", wanted)
+        """Return what the gateway is told of a user's saga."""
+        body = {"sagas": [{"saga_id": saga, "user_id": user}]}
+        answer = await self.ask(self.gateway, "POST", "/internal/v1/sagas", body)
         assert answer.status_code == 200, answer.text
         [saga_told] = answer.json()["sagas"]
         return saga_told
@@ -100,20 +100,20 @@ class OrchestratorHarness:
 
 def run_scenario(scenario: Callable[[OrchestratorHarness], Awaitable[None]]) -> None:
     async def main() -> None:
-        office = OrchestratorHarness()
-        parts = office.platform.orchestrator
+        harness = OrchestratorHarness()
+        parts = harness.platform.orchestrator
         with keys() as made:
-            store = cast("Any", office.platform.sagas)
+            store = cast("Any", harness.platform.sagas)
             services = service_authenticator(made, ORCHESTRATOR)
             application = whole(
                 apps(store, authenticator(made), services, cast("Any", parts), parts.checkout_service)
             )
             async with calling(application) as client:
-                office.client = client
-                office.olga = Caller(client, made.token("olga", operator=True))
-                office.looker = office.olga
-                office.ada = Caller(client, made.token("ada"))
-                office.gateway = Caller(client, gateway_token(made, ORCHESTRATOR))
-                await scenario(office)
+                harness.client = client
+                harness.olga = Caller(client, made.token("olga", operator=True))
+                harness.looker = harness.olga
+                harness.ada = Caller(client, made.token("ada"))
+                harness.gateway = Caller(client, gateway_token(made, ORCHESTRATOR))
+                await scenario(harness)
 
     asyncio.run(main())
