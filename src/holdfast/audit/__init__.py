@@ -1,6 +1,6 @@
-"""The books: the invariants as queries over all databases and the payment provider's own ledger.
+"""Checks the books: the invariants, as queries over all databases and the payment provider's own ledger.
 
-Reads and never writes; what a violation means for a shopper or an operator is for people to decide.
+It only reads them; people decide what a violation means for a shopper or an operator.
 """
 
 from holdfast.audit.auditor import run, run_on

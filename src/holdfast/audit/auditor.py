@@ -1,6 +1,6 @@
-"""The audit: wait for quiet, copy, ask every invariant, judge.
+"""The audit: wait until the system is quiet, copy all books, run the query of every invariant, judge.
 
-Which questions there are stands in `invariants`, what quiet is in `quiet`.
+`invariants` lists the queries; `quiescence` defines when the system is quiet.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 def run(data_dir: Path, quiet_timeout_s: float = 60.0, progress: Progress = lambda line: None) -> AuditReport:
     """Audit the platform that runs on this data folder.
 
-    Raises local.layout.NotRunning, and SourceUnavailable where a book cannot be read.
+    Raises local.layout.NotRunning, and SourceUnavailable if a book cannot be read.
     """
     return run_on(of_platform(data_dir), quiet_timeout_s, progress)
 
@@ -31,10 +31,10 @@ def run(data_dir: Path, quiet_timeout_s: float = 60.0, progress: Progress = lamb
 def run_on(
     sources: Sources, quiet_timeout_s: float = 60.0, progress: Progress = lambda line: None
 ) -> AuditReport:
-    """Audit these sources; `progress` hears what it still waits for. Raises SourceUnavailable.
+    """Audit these sources; `progress` hears what the audit still waits for. Raises SourceUnavailable.
 
-    Where it does not get quiet in time, only the invariants that hold always are asked: a violation of one
-    of these is certain all the same.
+    If the system is not quiet in time, only the invariants that always hold are checked: a violation of one
+    of these is certain nevertheless.
     """
     with Books(sources) as books, open_bus(sources) as ask_bus:
         reasons = quiescence.wait(books, ask_bus, quiet_timeout_s, progress)
@@ -42,13 +42,13 @@ def run_on(
 
 
 def _check(sources: Sources, books: Books, reasons: list[str]) -> AuditReport:
-    """Copy the books as they are open now, and ask what may be asked."""
+    """Copy the books at their open moment, and check every invariant that `reasons` allow."""
     with open_scratch(sources.scratch or sources.orchestrator) as scratch:
         scratch.fill(books, {(edge.before, edge.after) for edge in edges(CHECKOUT)})
         parked = _parked(books)
-        books.close()  # from here on nobody else's database is held up
-        asked = [each for each in INVARIANTS if each.always or not reasons]
-        violations = find_violations(scratch, asked)
+        books.close()  # from here on no snapshot burdens the services' databases
+        checked = [each for each in INVARIANTS if each.always or not reasons]
+        violations = find_violations(scratch, checked)
         counts: dict[str, int] = dict(scratch.rows("count_states"))
         return AuditReport(
             exit_code=outcome(violations, reasons, counts),
@@ -57,7 +57,7 @@ def _check(sources: Sources, books: Books, reasons: list[str]) -> AuditReport:
             counts=counts,
             money=_money(scratch),
             parked=parked,
-            checked=[each.query for each in asked],
+            checked=[each.query for each in checked],
         )
 
 

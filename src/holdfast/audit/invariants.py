@@ -1,6 +1,6 @@
-"""The table of invariants: a query each, in `sql/`, whose every row is a violation: key, and what is wrong.
+"""The table of invariants: each is a query in `sql/`, and each row of it is a violation: key, what is wrong.
 
-Their words and numbers are those of the reference (docs); nothing here knows where the data came from.
+Their numbers are those of the reference in docs.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from holdfast.audit.scratch import Scratch
 
 
 class Invariant(NamedTuple):
-    """`always`: it needs no quiet, because one database alone answers it."""
+    """One invariant. `always`: it needs no quiet system, because it reads one database only."""
 
     name: str
     query: str
@@ -45,7 +45,7 @@ INVARIANTS = (
 
 
 def find_violations(scratch: Scratch, invariants: Sequence[Invariant]) -> list[Violation]:
-    """Ask each of these and return what is wrong, in their order."""
+    """Run the query of each of these and return the violations, in the order of `invariants`."""
     return [
         Violation(invariant.name, str(key), text, invariant.query)
         for invariant in invariants

@@ -1,6 +1,6 @@
-"""How far each group has read: read from the bus without joining it.
+"""Reads from the bus how far each group has read, without joining the group.
 
-What a lag means is for `quiet` to say.
+`quiescence` decides what a lag means.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ KAFKA_TIMEOUT_S = 5.0
 
 
 class Position(NamedTuple):
-    """A group on one partition: all before `committed` is consumed, the next message will be `end`."""
+    """A group on one partition: all before `committed` is consumed; the next message gets offset `end`."""
 
     group: str
     place: TopicPartition
@@ -36,18 +36,18 @@ FetchPositions = Callable[[], list[Position]]
 
 @contextmanager
 def open_bus(sources: Sources) -> Iterator[FetchPositions]:
-    """Open the bus to look at it, again and again; connects on first use."""
+    """Open the bus and yield a function that reads the positions at each call; connects on first use."""
     if isinstance(sources.bus, PostgresSource):
         yield partial(_on_postgres, sources.bus)
         return
-    # These load librdkafka, which only Kafka's users need.
+    # These imports load librdkafka, which only an audit of Kafka needs.
     from holdfast.bus.kafka.positions import OffsetReader
     from holdfast.bus.kafka.settings import KafkaSettings
 
     source = sources.bus
     settings = KafkaSettings(source.bootstrap, lookup_timeout_s=KAFKA_TIMEOUT_S, options=source.options)
-    with OffsetReader(settings, READS) as onlooker:
-        yield partial(_on_kafka, source, onlooker)
+    with OffsetReader(settings, READS) as offset_reader:
+        yield partial(_on_kafka, source, offset_reader)
 
 
 def _on_postgres(source: PostgresSource) -> list[Position]:
@@ -61,8 +61,8 @@ def _on_postgres(source: PostgresSource) -> list[Position]:
     return [Position(row[0], TopicPartition(row[1], row[2]), row[3], row[4]) for row in rows]
 
 
-def _on_kafka(source: KafkaSource, onlooker: "OffsetReader") -> list[Position]:
+def _on_kafka(source: KafkaSource, offset_reader: "OffsetReader") -> list[Position]:
     try:
-        return [Position(*each) for each in onlooker.positions()]
+        return [Position(*each) for each in offset_reader.positions()]
     except (BusUnavailable, MessageRefused) as error:
         raise SourceUnavailable(f"Kafka at {source.bootstrap}: {error}") from error

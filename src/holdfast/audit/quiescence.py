@@ -1,7 +1,7 @@
-"""Quiet: nothing is on its way any more, so that what the books say can be compared.
+"""Waits until the system is quiet: no message is on its way, so that the books can be compared.
 
-One look reads the bus, then every book at one moment each, then the bus again: when nothing was published
-in between and nothing waits anywhere, the moments are as good as one.
+One check reads the bus, then every book at its own moment, then the bus again: if nothing was published in
+between and nothing waits anywhere, the books can be compared as if all were read at one moment.
 """
 
 import time
@@ -17,7 +17,7 @@ LOOK_EVERY_S = 0.2
 
 
 class QuiescenceCheck(NamedTuple):
-    """What one look found: reasons why it is not quiet, and how many sagas are neither ended nor stalled."""
+    """What one check found: why it is not quiet, and how many sagas are neither ended nor stalled."""
 
     reasons: list[str]
     under_way: int
@@ -33,10 +33,10 @@ def wait(
     timeout_s: float,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
-    """Look until nothing moves, and return [] with the books open at that quiet moment; else why not.
+    """Check until the system is quiet and return [], with the books open at that moment; else return why not.
 
-    A saga that is under way while its next timer is not due yet leaves the system quiet, but not for long:
-    it is given the same time to end. Raises SourceUnavailable when a book cannot be read all that time.
+    A saga under way whose next timer is not due yet leaves the system quiet, but only for a while: the wait
+    for its end has the same timeout. Raises SourceUnavailable if a book cannot be read until the timeout.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -50,7 +50,7 @@ def wait(
         if found.settled or time.monotonic() >= deadline:
             return found.reasons
         progress(_waiting_for(found))
-        pause_s = max(LOOK_EVERY_S, time.monotonic() - began)  # a large system is not looked at all the time
+        pause_s = max(LOOK_EVERY_S, time.monotonic() - began)  # rest as long as a check took: it may be long
         time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
 
 
@@ -62,7 +62,7 @@ def _waiting_for(found: QuiescenceCheck) -> str:
 
 
 def look(books: Books, ask_bus: FetchPositions) -> QuiescenceCheck:
-    """Look once, at new moments; the books stay open at them. Raises SourceUnavailable."""
+    """Check once, at new moments; the books stay open at them. Raises SourceUnavailable."""
     books.refresh()
     before = ask_bus()
     books.ledger_rows("read_ledger_moment")
@@ -90,7 +90,7 @@ def _timers(books: Books) -> list[str]:
 
 
 def _holds(books: Books) -> list[str]:
-    """Name steps that wait for a confirm or an undo although their saga has ended."""
+    """Return a reason for each service with steps that wait for a confirm or an undo of an ended saga."""
     reasons = []
     for service in (INVENTORY, PAYMENT, ORDER):
         held: dict[str, str] = dict(books.rows(service, "find_open_fences"))

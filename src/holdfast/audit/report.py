@@ -1,6 +1,6 @@
-"""What an audit says: violations, counts, money, and why it could not be sure.
+"""The result of an audit: violations, counts, money, and why the system was not quiet.
 
-Plain values that encode to JSON as they are; how they are shown belongs to the command.
+Plain values that encode to JSON as they are; the command decides how they are shown.
 """
 
 from enum import IntEnum
@@ -18,7 +18,7 @@ class AuditExit(IntEnum):
 
 
 class Violation(Struct, frozen=True):
-    """One row of one invariant's `query`; `key` is a saga id, or what the invariant is about."""
+    """One row of one invariant's `query`; `key` is a saga id, or another key such as a SKU or a currency."""
 
     invariant: str
     key: str
@@ -30,7 +30,7 @@ class Violation(Struct, frozen=True):
 
 
 class Money(Struct, frozen=True):
-    """One currency, in minor units: what the provider took and gave back; what completed."""
+    """Sums of one currency, in minor units: provider's charges and refunds, the completed sagas' worth."""
 
     charged: int = 0
     refunded: int = 0
@@ -38,7 +38,7 @@ class Money(Struct, frozen=True):
 
 
 class ParkedMessages(Struct, frozen=True):
-    """Messages that wait for an operator. No violation: what they would have done is simply not done yet."""
+    """Messages that wait for an operator. They are no violation: their effect is only not there yet."""
 
     service: str
     topic: str
@@ -49,7 +49,7 @@ class ParkedMessages(Struct, frozen=True):
 class AuditReport(Struct, frozen=True):
     """`counts` are sagas by state, `money` is by currency, `quiet` are the reasons why it was not quiet.
 
-    `checked` names the queries that were run: all of them, or where it was not quiet those that hold always.
+    `checked` names the queries that were run: all, or only those that always hold if it was not quiet.
     """
 
     exit_code: int
@@ -62,7 +62,7 @@ class AuditReport(Struct, frozen=True):
 
 
 def outcome(violations: list[Violation], quiet: list[str], counts: dict[str, int]) -> AuditExit:
-    """Judge: a violation is one whatever else is true; and an empty system proves nothing."""
+    """Return the exit: a violation counts even if the system is not quiet; an empty system proves nothing."""
     if violations:
         return AuditExit.VIOLATED
     if quiet:

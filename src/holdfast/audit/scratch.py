@@ -1,6 +1,6 @@
-"""One session with temporary tables into which the books are copied, so that one query can see them all.
+"""Copies the books into temporary tables of one session, so that one query can read all of them.
 
-Nothing of it outlives the session.
+The tables end with the session.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ COPIES = (
     ("clear_log", CART),
     ("checkout", GATEWAY),
 )
-"""Table to the service that fills it, by the statement `read_` and its name."""
+"""Each table with a service whose rows fill it; the statement `read_<table>` reads them."""
 
 
 class Scratch:
@@ -42,7 +42,7 @@ class Scratch:
         return self._connection.execute(SQL[statement]).fetchall()
 
     def fill(self, books: Books, edges: Iterable[tuple[str, str]]) -> None:
-        """Copy everything, as it stands at this look. Raises SourceUnavailable."""
+        """Copy all books, as they are at this check's moments. Raises SourceUnavailable."""
         for table, service in COPIES:
             self._copy(books, service, table)
         for service in SERVICES:
@@ -54,7 +54,7 @@ class Scratch:
         self._connection.execute(SQL["analyze_scratch"])
 
     def _copy(self, books: Books, service: str, table: str) -> None:
-        """Hand the server's own bytes from one session to the other."""
+        """Copy in PostgreSQL's binary format from one session to the other, without decoding."""
         with (
             books.reading(service) as source,
             source.cursor().copy(f"copy ({SQL[f'read_{table}']}) to stdout (format binary)") as out,
@@ -71,7 +71,7 @@ class Scratch:
 
 @contextmanager
 def open_scratch(dsn: str) -> Iterator[Scratch]:
-    """Open a scratch session in this database; its tables go with it. Raises SourceUnavailable."""
+    """Open a session in this database and make its temporary tables. Raises SourceUnavailable."""
     try:
         connection = connect(dsn, "create_scratch")
     except psycopg.Error as error:
@@ -81,7 +81,7 @@ def open_scratch(dsn: str) -> Iterator[Scratch]:
 
 
 def _known(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Split the metadata's saga id into a key, where it is one, and what it says."""
+    """Split the metadata's saga id into a UUID (None if it is not one) and its text."""
     ref, idem_key, claimed, *rest = row
     return ref, idem_key, _uuid(claimed), claimed, *rest
 

@@ -1,6 +1,6 @@
-"""One read-only REPEATABLE READ session a database, and the provider's ledger likewise.
+"""One read-only REPEATABLE READ session per database, and one read transaction on the provider's ledger.
 
-All that one look sees in one database is of one moment; `refresh` begins the next look.
+All that one check reads from one database is of one moment; `refresh` begins the next check.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ SQL = statements("holdfast.audit")
 _DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 5,
     "application_name": "holdfast-audit",
-    "target_session_attrs": "read-write",  # a standby may lag: its books are no evidence
+    "target_session_attrs": "read-write",  # a standby may lag, so its books prove nothing
 }
 
 
@@ -43,7 +43,7 @@ def connect(dsn: str, *setup: str) -> Connection:
 
 
 class Books:
-    """All databases by their service's name, and the ledger. Opens on first use; closes as a context."""
+    """The databases by their service's name, and the ledger. Opens each on first use; a context manager."""
 
     def __init__(self, sources: Sources) -> None:
         self._dsns: Mapping[str, str] = sources.dsns()
@@ -52,13 +52,13 @@ class Books:
         self._ledger: sqlite3.Connection | None = None
 
     def rows(self, service: str, statement: str, **values: Any) -> Rows:
-        """Read from a service's database as it was at this look's first read. Raises SourceUnavailable."""
+        """Read from a service's database as it was at this check's first read. Raises SourceUnavailable."""
         with self.reading(service) as connection:
             return connection.execute(SQL[statement], values or None).fetchall()
 
     @contextmanager
     def reading(self, service: str) -> Iterator[Connection]:
-        """Lend a service's session; what goes wrong with it raises SourceUnavailable."""
+        """Yield a service's session; its psycopg errors become SourceUnavailable."""
         try:
             yield self._connection(service)
         except psycopg.Error as error:
@@ -66,7 +66,7 @@ class Books:
             raise SourceUnavailable(f"{service}'s database: {str(error).strip()}") from error
 
     def ledger_rows(self, statement: str) -> Rows:
-        """Read from the provider's ledger as it was at this look's first read. Raises SourceUnavailable."""
+        """Read from the provider's ledger as it was at this check's first read. Raises SourceUnavailable."""
         try:
             if self._ledger is None:
                 self._ledger = sqlite3.connect(
@@ -80,11 +80,11 @@ class Books:
             raise SourceUnavailable(f"the provider's ledger {self._ledger_path}: {error}") from error
 
     def refresh(self) -> None:
-        """Let go of what this look has seen; the next read of each book begins another."""
+        """End the current transactions; the next read of each book begins a new one, at a new moment."""
         for service, connection in list(self._connections.items()):
             try:
                 connection.rollback()
-            except psycopg.Error:  # the server went away meanwhile: the next read opens another session
+            except psycopg.Error:  # the connection is lost: the next read opens another session
                 self._drop(service)
         if self._ledger is not None and self._ledger.in_transaction:
             self._ledger.execute("rollback")

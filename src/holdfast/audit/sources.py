@@ -1,6 +1,6 @@
-"""Where the books lie: one DSN a service, the bus, the provider's ledger; from a data folder or from a file.
+"""Where the books are: one DSN per service, the bus, the provider's ledger; from a data folder or a file.
 
-Names places only; sessions on them are opened in `sessions`.
+It holds addresses only; `sessions` opens the sessions.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ class InvalidSources(Exception):
 
 
 class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """A bus; in a file, its `kind` says which."""
+    """The bus; in a file, `kind` says which one."""
 
 
 class PostgresSource(_Source, frozen=True, tag="postgres"):
@@ -28,14 +28,14 @@ class PostgresSource(_Source, frozen=True, tag="postgres"):
 
 
 class KafkaSource(_Source, frozen=True, tag="kafka"):
-    """`options` reach the client as librdkafka names them (TLS, SASL)."""
+    """Kafka; `options` are librdkafka's own options (TLS, SASL)."""
 
     bootstrap: str
     options: dict[str, str | int | float | bool] = {}
 
 
 class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that an audit reads; temporary tables are made in `scratch` ("": the orchestrator's database)."""
+    """All that an audit reads; `scratch` is the DSN for its temporary tables ("": the orchestrator's)."""
 
     gateway: str
     orchestrator: str
@@ -87,7 +87,7 @@ def _dsn(info: PlatformInfo, service: str) -> str:
 
 
 def of_file(path: Path) -> Sources:
-    """Read sources from a JSON file, whose fields are those of `Sources`; raises InvalidSources."""
+    """Read sources from a JSON file with the fields of `Sources`; raises InvalidSources."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Sources, dec_hook=_path)
     except (OSError, msgspec.DecodeError) as error:

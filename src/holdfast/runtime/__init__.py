@@ -1,4 +1,4 @@
-"""What every process has: settings, migrations, loops, operations endpoints, logs and metrics.
+"""The parts of every process: settings, migrations, loops, operations endpoints, logs and metrics.
 
-Knows threads and HTTP; knows no message and no step.
+They know threads and HTTP, but no message and no step.
 """

@@ -1,7 +1,7 @@
-"""Who calls: bearer tokens (JWT, Ed25519 only) of users and of services, checked against their public keys.
+"""Checks bearer tokens (JWT, Ed25519 only) of users and of services with their public keys.
 
-What a scope allows is the endpoints' to say; making keys and users' tokens belongs to `local`, signing a
-service's own calls to `service_tokens`.
+The endpoints decide what a scope allows. `local` makes the keys and the users' tokens; `service_tokens`
+signs a service's own calls.
 """
 
 import time
@@ -39,14 +39,14 @@ P = TypeVar("P")
 
 
 class User(NamedTuple):
-    """Who calls, and what they may do."""
+    """A caller's name, and the scopes of the caller's token."""
 
     name: str
     scopes: frozenset[str]
 
 
 class VerifyingKey(NamedTuple):
-    """A public key; `service` is the service whose calls it verifies, empty for users' tokens."""
+    """A public key; `service` names the service whose tokens it verifies, or is empty for users' tokens."""
 
     key: OKPKey
     service: str = ""
@@ -71,13 +71,13 @@ class _KeySet(msgspec.Struct):
 
 
 class _Refused(Exception):
-    """A token that is not valid; the text is ours and safe to show."""
+    """The token is not valid; the text is our own and safe to show."""
 
 
 class _Verifier(ABC, Generic[P]):
-    """Checks tokens of one kind. A verified one is remembered until it expires or the keys change.
+    """Checks tokens of one kind. One thread only.
 
-    One thread only.
+    It remembers a verified token until the token expires or the keys change.
     """
 
     algorithm: str
@@ -93,17 +93,17 @@ class _Verifier(ABC, Generic[P]):
         self._monotonic = monotonic
         self._keys: dict[str, VerifyingKey] = {}
         self._file_state: tuple[int, int, int] | None = None
-        self._look_at = float("-inf")
+        self._check_file_at = float("-inf")
         self._remembered: dict[str, tuple[P, float]] = {}
 
     @abstractmethod
     def _caller(self, claims: _Claims, key: VerifyingKey) -> P:
-        """Return whose valid token this is. Raises _Refused."""
+        """Return the owner of these claims, which `key` has signed. Raises _Refused."""
 
     def verify(self, authorization: str | None) -> P:
-        """Return the caller. Raises Problem: 401, or 503 without keys."""
-        if self._monotonic() >= self._look_at:
-            self._look_at = self._monotonic() + LOOK_EVERY_S
+        """Return the caller. Raises Problem: 401, or 503 if no keys are loaded."""
+        if self._monotonic() >= self._check_file_at:
+            self._check_file_at = self._monotonic() + LOOK_EVERY_S
             self._load_keys()
         known = self._remembered.get(authorization or "")
         if known is not None and self._wall_clock() < known[1]:
@@ -135,15 +135,15 @@ class _Verifier(ABC, Generic[P]):
         return caller, claims.exp + LEEWAY_S
 
     def _read(self, token: str) -> tuple[_Claims, VerifyingKey]:
-        """Check the signature with the key that the token names; the algorithm is ours to choose, not its."""
+        """Check the signature with the key that the token names; the token never chooses the algorithm."""
         try:
             with warnings.catch_warnings():
-                # RFC 9864 renames EdDSA to Ed25519; what signs our tokens knows the old name.
+                # RFC 9864 renames EdDSA to Ed25519; `local.keys` signs tokens under the old name.
                 warnings.simplefilter("ignore", SecurityWarning)
                 read = jwt.decode(token, lambda read: self._key_of(read).key, algorithms=[self.algorithm])
             return msgspec.convert(read.claims, _Claims), self._keys[read.header["kid"]]
         except (JoseError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            # The library trips over headers of odd types: whatever it was, it is not a token of ours.
+            # The library raises these for headers of unexpected types: such a token is not ours.
             raise _Refused("the token is not signed by a key of this platform") from None
         except msgspec.ValidationError:
             raise _Refused("the token's claims are not complete") from None
@@ -164,7 +164,7 @@ class _Verifier(ABC, Generic[P]):
         self._remembered[authorization] = (caller, expires)
 
     def _load_keys(self) -> None:
-        """Read the key set again if the file changed; a broken or missing one leaves the keys as they are."""
+        """Read the key set again if its file changed; if the file is broken or missing, keep the old keys."""
         try:
             stat = self._jwks.stat()
             state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -204,13 +204,13 @@ class Authenticator(_Verifier[User]):
     def _caller(self, claims: _Claims, key: VerifyingKey) -> User:
         if key.service or claims.iss != ISSUER or AUDIENCE not in _audiences(claims):
             raise _Refused("the token was not made for this platform")
-        if holds_card_number(claims.sub):  # it is kept with carts, orders and operators' acts
+        if holds_card_number(claims.sub):  # it is stored with carts, orders and operators' actions
             raise _Refused("the token's `sub` holds what looks like a card number")
         return User(claims.sub, frozenset(claims.scope.split()))
 
 
 class ServiceAuthenticator(_Verifier[str]):
-    """Checks the tokens with which other services call the internal endpoints of `service`."""
+    """Checks the tokens of other services that call the internal endpoints of `service`."""
 
     algorithm = "Ed25519"
 
@@ -242,7 +242,7 @@ class ServiceAuthenticator(_Verifier[str]):
 
 
 def read_keys(document: bytes) -> dict[str, VerifyingKey]:
-    """Read a JWK set: its Ed25519 keys by `kid`. Raises ValueError, TypeError and JoseError."""
+    """Return the Ed25519 keys of a JWK set by `kid`. Raises ValueError, TypeError and JoseError."""
     return {
         entry["kid"]: VerifyingKey(OKPKey.import_key({**entry}), _service_of(entry))
         for entry in msgspec.json.decode(document, type=_KeySet).keys

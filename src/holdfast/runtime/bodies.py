@@ -1,6 +1,6 @@
-"""Reading request bodies: bounded, without card numbers, decoded strictly, refused by JSON pointer.
+"""Reads request bodies: bounded, without card numbers, decoded strictly; a refusal names the field.
 
-What the fields mean is the services'; here is only how a body may look.
+Only the form of a body is checked here; the services know what its fields mean.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from holdfast.runtime.problems import (
 )
 
 BODY_BYTES_MAX = 64 * 1024
-"""More than 200 lines of the longest codes, written with spaces and line feeds, need."""
+"""More than the longest valid body: 200 lines of the longest codes, with spaces and line feeds."""
 
 BODY_WITHIN_S = 10.0
 
@@ -40,7 +40,7 @@ async def read_body(
 ) -> bytes:
     """Return the whole body; counts what arrives, because a chunked body has no length. Raises Problem.
 
-    Who sends too slowly is given up: he would hold one of a bounded number of places.
+    A client that sends too slowly is refused: it would hold one of a limited number of requests.
     """
     try:
         async with asyncio.timeout(within_s):
@@ -54,12 +54,12 @@ async def _whole(receive: Receive, bytes_max: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        parts, size = [body], len(body)
+        chunks, size = [body], len(body)
         while message.get("more_body") and size <= bytes_max:
             message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-        body = b"".join(parts)
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        body = b"".join(chunks)
     if len(body) > bytes_max:
         raise Problem(BODY_TOO_LARGE, f"at most {bytes_max} bytes are accepted")
     if message["type"] == "http.disconnect":
@@ -68,9 +68,9 @@ async def _whole(receive: Receive, bytes_max: int) -> bytes:
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """Decode a client's body strictly. Raises Problem: 400 for what is not JSON, 422 naming the field.
+    """Decode a client's body strictly. Raises Problem: 400 if it is not JSON, 422 naming the field.
 
-    JSON with a key twice is refused: which one counts is not for us to choose (RFC 8259, 4).
+    JSON with the same key twice is refused: it is not defined which value counts (RFC 8259, 4).
     """
     refuse_card_numbers(body)
     decoded = decode_own(decoder, body)
@@ -84,7 +84,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 
 
 def decode_own(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """Decode a body that another of our services made, as strictly; what it holds has been looked at."""
+    """Decode a body that one of our services made, as strictly; it was searched for card numbers before."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -94,7 +94,7 @@ def decode_own(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 
 
 def field_error(text: str) -> FieldError:
-    """Turn the decoder's text, which holds our types and limits but no values, into pointer and detail."""
+    """Split the decoder's text, which holds our types and limits but no values, into pointer and detail."""
     placed = _PLACE.fullmatch(text)
     said, path = (placed[1], placed[2]) if placed else (text, "")
     pointer = path.replace("[", "/").replace("]", "").replace(".", "/")
@@ -103,7 +103,7 @@ def field_error(text: str) -> FieldError:
         return FieldError(pointer, said.replace("`", ""))
     if field[1] == "missing required":
         return FieldError(f"{pointer}/{field[2]}", "is required")
-    if not _SAFE_NAME.fullmatch(field[2]):  # the client chose it: it may be anything
+    if not _SAFE_NAME.fullmatch(field[2]):  # the client chose the name: it may hold anything
         return FieldError(pointer, "an unknown field")
     if _MONEY.search(field[2].lower()):
         return FieldError(f"{pointer}/{field[2]}", "is not accepted: prices and totals come from the server")

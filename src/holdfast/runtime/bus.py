@@ -1,4 +1,4 @@
-"""Which bus a process speaks to, chosen by its settings. The one place that knows all of them."""
+"""Makes the bus that the settings choose. The only module that knows all implementations."""
 
 import sys
 
@@ -9,9 +9,9 @@ from holdfast.runtime.settings import PREFIX, RetentionSettings, ServiceSettings
 
 
 def connect(settings: ServiceSettings, service: str) -> Bus:
-    """Make the bus as `service` holds it; connects on first use. Imports only the client it needs.
+    """Make the bus for `service`; connects on first use. Imports only the client library that it needs.
 
-    On Kafka a file of keys that is not this service's, or lacks one, is told in one line: exit with 2.
+    On Kafka, if the file of signing keys is not this service's or lacks a key: print one line, exit with 2.
     """
     if settings.bus == "kafka":
         from holdfast.bus.kafka.bus import KafkaBus
@@ -53,6 +53,6 @@ def _signing_keys(settings: ServiceSettings, service: str) -> SigningKeys:
 
 
 def topic_retention_ms(settings: RetentionSettings) -> dict[str, int]:
-    """Return how long each topic keeps its messages where nobody has to read them."""
+    """Return for each topic how long, in milliseconds, the bus keeps its messages."""
     letters = dict.fromkeys(map(dead_letters, TOPICS), settings.dead_letter_retention_s * 1000)
     return {**dict.fromkeys(TOPICS, settings.topic_retention_s * 1000), **letters}

@@ -1,6 +1,6 @@
-"""/v1/dead-letters on every service's operations port: look at what is parked, send it once more, give it up.
+"""/v1/dead-letters on every service's operations port: shows parked messages, redrives and discards them.
 
-What a message says is shown cut and escaped; nothing here reads it.
+A message's content is shown cut and escaped; it is not decoded here.
 """
 
 import re
@@ -36,7 +36,7 @@ class DeadLetterQuery(Struct, forbid_unknown_fields=True):
 
 
 class DeadLetterAct(Struct, forbid_unknown_fields=True):
-    """Which ones (by place, or the first `limit` that are parked and match), and why."""
+    """Which parked messages (`places`, or the first `limit` that match `filter`), and the reason."""
 
     reason: Reason
     places: Annotated[list[PlaceText], Meta(min_length=1, max_length=PAGE_MAX)] | None = None
@@ -51,25 +51,25 @@ _act = msgspec.json.Decoder(DeadLetterAct)
 def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter:
     """Make the endpoints."""
     api = APIRouter(prefix="/v1/dead-letters", include_in_schema=False)
-    threads = Threads("dead_letters", 1)  # the other connections are the writer's and the pruner's
+    threads = Threads("dead_letters", 1)  # the writer and the pruner need the other connections
 
     @api.get("")
     async def page(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
         asked = query(request, *DeadLetterFilter._fields, "limit", "after")
-        wanted, limit = _wanted(asked), page_size(asked, PAGE_MAX, PAGE_MAX)
-        after = _place(asked["after"], "/after") if asked.get("after") else None
-        rows = await threads.run(dead_letters.find, wanted, after, limit)
+        filters, limit = _filter(asked), page_size(asked, PAGE_MAX, PAGE_MAX)
+        after = _position(asked["after"], "/after") if asked.get("after") else None
+        rows = await threads.run(dead_letters.find, filters, after, limit)
         following = str(rows[-1].place) if len(rows) == limit else None
         return _json({"items": [_row(dead_letters.service, row) for row in rows], "next": following})
 
     @api.get("/{topic}/{partition}/{offset}")
     async def one(request: Request) -> Response:
         authenticator.require(request.headers.get("authorization"), OPERATOR_READS)
-        place = LogPosition.parse(
+        position = LogPosition.parse(
             "/".join(request.path_params[part] for part in ("topic", "partition", "offset"))
         )
-        row = await threads.run(dead_letters.show, place) if place else None
+        row = await threads.run(dead_letters.show, position) if position else None
         if row is None:
             raise Problem(NOT_FOUND, "nothing is parked from that place")
         return _json(_whole(dead_letters.service, row))
@@ -85,29 +85,29 @@ def router(dead_letters: DeadLetters, authenticator: Authenticator) -> APIRouter
     async def act(request: Request, verb: str) -> Response:
         user = authenticator.require(request.headers.get("authorization"), OPERATOR_ACTS)
         asked = decode(_act, await read_body(request.receive))
-        because = Actor(user.name, asked.reason)
-        return _json(await threads.run(_do, dead_letters, asked, because, verb))
+        actor = Actor(user.name, asked.reason)
+        return _json(await threads.run(_act_on, dead_letters, asked, actor, verb))
 
     return api
 
 
-def _do(dead_letters: DeadLetters, asked: DeadLetterAct, because: Actor, verb: str) -> dict[str, Any]:
+def _act_on(dead_letters: DeadLetters, asked: DeadLetterAct, actor: Actor, verb: str) -> dict[str, Any]:
     if (asked.places is None) == (asked.filter is None):
         raise Problem(INVALID_REQUEST, "say either places or filter")
     if asked.filter is not None:
-        wanted = _wanted(msgspec.structs.asdict(asked.filter))._replace(status="parked")
-        places = [row.place for row in dead_letters.find(wanted, None, asked.limit)]
+        filters = _filter(msgspec.structs.asdict(asked.filter))._replace(status="parked")
+        positions = [row.place for row in dead_letters.find(filters, None, asked.limit)]
     else:
-        places = [_place(text, f"/places/{n}") for n, text in enumerate(asked.places or [])]
+        positions = [_position(text, f"/places/{n}") for n, text in enumerate(asked.places or [])]
     if asked.dry_run:
-        acted = DeadLetterResult(places, [])
+        result = DeadLetterResult(positions, [])
     else:
-        acted = (dead_letters.redrive if verb == "redrive" else dead_letters.discard)(places, because)
+        result = (dead_letters.redrive if verb == "redrive" else dead_letters.discard)(positions, actor)
     return {
         "service": dead_letters.service,
         "dry_run": asked.dry_run,
-        "done": [str(place) for place in acted.done],
-        "skipped": [{"place": str(place), "why": why} for place, why in acted.skipped],
+        "done": [str(position) for position in result.done],
+        "skipped": [{"place": str(position), "why": why} for position, why in result.skipped],
     }
 
 
@@ -134,7 +134,7 @@ def _whole(service: str, row: ParkedRecord) -> dict[str, Any]:
 
 
 def _shown(data: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str | None:
-    """Return bytes as text that is safe to print: cut, escaped, and without what may be a card number."""
+    """Return bytes as text that is safe to print: cut, escaped, and with possible card numbers masked."""
     if data is None:
         return None
     text = mask_card_numbers_in(data)[:bytes_max].decode("utf-8", "backslashreplace")
@@ -142,23 +142,23 @@ def _shown(data: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str | None:
     return safe if len(data) <= bytes_max else f"{safe}... ({len(data)} bytes)"
 
 
-def _wanted(asked: Mapping[str, str]) -> DeadLetterFilter:
-    wanted = DeadLetterFilter(*(asked.get(name, "") for name in DeadLetterFilter._fields))
+def _filter(asked: Mapping[str, str]) -> DeadLetterFilter:
+    filters = DeadLetterFilter(*(asked.get(name, "") for name in DeadLetterFilter._fields))
     wrong = [
         FieldError(f"/{name}", "is not such a name")
-        for name, text in wanted._asdict().items()
+        for name, text in filters._asdict().items()
         if not _WORD.fullmatch(text) or (name == "saga_id" and text and not is_uuid(text))
     ]
     if wrong:
         raise Problem(INVALID_REQUEST, errors=wrong)
-    return wanted
+    return filters
 
 
-def _place(text: str, pointer: str) -> LogPosition:
-    place = LogPosition.parse(text)
-    if place is None:
+def _position(text: str, pointer: str) -> LogPosition:
+    position = LogPosition.parse(text)
+    if position is None:
         raise Problem(INVALID_REQUEST, errors=[FieldError(pointer, "must be topic/partition/offset")])
-    return place
+    return position
 
 
 def _json(document: object) -> Response:

@@ -1,6 +1,6 @@
-"""Requests to a service that has several addresses: one that does not answer is passed over for a while.
+"""Requests to a service with several addresses: an address that does not answer is skipped for a while.
 
-Which requests may be repeated is the caller's to say: one that was perhaps received may have had its effect.
+The caller says which requests may be repeated: a request that was perhaps received may have had its effect.
 """
 
 import time
@@ -18,11 +18,11 @@ from holdfast.runtime.http_client import (
 REST_BASE_MS = 2_000
 REST_CAP_MS = 30_000
 FAILURES_MAX = 5
-"""After so many in a row an address is asked by one request at a time, even if there is no other."""
+"""After so many failures in a row, an address gets one request at a time, even if there is no other."""
 
 
 class _Address:
-    """One address and how it has answered lately."""
+    """One address, and its recent failures."""
 
     def __init__(self, url: str, connections_max: int) -> None:
         self.url = url
@@ -39,16 +39,16 @@ class _Address:
         self.rests_until_s = now_s + backoff_ms(self.failures, REST_BASE_MS, REST_CAP_MS, self.url) / 1000
 
     def is_free(self, now_s: float) -> bool:
-        """Tell whether it may be asked: it answers, or has rested and nobody is just finding out."""
+        """Tell whether a request may use it: its last call succeeded, or it has rested and no probe runs."""
         return self.failures == 0 or (now_s >= self.rests_until_s and not self.probed)
 
 
 class FailoverClient:
-    """Asks the first address of those given that answers, and keeps to it. One event loop only.
+    """Sends requests to the first of the given addresses that answers. One event loop only.
 
-    One that gave no answer rests: 2 s, then longer, up to 30 s; then one request tries it. While all rest,
-    those that failed less than five times in a row are asked nevertheless; if there is none, a request fails
-    at once. Each object has connections of its own, so that one kind of calls takes none from another.
+    An address that gave no answer rests: 2 s, then longer, up to 30 s; then one request probes it. While all
+    rest, those that failed less than five times in a row are used nevertheless; if there is none, a request
+    fails at once. Each object has its own connections, so that one kind of calls takes none from another.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FailoverClient:
         connections_max: int = CONNECTIONS_MAX,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connects at the first request. Raises BadAddress."""
+        """Connect only at the first request. Raises BadAddress."""
         self._addresses = [_Address(url, connections_max) for url in urls]
         self._monotonic = monotonic
 
@@ -71,19 +71,19 @@ class FailoverClient:
         *,
         repeatable: bool,
     ) -> Response:
-        """Return the first whole answer; `timeout_s` is for all attempts together. Raises ConnectionFailed.
+        """Return the first complete response; `timeout_s` bounds all attempts. Raises ConnectionFailed.
 
-        A request that is not `repeatable` goes to the next address only if it has not left.
+        A request that is not `repeatable` goes to the next address only if it was not sent.
         """
         deadline = self._monotonic() + timeout_s
         chosen = self._choose()
         failure: ConnectionFailed | None = None
-        for position, address in enumerate(chosen):
+        for index, address in enumerate(chosen):
             left_s = deadline - self._monotonic()
-            share_s = left_s / (len(chosen) - position) if repeatable else left_s
+            share_s = left_s / (len(chosen) - index) if repeatable else left_s
             address.probed = address.failures > 0
             try:
-                answer = await address.client.request(method, path, headers, body, max(share_s, 0.0))
+                response = await address.client.request(method, path, headers, body, max(share_s, 0.0))
             except ConnectionFailed as error:
                 failure = error
                 address.failed(self._monotonic())
@@ -91,7 +91,7 @@ class FailoverClient:
                     break
             else:
                 address.answered()
-                return answer
+                return response
             finally:
                 address.probed = False
         raise failure or ConnectionFailed("no address has answered lately")
@@ -102,7 +102,7 @@ class FailoverClient:
             await address.client.close()
 
     def _choose(self) -> list[_Address]:
-        """Return whom to ask, in order."""
+        """Return the addresses to try, in order."""
         now_s = self._monotonic()
         free = [address for address in self._addresses if address.is_free(now_s)]
         if free:

@@ -1,6 +1,6 @@
 """/health, /livez, /readyz and /metrics: the same on every service's operations port.
 
-Liveness looks at this process only; readiness says whether it can do useful work now.
+Liveness depends on this process only; readiness says whether the process can do useful work now.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 @dataclass(frozen=True)
 class Health:
-    """What the process says of itself; reasons are empty where all is well."""
+    """The process's own view of its health; a list of reasons is empty if all is well."""
 
     summary: Callable[[], dict[str, Any]]
     not_alive: Callable[[], list[str]]

@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 client with kept connections: a twelfth of a general client's CPU a call.
+"""A small HTTP/1.1 client that keeps connections: a call costs a twelfth of the CPU of a general client.
 
-Redirects, cookies, proxies and streaming do not belong here.
+It has no redirects, cookies, proxies or streaming.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ import httptools
 CONNECTIONS_MAX = 1_000
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 IDLE_S_MAX = 30.0
-"""Below what our servers keep a connection, so that a kept one is seldom just being closed."""
+"""Less than our servers keep an idle connection, so that they rarely close one that we are about to use."""
 
 
 class ConnectionFailed(Exception):
-    """No whole answer came: whether the request had its effect is unknown."""
+    """No complete response came: whether the request had its effect is unknown."""
 
 
 class RequestNotSent(ConnectionFailed):
-    """There was no connection: the request has not left, and has no effect."""
+    """There was no connection: the request was not sent, so it has no effect."""
 
 
 class BadAddress(Exception):
-    """This is no http address; the text says which."""
+    """The text is not an http address; the message quotes it."""
 
 
 class Response(NamedTuple):
-    """`headers` has lower-case names; of repeated ones the last."""
+    """One response; `headers` has lower-case names, and of a repeated header the last value."""
 
     status: int
     headers: dict[str, str]
@@ -43,20 +43,20 @@ class Response(NamedTuple):
 
 
 class HttpClient:
-    """Requests to one origin, each on a connection of its own while it lasts. One event loop only.
+    """Sends requests to one origin; a connection carries one request at a time. One event loop only.
 
-    More than `connections_max` side by side wait for each other, within their own timeouts.
+    At most `connections_max` requests run at once; others wait, and the wait counts towards their timeout.
     """
 
     def __init__(self, url: str, connections_max: int = CONNECTIONS_MAX) -> None:
-        """Connects at the first request. Raises BadAddress."""
+        """Connect only at the first request. Raises BadAddress."""
         parts = _split(url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
         self._prefix = parts.path.rstrip("/")
         self._host_header = parts.netloc.rpartition("@")[2]
-        self._places = asyncio.Semaphore(connections_max)
+        self._slots = asyncio.Semaphore(connections_max)
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
 
@@ -68,16 +68,16 @@ class HttpClient:
         body: bytes = b"",
         timeout_s: float = 10.0,
     ) -> Response:
-        """Send one request and return its whole answer. Raises ConnectionFailed, also when time is up.
+        """Send one request and return its complete response. Raises ConnectionFailed, also when time is up.
 
-        If it has not left, that is NotSent.
+        If the request was not sent, the error is its subclass RequestNotSent.
         """
         lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._host_header}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         lines += [f"content-length: {len(body)}", "", ""]
         failure: type[ConnectionFailed] = RequestNotSent
         try:
-            async with asyncio.timeout(timeout_s), self._places:
+            async with asyncio.timeout(timeout_s), self._slots:
                 connection = await self._connection()
                 failure = ConnectionFailed
                 return await connection.exchange("\r\n".join(lines).encode("latin-1") + body)
@@ -104,19 +104,19 @@ class HttpClient:
         _, connection = await loop.create_connection(
             lambda: _Connection(self._idle), self._host, self._port, ssl=self._tls
         )
-        # Only from here on: of one that is given up while it connects, uvloop reports the begin, not the end.
+        # Not before: if connecting is cancelled, uvloop calls connection_made but not connection_lost.
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one request at a time; puts itself among the idle ones after a whole answer."""
+    """One connection, one request at a time; it adds itself to `idle` after a complete response."""
 
     def __init__(self, idle: "list[_Connection]") -> None:
         self._idle = idle
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Response] | None = None
+        self._response: asyncio.Future[Response] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -128,22 +128,22 @@ class _Connection(asyncio.Protocol):
     async def exchange(self, request: bytes) -> Response:
         if self._transport is None or self.closed.done():
             raise ConnectionFailed("connection closed")
-        answer: asyncio.Future[Response] = self._loop.create_future()
-        self._answer = answer
+        response: asyncio.Future[Response] = self._loop.create_future()
+        self._response = response
         self._headers, self._body, self._size = {}, [], 0
         self._transport.write(request)
         try:
-            return await answer
+            return await response
         finally:
-            if answer.cancelled():
-                self.abort()  # a late answer must not meet the next request
+            if response.cancelled():
+                self.abort()  # a late response must not be taken for that of the next request
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, but not the base
 
     def data_received(self, data: bytes) -> None:
         self._size += len(data)
@@ -168,10 +168,12 @@ class _Connection(asyncio.Protocol):
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        if self._answer is None or self._answer.done():
-            self.abort()  # an answer that nobody asked for
+        if self._response is None or self._response.done():
+            self.abort()  # a response without a request
             return
-        self._answer.set_result(Response(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+        self._response.set_result(
+            Response(self._parser.get_status_code(), self._headers, b"".join(self._body))
+        )
         if self._parser.should_keep_alive():
             self.idle_since = self._loop.time()
             self._idle.append(self)
@@ -179,8 +181,8 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def _fail(self, reason: str) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionFailed(reason))
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(ConnectionFailed(reason))
 
 
 def _split(url: str) -> SplitResult:

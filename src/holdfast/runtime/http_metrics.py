@@ -1,4 +1,4 @@
-"""How long requests take, by route, method and status: a pure ASGI layer, so that nothing gets cancelled."""
+"""Measures how long requests take, by route, method and status. Pure ASGI, so that it cancels no request."""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,11 +16,11 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 UNMATCHED = "unmatched"
 ROUTE = "holdfast.route"
-"""Where `operations` puts the template of the route that matched."""
+"""The key of the ASGI scope under which `openapi` puts the template of the route that matched."""
 
 
 def request_seconds(registry: CollectorRegistry) -> Histogram:
-    """Make the histogram, one for all listeners of a process."""
+    """Make the histogram; all listeners of a process share it."""
     return Histogram(
         "http_server_request_duration_seconds",
         "Time from the request to the end of its answer.",
@@ -31,7 +31,7 @@ def request_seconds(registry: CollectorRegistry) -> Histogram:
 
 
 class HttpMetrics:
-    """Observes every request; a route is its template, never the path that a client sent."""
+    """Observes every request; its label `route` is the route's template, never the path of the request."""
 
     def __init__(self, app: App, seconds: Histogram) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Settings of a process's HTTP listeners: every bound of the server, and the operations port."""
+"""Settings of a process's two HTTP listeners: their addresses and every limit."""
 
 from dataclasses import replace
 from ipaddress import ip_network
@@ -12,7 +12,7 @@ OPS_CONNECTIONS_MAX = 256
 
 
 class HttpSettings(BaseSettings):
-    """`HOLDFAST_HTTP_...` and `HOLDFAST_OPS_...`; docs/reference/limits.md says what each is for."""
+    """`HOLDFAST_HTTP_...` and `HOLDFAST_OPS_...`; docs/reference/limits.md explains each."""
 
     model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore")
 
@@ -54,7 +54,7 @@ class HttpSettings(BaseSettings):
         return http_proxies
 
     def limits(self) -> Limits:
-        """Return the bounds of the port that strangers, or other services, reach."""
+        """Return the limits of the port that clients and other services use."""
         return Limits(
             connections_max=self.http_connections_max,
             connections_per_client_max=self.http_connections_per_client_max,
@@ -76,7 +76,7 @@ class HttpSettings(BaseSettings):
         )
 
     def ops_limits(self) -> Limits:
-        """Return the bounds of the operations port: the same for a request, fewer connections."""
+        """Return the limits of the operations port: the same per request, but fewer connections."""
         return replace(self.limits(), connections_max=OPS_CONNECTIONS_MAX, connections_per_client_max=0)
 
 

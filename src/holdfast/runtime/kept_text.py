@@ -1,6 +1,6 @@
-"""What a client's text must not hold before it is kept: card numbers. One refusal for every door.
+"""Refuses a client's text that holds a card number, before it is stored; the same refusal on every endpoint.
 
-What a card number is, `contracts.card_numbers` says; where each door's text goes, docs/security.md.
+`contracts.card_numbers` defines a card number; docs/security.md says where each endpoint's text is stored.
 """
 
 import json
@@ -14,7 +14,7 @@ INSTEAD = "send the provider's token instead"
 
 
 def refuse_card_number(text: str, pointer: str) -> None:
-    """Refuse a text that holds a card number; `pointer` names it. Raises Problem."""
+    """Refuse a text that holds a card number; `pointer` names its field. Raises Problem."""
     if holds_card_number(text):
         raise refusal(pointer)
 
@@ -33,7 +33,7 @@ def refusal(pointer: str) -> Problem:
 
 
 def _pointer_in(body: bytes) -> str:
-    """Return the JSON pointer of the first value that holds a card number; never a name the client chose."""
+    """Return the JSON pointer of the first value that holds a card number, or "" if none may be shown."""
     try:
         below: list[tuple[str, Any]] = [("", json.loads(body))]
     except (ValueError, RecursionError):
@@ -43,7 +43,7 @@ def _pointer_in(body: bytes) -> str:
         if isinstance(value, dict):
             below += [(f"{pointer}/{name}", each) for name, each in value.items() if name.isidentifier()]
         elif isinstance(value, list):
-            below += [(f"{pointer}/{place}", each) for place, each in enumerate(value)]
+            below += [(f"{pointer}/{index}", each) for index, each in enumerate(value)]
         elif holds_card_number(str(value)) and not holds_card_number(pointer):
             return pointer
     return ""

@@ -1,4 +1,4 @@
-"""The kernel's metrics, read from live counters when scraped."""
+"""The kernel's metrics, read from live counters at each scrape."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,9 +15,9 @@ from holdfast.runtime.telemetry import counter, gauge
 Values = dict[tuple[str, ...], float]
 
 
-def kernel_readings(parts: Components[Any]) -> Iterable[Metric]:
-    """Return what the writer and the relay have done."""
-    counters, relay = parts.manager.counters, parts.relay
+def kernel_readings(components: Components[Any]) -> Iterable[Metric]:
+    """Return the counters and gauges of the writer and the relay."""
+    counters, relay = components.manager.counters, components.relay
     yield counter(
         "messages",
         "Records by what became of them.",
@@ -28,7 +28,7 @@ def kernel_readings(parts: Components[Any]) -> Iterable[Metric]:
         },
         ("result",),
     )
-    refused: Values = {(reason,): parts.processor.refused[reason] for reason in sorted(REFUSALS)}
+    refused: Values = {(reason,): components.processor.refused[reason] for reason in sorted(REFUSALS)}
     yield counter(
         "messages_refused",
         "Records parked because their source, id or content was not theirs to say.",
@@ -41,7 +41,9 @@ def kernel_readings(parts: Components[Any]) -> Iterable[Metric]:
         "offsets_refused", "Offset commits refused because others own them.", {(): counters.fenced_commits}
     )
     yield gauge(
-        "messages_deferred", "Messages that wait for rows others hold.", {(): len(parts.manager.deferred)}
+        "messages_deferred",
+        "Messages that wait for rows others hold.",
+        {(): len(components.manager.deferred)},
     )
     yield counter("chores_put_off", "Chores that met rows others hold.", {(): counters.chores_put_off})
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
@@ -51,12 +53,14 @@ def kernel_readings(parts: Components[Any]) -> Iterable[Metric]:
         {(): relay.undelivered()},
     )
     yield gauge(
-        "outbox_oldest_age_seconds", "Age of the oldest row.", {(): parts.outbox_rescuer.oldest_age_ms / 1000}
+        "outbox_oldest_age_seconds",
+        "Age of the oldest row.",
+        {(): components.outbox_rescuer.oldest_age_ms / 1000},
     )
 
 
 def breaker_readings(breakers: Iterable[Circuit]) -> Iterable[Metric]:
-    """Return the state of each circuit breaker, how often it moved, and how many calls it refused."""
+    """Return each breaker's state, its number of transitions, and how many calls it refused."""
     held = list(breakers)
     state: Values = {(b.name, state): float(b.state == state) for b in held for state in STATES}
     moves: Values = {(b.name, state): count for b in held for state, count in b.transitions.items()}
@@ -67,7 +71,7 @@ def breaker_readings(breakers: Iterable[Circuit]) -> Iterable[Metric]:
 
 
 def http_readings(tables: Mapping[str, ConnectionTable]) -> Iterable[Metric]:
-    """Return how many connections each listener has, how many it waits for, and whom it refused why."""
+    """Return each listener's open connections, those that wait for the client, and the refusals by reason."""
     held = list(tables.items())
     open_: Values = {(name,): table.open for name, table in held}
     waiting: Values = {(name,): table.waiting for name, table in held}
@@ -88,7 +92,7 @@ def http_readings(tables: Mapping[str, ConnectionTable]) -> Iterable[Metric]:
 
 
 def pruner_readings(pruner: Pruner[Any]) -> Iterable[Metric]:
-    """Return what this instance has pruned, and when it last came to the end of a pass."""
+    """Return how many rows this instance has pruned, and when its last pass ended."""
     rows: dict[tuple[str, ...], float] = {(table,): count for table, count in pruner.rows.items()}
     yield counter("pruned_rows", "Rows of ended sagas deleted, by table.", rows, ("table",))
     yield counter("pruning_passes", "Passes through all tables.", {(): pruner.passes})

@@ -1,7 +1,7 @@
-"""Where log lines leave the process: a bounded queue and one thread; no reader and no disk holds us up.
+"""Writes log lines through a bounded queue and one thread, so that a slow reader or disk delays nothing else.
 
-What cannot be written now is tried again for as long as the process lives; what is lost meanwhile is counted,
-and said once lines can be written again.
+A write that fails is tried again as long as the process lives. Lines that find the queue full are dropped and
+counted; once lines can be written again, one line says how many were lost.
 """
 
 import atexit
@@ -26,7 +26,7 @@ failures = Counter(
 
 
 class LogSink:
-    """Writes lines to a file descriptor, in order. `lost_line` makes the line that says how many are lost."""
+    """Writes lines to a file descriptor, in order. `lost_line` makes the line about lost lines."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class LogSink:
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; at the process's end it gets a moment for the last lines."""
+        """Start the thread; when the process ends, the thread gets LAST_LINES_S for the last lines."""
         self._thread.start()
         atexit.register(self.end)
 
     def put(self, line: str) -> None:
-        """Take a line, or drop and count it if there is no room. Never waits, never raises."""
+        """Queue a line; if the queue is full, drop and count it. Never waits, never raises."""
         try:
             self._queue.put_nowait(line)
         except queue.Full:
@@ -59,7 +59,7 @@ class LogSink:
                 self._lost += 1
 
     def end(self) -> None:
-        """Wait a moment for the last lines; a reader who does not read keeps no process alive."""
+        """Wait a moment for the last lines; a reader that does not read must not block the end."""
         self._ending.set()
         try:
             self._queue.put(None, timeout=LAST_LINES_S)
@@ -84,7 +84,7 @@ class LogSink:
         return lost
 
     def _write(self, lines: list[str]) -> None:
-        """Write whole lines, however often it takes; gives up only when the process ends."""
+        """Write whole lines, and repeat until it succeeds; give up only when the process ends."""
         whole = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
         rest = memoryview(whole)
         while rest:
@@ -100,7 +100,7 @@ class LogSink:
                 self._wait(error)
 
     def _wait(self, error: OSError) -> None:
-        """Wait until it is worth trying again: a descriptor that does not block says so itself."""
+        """Wait until the next try can succeed; for a non-blocking descriptor, poll tells when."""
         if error.errno == errno.EAGAIN:
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)

@@ -1,6 +1,6 @@
-"""Numbered SQL files to a schema: each applied once, in order, under one lock, and never changed after.
+"""Applies numbered SQL files to a schema: each once, in order, under one lock. An applied file never changes.
 
-The lock is tried in a loop, never waited for: a waiting runner can deadlock with a concurrent index build.
+The lock is tried in a loop, never waited for: a waiting session can deadlock with a concurrent index build.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ SQL = statements("holdfast.runtime")
 
 
 class MigrationChanged(Exception):
-    """A file that was applied before has other content now; the text names it."""
+    """A file that was applied before has different content now; the text names it."""
 
 
 class PartitionsChanged(Exception):
-    """This database was made for another number of partitions; the text says which."""
+    """This database was made for a different number of partitions; the text names both numbers."""
 
 
 class NotDurable(Exception):
@@ -54,7 +54,7 @@ def load_migrations(packages: Sequence[str]) -> list[Migration]:
 
 
 def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object]) -> list[str]:
-    """Apply what is missing and return the names; `pause` waits between tries for the lock.
+    """Apply the missing migrations and return their names; `pause` waits between tries for the lock.
 
     Raises StoreUnavailable (try again) and MigrationChanged (never again).
     """
@@ -62,13 +62,13 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
     with _session(dsn) as connection:
         _lock(connection, pause)
         applied = _apply(connection, migrations)
-        # A session's end frees the lock as well, but only some time after the client has gone on.
+        # The end of the session frees the lock too, but only some time after the client has closed it.
         connection.execute(SQL["release_lock"], {"key": LOCK_KEY})
         return applied
 
 
 def agree_partitions(dsn: str, partitions: int) -> None:
-    """Keep the number of partitions at the first start, and hold every later one to it.
+    """Store the number of partitions at the first start, and refuse another number at later starts.
 
     Raises StoreUnavailable (try again) and PartitionsChanged (never again).
     """

@@ -1,13 +1,13 @@
-"""How many files and sockets this process may have open; a listener must not take them all."""
+"""Sets how many files and sockets this process may open; a listener must not use them all."""
 
 import resource
 
 RESERVED = 512
-"""For database, bus, log, the operations port, and those who are told that there is no room."""
+"""For database, bus, log, operations port, and connections that are accepted only to be refused."""
 
 
 def raise_limit() -> int:
-    """Raise the limit as far as the system allows; return how many connections a listener may have."""
+    """Raise the limit to the hard limit; return how many connections a listener may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:

@@ -1,6 +1,6 @@
 """HTTP operations: the routes of an application, and operations described as data for its OpenAPI document.
 
-What an operation does is its endpoint's; bodies are msgspec structs, whose schemas come from their types.
+Bodies are msgspec structs; their schemas are derived from their types.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ _OF_A_BODY = (MALFORMED_JSON, INVALID_REQUEST, CARD_NUMBER_REFUSED)
 
 
 class Apps(NamedTuple):
-    """What a service serves: `public` whom it is for (shoppers, services), `ops` its operators, elsewhere."""
+    """A service's two applications: `public` for shoppers and services; `ops` for operators elsewhere."""
 
     public: FastAPI
     ops: FastAPI
@@ -70,7 +70,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ResponseDoc:
-    """A successful answer; `body` is a struct, or None where there is none. Headers: name to text."""
+    """A successful response; `body` is a struct, or None if it has no body. Headers: name to text."""
 
     text: str
     body: type[Any] | None = None
@@ -79,7 +79,7 @@ class ResponseDoc:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method on one path; `scope` is what the caller's token must have, empty where any token does."""
+    """One method on one path; the caller's token must have `scope`, or is arbitrary if that is empty."""
 
     method: str
     path: str
@@ -92,13 +92,13 @@ class Operation:
     problems: Sequence[ProblemType] = ()
 
     def all_problems(self) -> dict[str, ProblemType]:
-        """Return the kinds of problems that it can answer, by code."""
+        """Return the kinds of problems that it can respond with, by code."""
         of_body = _OF_A_BODY if self.body else ()
         return {kind.code: kind for kind in (*_OF_EVERY_CALL, *of_body, *self.problems)}
 
 
 def serve(app: Starlette, endpoints_of: Iterable[tuple[str, str, Endpoint]]) -> None:
-    """Add one route a path from (method, path, endpoint); another method gets 405 with all that are there."""
+    """Add one route per path from (method, path, endpoint); other methods get 405 that lists the allowed."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for method, path, endpoint in endpoints_of:
         by_path.setdefault(path, {})[method] = endpoint

@@ -1,4 +1,4 @@
-"""Reading what stands outside the body: names in the path, pages in the query. Bounded, and never echoed."""
+"""Reads a request's path and query parameters. Their size is bounded, and errors never repeat a value."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def is_uuid(text: str) -> bool:
 
 
 def name_in_path(request: Request, parameter: str) -> str:
-    """Return an id or a code from the path. Raises Problem: what has not the form of one cannot exist."""
+    """Return an id or a code from the path. Raises Problem: 404 if it has not the form of one."""
     name: str = request.path_params[parameter]
     if not _NAME.match(name):
         detail = f"a {parameter} is 1 to 64 letters, digits, dots, dashes or underscores"
@@ -34,9 +34,9 @@ def name_in_path(request: Request, parameter: str) -> str:
 
 
 def query(request: Request, *names: str) -> dict[str, str]:
-    """Return the query, of which these parameters may stand there, each once. Raises Problem.
+    """Return the query's parameters; only these `names` are allowed, each once. Raises Problem.
 
-    Their values are bounded text of one line; what else they must be is the caller's to check.
+    Their values are text of one line and bounded length; the caller checks everything else.
     """
     wrong: list[FieldError] = []
     found: dict[str, str] = {}
@@ -54,7 +54,7 @@ def query(request: Request, *names: str) -> dict[str, str]:
 
 
 def page_in_query(request: Request) -> tuple[str, int]:
-    """Return the code after which a page begins (empty: at the first) and its size. Raises Problem."""
+    """Return the code after which the page begins (empty: the first page) and its size. Raises Problem."""
     asked = query(request, "after", "limit")
     after = asked.get("after", "")
     if after and not _NAME.match(after):
@@ -64,7 +64,7 @@ def page_in_query(request: Request) -> tuple[str, int]:
 
 
 def page_size(asked: Mapping[str, str], default: int = PAGE_DEFAULT, most: int = PAGE_MAX) -> int:
-    """Return how many rows this query wants on a page. Raises Problem."""
+    """Return how many rows this query asks for on a page. Raises Problem."""
     text = asked.get("limit", str(default))
     if len(text) <= 9 and text.isascii() and text.isdigit() and 1 <= int(text) <= most:
         return int(text)

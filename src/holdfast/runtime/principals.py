@@ -1,6 +1,6 @@
-"""Who there is: each service a principal of its own on PostgreSQL and Kafka, and those that own or only look.
+"""The principals on PostgreSQL and Kafka: one for each service, one that owns the bus, two that only read.
 
-What a principal may do on the bus is derived from the table of topics; enforcing it is the servers'.
+A principal's rights on the bus are derived from the table of topics; PostgreSQL and Kafka enforce them.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from holdfast.contracts.topics import all_topics, readers_of, writers_of
 BUS_OWNER = "bus"
 """The role that owns the embedded bus's database; no service logs in as it."""
 OPS, AUDITOR = "ops", "auditor"
-"""The roles of people who look and of the audit: they read every table and change none."""
+"""The roles of operators and of the audit: they read every table and change none."""
 
 
 def role_of(service: str) -> str:
-    """Return a service's role on PostgreSQL, which is the name of its database too."""
+    """Return the name of a service's role on PostgreSQL; its database has the same name."""
     return service.replace("-", "_")
 
 
@@ -25,7 +25,7 @@ def postgres_access() -> AccessTable:
 
 
 def kafka_access() -> AccessTable:
-    """Return who may use which topic on Kafka, where a service logs in by its own name."""
+    """Return who may use which topic on Kafka; there a service logs in with its own name."""
     return _access(str)
 
 

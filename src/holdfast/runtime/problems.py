@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 problems: what went wrong, for programs by `code`, for people by `detail`.
+"""Errors as RFC 9457 problems: `code` says to programs what went wrong, `detail` says it to people.
 
-Nothing that an exception says is repeated in one, and of what the client sent nothing but the path.
+A problem never contains an exception's text, and nothing that the client sent except the path.
 """
 
 import re
@@ -28,7 +28,7 @@ _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 @dataclass(frozen=True)
 class ProblemType:
-    """A kind of problem: its code, its HTTP status, its title."""
+    """A kind of problem: its code, HTTP status and title."""
 
     code: str
     status: int
@@ -36,7 +36,7 @@ class ProblemType:
 
     @property
     def type(self) -> str:
-        """The URI that names it; docs/reference/problems.md explains each."""
+        """The URI of this kind; docs/reference/problems.md explains each."""
         return f"urn:holdfast:problem:{self.code}"
 
 
@@ -89,7 +89,7 @@ _BY_STATUS = {
 
 
 class Problem(Exception):
-    """An answer that is an error. `detail` and `extra` must be written by us, never by the client."""
+    """An error response. `detail` and `extra` must be our own text, never the client's."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ def respond(request: Request, problem: Problem) -> Response:
 
 
 def application(lifespan: Any = None) -> FastAPI:
-    """Make an application whose errors are problems, and which says nothing of itself."""
+    """Make an application whose errors are problems, and which serves no documentation of itself."""
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
     install(app)
     return app
@@ -156,7 +156,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Turn what the framework raises (no such route, wrong method) into a problem, keeping its headers."""
+    """Turn an error of the framework (no such route, wrong method) into a problem; keep its headers."""
     assert isinstance(error, HTTPException)
     status = error.status_code
     kind = _BY_STATUS.get(status) or ProblemType(f"http_{status}", status, "Refused")
@@ -164,7 +164,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """Name the wrong parameters; the framework's own text would repeat the input."""
+    """Name the wrong parameters; the framework's own text would repeat the client's input."""
     assert isinstance(error, RequestValidationError)
     found = [FieldError("/" + "/".join(map(str, e["loc"][1:])), e["type"]) for e in error.errors()]
     return respond(request, Problem(INVALID_REQUEST, errors=found))
@@ -179,5 +179,5 @@ async def _bus_unavailable(request: Request, _: Exception) -> Response:
 
 
 async def _bug(request: Request, _: Exception) -> Response:
-    """Say nothing of the bug; the server logs it, because the framework raises it again after this."""
+    """Tell the client nothing about the bug; the framework raises it again, so that the server logs it."""
     return respond(request, Problem(INTERNAL_ERROR))

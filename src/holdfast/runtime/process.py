@@ -1,6 +1,6 @@
-"""A service's process: HTTP in the main thread, then schema, topics and loops, as dependencies allow.
+"""A service's process: HTTP in the main thread; schema, topics and loops once database and bus answer.
 
-Starts with everything down and waits; stops in reverse order, losing nothing that was accepted.
+It starts even if both are down, and waits for them. It stops in reverse order and loses nothing accepted.
 """
 
 import gc
@@ -43,7 +43,7 @@ from holdfast.runtime.telemetry import MetricsSource, configure_logs, new_regist
 
 POLL_S = 0.5
 WAITING = "waiting for database and bus"
-RETRY_LOOK_S = 0.25
+RETRY_POLL_S = 0.25
 ANSWER_S = 5
 DRAIN_S = 12.0
 FLUSH_S = 5.0
@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class ExtraLoop:
-    """A loop of the service's own, such as the charge loop; `round_` returns how long to rest."""
+    """A loop of one service, such as the charge loop; `run_once` returns the seconds to rest."""
 
     name: str
     run_once: Callable[[], float]
@@ -65,8 +65,8 @@ class ExtraLoop:
 class Service:
     """Everything that `run` needs to make a process of a service.
 
-    `app` is for those whom the process serves, `ops_app` for its operators, on a port of its own.
-    `leaving` is called on the event loop when the process stops to listen: held answers are let go there.
+    `app` serves the clients; `ops_app` serves the operators, on a separate port.
+    `leaving` is called on the event loop when the process stops listening; it must release held responses.
     """
 
     name: str
@@ -85,11 +85,11 @@ class Service:
 
 
 def run(service: Service) -> int:
-    """Run until a signal or a dead loop; return the exit status."""
+    """Run until a signal comes or a loop dies; return the exit status."""
     settings = service.settings
     configure_logs(service.name, settings.instance, __version__, settings.log_level, settings.log_saga_share)
-    # A batch makes thousands of objects that live for one transaction: by default the collector would walk
-    # them again and again for nothing.
+    # A batch makes thousands of objects that live for one transaction: with the default thresholds the
+    # garbage collector would visit them again and again and free nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     return _Process(service).run()
@@ -114,16 +114,16 @@ class _Process:
             self._server.run()
         finally:
             self._stopping.begin()
-            # On a thread of its own, so that a second signal is heard whatever the stop is waiting for.
+            # On a separate thread, so that a second signal is handled whatever the stop waits for.
             stopper = threading.Thread(target=self._stop, args=[starter], name="stopper", daemon=True)
             stopper.start()
             stopper.join()
         return 1 if self._failed else 0
 
-    # -- life
+    # -- start and stop
 
     def _start(self) -> None:
-        """Bring up schema and topics, however long their servers take, then the loops."""
+        """Create schema and topics, however long that takes, then start the loops."""
         try:
             self._await_dependencies()
         except Exception:
@@ -154,7 +154,7 @@ class _Process:
                 return
 
     def _stop(self, starter: threading.Thread) -> None:
-        """Finish the batch under way, flush what it appended, leave the group, close."""
+        """Finish the current batch, publish its outbox rows, leave the consumer group, close everything."""
         starter.join(self._stopping.left_s(FLUSH_S))
         writers, relay = self._loops[:-1], self._loops[-1]
         if self._started.is_set():
@@ -178,45 +178,45 @@ class _Process:
     def _flush(self, within_s: float) -> None:
         deadline = time.monotonic() + within_s
         while not self._parts.relay.is_idle() and time.monotonic() < deadline and not self._loops[-1].dead:
-            time.sleep(0.01)  # rows that stay behind lie safely in the outbox
+            time.sleep(0.01)  # rows that are not published now stay safe in the outbox
 
     def _end(self) -> None:
         self._server.should_exit = True
 
     def _die(self) -> None:
         self._failed = True
-        self._server.lame_duck_s = 0.0  # it can do nothing for those who still come
+        self._server.lame_duck_s = 0.0  # it could not serve the requests that still come
         self._end()
 
     # -- loops
 
     def _make_loops(self) -> list[Loop]:
-        parts = self._parts
+        components = self._parts
         extra = [
             Loop(extra.name, extra.run_once, self._die, extra.drain) for extra in self._service.extra_loops
         ]
         for spec, loop in zip(self._service.extra_loops, extra, strict=True):
             if spec.woken_by_batches:
-                parts.manager.after_batch.append(loop.wake)
+                components.manager.after_batch.append(loop.wake)
         if self._service.pruner is not None:
             extra.append(Loop("pruner", self._service.pruner.run_once, self._die))
-        parts.relay.retry_with(ProducerManager(self._service.bus))
-        extra.append(Loop("relay_retry", self._retry_round, self._die))
-        writer = Loop("writer", self._writer_round, self._die)
-        return [writer, *extra, Loop("relay", self._relay_round, self._die)]
+        components.relay.retry_with(ProducerManager(self._service.bus))
+        extra.append(Loop("relay_retry", self._run_relay_retry_once, self._die))
+        writer = Loop("writer", self._run_writer_once, self._die)
+        return [writer, *extra, Loop("relay", self._run_relay_once, self._die)]
 
-    def _writer_round(self) -> float:
+    def _run_writer_once(self) -> float:
         self._parts.manager.run_once(POLL_S)
         return self._parts.manager.retry_after_ms() / 1000
 
-    def _relay_round(self) -> float:
+    def _run_relay_once(self) -> float:
         self._parts.relay.run_once(POLL_S)
         return self._parts.relay.retry_after_ms() / 1000
 
-    def _retry_round(self) -> float:
-        return 0.0 if self._parts.relay.retry() else RETRY_LOOK_S
+    def _run_relay_retry_once(self) -> float:
+        return 0.0 if self._parts.relay.retry() else RETRY_POLL_S
 
-    # -- what the process says of itself
+    # -- the HTTP listeners, health and metrics
 
     def _make_server(self) -> DrainingServer:
         service, settings = self._service, self._service.settings
@@ -225,7 +225,7 @@ class _Process:
         pruner = service.pruner
         if pruner is not None:
             service.registry.register(MetricsSource(lambda: pruner_readings(pruner)))
-        self._add_operations()
+        self._add_ops_endpoints()
         seconds = request_seconds(service.registry)
         service.app.add_middleware(RequestLimit)
         for app in (service.app, service.ops_app):
@@ -252,7 +252,7 @@ class _Process:
             config, OpsServer(ops_config), self._stopping, service.leaving, settings.lame_duck_s
         )
 
-    def _add_operations(self) -> None:
+    def _add_ops_endpoints(self) -> None:
         ops_app, registry = self._service.ops_app, self._service.registry
         ops_app.include_router(router(Health(self._summary, self._not_alive, self._not_ready), registry))
         hurry = partial(self._parts.manager.hurry, REDRIVER)

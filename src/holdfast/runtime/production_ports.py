@@ -1,4 +1,4 @@
-"""From settings to ports: the production side of every `build(ports)`."""
+"""Makes, from the settings, the ports that every `build(ports)` gets in production."""
 
 import time
 from typing import TypeVar
@@ -12,7 +12,7 @@ T = TypeVar("T", bound=PostgresTransaction)
 
 
 def production_ports(settings: ServiceSettings, name: str, transaction_type: type[T]) -> Ports[T]:
-    """Make the ports of a service that runs for real. Connects on first use."""
+    """Make a service's ports to its real database and bus. Connects on first use."""
     store = PostgresStore(settings.dsn, transaction_type, size=settings.pool_size, name=name)
     return Ports(store, connect(settings, name), monotonic_ms, settings.instance, settings.partitions)
 

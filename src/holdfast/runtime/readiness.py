@@ -1,17 +1,17 @@
-"""What keeps a process that has started from useful work, as /readyz says it."""
+"""The reasons why a started process cannot do useful work, as /readyz shows them."""
 
 from typing import Any
 
 from holdfast.messaging.consumer import KafkaConsumerManager
 
 TROUBLES_MIN = 3
-"""So many failures in a row are no hiccup."""
+"""From so many failures in a row on, the process is not ready; fewer are normal."""
 
 
 def readiness_failures(manager: KafkaConsumerManager[Any]) -> list[str]:
-    """Say why this process can neither hear nor tell now; empty where it can do both.
+    """Return why this process cannot receive or cannot publish now; empty if it can do both.
 
-    A bus may fail on one side only: with two of three brokers gone records still come, and none leaves.
+    A bus may fail in one direction only: with two of three brokers down, records still come, but none leaves.
     """
     reasons = []
     if not manager.joined:

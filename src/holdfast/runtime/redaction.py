@@ -1,6 +1,6 @@
-"""What must never stand in a log: card numbers, check codes, secrets. The second line: bodies are refused.
+"""Removes card numbers, check codes and secrets from log lines. `kept_text` refuses card numbers before.
 
-Only what can be told by its looks is found; our own log lines name no such thing.
+It finds only what its form gives away; our own log lines never contain such values.
 """
 
 import re
@@ -13,14 +13,14 @@ MASK = "***"
 
 _NAME = re.compile(r"(?i)authorization|password|secret|token|\bcv[cv]2?\b")
 _SECRET = re.compile(
-    r"(?i)((?:\bbearer\s+|://[^/\s:@]*:(?=[^/\s@]+@)"  # of a header, of a URL
+    r"(?i)((?:\bbearer\s+|://[^/\s:@]*:(?=[^/\s@]+@)"  # in a header, in a URL
     r"|\b(?:password|secret|cv[cv]2?)[\"']?\s*[=:]\s*[\"']?))[^\s\"'@,;&}]+"
     r"|\b(?:sk|rk|whsec)_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # keys of the provider, tokens
 )
 
 
 def redact(value: Any) -> Any:
-    """Return what a log may show of a value: the same where there is nothing to hide, of any depth."""
+    """Return a value as a log may show it: unchanged if there is nothing to hide. Handles any depth."""
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, Mapping):
@@ -36,5 +36,5 @@ def redact(value: Any) -> Any:
 
 
 def redact_text(text: str) -> str:
-    """Return a text without what may be a card number or a secret."""
+    """Return a text in which possible card numbers and secrets are masked."""
     return _SECRET.sub(lambda found: (found[1] or "") + MASK, mask_card_numbers(text))

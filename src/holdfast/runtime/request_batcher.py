@@ -1,6 +1,6 @@
-"""Many callers' questions answered by one call: what comes while one group is served is the next group.
+"""Answers the questions of many callers with one call: those that come during one call form the next group.
 
-What a question means is the server function's; one that spoils its group is found by asking each alone.
+Only the function `serve` knows what a question means. If a group fails, each question is asked alone.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ A = TypeVar("A")
 
 
 class RequestBatcher(Generic[Q, A]):
-    """Asks `serve` for groups; it answers in order. At most `abreast` groups are under way side by side.
+    """Calls `serve` with groups; it returns the answers in order. At most `abreast` calls run at once.
 
     A group begins `linger_s` after its first question, so that others can join it. One event loop only.
-    `trouble` names the exceptions that are nobody's fault: the whole group gets them. `of_some` names those
-    of them that concern some questions: these are told apart by halves, in a bounded number of attempts.
+    `trouble` names the exceptions that no question caused: the whole group gets them. `of_some` names the
+    ones that only some questions caused: those are found by halving the group, in at most SEARCHES_MAX tries.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class RequestBatcher(Generic[Q, A]):
         group_max: int = GROUP_MAX,
     ) -> None:
         self._serve = serve
-        self._trouble = trouble
+        self._transient_failures = trouble
         self._of_some = of_some
-        self._abreast = abreast
+        self._groups_max = abreast
         self._linger_s = linger_s
         self._group_max = group_max
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
@@ -53,7 +53,7 @@ class RequestBatcher(Generic[Q, A]):
             raise Problem(OVERLOADED, headers={"Retry-After": "1"})
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
-        if self._busy < self._abreast:
+        if self._busy < self._groups_max:
             self._busy += 1
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
@@ -61,7 +61,7 @@ class RequestBatcher(Generic[Q, A]):
         return await future
 
     async def _work(self) -> None:
-        """Serve groups until nobody waits, and stop being busy in the same breath."""
+        """Serve groups until no question waits; no other code runs between that check and `_busy -= 1`."""
         try:
             await asyncio.sleep(self._linger_s)
             while self._waiting:
@@ -74,15 +74,15 @@ class RequestBatcher(Generic[Q, A]):
             self._busy -= 1
 
     async def _serve_group(self, group: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
-        left = SEARCHES_MAX
+        searches_left = SEARCHES_MAX
         todo = [group]
         while todo:
             part = todo.pop()
             try:
                 await self._serve_part(part)
             except self._of_some as error:
-                left -= 1
-                if len(part) == 1 or left < 0:
+                searches_left -= 1
+                if len(part) == 1 or searches_left < 0:
                     _fail(part, error)
                 else:
                     middle = len(part) // 2
@@ -93,9 +93,9 @@ class RequestBatcher(Generic[Q, A]):
             answers = await self._serve([question for question, _ in group])
         except self._of_some:
             raise
-        except self._trouble as error:
+        except self._transient_failures as error:
             _fail(group, error)
-        except Exception as error:  # noqa: BLE001 - one question's fault: it belongs to whoever asked that
+        except Exception as error:  # noqa: BLE001 - one question caused it: only its caller must get it
             if len(group) == 1:
                 _fail(group, error)
                 return

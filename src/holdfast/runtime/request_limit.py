@@ -1,6 +1,6 @@
-"""How many requests a process works on at once; one more is refused before anything is read of it.
+"""Limits how many requests a process handles at once; one more is refused before its body is read.
 
-A pure ASGI layer. Operations endpoints have a port of their own, so that a full process can still say so.
+Pure ASGI. Operations endpoints have a separate port and no such limit, so that a full process can report it.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,7 +20,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class RequestLimit:
-    """Counts requests under way; `requests_max` and no more."""
+    """Refuses a request with 503 if `requests_max` are being handled."""
 
     def __init__(self, app: App, requests_max: int = REQUESTS_MAX) -> None:
         self._app = app

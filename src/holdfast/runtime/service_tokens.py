@@ -1,6 +1,6 @@
-"""Service tokens: a short-lived JWT for each service that this one calls, signed with this one's own key.
+"""Service tokens: a short-lived JWT for each service that this one calls, signed with this service's own key.
 
-Who may call what, and how a token is checked, stands in `contracts.internal_calls` and `auth`.
+`contracts.internal_calls` says which service may call what; `auth` checks the tokens.
 """
 
 import json
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class ServiceTokens:
-    """Makes tokens in the name of `service`; one is used for half its life. One thread only."""
+    """Makes tokens in the name of `service`; each is reused for half its life. One thread only."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ServiceTokens:
         return jwt.encode(header, claims, self._key, algorithms=["Ed25519"])
 
     def _read_key_again(self) -> None:
-        """Take a key that was put in the old one's place; a broken or missing file leaves the old one."""
+        """Read the key file again, for a new key; if the file is broken or missing, keep the old key."""
         try:
             self._key = read_signing_key(self._key_file)
         except ValueError as error:
@@ -70,7 +70,7 @@ class ServiceTokens:
 
 
 def read_signing_key(path: Path) -> OKPKey:
-    """Read a private Ed25519 key with a `kid` from a JWK file. Raises ValueError, which shows none of it."""
+    """Read a private Ed25519 key with a `kid` from a JWK file. Raises ValueError, which hides the key."""
     try:
         key = OKPKey.import_key(json.loads(path.read_bytes()))
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Settings that every service has, from `HOLDFAST_...`; a wrong one stops the start and names itself.
+"""Settings that every service has, from `HOLDFAST_...`; a wrong one stops the start, and the error names it.
 
-The only readers of the environment are settings classes.
+Only settings classes read the environment.
 """
 
 import os
@@ -22,16 +22,16 @@ from holdfast.runtime.http_settings import HttpSettings
 PREFIX = "HOLDFAST_"
 DAY_S = 86_400
 URL_PATTERN = r"^https?://[^/?#\s]+/?$"
-"""Of a service that we call: its address alone, without a path."""
+"""The address of a service that we call, without a path."""
 URLS_PATTERN = r"^https?://[^/?#\s,]+/?(,https?://[^/?#\s,]+/?)*$"
-"""Of a service with several instances: their addresses, with commas between."""
+"""The addresses of a service's instances, separated by commas."""
 
 
 class RetentionSettings(BaseSettings):
-    """How long everything is kept, in seconds: the same numbers for all services of a platform.
+    """How long data are kept, in seconds: all services of a platform must have the same numbers.
 
-    A row must outlive every message that could ask for it: what was accepted may begin until `not_after_s`
-    later, the bus keeps its messages, and dead letters may be sent again.
+    A row must outlive every message that could need it: an accepted checkout may begin until `not_after_s`
+    later, the bus keeps its messages, and dead letters may be redriven.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
@@ -54,16 +54,16 @@ class RetentionSettings(BaseSettings):
         return row_retention_s
 
     def retention(self) -> Retention:
-        """Return these as the kernel wants them."""
+        """Return these numbers in the pruner's type, in milliseconds."""
         return Retention(
             self.row_retention_s * 1000, self.dead_letter_retention_s * 1000, self.prune_every_s * 1000
         )
 
 
 class KafkaAccessSettings(BaseSettings):
-    """As whom we log in to Kafka.
+    """How a service logs in to Kafka.
 
-    TLS without a login would hide what is said but prove nobody's name, so there is none.
+    TLS without a login is not offered: it would hide the messages but prove no client's name.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
@@ -101,7 +101,7 @@ class KafkaAccessSettings(BaseSettings):
         return check_secret_file(value)
 
     def kafka_options(self) -> dict[str, str]:
-        """Return librdkafka's options for this login; the password is read from its file now."""
+        """Return librdkafka's options for this login; each call reads the password file."""
         if self.kafka_password_file is None:
             return {}
         options = {
@@ -114,7 +114,7 @@ class KafkaAccessSettings(BaseSettings):
 
 
 class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
-    """What a service needs to know of its world."""
+    """The settings of every service."""
 
     dsn: str
     bus: Literal["postgres", "kafka"] = "postgres"
@@ -167,13 +167,13 @@ class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
 
 
 class CalledServiceSettings(ServiceSettings):
-    """What a service needs to know whose internal endpoints other services call."""
+    """The settings of a service whose internal endpoints other services call."""
 
     service_jwks: Path
 
 
 class DeadlineSettings(BaseSettings):
-    """When the orchestrator re-sends and when it loses patience, in milliseconds."""
+    """When the orchestrator sends a command again, and when it gives the step up, in milliseconds."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}DEADLINE_", extra="ignore")
 
@@ -200,7 +200,7 @@ class DeadlineSettings(BaseSettings):
         return horizon_ms
 
     def timers(self) -> TimerSettings:
-        """Return these as the kernel wants them."""
+        """Return these numbers in the kernel's type."""
         return TimerSettings(
             resend_after_ms=self.resend_after_ms,
             backoff_cap_ms=self.backoff_cap_ms,
@@ -212,7 +212,7 @@ class DeadlineSettings(BaseSettings):
 
 
 def check_secret_file(path: Path | None) -> Path | None:
-    """Return the path of a file that holds a secret. Raises ValueError."""
+    """Return the path unchanged. Raises ValueError if its file cannot be read or is empty."""
     if path is not None:
         try:
             if not path.read_text("utf-8").strip():
@@ -226,7 +226,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(settings_type: type[S]) -> S:
-    """Read settings from the environment; on an error print one line a variable and exit with 2."""
+    """Read settings from the environment; on an error print one line per variable and exit with 2."""
     try:
         return settings_type()
     except ValidationError as error:

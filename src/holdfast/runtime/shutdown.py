@@ -1,6 +1,6 @@
-"""How a process ends: a first signal drains it, a second one ends it at once, and time is up in the end.
+"""How a process ends: the first signal drains it, a second one ends it at once, and a time limit ends it too.
 
-What draining means for loops and connections is the process's; here is only who begins it and who waits.
+`process` knows how loops and connections are drained; this module only starts the stop and keeps its time.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Shutdown:
-    """The one place that knows whether the process is stopping, and how much time it has left for that."""
+    """Knows whether the process is stopping, and how much time is left for the stop."""
 
     def __init__(self, within_s: float = STOP_WITHIN_S) -> None:
         self._within_s = within_s
@@ -36,10 +36,10 @@ class Shutdown:
         self.announced = threading.Event()
 
     def on_signal(self, tell: Callable[[], None]) -> None:
-        """Have a first SIGTERM or SIGINT call `tell`, and a second one end the process with 128 + n."""
+        """Make the first SIGTERM or SIGINT call `tell`, and a second one exit with 128 + its number."""
 
         def handle(number: int, _: FrameType | None) -> None:
-            # Takes no lock: whatever this interrupts may hold it.
+            # Takes no lock: the code that this interrupts may hold it.
             if self._signalled:
                 os._exit(128 + number)
             self._signalled = True
@@ -49,14 +49,14 @@ class Shutdown:
             signal.signal(number, handle)
 
     def announce(self, lame_duck_s: float) -> bool:
-        """Say that the process will stop; True once that has been known for so long that it may begin to."""
+        """Announce the stop at the first call; return True once `lame_duck_s` have passed since then."""
         if self._lame_duck_ends is None:
             self._lame_duck_ends = time.monotonic() + lame_duck_s
             self.announced.set()
         return time.monotonic() >= self._lame_duck_ends
 
     def begin(self) -> None:
-        """Start the clock, once: a process that has not ended when the time is up is ended then."""
+        """Start the time limit, once: if the process has not ended when the time is up, it is killed."""
         if self.begun.is_set():
             return
         self.announced.set()
@@ -65,20 +65,20 @@ class Shutdown:
         threading.Thread(target=self._watch, name="stopping", daemon=True).start()
 
     def left_s(self, at_most_s: float) -> float:
-        """Return how long one part of the stop may take: `at_most_s`, or what is left."""
+        """Return how long one part of the stop may take: `at_most_s` or what is left, never below 0.1 s."""
         left = self._within_s if self._deadline is None else self._deadline - time.monotonic()
         return max(0.1, min(at_most_s, left))
 
     def _watch(self) -> None:
         time.sleep(self._within_s + 1.0)
         try:
-            log.error("stop_took_too_long", seconds=self._within_s)  # what is committed is safe in the outbox
+            log.error("stop_took_too_long", seconds=self._within_s)  # committed rows are safe in the outbox
         finally:
             os._exit(1)
 
 
 class OpsServer(uvicorn.Server):
-    """The listener of the operations endpoints; lives as long as the `DrainingServer` that it belongs to."""
+    """The listener of the operations endpoints; it runs exactly as long as its `DrainingServer`."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -86,11 +86,11 @@ class OpsServer(uvicorn.Server):
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn without its signal handlers; `leaving` is called when it stops to listen, before it waits.
+    """uvicorn without its signal handlers; `leaving` is called when it stops listening, before it waits.
 
-    What holds answers back must let them go in `leaving`: whoever is not answered in the grace is cut off.
-    Before that it is a lame duck for a while: not ready, as its operations endpoints say, but answering, each
-    answer the last of its connection, so that whoever balances the load finds another process in time.
+    Code that holds responses back must release them in `leaving`: after the grace, open connections are cut.
+    Before that, for `lame_duck_s`, /readyz says "not ready" but requests are still answered, each response
+    the last of its connection, so that a load balancer has time to choose another process.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # the process's own handlers stand from its first line to its last
+        yield  # the handlers of `Shutdown.on_signal` stay in place
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         ops = asyncio.create_task(self._ops.serve())

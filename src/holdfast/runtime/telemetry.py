@@ -1,6 +1,6 @@
-"""Logs as JSON lines through a queue that never blocks, and the metrics that every service has.
+"""Writes logs as JSON lines through a queue that never blocks, and makes the metrics of every service.
 
-Where lines go: `log_sink`. Nothing gets past `redaction`.
+`log_sink` writes the lines; every line goes through `redaction` first.
 """
 
 import json
@@ -24,7 +24,7 @@ from holdfast.runtime.redaction import redact, redact_text
 
 LAST_WORDS_S = 1.0
 SAMPLED = frozenset({"checkout_accepted", "saga_ended"})
-"""What is said once for every saga that goes well, and so grows with the traffic."""
+"""Events that are logged once for every successful saga, so that their number grows with the traffic."""
 
 
 class _QueueLogger:
@@ -38,7 +38,7 @@ class _QueueLogger:
 
 
 class _StdlibHandler(logging.Handler):
-    """Routes the standard library's records (uvicorn, librdkafka, psycopg) into the same lines."""
+    """Writes records of the standard library's logging (uvicorn, librdkafka, psycopg) as the same lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(record.name)
@@ -47,14 +47,14 @@ class _StdlibHandler(logging.Handler):
 
 
 def configure_logs(service: str, instance: str, version: str, level: str, saga_share: float = 1.0) -> None:
-    """Send all logs of this process to stdout, one JSON object a line, and have nothing else speak for it."""
-    who = {"service": service, "instance": instance, "version": version}
-    sink = LogSink(sys.stdout.fileno(), lambda lost: _lost_line(lost, who))
+    """Send all logs of this process to stdout, one JSON object per line; libraries' logs go there too."""
+    identity = {"service": service, "instance": instance, "version": version}
+    sink = LogSink(sys.stdout.fileno(), lambda lost: _lost_line(lost, identity))
     sink.start()
     structlog.contextvars.bind_contextvars(service=service)
 
     def stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {**event, **who}
+        return {**event, **identity}
 
     structlog.configure(
         processors=[
@@ -78,28 +78,28 @@ def configure_logs(service: str, instance: str, version: str, level: str, saga_s
 
 
 def _sampled(event: MutableMapping[str, Any], share: float) -> MutableMapping[str, Any]:
-    """Let a share of the sagas tell how they begin and end: of each saga all such lines, or none."""
+    """Log the SAMPLED events of a share of the sagas only: for each saga all of these lines, or none."""
     if event["event"] in SAMPLED and crc32(str(event.get("saga_id")).encode()) >= share * 2**32:
         raise structlog.DropEvent
     return event
 
 
-def _lost_line(lost: int, who: Mapping[str, str]) -> str:
-    """Make the line that says how many are missing; it cannot take the way on which they were lost."""
+def _lost_line(lost: int, identity: Mapping[str, str]) -> str:
+    """Make the line that says how many lines were lost; it must not go through the queue that was full."""
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return json.dumps({"event": "log_lines_lost", "level": "warning", "lines": lost, **who, "ts": now})
+    return json.dumps({"event": "log_lines_lost", "level": "warning", "lines": lost, **identity, "ts": now})
 
 
 def _process_died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say it at once, since nobody will write what is in the queue; whoever reads not holds up no end."""
+    """Write the error to stderr, since the queue is not written any more; wait LAST_WORDS_S at most."""
     text = redact_text("".join(traceback.format_exception(kind, error, trace)))
-    last = threading.Thread(target=_say_last, args=[text], daemon=True)
-    last.start()
-    last.join(LAST_WORDS_S)
+    thread = threading.Thread(target=_write_last, args=[text], daemon=True)
+    thread.start()
+    thread.join(LAST_WORDS_S)
 
 
-def _say_last(text: str) -> None:
-    with suppress(OSError):  # nobody is left to tell
+def _write_last(text: str) -> None:
+    with suppress(OSError):  # stderr was the last place to write to
         sys.stderr.write(text)
         sys.stderr.flush()
 
@@ -112,7 +112,7 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
 
 
 class MetricsSource:
-    """A collector over live objects: values are read when scraped, so that hot paths pay nothing."""
+    """A collector that reads live objects when it is scraped, so that hot paths pay nothing for metrics."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
@@ -128,7 +128,7 @@ L = TypeVar("L", bound=tuple[str, ...])
 
 
 def counter(name: str, text: str, values: Mapping[L, float], labels: tuple[str, ...] = ()) -> Metric:
-    """Make one counter family from label values to values."""
+    """Make one counter family; `values` maps label values to the counter's value."""
     family = CounterMetricFamily(name, text, labels=labels)
     for label_values, value in values.items():
         family.add_metric(label_values, value)
@@ -136,7 +136,7 @@ def counter(name: str, text: str, values: Mapping[L, float], labels: tuple[str, 
 
 
 def gauge(name: str, text: str, values: Mapping[L, float], labels: tuple[str, ...] = ()) -> Metric:
-    """Make one gauge family from label values to values."""
+    """Make one gauge family; `values` maps label values to the gauge's value."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for label_values, value in values.items():
         family.add_metric(label_values, value)
@@ -144,7 +144,7 @@ def gauge(name: str, text: str, values: Mapping[L, float], labels: tuple[str, ..
 
 
 def new_registry() -> CollectorRegistry:
-    """Make the registry of a process; everything in it shows on /metrics."""
+    """Make the registry of a process; /metrics shows everything in it."""
     registry = CollectorRegistry()
     registry.register(dropped)
     registry.register(failures)

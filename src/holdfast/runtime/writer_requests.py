@@ -1,6 +1,6 @@
-"""Acts that come by HTTP, done by the process's one writer: waited for a moment, never done later unasked.
+"""Runs requests that come over HTTP on the process's one writer; after a timeout they are taken back.
 
-What is done in the transaction is the service's.
+The service decides what `work` does in the transaction.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from holdfast.messaging.handler import HandlerResult
 from holdfast.runtime.problems import unavailable
 
 TIMEOUT_S = 4.0
-"""Below what callers wait for an answer, so that they hear of it."""
+"""Shorter than callers wait for an answer, so that they receive the problem."""
 
 T = TypeVar("T")
 
@@ -21,15 +21,15 @@ async def on_writer(
     manager: KafkaConsumerManager[Any],
     work: Callable[[Any], tuple[HandlerResult, T]],
 ) -> T:
-    """Return what `work` returns beside its messages, once it is committed. Raises Problem, StoreUnavailable.
+    """Return the second value of `work` once it is committed. Raises Problem, StoreUnavailable.
 
-    What the writer has not begun in time is taken back; of what it has begun nobody knows, as of any commit
-    whose answer was lost: ask again.
+    If the writer has not begun it in time, it is taken back. If it has begun, the outcome is unknown, as of
+    any commit whose answer was lost: the caller must ask again.
     """
-    done = asyncio.wrap_future(manager.submit(work))
+    committed = asyncio.wrap_future(manager.submit(work))
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            result: T = await done
+            result: T = await committed
             return result
     except TimeoutError:
         raise unavailable("the writer of this process") from None

@@ -1,5 +1,5 @@
--- What the services and the provider know, side by side, for one session. The relations are those that the
--- invariants are written in: facts as tables, filled by COPY; one row a line of a cart as views of them.
+-- Creates the temporary tables and views that the invariants' queries read. The tables hold the facts of the
+-- services and the provider, filled by COPY; the views have one row per line of a cart.
 set temp_buffers = '128MB';
 set work_mem = '64MB';
 set jit = off;
@@ -18,7 +18,7 @@ create temporary table saga (
     prices bigint[]
 );
 
--- Up to which key which service may have deleted rows of which of its tables.
+-- Below `before_id`, a service may have deleted rows of its table `name`.
 create temporary table pruned (service text not null, name text not null, before_id uuid not null);
 
 create temporary table saga_event (
@@ -32,7 +32,7 @@ create temporary table legal_edge (from_state text not null, to_state text not n
 
 create temporary table fence (saga_id uuid not null, step text not null, state text not null);
 
--- A step's fence row may be gone, or may have been written anew by an old message: it proves nothing any more.
+-- Below `before_id`, a step's fence row may be deleted, or written anew by an old message: it proves nothing.
 create temporary view pruned_step as
 select
     case service
@@ -69,7 +69,7 @@ create temporary table payment_fact (
     refund_id text not null
 );
 
--- `saga_id` is null where the metadata names no saga that could exist; `claimed` is what they name.
+-- `saga_id` is null if the metadata's saga id is no UUID; `claimed` is the text that they hold.
 create temporary table prov (
     ref text not null,
     idem_key text,
@@ -112,7 +112,7 @@ create temporary view saga_line as
 select s.saga_id, u.sku, u.qty, u.unit_price
 from saga s, unnest(s.skus, s.quantities, s.prices) as u (sku, qty, unit_price);
 
--- A saga's pieces by code: a snapshot may name a code in several lines, stock and cart know it once.
+-- A saga's pieces by code: a snapshot may have a code in several lines, stock and cart have it once.
 create temporary view saga_piece as
 select saga_id, sku collate "C" as sku, sum(qty) as qty from saga_line group by 1, 2;
 
@@ -126,7 +126,7 @@ select
     case
         when f.state = 'DONE' then 'RESERVED'
         when f.state = 'CONFIRMED' then 'CONFIRMED'
-        -- Of a reservation whose fence row was pruned, the movement that ended it says how.
+        -- If the fence row was pruned, the movement that ended the reservation says how it ended.
         when p.step is not null and e.direction = 'sell' then 'CONFIRMED'
         when p.step is not null and e.direction is null then 'RESERVED'
         else 'RELEASED'
@@ -137,7 +137,7 @@ left join pruned_step p on p.step = 'inventory' and l.saga_id < p.before_id
 left join stock_movement e on e.saga_id = l.saga_id and e.direction <> 'reserve' and p.step is not null
 where l.direction = 'reserve';
 
--- `open`: the provider's answer is still to come, and the saga waits for it.
+-- `open`: the saga still waits for the provider's answer.
 create temporary view payment as
 select
     p.*,

@@ -1,7 +1,7 @@
--- A saga whose rows were pruned is told by the books that stay: it completed where an order of it is placed, and
--- failed otherwise. Everything else about it must agree with that. Only below the key up to which was pruned:
--- a younger saga that is missing is missed.
-with told as (
+-- Adds the sagas whose rows were pruned, from the books that stay: a saga completed if it has a placed order, and
+-- failed otherwise; all else about it must agree with that. Only ids below the pruned key are added: a younger
+-- saga without a row stays missing, so that the invariants report it.
+with known as (
     select saga_id from orders
     union select saga_id from payment_fact
     union select saga_id from stock_movement
@@ -13,7 +13,7 @@ insert into saga (saga_id, state, version, pruned, user_id, amount, ccy, skus, q
 select
     t.saga_id, case when o.saga_id is null then 'FAILED' else 'COMPLETED' end, 0, true,
     o.user_id, o.total, o.ccy, o.skus, o.quantities, o.prices
-from told t
+from known t
 join pruned p on p.service = 'checkout-orchestrator' and p.name = 'saga' and t.saga_id < p.before_id
 left join orders o on o.saga_id = t.saga_id and o.status = 'PLACED'
 left join saga s on s.saga_id = t.saga_id

@@ -1,4 +1,4 @@
--- A group that never joined has consumed nothing.
+-- Returns each group's committed offset and end on each partition; 0 committed if the group never joined.
 select r.group_name, p.topic, p.partition, coalesce(l.committed, 0), p.next_offset
 from unnest(%(groups)b::text[], %(topics)b::text[]) as r (group_name, topic)
 join partitions p on p.topic = r.topic

@@ -1,4 +1,5 @@
--- What the provider holds of ours is the value of the completed sagas; a saga under way is in neither.
+-- Returns currencies in which the provider's charges less refunds differ from the worth of the completed sagas.
+-- A saga under way counts in neither.
 with flow as (
     select p.ccy, case p.kind when 'charge' then p.amount else -p.amount end as amount
     from prov p

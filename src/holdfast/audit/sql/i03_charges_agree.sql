@@ -1,4 +1,4 @@
--- Both ways: what we believe was charged, and what the provider charged under a key of ours or any other.
+-- Returns charges that differ between our payments and the provider's ledger, in both directions, under any key.
 select
     coalesce(p.saga_id::text, c.claimed, c.idem_key, c.ref),
     format('our payment says %s, %s %s; the provider''s charge says %s, %s %s',

@@ -1,5 +1,5 @@
--- The same for refunds. They are made under a key of their own; one that a person made by hand has any key or none,
--- and belongs to the payment that names it. Where the first attempt was refused, only the one that moved money counts.
+-- Returns refunds that differ between our payments and the provider's ledger. A refund has its own key; one made by
+-- hand has any key or none, and belongs to the payment that names it. Only refunds that moved money count.
 select
     coalesce(p.saga_id::text, r.claimed, r.idem_key, r.ref),
     format('our payment says %s, %s %s; the provider''s refund says %s, %s %s',

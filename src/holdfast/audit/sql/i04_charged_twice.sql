@@ -1,4 +1,4 @@
--- Under any key that the provider saw: grouped by the saga that the metadata name, not by our key.
+-- Returns sagas with more than one successful charge, under any key: grouped by the saga id in the metadata.
 select claimed, format('%s successful charges, of %s minor units in all', count(*), sum(amount))
 from prov
 where kind = 'charge' and status = 'ok' and claimed is not null

@@ -1,4 +1,5 @@
--- A saga that was cancelled before it was heard of has no snapshot, nor has one that failed and was pruned.
+-- Returns sagas whose total is not the sum of their lines, or not positive. A saga that was cancelled before its
+-- checkout arrived has no snapshot, nor has one that failed and was pruned.
 select
     s.saga_id::text,
     format('the total is %s, the lines sum to %s', coalesce(s.amount::text, 'missing'), coalesce(l.total::text, 'nothing'))

@@ -1,4 +1,5 @@
--- Pieces are on hand, reserved or sold; and both the reservations and the log of movements say the same.
+-- Returns codes whose pieces on hand, reserved and sold do not add up to the initial ones, or for which the
+-- reservations or the log of movements say otherwise.
 with claimed as (
     select
         sku,

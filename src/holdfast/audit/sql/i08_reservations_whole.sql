@@ -1,4 +1,4 @@
--- None half, none missing, none left over, none of a saga that nobody knows.
+-- Returns reservations that are incomplete or missing, left over after a failure, or of a saga that does not exist.
 select
     s.saga_id::text,
     format('COMPLETED with %s of %s, but the reservation is %s of %s',

@@ -1,4 +1,4 @@
--- Exactly one placed order for a completed saga, none placed or pending otherwise.
+-- Returns completed sagas without exactly one placed order, and failed or unknown ones with a placed or pending one.
 with standing as (
     select
         saga_id,

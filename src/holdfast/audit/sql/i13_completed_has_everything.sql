@@ -1,4 +1,4 @@
--- Confirmed, where a confirm exists.
+-- Returns completed sagas with a step that is not confirmed, or for the cart (no confirm exists) not done.
 select
     s.saga_id::text,
     'COMPLETED, but ' || string_agg(

@@ -1,9 +1,9 @@
--- Of the buyer's own cart, by what the snapshot held, as far as the cart still held it: what was added since
--- survives. The log of a cart that no longer existed is empty.
+-- Returns clears of another user's cart, and pieces that were not removed exactly as bought. A clear takes what
+-- the snapshot held, as far as the cart still held it; later additions survive. A missing cart's log is empty.
 with taken as (
     select l.* from clear_log_line l join saga using (saga_id)
 ),
-wanted as (
+bought as (
     select p.*
     from saga_piece p
     join clear_log c using (saga_id)
@@ -13,7 +13,7 @@ select
     saga_id::text,
     format('%s of %s were bought, the cart held %s, and %s were taken out',
         coalesce(w.qty, 0), sku, coalesce(t.qty_before, 0), coalesce(t.qty_removed, 0))
-from wanted w
+from bought w
 full join taken t using (saga_id, sku)
 where t.qty_removed is distinct from least(t.qty_before, coalesce(w.qty, 0))
     or t.saga_id is null

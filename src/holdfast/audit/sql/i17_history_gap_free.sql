@@ -1,4 +1,4 @@
--- Counted from 1 without a hole, up to the saga's version.
+-- Returns events whose numbers do not count from 1 without a gap, and sagas whose version is not the last number.
 select saga_id::text, format('event %s of the history has the number %s', n, seq)
 from (
     select saga_id, seq, row_number() over (partition by saga_id order by seq) as n from saga_event

@@ -1,4 +1,4 @@
--- The paths chain from NONE over legal edges only; an event that only sent something again has no path.
+-- Returns moves of a history that are no legal edge; it begins at NONE. An event that only sent again has no path.
 with walked as (
     select
         e.saga_id, e.seq, u.state,

@@ -1,4 +1,4 @@
--- Under way, the gateway's word may lag behind; an end is told.
+-- Returns checkouts whose end the gateway and the orchestrator state differently; before the end it may lag.
 select c.saga_id::text, format('the gateway says %s, the saga is %s', c.last_status, coalesce(s.state, 'unknown'))
 from checkout c
 left join saga s using (saga_id)

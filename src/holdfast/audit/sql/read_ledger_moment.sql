@@ -1,2 +1,2 @@
--- The first read of a transaction fixes what all of it sees.
+-- Reads one row, only because the first read of a transaction fixes what the whole transaction sees.
 select 1 from entries limit 1

@@ -1,5 +1,5 @@
--- A saga's data are the payload of its first event. One that was cancelled before it was heard of began with
--- that cancellation and has none. JSON may name the character NUL, which PostgreSQL's text cannot hold.
+-- Returns all sagas with their checkout, the payload of the first event. A saga that was cancelled before its
+-- checkout arrived has none. JSON may contain the character NUL, which PostgreSQL's text cannot hold.
 select
     s.saga_id, s.state, s.version, false, e.kind,
     d.cart ->> 'user_id', (d.cart -> 'total_minor')::bigint, d.cart ->> 'currency',
