@@ -49,6 +49,10 @@ class Step:
 Reaction = Callable[["Transition"], "Decision"]
 
 
+def _no_contradiction(_saga: "SagaInstance", _event: "Event") -> str:
+    return ""  # a named function, because definitions are pickled for other processes
+
+
 @dataclass(frozen=True)
 class SagaDefinition:
     """A saga definition, checked when it is created; raises InvalidDefinition.
@@ -73,7 +77,7 @@ class SagaDefinition:
     refusal: "Callable[[Event], tuple[str, str]]"
     empty_payload: Any
     outcome_requested: str = "OutcomeRequested"
-    contradiction: "Callable[[SagaInstance, Event], str]" = lambda _saga, _event: ""
+    contradiction: "Callable[[SagaInstance, Event], str]" = _no_contradiction
     step_named: Mapping[str, Step] = field(init=False, repr=False)
     pending_index: Mapping[str, int] = field(init=False, repr=False)
 
