@@ -94,9 +94,10 @@ def test_a_service_token_is_no_users_token(platform: Platform) -> None:
         (ORCHESTRATOR, "GET", "/v1/sagas"),
         (ORCHESTRATOR, "POST", f"/v1/sagas/{uuid4()}/cancel"),
     ):
+        at = platform.info.services[service]
         answer = httpx2.request(
             method,
-            platform.info.services[service].url + path,
+            (at.url if service == GATEWAY else at.ops_url) + path,
             json={"reason": "as a service"},
             headers={"Authorization": f"Bearer {gateway_token(keys, service)}"},
             trust_env=False,

@@ -104,9 +104,10 @@ def test_a_batch_with_one_topic_of_anothers_leaves_no_trace(site: Site) -> None:
         assert connection.execute("select count(*) from log").fetchone() == (0,)
 
 
-def test_a_participant_sends_again_what_it_parked_and_writes_its_dead_letters(site: Site) -> None:
-    site.publish(PAYMENT, PAYMENT_COMMANDS)
+def test_a_participant_writes_its_dead_letters_and_no_command_to_itself(site: Site) -> None:
     site.publish(PAYMENT, dead_letters(PAYMENT_COMMANDS))
+    with pytest.raises(BusForbidden):
+        site.publish(PAYMENT, PAYMENT_COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_participant_sends_again_what_it_parked_and_writes_its_dead_letters(si
     ids=["another's topic", "another's group", "dead letters"],
 )
 def test_what_is_anothers_is_not_read(site: Site, group: str, topic: str) -> None:
-    site.publish(PAYMENT, PAYMENT_COMMANDS)
+    site.publish(ORCHESTRATOR, PAYMENT_COMMANDS)
     consumer = site.bus(INVENTORY).consumer(group, [topic])
     with pytest.raises(BusForbidden, match="inventory_write"):
         consumer.poll(10, 0.0)

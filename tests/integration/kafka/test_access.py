@@ -158,6 +158,19 @@ def test_who_is_no_writer_is_refused_by_the_broker(guarded: Guarded, service: st
     assert _ends(guarded, topic) == before
 
 
+def test_a_topic_that_takes_nothing_is_told_from_those_that_do(guarded: Guarded) -> None:
+    taken, refused = PAYMENT_COMMANDS, dead_letters(ORDER_COMMANDS)
+    before = _ends(guarded, taken)
+    publisher = guarded.bus(ORCHESTRATOR).publisher()
+    batch = [Message(topic, b"key", b"value") for topic in (taken, refused, taken, refused, taken)]
+    with pytest.raises(PublishFailed) as failed:
+        publisher.publish(batch)
+    publisher.close()
+    assert failed.value.missing == {1, 3}
+    assert failed.value.is_partial(len(batch))
+    assert sum(_ends(guarded, taken)) == sum(before) + 3
+
+
 def test_a_reader_reads_in_its_own_group(guarded: Guarded) -> None:
     guarded.publish(ORCHESTRATOR, PAYMENT_COMMANDS)
     consumer = guarded.bus(PAYMENT).consumer(PAYMENT, [PAYMENT_COMMANDS])
@@ -169,7 +182,7 @@ def test_a_reader_reads_in_its_own_group(guarded: Guarded) -> None:
 
     eventually(read, "the record comes", 60)
     consumer.commit({record.place: record.offset + 1 for record in records})
-    assert records[0].source is None, "Kafka proves no single record's source"
+    assert records[0].source == ORCHESTRATOR, "its topic has one writer"
     consumer.close()
 
 

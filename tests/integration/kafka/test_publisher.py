@@ -8,7 +8,6 @@ from pathlib import Path
 
 import confluent_kafka
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 from tests.integration.kafka.reading import read_all
 
 from holdfast.bus.kafka.bus import KafkaBus
@@ -108,21 +107,3 @@ def test_what_was_handed_over_before_a_refusal_is_settled(
     publisher.publish([Message(topic, b"k", b"after")])
     publisher.close()
     assert [record.value for record in read_all(bus, topic, 2)] == [b"x", b"after"]
-
-
-def test_a_topic_that_takes_nothing_is_told_from_those_that_do(
-    kafka_bootstrap: str, bus: KafkaBus, topic: str
-) -> None:
-    """It wants two copies where there is one broker; no other topic's messages are missing for it."""
-    dead = f"{topic}.dead"
-    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    made = admin.create_topics([NewTopic(dead, 1, 1, config={"min.insync.replicas": "2"})])
-    made[dead].result(30)
-    publisher = KafkaBus(KafkaSettings(kafka_bootstrap, delivery_timeout_ms=2_000)).publisher()
-    batch = [Message(name, b"key", b"value") for name in (topic, dead, topic, dead, topic)]
-    with pytest.raises(PublishFailed) as failed:
-        publisher.publish(batch)
-    assert failed.value.missing == {1, 3}
-    assert failed.value.is_partial(len(batch))
-    publisher.close()
-    assert len(read_all(bus, topic, 3)) == 3

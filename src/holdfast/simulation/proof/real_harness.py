@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from holdfast.bus.memory import MemoryBus
 from holdfast.bus.port import Message, Record
-from holdfast.contracts.topics import all_topics
+from holdfast.contracts.topics import TOPICS, all_topics
 from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryStore, MemoryTables
@@ -116,12 +116,16 @@ class RealHarness:
     def run(
         self, before: MemoryTables, work: Callable[[], object], now_ms: int = START_MS
     ) -> tuple[MemoryTables, tuple[Message, ...]]:
-        """Run `work`, which commits; return the tables and the messages it appended to the outbox."""
+        """Run `work`, which commits; return the tables and the messages it appended to the outbox.
+
+        Dead letters are left out: no service reads them, and what was parked is a finding of its own.
+        """
         self._store.tables = before
         self._now_ms = now_ms
         work()
         batches = before.tables.get("outbox", {})
-        return before, tuple(plain(message) for _, batch in batches.values() for message in batch)
+        sent = (message for _, batch in batches.values() for message in batch)
+        return before, tuple(plain(message) for message in sent if message.topic in TOPICS)
 
     def consume(self, before: MemoryTables, batch: list[Message]) -> tuple[MemoryTables, tuple[Message, ...]]:
         """Run the batch processor on these messages, as records."""
