@@ -1,5 +1,6 @@
 """SIGTERM in mid-load: a process finishes what it took, leaves its group and ends with 0, in under 20 s."""
 
+import os
 import signal
 import subprocess
 import time
@@ -82,18 +83,23 @@ def test_a_process_that_is_killed_while_it_drains_loses_nothing(platform: Platfo
 
 
 def test_a_second_signal_ends_it_at_once(platform: Platform) -> None:
-    """The orchestrator is frozen in its database: a drain would wait for it."""
+    """The orchestrator's session is frozen in its database: a drain waits for the answer."""
     process = _process(platform, ORCHESTRATOR)
     with psycopg.connect(platform.postgres.dsn(database(ORCHESTRATOR))) as blocker:
         blocker.execute("lock table saga in access exclusive mode")
         shopper = Shopper(platform.info)
         saga_id = shopper.buy({"pen": 1})
-        eventually(lambda: _waits_for_a_lock(platform), "its transaction waits for the lock")
-        process.send_signal(signal.SIGTERM)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 128 + signal.SIGTERM
+        backends: list[int] = []
+        eventually(lambda: _freeze_who_waits(platform, backends), "its transaction waits for the lock")
+        try:
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 128 + signal.SIGTERM
+        finally:
+            for backend in backends:
+                os.kill(backend, signal.SIGCONT)
     platform.wait_ready(60)
     assert shopper.end_of(saga_id)["state"] == "COMPLETED"
 
@@ -156,12 +162,16 @@ def _members_on_kafka(platform: Platform, group: str) -> set[str]:
     return {member.member_id for member in described.members}
 
 
-def _waits_for_a_lock(platform: Platform) -> bool:
+def _freeze_who_waits(platform: Platform, backends: list[int]) -> bool:
+    """Stop the server's processes that wait for a lock now, and note them; False if there is none."""
     with psycopg.connect(platform.postgres.dsn(database(ORCHESTRATOR))) as connection:
         rows = connection.execute(
-            "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        )
-        return rows.fetchone() is not None
+            "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        ).fetchall()
+    for (backend,) in rows:
+        os.kill(backend, signal.SIGSTOP)
+        backends.append(backend)
+    return bool(rows)
 
 
 def _wait_for(platform: Platform, saga_id: str) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def doors() -> dict[str, CommitCutter]:
 def platform(
     database: str, doors: dict[str, CommitCutter], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Platform]:
-    monkeypatch.setattr(outbox_rescuer, "LYING_AFTER_MS", 0)  # real seconds, of the database's clock
+    monkeypatch.setattr(outbox_rescuer, "STALE_AFTER_MS", 0)  # real seconds, of the database's clock
     dsns = in_schemas(database)
     doors.update((service, door_to(database)) for service, _ in REAL.values())
     made = Platform(dsns, doors)
