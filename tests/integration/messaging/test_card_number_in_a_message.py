@@ -10,7 +10,7 @@ from tests.samples import SAMPLES, saga_id
 from holdfast.bus.memory import MemoryBus
 from holdfast.bus.port import Record
 from holdfast.contracts.card_numbers import luhn
-from holdfast.contracts.topics import INVENTORY_COMMANDS, all_topics
+from holdfast.contracts.topics import INVENTORY_COMMANDS, ORCHESTRATOR, all_topics
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
@@ -28,9 +28,9 @@ def fresh_card() -> str:
 
 def command(n: int, old: bytes = b"", new: bytes = b"") -> Record:
     saga = saga_id(n)
-    sealed = seal(f"{saga}:inventory:do", "ReserveInventory", saga, SAMPLES["ReserveInventory"], "test")
+    sealed = seal(f"{saga}:inventory:do", "ReserveInventory", saga, SAMPLES["ReserveInventory"], ORCHESTRATOR)
     value = (sealed.value or b"").replace(old, new, 1) if old else sealed.value
-    return Record(INVENTORY_COMMANDS, 0, n, sealed.key, value, sealed.headers, 0)
+    return Record(INVENTORY_COMMANDS, 0, n, sealed.key, value, sealed.headers, 0, ORCHESTRATOR)
 
 
 def test_no_file_of_the_database_holds_it_and_its_neighbours_are_handled(
