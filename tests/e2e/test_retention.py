@@ -12,9 +12,11 @@ from tests.e2e.conftest import ENVIRONMENT, PENS, frozen, replay_histories
 from tests.e2e.shopper import Operator, Shopper
 from tests.e2e.topics import bus_of
 from tests.eventually import eventually
+from tests.origin import source_of
 
 from holdfast import audit
 from holdfast.bus.port import Consumer, Message, Record
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.messages import PAYLOADS
 from holdfast.contracts.topics import (
     CART,
@@ -23,10 +25,12 @@ from holdfast.contracts.topics import (
     ORCHESTRATOR,
     ORDER,
     PAYMENT,
+    SERVICES,
     TOPICS,
 )
 from holdfast.local.platform import Platform
 from holdfast.local.process_table import database
+from holdfast.runtime.principals import role_of
 
 NOT_AFTER_S = 30
 WAIT_S = 120.0
@@ -84,6 +88,7 @@ class Reader:
     """Reads every topic as a group of its own. Until it commits, nothing on the bus may go."""
 
     def __init__(self, platform: Platform) -> None:
+        self._platform = platform
         self._bus = bus_of(platform)
         self._consumer: Consumer = self._bus.consumer(f"reader-{uuid4().hex}", sorted(TOPICS))
         places = sum(self._bus.partition_count(topic) for topic in TOPICS)
@@ -102,10 +107,14 @@ class Reader:
         self._consumer.commit({record.place: record.offset + 1 for record in self.records})
 
     def publish_all_again(self) -> None:
-        publisher = self._bus.publisher()
+        """Publish every message once more, as the service that it is from."""
         again = [Message(each.topic, each.key or b"", each.value, each.headers) for each in self.records]
-        publisher.publish(again)
-        publisher.close()
+        for service in SERVICES:
+            bus = PostgresBus(self._platform.postgres.dsn("bus", role_of(service)))
+            publisher = bus.publisher()
+            publisher.publish([each for each in again if source_of(each) == service])
+            publisher.close()
+            bus.close()
 
     def close(self) -> None:
         self._consumer.close()
