@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 from tests.e2e.armed import Armed, armed
 from tests.e2e.load import Load, all_ends_well, under_way
-from tests.e2e.topics import bus_of
+from tests.e2e.topics import bus_as
 from tests.eventually import eventually
 
 from holdfast.bus.port import Message
-from holdfast.contracts.topics import INVENTORY, READS, SERVICES, TOPICS
+from holdfast.contracts.topics import INVENTORY, MESSAGES, SERVICES
 from holdfast.messaging.crashpoints import CRASHPOINTS
 
 SHOPPERS = 8
@@ -84,10 +84,9 @@ def _nothing() -> None:
 
 def _publish_poison(platform: Armed, service: str) -> None:
     """Give the service a message of a type that it reads, whose value is no JSON."""
-    topic = READS[service][0]
-    kind = next(kind for kind, readers in TOPICS[topic].types.items() if service in readers)
-    bus = bus_of(platform.platform)
+    kind, message = next((kind, each) for kind, each in MESSAGES.items() if service in each.readers)
+    bus = bus_as(platform.platform, min(message.writers))
     publisher = bus.publisher()
-    publisher.publish([Message(topic, str(uuid4()).encode(), b"{", (("ce_type", kind.encode()),))])
+    publisher.publish([Message(message.topic, str(uuid4()).encode(), b"{", (("ce_type", kind.encode()),))])
     publisher.close()
     bus.close()

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from tests.e2e.conftest import ENVIRONMENT, replay_histories
 from tests.e2e.shopper import Operator, Shopper
+from tests.e2e.topics import bus_as
 from tests.eventually import eventually
 from tests.kafka import LIBS
 from tests.poisons import POISONS, sound
@@ -20,12 +21,10 @@ from tests.samples import saga_id
 
 from holdfast import audit
 from holdfast.bus.port import Message
-from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, ORCHESTRATOR
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.platform import Platform
 from holdfast.local.process_table import database
-from holdfast.runtime.principals import role_of
 
 HOLDFAST = Path(sys.executable).parent / "holdfast"
 FLOOD = 300
@@ -91,7 +90,7 @@ def dlq(platform: Platform) -> Command:
 
 
 def publish(platform: Platform, messages: list[Message]) -> None:
-    bus = PostgresBus(platform.postgres.dsn("bus", role_of(ORCHESTRATOR)), Path(platform.info.hints))
+    bus = bus_as(platform, ORCHESTRATOR)
     publisher = bus.publisher()
     publisher.publish(messages)
     publisher.close()

@@ -10,13 +10,12 @@ from uuid import uuid4
 import psycopg
 from tests.e2e.conftest import ENVIRONMENT, PENS, frozen, replay_histories
 from tests.e2e.shopper import Operator, Shopper
-from tests.e2e.topics import bus_of
+from tests.e2e.topics import bus_as, bus_of
 from tests.eventually import eventually
 from tests.origin import source_of
 
 from holdfast import audit
 from holdfast.bus.port import Consumer, Message, Record
-from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.messages import PAYLOADS
 from holdfast.contracts.topics import (
     CART,
@@ -30,7 +29,6 @@ from holdfast.contracts.topics import (
 )
 from holdfast.local.platform import Platform
 from holdfast.local.process_table import database
-from holdfast.runtime.principals import role_of
 
 NOT_AFTER_S = 30
 WAIT_S = 120.0
@@ -110,7 +108,7 @@ class Reader:
         """Publish every message once more, as the service that it is from."""
         again = [Message(each.topic, each.key or b"", each.value, each.headers) for each in self.records]
         for service in SERVICES:
-            bus = PostgresBus(self._platform.postgres.dsn("bus", role_of(service)))
+            bus = bus_as(self._platform, service)
             publisher = bus.publisher()
             publisher.publish([each for each in again if source_of(each) == service])
             publisher.close()

@@ -9,8 +9,10 @@ from tests.open_bus import OpenBus
 from holdfast.bus.kafka.bus import KafkaBus
 from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import Bus, Record, TopicPartition
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import TOPICS
 from holdfast.local.platform import Platform
+from holdfast.runtime.principals import role_of
 
 
 def types_on_the_bus(platform: Platform) -> set[str]:
@@ -39,7 +41,13 @@ def records(platform: Platform) -> Iterator[Record]:
 
 
 def bus_of(platform: Platform) -> Bus:
+    """Return a platform's bus, for one who reads everything."""
     info = platform.info.bus
     if info.kind == "kafka":
         return KafkaBus(KafkaSettings(info.bootstrap or ""))
     return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.hints))
+
+
+def bus_as(platform: Platform, service: str) -> PostgresBus:
+    """Return a platform's bus on PostgreSQL, for one who publishes as this service."""
+    return PostgresBus(platform.postgres.dsn("bus", role_of(service)), Path(platform.info.hints))

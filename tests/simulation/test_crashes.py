@@ -3,6 +3,7 @@
 Real processes are killed at the same crash points in tests/e2e/test_crashpoints.py.
 """
 
+import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import pytest
 from tests.simulation.crash_pairs import SITES, CrashSite, Visited, visit
 
 from holdfast.messaging.crashpoints import CRASHPOINTS
+from holdfast.simulation.campaign import CLEAN_START
 
 ENDS = {False: "COMPLETED", True: "FAILED"}
 """How every saga ends, by whether carts are held: no crash may change it."""
@@ -56,7 +58,7 @@ def test_two_crashes_in_any_two_services_change_nothing(held: bool) -> None:
 
 
 def _visit_pairs(sites: Sequence[CrashSite], *, held: bool) -> None:
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context(CLEAN_START)) as pool:
         rows = [pool.submit(_row, first, sites, held) for first in sites]
         seen = [each for row in rows for each in row.result()]
     assert [broken for broken, _ in seen if broken] == []

@@ -1,5 +1,6 @@
 """Many seeds, on several processors: what was run, what it reached, and what broke."""
 
+import multiprocessing
 import os
 import time
 from collections import Counter
@@ -14,6 +15,8 @@ from holdfast.simulation.run import quiet_logs, run_seed
 
 CHUNK = 50
 FAILURES_KEPT = 20
+CLEAN_START = "forkserver"
+"""A child that is forked from the caller itself inherits the locks that its other threads hold."""
 SEES_ALL = 20_000
 """A campaign of so many runs must have met every fault and marker; a smaller one may miss some."""
 
@@ -84,7 +87,8 @@ def _chunks_done(first: int, seeds: int, jobs: int, until: float) -> Iterator[Ca
                 return
             yield run_range(*chunk)
         return
-    with ProcessPoolExecutor(min(jobs, os.cpu_count() or 1)) as pool:
+    processes = multiprocessing.get_context(CLEAN_START)
+    with ProcessPoolExecutor(min(jobs, os.cpu_count() or 1), processes) as pool:
         waiting = {pool.submit(run_range, *chunk) for chunk in chunks}
         for done in as_completed(waiting):
             yield done.result()
