@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from tests.e2e.armed import Armed, armed
 from tests.e2e.load import Load, all_ends_well, under_way
-from tests.e2e.topics import bus_as
+from tests.e2e.topics import publish_as
 from tests.eventually import eventually
 
 from holdfast.bus.port import Message
@@ -85,8 +85,5 @@ def _nothing() -> None:
 def _publish_poison(platform: Armed, service: str) -> None:
     """Give the service a message of a type that it reads, whose value is no JSON."""
     kind, message = next((kind, each) for kind, each in MESSAGES.items() if service in each.readers)
-    bus = bus_as(platform.platform, min(message.writers))
-    publisher = bus.publisher()
-    publisher.publish([Message(message.topic, str(uuid4()).encode(), b"{", (("ce_type", kind.encode()),))])
-    publisher.close()
-    bus.close()
+    poison = Message(message.topic, str(uuid4()).encode(), b"{", (("ce_type", kind.encode()),))
+    publish_as(platform.platform, min(message.writers), [poison])

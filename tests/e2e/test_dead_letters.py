@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from tests.e2e.conftest import ENVIRONMENT, replay_histories
 from tests.e2e.shopper import Operator, Shopper
-from tests.e2e.topics import bus_as
+from tests.e2e.topics import publish_as
 from tests.eventually import eventually
 from tests.kafka import LIBS
 from tests.poisons import POISONS, sound
@@ -90,11 +90,7 @@ def dlq(platform: Platform) -> Command:
 
 
 def publish(platform: Platform, messages: list[Message]) -> None:
-    bus = bus_as(platform, ORCHESTRATOR)
-    publisher = bus.publisher()
-    publisher.publish(messages)
-    publisher.close()
-    bus.close()
+    publish_as(platform, ORCHESTRATOR, messages)
 
 
 def query(platform: Platform, statement: str) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 from tests.e2e.conftest import ENVIRONMENT, PENS, frozen, replay_histories
 from tests.e2e.shopper import Operator, Shopper
-from tests.e2e.topics import bus_as, bus_of
+from tests.e2e.topics import bus_of, publish_as
 from tests.eventually import eventually
 from tests.origin import source_of
 
@@ -108,11 +108,7 @@ class Reader:
         """Publish every message once more, as the service that it is from."""
         again = [Message(each.topic, each.key or b"", each.value, each.headers) for each in self.records]
         for service in SERVICES:
-            bus = bus_as(self._platform, service)
-            publisher = bus.publisher()
-            publisher.publish([each for each in again if source_of(each) == service])
-            publisher.close()
-            bus.close()
+            publish_as(self._platform, service, [each for each in again if source_of(each) == service])
 
     def close(self) -> None:
         self._consumer.close()

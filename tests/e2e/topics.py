@@ -1,6 +1,6 @@
 """What lies on a platform's bus, read as a consumer group of its own, from the beginning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,7 +8,7 @@ from tests.open_bus import OpenBus
 
 from holdfast.bus.kafka.bus import KafkaBus
 from holdfast.bus.kafka.settings import KafkaSettings
-from holdfast.bus.port import Bus, Record, TopicPartition
+from holdfast.bus.port import Bus, Message, Record, TopicPartition
 from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import TOPICS
 from holdfast.local.platform import Platform
@@ -48,6 +48,10 @@ def bus_of(platform: Platform) -> Bus:
     return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.hints))
 
 
-def bus_as(platform: Platform, service: str) -> PostgresBus:
-    """Return a platform's bus on PostgreSQL, for one who publishes as this service."""
-    return PostgresBus(platform.postgres.dsn("bus", role_of(service)), Path(platform.info.hints))
+def publish_as(platform: Platform, service: str, messages: Sequence[Message]) -> None:
+    """Publish on a platform's bus on PostgreSQL as this service."""
+    bus = PostgresBus(platform.postgres.dsn("bus", role_of(service)), Path(platform.info.hints))
+    publisher = bus.publisher()
+    publisher.publish(messages)
+    publisher.close()
+    bus.close()
