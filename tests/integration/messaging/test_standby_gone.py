@@ -31,7 +31,7 @@ def admin(server: EmbeddedPostgres) -> Iterator["psycopg.Connection[tuple[object
     """Somebody who watches, after having asked for a standby that does not exist."""
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         connection.execute("set synchronous_commit = local")
-        require(connection, "*")
+        require_absent_standby(connection, server)
         yield connection
         require(connection, "")
 
@@ -41,6 +41,26 @@ def require(admin: "psycopg.Connection[tuple[object, ...]]", standbys: str) -> N
     admin.execute("select pg_reload_conf()")
     question = "select current_setting('synchronous_standby_names')"
     eventually(lambda: admin.execute(question).fetchone() == (standbys,), "the server knows")
+
+
+def require_absent_standby(admin: "psycopg.Connection[tuple[object, ...]]", server: EmbeddedPostgres) -> None:
+    """Ask for a standby that does not exist, and return once a commit has waited for it.
+
+    That a session reads the new setting is not enough: commits wait only after the checkpointer has read it.
+    """
+    require(admin, "*")
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as probe:
+        cut_short: list[object] = []
+        probe.add_notice_handler(cut_short.append)
+
+        def write_until_cut_short() -> None:
+            while not cut_short:
+                probe.execute("select pg_logical_emit_message(true, '', '')")
+
+        aside = InThread(write_until_cut_short)
+        eventually(lambda: waiting(admin) == 1, "a commit waits")
+        admin.execute("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+        aside.wait()
 
 
 def waiting(admin: "psycopg.Connection[tuple[object, ...]]") -> int:
@@ -92,7 +112,7 @@ def test_a_publish_that_is_cut_short_is_none(
     bus.create_topics(["topic"], 1)
     publisher = bus.publisher()
     publisher.publish([Message("topic", b"k", b"0")])
-    require(admin, "*")
+    require_absent_standby(admin, server)
     aside = InThread(lambda: publisher.publish([Message("topic", b"k", b"1")]))
     eventually(lambda: waiting(admin) == 1, "the commit waits")
     admin.execute("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
