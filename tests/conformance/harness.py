@@ -18,7 +18,7 @@ Callback = tuple[str, frozenset[TopicPartition]]
 class Member(Protocol):
     """A member of a consumer group that can die: a process on a real bus, an object in memory.
 
-    Its first eight methods are the Consumer's own, with the same exceptions. A scenario keeps it alive by
+    Its first six methods are the Consumer's own, with the same exceptions. A scenario keeps it alive by
     polling it, as a service does.
     """
 
@@ -27,10 +27,6 @@ class Member(Protocol):
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
 
     def rewind(self, place: TopicPartition) -> None: ...
-
-    def pause(self, places: frozenset[TopicPartition]) -> None: ...
-
-    def resume(self, places: frozenset[TopicPartition]) -> None: ...
 
     def assignment(self) -> frozenset[TopicPartition]: ...
 

@@ -50,12 +50,6 @@ class MemberProcess:
     def rewind(self, place: TopicPartition) -> None:
         self._call("rewind", place)
 
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        self._call("pause", places)
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        self._call("resume", places)
-
     def assignment(self) -> frozenset[TopicPartition]:
         places: frozenset[TopicPartition] = self._call("assignment")
         return places

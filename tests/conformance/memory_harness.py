@@ -45,12 +45,6 @@ class MemoryMember:
     def rewind(self, place: TopicPartition) -> None:
         self._alive().rewind(place)
 
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        self._alive().pause(places)
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        self._alive().resume(places)
-
     def assignment(self) -> frozenset[TopicPartition]:
         return self._alive().assignment()
 

@@ -44,44 +44,13 @@ def test_rewind_goes_back_to_the_committed_offset(harness: Harness) -> None:
     assert again == of_place[7:]
 
 
-def test_a_paused_partition_waits_and_the_others_flow(harness: Harness) -> None:
-    topic = harness.topic()
-    reader = harness.consumer(harness.group(), [topic])
-    harness.until(lambda: not poll(reader) and len(reader.assignment()) == 4)
-    paused = frozenset({TopicPartition(topic, 0), TopicPartition(topic, 2)})
-    reader.pause(paused)
-    batch = numbered(topic, 200, keys=40)
-    harness.publisher().publish(batch)
-    waiting = sum(reader.end_offset(place) for place in paused)
-    flowing = read(harness, [reader], len(batch) - waiting)
-    assert paused.isdisjoint(r.place for r in flowing)
-    assert poll(reader) == []
-    assert paused < reader.assignment()
-    reader.resume(paused)
-    assert paused == {r.place for r in read(harness, [reader], waiting)}
-
-
-def test_pausing_holds_back_what_was_fetched_already(harness: Harness) -> None:
-    topic = harness.topic(partitions=1)
-    place = TopicPartition(topic, 0)
-    harness.publisher().publish(numbered(topic, 100))
-    reader = harness.consumer(harness.group(), [topic])
-    first = look(harness, reader, 1, records_max=10)
-    reader.pause(frozenset({place}))
-    assert [poll(reader) for _ in range(3)] == [[], [], []]
-    reader.resume(frozenset({place}))
-    assert values(first + read(harness, [reader], 90)) == list(range(100))
-
-
-def test_what_is_not_ours_can_be_neither_paused_nor_committed(harness: Harness) -> None:
+def test_what_is_not_ours_cannot_be_committed(harness: Harness) -> None:
     topic, foreign = harness.topic(partitions=1), harness.topic(partitions=1)
     mine, other = TopicPartition(topic, 0), TopicPartition(foreign, 0)
     publisher = harness.publisher()
     publisher.publish(numbered(topic, 5) + numbered(foreign, 5))
     reader = harness.consumer(harness.group(), [topic])
     look(harness, reader, 5)
-    reader.pause(frozenset({other}))
-    reader.resume(frozenset({other}))
     reader.rewind(other)
     with pytest.raises(NotOwner) as refused:
         reader.commit({mine: 5, other: 5})

@@ -9,7 +9,9 @@ LINES = dict(re.findall(r"^([0-9]+)\. (.*?)(?=^[0-9]+\. |^#|\Z)", TEXT, re.MULTI
 
 
 def test_every_line_stands_there_once_in_order() -> None:
-    assert list(LINES) == [str(number) for number in range(1, 38)]
+    numbers = [int(number) for number in LINES]
+    assert numbers[:37] == list(range(1, 38))
+    assert numbers == sorted(numbers)
 
 
 def test_every_line_names_a_test_and_all_of_them_exist() -> None:

@@ -48,7 +48,6 @@ class PartitionCursor:
     epoch: int
     committed: int
     position: int
-    paused: bool = False
 
 
 class Membership:
@@ -106,7 +105,7 @@ class Membership:
 
     def ready(self) -> list[tuple[TopicPartition, PartitionCursor]]:
         """Return the partitions to read from; a different one is first each time, so that none starves."""
-        cursors = sorted((place, cursor) for place, cursor in self.lanes.items() if not cursor.paused)
+        cursors = sorted(self.lanes.items())
         self._turn += 1
         start = self._turn % len(cursors) if cursors else 0
         return cursors[start:] + cursors[:start]
@@ -129,11 +128,6 @@ class Membership:
         cursor = self.lanes.get(place)
         if cursor is not None:
             cursor.position = cursor.committed
-
-    def pause(self, places: Iterable[TopicPartition], *, paused: bool) -> None:
-        for place in places:
-            if place in self.lanes:
-                self.lanes[place].paused = paused
 
     def leave(self) -> None:
         """Call `revoked`, then leave the group."""

@@ -168,17 +168,7 @@ class MemoryConsumer:
     def behind(self) -> bool:
         """Tell whether a poll now would return records, as far as this member knows its partitions."""
         log = self._state.log
-        return any(
-            cursor.position < len(log[place])
-            for place, cursor in self._membership.lanes.items()
-            if not cursor.paused
-        )
-
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        self._membership.pause(places, paused=True)
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        self._membership.pause(places, paused=False)
+        return any(cursor.position < len(log[place]) for place, cursor in self._membership.lanes.items())
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._membership.lanes)

@@ -124,7 +124,7 @@ class Consumer(Protocol):
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
         """Return up to `records_max` records, in offset order per partition, or [] after the timeout.
 
-        Keeps the membership alive; never returns records of paused or lost partitions. Raises BusUnavailable.
+        Keeps the membership alive; never returns records of lost partitions. Raises BusUnavailable.
         """
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -136,12 +136,6 @@ class Consumer(Protocol):
 
     def rewind(self, place: TopicPartition) -> None:
         """Continue this partition at its committed offset."""
-
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        """Stop returning records of these partitions; they stay this member's."""
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        """Undo `pause`."""
 
     def assignment(self) -> frozenset[TopicPartition]:
         """Return the partitions that are this member's now."""

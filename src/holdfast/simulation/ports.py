@@ -122,8 +122,6 @@ class SimConsumer:
         self._faults = faults
         self.held: list[Record] = []
         self.rewind = inner.rewind
-        self.pause = inner.pause
-        self.resume = inner.resume
         self.assignment = inner.assignment
         self.committed = inner.committed
         self.end_offset = inner.end_offset

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from tests.integration.bus.function_bodies import prepare_statements
 from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Consumer, Message, Record
+from holdfast.bus.postgres import consumer as consumer_module
 from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.bus.postgres.consumer import LogRetention
 from holdfast.bus.postgres.session import connect
@@ -49,6 +51,34 @@ def drain(consumer: Consumer) -> list[Record]:
         consumer.commit({r.place: r.offset + 1 for r in some})
         records += some
     return records
+
+
+@pytest.mark.parametrize("by", ["datagrams", "notify"])
+def test_a_wake_up_costs_one_fetch_and_none_comes_after_it(
+    bus: PostgresBus, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(consumer_module, "_LOOK_EVERY_S", 3600.0)
+    woken = OpenBus(database, tmp_path if by == "datagrams" else None)
+    consumer = woken.consumer("g", ["a"])
+    assert consumer.poll(500, 0.0) == []
+    fetches: list[str] = []
+    run = consumer._session.run
+
+    def count(name: str, **values: Any) -> Any:
+        fetches.extend([name] if name == "fetch_log" else [])
+        return run(name, **values)
+
+    monkeypatch.setattr(consumer._session, "run", count)
+    for rounds in range(1, 4):
+        woken.publisher().publish(batch(3, ("a",)))
+        assert len(consumer.poll(500, 60.0)) == 3
+        assert consumer.poll(500, 0.001) == []
+        assert len(fetches) == rounds
+    woken.publisher().publish([Message("a", b"key", b"x" * 400_000) for _ in range(6)])
+    read = [len(consumer.poll(2, 60.0)) for _ in range(3)]
+    assert read == [2, 2, 2], "what one fetch left out is fetched without a wake-up"
+    consumer.close()
+    woken.close()
 
 
 def test_publishers_of_the_same_partitions_never_deadlock_nor_leave_a_hole(

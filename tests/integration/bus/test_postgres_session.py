@@ -97,6 +97,29 @@ def test_a_commit_of_an_older_epoch_is_refused_even_to_the_same_owner(
     assert sql.execute("select committed from leases").fetchone() == (0,)
 
 
+def test_only_the_commit_of_offsets_does_not_wait_for_the_disk(
+    bus: PostgresBus, sql: psycopg.Connection[TupleRow]
+) -> None:
+    """A lost offset brings messages again; a lost message or lease would be lost."""
+    joined(bus)
+
+    def waits(call: bytes) -> str:
+        with sql.transaction():
+            sql.execute(call)
+            row = sql.execute("show synchronous_commit").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    place = b"array['a'], array[0]"
+    assert (
+        waits(b"select commit_offsets('g', 'm', 9.0, %b, array[1]::int8[], array[9]::int8[])" % place)
+        == "off"
+    )
+    assert waits(rb"select publish_batch(%b, array[1]::int8[], array['\x00']::bytea[], '{}')" % place) == "on"
+    assert waits(b"select take_leases('g', 'm', 9.0, %b, array[1]::int8[])" % place) == "on"
+    assert waits(b"select prune_log(0, 0, '{}', 0, 10)") == "on"
+
+
 def test_whoever_takes_leases_never_waits_for_another(
     bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow]
 ) -> None:

@@ -1,4 +1,4 @@
-"""What waits between Kafka's queue and the caller: in order, dealt evenly, held back while paused."""
+"""What waits between Kafka's queue and the caller: in order, dealt evenly."""
 
 from collections.abc import Iterable
 
@@ -47,16 +47,6 @@ def test_a_long_queue_leaves_room_for_the_others() -> None:
 def test_small_takes_go_round() -> None:
     backlog = filled([5, 5, 5])
     assert [backlog.take(1)[0].partition for _ in range(6)] == [0, 1, 2, 0, 1, 2]
-
-
-def test_paused_waits_and_loses_nothing() -> None:
-    backlog = filled([2, 2])
-    backlog.pause(frozenset(PLACES[:1]))
-    assert backlog.ready() == 2
-    assert places(backlog.take(10)) == [(1, 0), (1, 1)]
-    assert backlog.take(10) == []
-    backlog.resume(frozenset(PLACES[:1]))
-    assert places(backlog.take(10)) == [(0, 0), (0, 1)]
 
 
 def test_forgotten_is_gone_with_its_bytes() -> None:

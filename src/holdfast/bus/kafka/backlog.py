@@ -1,4 +1,4 @@
-"""Records that were fetched and not returned yet: partitions share the turns, paused ones are held back.
+"""Records that were fetched and not returned yet: partitions share the turns.
 
 It knows no client and never waits.
 """
@@ -13,7 +13,6 @@ class Backlog:
 
     def __init__(self) -> None:
         self._queues: dict[TopicPartition, deque[Record]] = {}
-        self._paused: frozenset[TopicPartition] = frozenset()
         self.bytes = 0
 
     def add(self, record: Record) -> None:
@@ -23,12 +22,12 @@ class Backlog:
 
     def ready(self) -> int:
         """Return how many records `take` could return."""
-        return sum(len(queue) for place, queue in self._queues.items() if place not in self._paused)
+        return sum(map(len, self._queues.values()))
 
     def take(self, count: int) -> list[Record]:
-        """Remove and return up to `count` records, evenly from all partitions that are not paused."""
+        """Remove and return up to `count` records, evenly from all partitions."""
         taken: list[Record] = []
-        while open_places := [place for place in self._queues if place not in self._paused]:
+        while open_places := list(self._queues):
             share = (count - len(taken)) // len(open_places)
             for place in open_places if share else open_places[: count - len(taken)]:
                 queue = self._queues.pop(place)
@@ -39,14 +38,6 @@ class Backlog:
                 break
         self.bytes -= sum(map(_size, taken))
         return taken
-
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        """Return no records of these partitions until `resume`."""
-        self._paused |= places
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        """Undo `pause`."""
-        self._paused -= places
 
     def forget(self, places: frozenset[TopicPartition]) -> None:
         """Drop the records of these partitions: they will come again, or belong to another member."""

@@ -106,16 +106,6 @@ class KafkaConsumer:
             if error_of(error).name() != "_STATE":  # not begun yet: it will begin at the committed offset
                 raise unavailable(error) from error
 
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        """See the port. Partitions that are not this member's are ignored."""
-        self._backlog.pause(places & self._owned)
-        self._client.pause(_named(places & self._owned))
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        """See the port."""
-        self._backlog.resume(places)
-        self._client.resume(_named(places & self._owned))
-
     def assignment(self) -> frozenset[TopicPartition]:
         """See the port. As the last poll or commit left it."""
         return self._owned
@@ -283,7 +273,6 @@ class KafkaConsumer:
     def _forget(self, places: frozenset[TopicPartition]) -> None:
         self._owned -= places
         self._backlog.forget(places)
-        self._backlog.resume(places)
         for place in places:
             self._floor.pop(place, None)
 

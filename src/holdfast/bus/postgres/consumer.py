@@ -59,6 +59,7 @@ class PostgresConsumer:
         self._next_prune = time.monotonic() + _PRUNE_EVERY_S
         self._closed = False
         self._fetched: dict[TopicPartition, _Fetched] = {}
+        self._next_look = 0.0
         self.commit = self._membership.commit
         self.rewind = self._membership.rewind
         self.wake = self._listener.wake
@@ -66,6 +67,8 @@ class PostgresConsumer:
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
         deadline = time.monotonic() + timeout_s
         wait_s = 0.0
+        if timeout_s <= 0:
+            self._next_look = 0.0  # a caller that does not wait wants to know
         while True:
             self._listen(wait_s)
             self._membership.heartbeat()
@@ -75,13 +78,7 @@ class PostgresConsumer:
             if records or now >= deadline or self._listener.woken:
                 self._listener.woken = False
                 return records
-            wait_s = max(0.0, min(deadline, self._membership.next_beat, now + _LOOK_EVERY_S) - now)
-
-    def pause(self, places: frozenset[TopicPartition]) -> None:
-        self._membership.pause(places, paused=True)
-
-    def resume(self, places: frozenset[TopicPartition]) -> None:
-        self._membership.pause(places, paused=False)
+            wait_s = max(0.0, min(deadline, self._membership.next_beat, self._next_look) - now)
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._membership.lanes)
@@ -137,7 +134,7 @@ class PostgresConsumer:
             if fetched is None or fetched.position != cursor.position:
                 self._fetched[place] = _Fetched(cursor.position)
         if sum(self._fetched[place].count() for place, _ in ready) < records_max:
-            self._fetch([place for place, _ in ready], records_max)
+            self._fetch_if_behind([place for place, _ in ready], records_max)
         records: list[Record] = []
         for place, cursor in ready:
             fetched = self._fetched[place]
@@ -145,9 +142,17 @@ class PostgresConsumer:
             cursor.position = fetched.position
         return records
 
+    def _fetch_if_behind(self, places: Sequence[TopicPartition], records_max: int) -> None:
+        """Fetch if there is more, or may be: a wake-up came, or it is time to look without one."""
+        behind = any(self._fetched[place].is_behind for place in places)
+        now = time.monotonic()
+        if behind or self._listener.messages_available or now >= self._next_look:
+            if places:
+                self._fetch(places, records_max)
+            self._listener.messages_available = False
+            self._next_look = now + _LOOK_EVERY_S
+
     def _fetch(self, places: Sequence[TopicPartition], records_max: int) -> None:
-        if not places:
-            return
         rows = self._session.run(
             "fetch_log",
             group=self._group,
@@ -157,8 +162,12 @@ class PostgresConsumer:
             messages_more=records_max,
             bytes_max=_FETCH_BYTES_MAX,
         )
-        for number, *batch in rows:
-            self._fetched[places[number - 1]].batches.append(Batch(*batch))
+        for place in places:
+            self._fetched[place].log_end = self._fetched[place].end
+        for number, log_end, *batch in rows:
+            fetched = self._fetched[places[number - 1]]
+            fetched.batches.append(Batch(*batch))
+            fetched.log_end = log_end
 
 
 @dataclass
@@ -168,10 +177,16 @@ class _Fetched:
     position: int
     records: list[Record] = field(default_factory=list)
     batches: deque[Batch] = field(default_factory=deque)
+    log_end: int | None = None
+    """Where the partition's log ended at the last fetch, None before the first."""
 
     @property
     def end(self) -> int:
         return self.batches[-1].end_offset if self.batches else self.position + len(self.records)
+
+    @property
+    def is_behind(self) -> bool:
+        return self.log_end is None or self.end < self.log_end
 
     def count(self) -> int:
         return self.end - self.position

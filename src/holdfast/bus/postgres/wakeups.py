@@ -21,14 +21,17 @@ MESSAGES_AVAILABLE = b"news"
 MEMBERS = b"members"
 """The two words of a wake-up: there are messages; a member joined, left or gave up partitions."""
 
+_WAKE = b"wake"
+
 _PATH_MAX = 107  # of a Unix socket
 _NAME_LENGTH = 18
 _GONE = (ConnectionRefusedError, FileNotFoundError)
 
 
 class WakeupListener(Protocol):
-    """What a waiting poll sleeps on. The two flags stay set until the consumer resets them."""
+    """What a waiting poll sleeps on. The flags stay set until the consumer resets them."""
 
+    messages_available: bool
     members_changed: bool
     woken: bool
 
@@ -75,6 +78,7 @@ class SocketListener:
     """Listens on a socket in the folder, which has one name per topic."""
 
     def __init__(self, folder: Path, topics: Sequence[str]) -> None:
+        self.messages_available = False
         self.members_changed = False
         self.woken = False
         self._socket = _datagram_socket()
@@ -92,14 +96,16 @@ class SocketListener:
             return
         while True:
             try:
-                self.members_changed |= self._socket.recv(16) == MEMBERS
+                word = self._socket.recv(16)
             except BlockingIOError:
                 return
+            self.messages_available |= word == MESSAGES_AVAILABLE
+            self.members_changed |= word == MEMBERS
 
     def wake(self) -> None:
         self.woken = True
         with suppress(OSError):  # full: a wait will find something to read; closed: there will be no wait
-            self._waker.sendto(MESSAGES_AVAILABLE, str(self._paths[0]))
+            self._waker.sendto(_WAKE, str(self._paths[0]))
 
     def close(self) -> None:
         for path in self._paths:
@@ -112,6 +118,7 @@ class NotifyListener:
     """Listens on the consumer's own session; call `listen` on each new connection of it."""
 
     def __init__(self, session: Session, topics: Sequence[str]) -> None:
+        self.messages_available = False
         self.members_changed = False
         self.woken = False
         self._session = session
@@ -136,7 +143,7 @@ class NotifyListener:
     def wake(self) -> None:
         self.woken = True
         with suppress(OSError):  # full: a wait will find something to read; closed: there will be no wait
-            self._outside.send(MESSAGES_AVAILABLE)
+            self._outside.send(_WAKE)
 
     def close(self) -> None:
         self._inside.close()
@@ -144,6 +151,7 @@ class NotifyListener:
 
     def _receive(self) -> bool:
         words = self._session.notifications()
+        self.messages_available |= MESSAGES_AVAILABLE in words
         self.members_changed |= MEMBERS in words
         return bool(words)
 

@@ -1,4 +1,4 @@
--- Returns the next batches of each partition from its position on, bounded by messages and bytes.
+-- Returns the next batches of each partition from its position on, bounded by messages and bytes, and its log's end.
 select * from fetch_log(
     %(group)b::text,
     %(topics)b::text[],

@@ -9,7 +9,15 @@ create function fetch_log(
     p_messages_more int8,
     p_bytes_max int8
 )
-returns table (number int8, base_offset int8, end_offset int8, published_ms int8, lines bytea, source text)
+returns table (
+    number int8,
+    log_end int8,
+    base_offset int8,
+    end_offset int8,
+    published_ms int8,
+    lines bytea,
+    source text
+)
 language plpgsql
 security definer
 set search_path from current
@@ -20,6 +28,7 @@ begin
     return query
     select
         o.number,
+        p.next_offset,
         batch.base_offset,
         batch.end_offset,
         (extract(epoch from batch.published_at) * 1000)::int8,

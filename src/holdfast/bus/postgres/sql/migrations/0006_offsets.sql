@@ -30,6 +30,8 @@ end
 $$;
 
 -- A row for each partition whose epoch is still the committer's; an offset that is not higher changes nothing.
+-- The commit does not wait for the disk: an offset that a crash loses brings messages again, which every reader
+-- knows. Pruning does wait, and by then the offsets that it went by are on disk, too: they lie before it in the WAL.
 create function commit_offsets(
     p_group text,
     p_me text,
@@ -47,6 +49,7 @@ as $$
 #variable_conflict use_column
 begin
     perform check_reader(p_group, p_topics);
+    perform set_config('synchronous_commit', 'off', true);
     return query
     update leases as l
     set committed = greatest(l.committed, p.upto), expires_at = now() + p_lease_s * interval '1 second'
