@@ -7,7 +7,7 @@ carries the writes before it. libpq's pipeline mode: https://www.postgresql.org/
 import re
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -168,32 +168,31 @@ class Pipeline:
         self._in_transaction = True
         self._warners.clear()
         commands, self._waiting = self._waiting, []
-        new = [command.key for command in commands if self._send(command)]
+        sent = [answer for command in commands for answer in self._send(command)]
         self._pgconn.pipeline_sync()
-        results = self._results(len(commands) + len(new), deadline)
+        results = self._results(len(sent), deadline)
         if failed := _failed(results):
-            for key in new:  # it may not have been prepared; if it was, nobody calls it by its name any more
-                self._prepared.pop(key, None)
+            for answer, result in zip(sent, results, strict=True):
+                if isinstance(answer, tuple) and result.status not in _DONE:
+                    del self._prepared[answer]
             raise self._error(failed)
-        answers = iter(results)
-        for command in commands:
-            result = next(answers)
-            if new and command.key == new[0]:
-                del new[0]
-                result = next(answers)
-            if command.take_rows is not None:
-                command.take_rows(self._rows(result))
-        return result
+        for answer, result in zip(sent, results, strict=True):
+            if callable(answer):
+                answer(self._rows(result))
+        return results[-1]
 
-    def _send(self, command: _Command) -> bool:
-        """Send a statement, and prepare it first, which has a result of its own, if this session has not."""
+    def _send(self, command: _Command) -> Iterator[_Key | TakeRows | None]:
+        """Send a statement, and prepare it first if this session has not.
+
+        Yields an item for each result that will come: what will be prepared, or who takes the rows.
+        """
         name = self._prepared.get(command.key)
-        is_new = name is None
         if name is None:
             name = self._prepared[command.key] = command.name or b"s%d" % next(self._numbers)
             self._pgconn.send_prepare(name, *command.key)
+            yield command.key
         self._pgconn.send_query_prepared(name, command.parameters, command.formats)
-        return is_new
+        yield command.take_rows
 
     def _results(self, expected: int, deadline: float) -> list[pq.abc.PGresult]:
         """Read this many results, and the answer to the synchronization behind them."""

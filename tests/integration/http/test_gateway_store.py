@@ -217,6 +217,7 @@ def test_an_end_that_commits_while_an_accept_waits_leaves_no_old_snapshot_behind
     with ThreadPoolExecutor(1) as threads:
         with store.transaction() as tx:
             tx.end_checkouts([CheckoutEnd(first.checkout.saga_id, COMPLETED, 9, "order", "", "", 3)])
+            assert tx.find_terminal([first.checkout.saga_id]), "it is written, and its row is locked"
             waiting = threads.submit(door.accept, [wanted(key="k-2", version=2)])
             _until_somebody_waits(store)
         assert waiting.result(10) == [Rejected(RejectionReason.SNAPSHOT_IS_OLD)]
