@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import psycopg
 
+from holdfast.messaging.pipeline import Pipeline
 from holdfast.sagas.checkout import VERSIONS
 from holdfast.sagas.histories import History, RecordedEvent, record
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
@@ -17,9 +18,10 @@ from holdfast.services.checkout_orchestrator.store import PostgresSagaTransactio
 def histories(dsn: str) -> Iterator[History]:
     """Read every saga and its history at one moment; those whose history was pruned are left out."""
     with psycopg.connect(dsn, options="-c default_transaction_isolation=repeatable\\ read") as connection:
-        tx = PostgresSagaTransaction(connection)
-        rows = connection.execute("select saga_id::text from saga_event where seq = 1 order by 1").fetchall()
-        for (saga_id,) in rows:
+        session = Pipeline(connection)
+        session.begin()
+        tx = PostgresSagaTransaction(session)
+        for (saga_id,) in tx.read("select saga_id::text from saga_event where seq = 1 order by 1"):
             saga = tx.read_saga(saga_id)
             if saga is None:
                 continue

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from tests.conformance.tcp_proxy import TcpProxy
 
-_QUERY = b"Q"
-"""The type of a message that holds statements as text."""
+_COMMIT = b"\0commit\0"
+"""The name of a prepared statement in a message that executes it."""
 
 
 class CommitCutter(TcpProxy):
@@ -62,7 +62,7 @@ class CommitCutter(TcpProxy):
         super()._pump(source, sink)
 
     def _to_cut(self, data: bytes) -> bool | None:
-        if not (data.startswith(_QUERY) and b"commit" in data.lower()):
+        if _COMMIT not in data:
             return None
         with self._guard:
             if self._arrives is None or self._skip > 0:

@@ -18,7 +18,7 @@ from holdfast.messaging.envelope import Envelope, OtherReaders, UnreadableRecord
 from holdfast.messaging.handler import Handler, HandlerResult, OutboxMessage
 from holdfast.messaging.message_origin import REFUSALS
 from holdfast.messaging.parked import CARD_NUMBER, LogPosition, ParkedRecord, holds_card, without_cards
-from holdfast.messaging.store import Store, Transaction
+from holdfast.messaging.store import OutboxRow, Store, Transaction
 
 T = TypeVar("T", bound=Transaction)
 
@@ -143,14 +143,16 @@ class BatchProcessor(Generic[T]):
             to_park = [*parked, *_refused(result)]
             copies = self._park(tx, to_park)
             messages = [*map(self._seal, result.messages_to_seal), *result.messages, *copies]
-            outbox_id = tx.append_outbox(messages) if messages else 0
-            tx.set_timers([row._replace(outbox_id=outbox_id) for row in result.fired])
+            appended = tx.append_outbox(messages) if messages else OutboxRow()
+            if result.fired:
+                outbox_id = tx.outbox_id(appended) if messages else 0
+                tx.set_timers([row._replace(outbox_id=outbox_id) for row in result.fired])
             tx.forget_outbox(forget)
             at = "park" if copies else at
             crashpoint(f"{at}.before_commit")
         crashpoint(f"{at}.after_commit")
         self._alarm(to_park)
-        return Committed(outbox_id, messages, result.count, len(copies))
+        return Committed(appended.id, messages, result.count, len(copies))
 
     def _handle(self, tx: T, opened: OpenedBatch) -> HandlerResult:
         if not opened.envelopes:

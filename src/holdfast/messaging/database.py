@@ -4,7 +4,7 @@ Statements are in `sql/`, one per file; services add their own tables in their `
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -19,22 +19,21 @@ from holdfast.messaging import arrays
 from holdfast.messaging.arrays import Array
 from holdfast.messaging.database_session import (
     SESSION,
-    Connection,
     breaks_session,
-    commit,
     concerns_rows,
     connect,
     is_trouble,
-    rolled_back,
 )
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary
+from holdfast.messaging.pipeline import Pipeline
 from holdfast.messaging.pool import Pool, PoolExhausted, ServerDown
 from holdfast.messaging.store import (
     ActionTaken,
     HeldSteps,
     OperatorAction,
+    OutboxRow,
     Pruned,
     PrunePage,
     RowsUnavailable,
@@ -63,53 +62,71 @@ def statements(package: str) -> Mapping[str, LiteralString]:
 class PostgresTransaction:
     """The kernel's part of a transaction; `store.Transaction` documents each method."""
 
-    def __init__(self, connection: "psycopg.Connection[TupleRow]") -> None:
-        self._connection = connection
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         self._now_ms: int | None = None
         self._kernel = statements("holdfast.messaging")
 
-    def run(self, statement: LiteralString, **values: Any) -> "psycopg.Cursor[TupleRow]":
-        """Execute one prepared statement with named values; lists are sent as arrays."""
-        packed = {name: Array(value) if type(value) is list else value for name, value in values.items()}
-        return self._connection.execute(statement, packed, prepare=True)
+    def read(self, statement: LiteralString, **values: Any) -> list[TupleRow]:
+        """Execute a statement with named values, after all that wait; lists are sent as arrays."""
+        return self._pipeline.read(statement, _packed(values))
+
+    def write(self, statement: LiteralString, **values: Any) -> None:
+        """Execute a statement together with the next read, or the commit, which raises its error."""
+        self._pipeline.write(statement, _packed(values))
+
+    def change(self, statement: LiteralString, **values: Any) -> int:
+        """Execute a statement, after all that wait; return how many rows it changed."""
+        return self._pipeline.change(statement, _packed(values))
 
     def now_ms(self) -> int:
         if self._now_ms is None:
-            self._now_ms = int(_one(self.run(self._kernel["select_now"])))
+            self._now_ms = int(_one(self.read(self._kernel["select_now"])))
         return self._now_ms
 
     def limit_lock_wait(self, wait_ms: int) -> None:
-        self.run(self._kernel["limit_lock_wait"], wait=f"{wait_ms}ms")
+        self.write(self._kernel["limit_lock_wait"], wait=f"{wait_ms}ms")
 
-    def append_outbox(self, messages: Sequence[Message]) -> int:
-        batch = _batch_encoder.encode(messages)
-        return int(_one(self.run(self._kernel["append_outbox"], count=len(messages), batch=batch)))
+    def append_outbox(self, messages: Sequence[Message]) -> OutboxRow:
+        row = OutboxRow()
+
+        def note_id(rows: list[TupleRow]) -> None:
+            row.id = int(_one(rows))
+
+        values = {"count": len(messages), "batch": _batch_encoder.encode(messages)}
+        self._pipeline.write(self._kernel["append_outbox"], values, note_id)
+        return row
+
+    def outbox_id(self, row: OutboxRow) -> int:
+        if not row.id:
+            self._pipeline.flush()
+        return row.id
 
     def forget_outbox(self, ids: Collection[int]) -> None:
         if ids:
-            self.run(self._kernel["forget_outbox"], ids=list(ids))
+            self.write(self._kernel["forget_outbox"], ids=list(ids))
 
     def stale_outbox(
         self, older_than_ms: int, limit: int, left_out: Collection[int] = ()
     ) -> list[tuple[int, list[Message]]]:
         values = {"older_than_ms": older_than_ms, "limit": limit, "left_out": list(left_out)}
-        rows = self.run(self._kernel["select_stale_outbox"], **values)
-        return [(row_id, _batch_decoder.decode(batch)) for row_id, batch in rows.fetchall()]
+        rows = self.read(self._kernel["select_stale_outbox"], **values)
+        return [(row_id, _batch_decoder.decode(batch)) for row_id, batch in rows]
 
     def outbox_holds(self, ids: Collection[int]) -> frozenset[int]:
         if not ids:
             return frozenset()
-        rows = self.run(self._kernel["select_outbox_holds"], ids=list(ids))
-        return frozenset(row[0] for row in rows.fetchall())
+        rows = self.read(self._kernel["select_outbox_holds"], ids=list(ids))
+        return frozenset(row[0] for row in rows)
 
     def outbox_age_ms(self, left_out: Collection[int] = ()) -> int:
-        return int(_one(self.run(self._kernel["select_outbox_age"], left_out=list(left_out))))
+        return int(_one(self.read(self._kernel["select_outbox_age"], left_out=list(left_out))))
 
     def park(self, rows: Sequence[ParkedRecord]) -> list[ParkedRecord]:
         if not rows:
             return []
         unique = {row.place: row for row in rows}
-        parked = self.run(
+        parked = self.read(
             self._kernel["park_records"],
             **_places(unique),
             reasons=[_storable(row.reason, 100) for row in unique.values()],
@@ -122,7 +139,7 @@ class PostgresTransaction:
             attempts=[row.attempts for row in unique.values()],
             sources=[row.record.source and _storable(row.record.source, 100) for row in unique.values()],
         )
-        for topic, partition, offset, attempts, first_ms, last_ms in parked.fetchall():
+        for topic, partition, offset, attempts, first_ms, last_ms in parked:
             place = LogPosition(topic, partition, offset)
             unique[place] = unique[place]._replace(attempts=attempts, first_ms=first_ms, last_ms=last_ms)
         return list(unique.values())
@@ -131,7 +148,7 @@ class PostgresTransaction:
         self, wanted: DeadLetterFilter, after: LogPosition | None, limit: int
     ) -> list[ParkedSummary]:
         topic, partition, offset = after or ("", 0, 0)
-        rows = self.run(
+        rows = self.read(
             self._kernel["find_parked"],
             **wanted._asdict(),
             after_topic=topic,
@@ -139,7 +156,7 @@ class PostgresTransaction:
             after_position=offset,
             limit=limit,
         )
-        return [ParkedSummary(LogPosition(*row[:3]), *row[3:]) for row in rows.fetchall()]
+        return [ParkedSummary(LogPosition(*row[:3]), *row[3:]) for row in rows]
 
     def lock_parked(self, places: Collection[LogPosition]) -> list[ParkedRecord]:
         return self._parked("lock_parked", places)
@@ -151,7 +168,7 @@ class PostgresTransaction:
         if not places:
             return []
         parked = []
-        for row in self.run(self._kernel[statement], **_places(places)).fetchall():
+        for row in self.read(self._kernel[statement], **_places(places)):
             key, value, headers = (data if data is None else bytes(data) for data in row[3:6])
             decoded = _headers_decoder.decode(headers or b"")
             record = Record(row[0], row[1], row[2], key, value, decoded, 0, row[6])
@@ -160,20 +177,18 @@ class PostgresTransaction:
 
     def settle_parked(self, places: Collection[LogPosition], status: str) -> None:
         if places:
-            self.run(self._kernel["settle_parked"], **_places(places), status=status)
+            self.write(self._kernel["settle_parked"], **_places(places), status=status)
 
     def redriven_places(self, limit: int) -> list[LogPosition]:
-        return [
-            LogPosition(*row) for row in self.run(self._kernel["select_redriven"], limit=limit).fetchall()
-        ]
+        return [LogPosition(*row) for row in self.read(self._kernel["select_redriven"], limit=limit)]
 
     def note_processed(self, places: Collection[LogPosition]) -> None:
         if places:
-            self.run(self._kernel["note_processed"], **_places(places))
+            self.write(self._kernel["note_processed"], **_places(places))
 
     def record_actions(self, actions: Sequence[OperatorAction]) -> None:
         if actions:
-            self.run(
+            self.write(
                 self._kernel["record_actions"],
                 operators=[_storable(action.operator, 200) for action in actions],
                 actions=[action.action for action in actions],
@@ -182,15 +197,15 @@ class PostgresTransaction:
             )
 
     def read_actions(self, target: str) -> list[ActionTaken]:
-        rows = self.run(self._kernel["select_actions"], target=_storable(target, 500))
-        return [ActionTaken(*row) for row in rows.fetchall()]
+        rows = self.read(self._kernel["select_actions"], target=_storable(target, 500))
+        return [ActionTaken(*row) for row in rows]
 
     def lock_fences(self, step: str, saga_ids: Collection[str]) -> dict[str, Fence]:
         ids = sorted(set(saga_ids))
         if not ids:
             return {}
-        self.run(self._kernel["insert_new_fences"], step=step, saga_ids=ids)
-        rows = self.run(self._kernel["lock_fences"], step=step, saga_ids=ids).fetchall()
+        self.write(self._kernel["insert_new_fences"], step=step, saga_ids=ids)
+        rows = self.read(self._kernel["lock_fences"], step=step, saga_ids=ids)
         return {
             row[0]: Fence(row[0], FenceState(row[1]), row[2], bytes(row[3]), row[4], row[5])
             for row in rows
@@ -199,7 +214,7 @@ class PostgresTransaction:
 
     def save_fences(self, step: str, rows: Collection[Fence], unused: Collection[str]) -> None:
         if rows:
-            self.run(
+            self.write(
                 self._kernel["update_fences"],
                 step=step,
                 saga_ids=[row.saga_id for row in rows],
@@ -210,11 +225,11 @@ class PostgresTransaction:
                 undo_requested=[row.undo_requested for row in rows],
             )
         if unused:
-            self.run(self._kernel["delete_new_fences"], step=step, saga_ids=list(unused))
+            self.write(self._kernel["delete_new_fences"], step=step, saga_ids=list(unused))
 
     def held_fences(self, step: str, from_id: str, before_id: str, keys: int, limit: int) -> HeldSteps:
         values = {"step": step, "from_id": from_id, "before_id": before_id, "keys": keys, "limit": limit}
-        [(held, last, looked)] = self.run(self._kernel["select_held_fences"], **values).fetchall()
+        [(held, last, looked)] = self.read(self._kernel["select_held_fences"], **values)
         if len(held) == limit:
             return HeldSteps(held, held[-1])
         return HeldSteps(held, last if looked == keys else "")
@@ -224,26 +239,26 @@ class PostgresTransaction:
 
     def prune_parked(self, page: PrunePage) -> Pruned:
         values = {"unchanged_since_ms": page.unchanged_since_ms, "limit": page.limit}
-        rows = self.run(self._kernel["prune_parked"], **values).rowcount
+        rows = self.change(self._kernel["prune_parked"], **values)
         return Pruned(rows, page.from_id if rows >= page.limit else "")
 
     def prune(self, statement: LiteralString, page: PrunePage, **values: Any) -> Pruned:
         """Run a pruning statement: it returns the number of deleted keys, of keys seen, and the last seen."""
-        rows, looked, last = self.run(statement, **page._asdict(), **values).fetchall()[0]
+        rows, looked, last = self.read(statement, **page._asdict(), **values)[0]
         return Pruned(rows, uuid7_after(last) if looked == page.limit else "")
 
     def note_pruned(self, table: str, before_id: str, rows: int) -> None:
-        self.run(self._kernel["note_pruned"], name=table, before_id=before_id, rows=rows)
+        self.write(self._kernel["note_pruned"], name=table, before_id=before_id, rows=rows)
 
     def pruned_before(self, table: str) -> str:
-        found = self.run(self._kernel["select_pruned_before"], name=table).fetchone()
-        return found[0] if found else ""
+        found = self.read(self._kernel["select_pruned_before"], name=table)
+        return found[0][0] if found else ""
 
     def set_timers(self, rows: Collection[TimerRow]) -> None:
         if not rows:
             return
         last = {row.key: row for row in rows}.values()
-        self.run(
+        self.write(
             self._kernel["set_timers"],
             saga_ids=[row.key.saga_id for row in last],
             steps=[row.key.step for row in last],
@@ -259,7 +274,7 @@ class PostgresTransaction:
 
     def clear_timers(self, keys: Collection[TimerKey]) -> None:
         if keys:
-            self.run(
+            self.write(
                 self._kernel["clear_timers"],
                 saga_ids=[key.saga_id for key in keys],
                 steps=[key.step for key in keys],
@@ -271,7 +286,7 @@ class PostgresTransaction:
     ) -> list[TimerRow]:
         if not partitions:
             return []
-        rows = self.run(
+        rows = self.read(
             self._kernel["select_due_timers"],
             kind=kind,
             partitions=list(partitions),
@@ -281,21 +296,21 @@ class PostgresTransaction:
         return _timers(rows)
 
     def read_timers(self, saga_id: str) -> list[TimerRow]:
-        return _timers(self.run(self._kernel["select_timers"], saga_id=saga_id))
+        return _timers(self.read(self._kernel["select_timers"], saga_id=saga_id))
 
     def lock_timers(self, saga_id: str) -> list[TimerRow]:
-        return _timers(self.run(self._kernel["lock_timers"], saga_id=saga_id))
+        return _timers(self.read(self._kernel["lock_timers"], saga_id=saga_id))
 
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
-        taken = self.run(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
-        return taken.fetchone() is not None
+        taken = self.read(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
+        return bool(taken)
 
     def count_start(self, place: str, offset: int) -> int:
-        return int(_one(self.run(self._kernel["count_start"], place=place, position=offset)))
+        return int(_one(self.read(self._kernel["count_start"], place=place, position=offset)))
 
     def forget_starts(self, places: Collection[str]) -> None:
         if places:
-            self.run(self._kernel["delete_starts"], places=list(places))
+            self.write(self._kernel["delete_starts"], places=list(places))
 
 
 T = TypeVar("T", bound=PostgresTransaction)
@@ -309,8 +324,8 @@ class PostgresStore(Generic[T]):
 
     def __init__(self, dsn: str, transaction_type: type[T], *, size: int = 4, name: str = "holdfast") -> None:
         self._type = transaction_type
-        self._pool: Pool[Connection] = Pool(
-            lambda: connect(dsn, SESSION, application_name=name, prepare_threshold=0), time.monotonic, size
+        self._pool: Pool[Pipeline] = Pool(
+            lambda: Pipeline(connect(dsn, SESSION, application_name=name)), time.monotonic, size
         )
 
     @contextmanager
@@ -319,41 +334,45 @@ class PostgresStore(Generic[T]):
 
         The caller then runs the same work again, and history, fence or unique key shows what was done.
         """
-        connection, broken = self._take(), True
+        pipeline, broken = self._take(), True
         try:
-            yield self._type(connection)
-            commit(connection)
+            pipeline.begin()
+            yield self._type(pipeline)
+            pipeline.commit()
             broken = False
         except psycopg.Error as error:
-            broken = breaks_session(error) or not rolled_back(connection)
+            broken = breaks_session(error) or not pipeline.rolled_back()
             if is_trouble(error):
                 kind = RowsUnavailable if concerns_rows(error) else StoreUnavailable
                 raise kind(f"{error.sqlstate or 'connection'}: {error}") from error
             raise
         except BaseException:
-            broken = not rolled_back(connection)
+            broken = not pipeline.rolled_back()
             raise
         finally:
             if broken:
-                self._pool.discard(connection)
+                self._pool.discard(pipeline)
             else:
-                self._pool.give_back(connection)
+                self._pool.give_back(pipeline)
 
     def close(self) -> None:
         """Close the connections; one in use when its transaction ends."""
         self._pool.close()
 
-    def _take(self) -> "Connection":
+    def _take(self) -> Pipeline:
         try:
             return self._pool.take()
         except (PoolExhausted, ServerDown, psycopg.Error) as error:
             raise StoreUnavailable(f"no connection: {error}") from error
 
 
-def _one(cursor: "psycopg.Cursor[TupleRow]") -> Any:
-    row = cursor.fetchone()
-    assert row is not None, "the statement returns one row"
-    return row[0]
+def _packed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: Array(value) if type(value) is list else value for name, value in values.items()}
+
+
+def _one(rows: Sequence[TupleRow]) -> Any:
+    [(value,)] = rows
+    return value
 
 
 def _places(places: Collection[LogPosition]) -> dict[str, list[Any]]:
@@ -364,8 +383,8 @@ def _places(places: Collection[LogPosition]) -> dict[str, list[Any]]:
     }
 
 
-def _timers(cursor: "psycopg.Cursor[TupleRow]") -> list[TimerRow]:
-    return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in cursor.fetchall()]
+def _timers(rows: Iterable[TupleRow]) -> list[TimerRow]:
+    return [TimerRow(TimerKey(row[0], row[1], row[2]), *row[3:]) for row in rows]
 
 
 def _storable(text: str, length: int) -> str:

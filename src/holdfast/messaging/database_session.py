@@ -1,16 +1,9 @@
-"""Sessions with a service's database: opens, bounds and commits them, and says when one is unusable.
+"""Sessions with a service's database: opens and bounds them, and says whose fault an error is."""
 
-It does not know which statements run in them.
-"""
-
-import select
-import time
 from typing import Any
 
 import psycopg
-from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import error_from_result
 from psycopg.rows import TupleRow
 
 Connection = psycopg.Connection[TupleRow]
@@ -20,8 +13,6 @@ TROUBLE = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 OF_SOME_ROWS = ("55P03", "XX")
 """Failures of the rows that a transaction touches (locked, damaged); other rows may be fine."""
-
-COMMIT_MAX_S = 20.0
 
 # Batches join a few hundred keys with tables of any size, by `key = any(...)` in every statement. Plans made
 # while tables were empty must stay right when they are full: no sequential scan, no nested loop.
@@ -42,15 +33,6 @@ _DEFAULTS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-# No statement_timeout for the commit: if it waits for a synchronous standby, the timeout would not undo it,
-# but let it count without a copy. If we stop waiting instead, it stays invisible until it has its copy.
-_COMMIT = b"set local statement_timeout = 0; commit"
-_WAITED_IN_VAIN = "SyncRepWaitForLSN"
-"""The server's function that warns of a commit without a copy; the warning's text is translated."""
-
-
-class CommitUncertain(psycopg.OperationalError):
-    """The commit may have happened or not, may still happen, or may be lost if the server is lost."""
 
 
 def connect(dsn: str, options: str = "", **more: Any) -> Connection:
@@ -95,51 +77,3 @@ def concerns_rows(error: psycopg.Error) -> bool:
 def breaks_session(error: psycopg.Error) -> bool:
     """Tell whether the server is gone or accepts no writes, so that no session there is usable any more."""
     return is_trouble(error) and (error.sqlstate or "08").startswith(("08", "57P", "25006"))
-
-
-def commit(connection: Connection, timeout_s: float = COMMIT_MAX_S) -> None:
-    """Commit; raises CommitUncertain if it is not known to have happened durably."""
-    pgconn = connection.pgconn
-    if pgconn.transaction_status == pq.TransactionStatus.IDLE:
-        return
-    warners: list[str | None] = []
-
-    def note(warning: psycopg.errors.Diagnostic) -> None:
-        warners.append(warning.source_function)  # read it now: psycopg frees it when this returns
-
-    connection.add_notice_handler(note)
-    try:
-        _exchange(pgconn, _COMMIT, time.monotonic() + timeout_s)
-    finally:
-        connection.remove_notice_handler(note)
-    if _WAITED_IN_VAIN in warners:
-        raise CommitUncertain("the commit has no copy on a standby")
-
-
-def rolled_back(connection: Connection) -> bool:
-    """Roll back; False if the session is not usable any more."""
-    try:
-        connection.rollback()
-    except psycopg.Error:
-        return False
-    return not connection.closed
-
-
-def _exchange(pgconn: pq.abc.PGconn, query: bytes, deadline: float) -> None:
-    pgconn.send_query(query)
-    socket = select.poll()
-    results = []
-    while True:  # the wait for both answers is bounded: a server that dies may send only the first
-        while (unsent := pgconn.flush()) or pgconn.is_busy():
-            socket.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not socket.poll(left_s * 1000):
-                raise CommitUncertain("no answer to a commit in time")
-            pgconn.consume_input()
-        result = pgconn.get_result()
-        if result is None:
-            break
-        results.append(result)
-    for result in results:
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            raise error_from_result(result)

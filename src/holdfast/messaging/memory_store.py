@@ -15,6 +15,7 @@ from holdfast.messaging.store import (
     ActionTaken,
     HeldSteps,
     OperatorAction,
+    OutboxRow,
     Pruned,
     PrunePage,
     TimerKey,
@@ -120,10 +121,13 @@ class MemoryTransaction:
     def limit_lock_wait(self, wait_ms: int) -> None:
         """Do nothing: there is one transaction at a time, so none waits."""
 
-    def append_outbox(self, messages: Sequence[Message]) -> int:
+    def append_outbox(self, messages: Sequence[Message]) -> OutboxRow:
         self._all.sequence += 1
         self.table("outbox")[self._all.sequence] = (self._now_ms, tuple(messages))
-        return self._all.sequence
+        return OutboxRow(self._all.sequence)
+
+    def outbox_id(self, row: OutboxRow) -> int:
+        return row.id
 
     def forget_outbox(self, ids: Collection[int]) -> None:
         for row_id in ids:

@@ -5,6 +5,7 @@ Each service's store extends `Transaction` with its own tables, once on PostgreS
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from holdfast.bus.port import Message
@@ -36,6 +37,13 @@ class ActionTaken(NamedTuple):
     operator: str
     action: str
     reason: str
+
+
+@dataclass
+class OutboxRow:
+    """A row of the outbox; its `id` is known once the transaction has read something or committed."""
+
+    id: int = 0
 
 
 class TimerKey(NamedTuple):
@@ -95,8 +103,11 @@ class Transaction(Protocol):
     def limit_lock_wait(self, wait_ms: int) -> None:
         """Make this transaction wait at most `wait_ms` for each lock, then raise RowsUnavailable."""
 
-    def append_outbox(self, messages: Sequence[Message]) -> int:
-        """Append one batch and return its row id. The relay publishes it after the commit, in this order."""
+    def append_outbox(self, messages: Sequence[Message]) -> OutboxRow:
+        """Append one batch. The relay publishes it after the commit, in this order."""
+
+    def outbox_id(self, row: OutboxRow) -> int:
+        """Return the id of a row that this transaction appended."""
 
     def forget_outbox(self, ids: Collection[int]) -> None:
         """Delete batches that are durably published."""

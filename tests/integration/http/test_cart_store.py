@@ -59,7 +59,7 @@ def test_both_stores_answer_the_same_edits_alike(
     store: PostgresStore[PostgresCartTransaction], edits: list[list[Edit]]
 ) -> None:
     with store.transaction() as tx:
-        tx.run("truncate cart, product, operator_actions restart identity")
+        tx.write("truncate cart, product, operator_actions restart identity")
     real, twin = stocked(store), stocked(MemoryStore(MemoryCartTransaction, lambda: 0))
     owned = [(cart, user) for cart in ("c-1", "c-2", "c-3") for user in ("ada", "eve")]
     for group in edits:
@@ -81,7 +81,7 @@ def test_holding_is_seen_by_the_participant_and_logged(store: PostgresStore[Post
     assert shop.hold("oscar", "c-1", "cleared up", held=False) == key
     with store.transaction() as tx:
         assert tx.lock_carts({key})[key].held == ""
-        log = tx.run("select operator, action, target, reason from operator_actions order by id").fetchall()
+        log = tx.read("select operator, action, target, reason from operator_actions order by id")
     assert log[1:] == [
         ("oscar", "hold", "c-1 of ada", "fraud check"),
         ("oscar", "release", "c-1 of ada", "cleared up"),

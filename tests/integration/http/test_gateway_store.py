@@ -108,7 +108,7 @@ steps = st.one_of(
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_both_stores_answer_the_same_requests_and_ends_alike(store: GatewayStore, script: list[Any]) -> None:
     with store.transaction() as tx:
-        tx.run("truncate checkout, outbox")
+        tx.write("truncate checkout, outbox")
     twin = MemoryStore(MemoryGatewayTransaction, lambda: 0)
     pairs: list[tuple[str, str]] = []
     real_door, twin_door = acceptor(store), acceptor(twin)
@@ -158,7 +158,7 @@ def test_a_hundred_requests_with_one_key_at_four_gateways_start_one_saga(store: 
     assert len(sagas) == 1
     assert sum(not answer.replayed for answer in answers if isinstance(answer, Accepted)) == 1
     with store.transaction() as tx:
-        assert tx.run("select count(*), sum(count) from outbox").fetchone() == (1, 1)
+        assert tx.read("select count(*), sum(count) from outbox") == [(1, 1)]
 
 
 def test_keys_that_race_for_a_cart_have_one_winner_whom_the_losers_are_told(store: GatewayStore) -> None:
@@ -217,18 +217,19 @@ def test_an_end_that_commits_while_an_accept_waits_leaves_no_old_snapshot_behind
     with ThreadPoolExecutor(1) as threads:
         with store.transaction() as tx:
             tx.end_checkouts([CheckoutEnd(first.checkout.saga_id, COMPLETED, 9, "order", "", "", 3)])
+            assert tx.find_terminal([first.checkout.saga_id]), "it is written, and its row is locked"
             waiting = threads.submit(door.accept, [wanted(key="k-2", version=2)])
             _until_somebody_waits(store)
         assert waiting.result(10) == [Rejected(RejectionReason.SNAPSHOT_IS_OLD)]
     with store.transaction() as tx:
-        assert tx.run("select count(*) from checkout").fetchone() == (1,)
+        assert tx.read("select count(*) from checkout") == [(1,)]
 
 
 def _until_somebody_waits(store: GatewayStore) -> None:
     for _ in range(10_000):
         with store.transaction() as tx:
-            row = tx.run("select count(*) from pg_locks where not granted").fetchone()
-        if row and row[0]:
+            [(waiting,)] = tx.read("select count(*) from pg_locks where not granted")
+        if waiting:
             return
     raise AssertionError("nobody waits for a lock")
 

@@ -29,9 +29,8 @@ def store(database: str) -> Iterator[Store]:
 
 def run(tx: PostgresTransaction, statement: str) -> Any:
     """Execute SQL past the store's own statements; return the first column of the first row."""
-    cursor = tx._connection.execute(statement.encode())
-    row = cursor.fetchone() if cursor.description else None
-    return row and row[0]
+    rows = tx._pipeline.read(statement, {})
+    return rows[0][0] if rows else None
 
 
 TROUBLE = {
@@ -121,7 +120,7 @@ def test_line_28_a_commit_without_an_answer_is_trouble(store: Store, database: s
 def _insert_and_lose_the_session(tx: PostgresTransaction, database: str) -> None:
     run(tx, "insert into leases values ('lost', 'me', now())")
     with psycopg.connect(database, autocommit=True) as other:
-        other.execute("select pg_terminate_backend(%s, 5000)", (tx._connection.info.backend_pid,))
+        other.execute("select pg_terminate_backend(%s, 5000)", (tx._pipeline.backend_pid,))
 
 
 def test_a_session_on_a_standby_is_not_used_again(store: Store) -> None:
@@ -129,11 +128,11 @@ def test_a_session_on_a_standby_is_not_used_again(store: Store) -> None:
     with pytest.raises(StoreUnavailable, match="25006"), store.transaction() as tx:
         _write_on_a_standby(tx, pids)
     with store.transaction() as tx:
-        assert tx._connection.info.backend_pid not in pids
+        assert tx._pipeline.backend_pid not in pids
 
 
 def _write_on_a_standby(tx: PostgresTransaction, pids: list[int]) -> None:
-    pids.append(tx._connection.info.backend_pid)
+    pids.append(tx._pipeline.backend_pid)
     run(tx, "set transaction read only")
     run(tx, "insert into leases values ('x', 'me', now())")
 

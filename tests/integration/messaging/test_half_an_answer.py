@@ -9,7 +9,8 @@ from threading import Event, Thread
 import psycopg
 import pytest
 
-from holdfast.messaging.database_session import Connection, breaks_session, commit, is_trouble
+from holdfast.messaging.database_session import breaks_session, is_trouble
+from holdfast.messaging.pipeline import Pipeline
 
 WAIT_S = 30
 
@@ -19,24 +20,30 @@ def packet(kind: bytes, content: bytes) -> bytes:
 
 
 WELCOME = packet(b"R", struct.pack("!i", 0)) + packet(b"Z", b"I")
-BEGUN = packet(b"C", b"BEGIN\0") + packet(b"Z", b"T")
-HALF = packet(b"C", b"SET\0")
-"""The answer to the first of the two statements that a commit is sent with."""
+
+
+def done(tag: bytes) -> bytes:
+    """Answer a statement that is prepared and executed, and returns no rows."""
+    return packet(b"1", b"") + packet(b"2", b"") + packet(b"n", b"") + packet(b"C", tag + b"\0")
+
+
+HALF = done(b"BEGIN") + done(b"INSERT 0 1") + done(b"SET")
+"""The answers to all but the last of the statements that are sent with a commit."""
 
 
 @contextmanager
-def half_answered(*, closes: bool) -> Iterator[Connection]:
-    """Open a transaction on a server of our own that answers a commit by half, then goes or is silent."""
-    done = Event()
+def half_answered(*, closes: bool) -> Iterator[Pipeline]:
+    """Write on a server of our own that answers a commit by half, then goes or is silent."""
+    over = Event()
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def serve() -> None:
             session, _ = listener.accept()
             with session:
-                for answer in (WELCOME, BEGUN, HALF):
+                for answer in (WELCOME, HALF):
                     session.recv(65536)
                     session.sendall(answer)
-                done.wait(0 if closes else WAIT_S)
+                over.wait(0 if closes else WAIT_S)
 
         server = Thread(target=serve, daemon=True)
         server.start()
@@ -45,23 +52,25 @@ def half_answered(*, closes: bool) -> Iterator[Connection]:
             f"host=127.0.0.1 port={port} user=u dbname=d sslmode=disable gssencmode=disable",
             connect_timeout=WAIT_S,
         )
-        connection.pgconn.exec_(b"begin")
+        session = Pipeline(connection)
+        session.begin()
+        session.write("insert into leases values ('lost', 'me', now())", {})
         try:
-            yield connection
+            yield session
         finally:
-            done.set()
-            connection.close()
+            over.set()
+            session.close()
             server.join(WAIT_S)
 
 
 def test_a_server_that_dies_after_half_an_answer_is_trouble() -> None:
-    with half_answered(closes=True) as connection:
+    with half_answered(closes=True) as session:
         with pytest.raises(psycopg.Error) as caught:
-            commit(connection)
+            session.commit()
         assert is_trouble(caught.value)
         assert breaks_session(caught.value)
 
 
 def test_the_other_half_is_not_waited_for_without_end() -> None:
-    with half_answered(closes=False) as connection, pytest.raises(psycopg.OperationalError, match="in time"):
-        commit(connection, 0.2)
+    with half_answered(closes=False) as session, pytest.raises(psycopg.OperationalError, match="in time"):
+        session.commit(0.2)

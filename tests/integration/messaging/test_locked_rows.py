@@ -68,7 +68,7 @@ class Inventory:
 
     def parked(self) -> int:
         with self.store.transaction() as tx:
-            return int(tx.run("select count(*) from parked").fetchall()[0][0])
+            return int(tx.read("select count(*) from parked")[0][0])
 
 
 @pytest.fixture
@@ -160,8 +160,8 @@ def test_a_held_outbox_row_holds_up_no_batch_and_is_left_to_its_holder(
 
 def ended_by_the_server(tx: PostgresInventoryTransaction, database: str) -> None:
     """Be frozen in the middle of this transaction, until the server has ended it."""
-    pid = tx._connection.info.backend_pid
-    tx.run("select set_config('idle_in_transaction_session_timeout', '20ms', true)")
+    pid = tx._pipeline.backend_pid
+    tx.read("select set_config('idle_in_transaction_session_timeout', '20ms', true)")
     with psycopg.connect(database, autocommit=True) as other:
         gone = "select 1 from pg_stat_activity where pid = %s"
         eventually(lambda: not other.execute(gone, [pid]).fetchall(), "the server ends the transaction")
@@ -208,7 +208,7 @@ def test_an_instance_that_thaws_parks_nothing_and_handles_its_batch_again(
 def lock_within(store: Store, wait_ms: int, sku: str) -> None:
     with store.transaction() as tx:
         tx.limit_lock_wait(wait_ms)
-        assert tx.run("show lock_timeout").fetchall() == [(f"{wait_ms}ms",)]
+        assert tx.read("show lock_timeout") == [(f"{wait_ms}ms",)]
         tx.lock_stock([sku])
 
 
@@ -219,4 +219,4 @@ def test_a_wait_for_a_lock_is_bounded_as_the_transaction_says(store: Store, froz
     with pytest.raises(RowsUnavailable, match="55P03"):
         lock_within(store, 20, f"sku-{LOCKED}")
     with store.transaction() as tx:
-        assert tx.run("show lock_timeout").fetchall() == [("1s",)]
+        assert tx.read("show lock_timeout") == [("1s",)]

@@ -12,7 +12,8 @@ from tests.open_bus import OpenBus
 from holdfast.bus.port import BusUnavailable, Message
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.database import PostgresStore, PostgresTransaction
-from holdfast.messaging.database_session import CommitUncertain, commit, connect
+from holdfast.messaging.database_session import connect
+from holdfast.messaging.pipeline import CommitUncertain, Pipeline
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.migrations import migrate
 
@@ -76,11 +77,12 @@ def leases(admin: "psycopg.Connection[tuple[object, ...]]") -> set[object]:
 def test_a_commit_that_waits_is_given_up_but_never_cut_short(
     server: EmbeddedPostgres, admin: "psycopg.Connection[tuple[object, ...]]"
 ) -> None:
-    connection = connect(server.dsn("postgres"), "-c statement_timeout=200ms")
-    connection.execute("insert into leases values ('patient', 'me', now())")
+    session = Pipeline(connect(server.dsn("postgres"), "-c statement_timeout=200ms"))
+    session.begin()
+    session.write("insert into leases values ('patient', 'me', now())", {})
     with pytest.raises(CommitUncertain, match="no answer"):
-        commit(connection, timeout_s=1.0)
-    connection.close()
+        session.commit(timeout_s=1.0)
+    session.close()
     assert "patient" not in leases(admin), "nobody sees what a failover could lose"
     require(admin, "")
     eventually(lambda: "patient" in leases(admin), "the commit has its answer, though nobody listens")

@@ -265,4 +265,4 @@ def _expected_answers(
 
 def _let_leases_expire(on: OnPostgres, saga: str) -> None:
     with on.store.transaction() as tx:
-        tx.run("update timers set due_ms = 0 where saga_id = %(saga)s", saga=saga)
+        tx.write("update timers set due_ms = 0 where saga_id = %(saga)s", saga=saga)

@@ -37,7 +37,9 @@ STEPS = st.sampled_from(["inventory", "payment"])
 
 def appends() -> st.SearchStrategy[Work]:
     message = st.builds(Message, TEXT, BYTES, st.none() | BYTES, HEADERS)
-    return st.lists(message, min_size=1, max_size=3).map(lambda batch: lambda tx: tx.append_outbox(batch))
+    return st.lists(message, min_size=1, max_size=3).map(
+        lambda batch: lambda tx: tx.outbox_id(tx.append_outbox(batch))
+    )
 
 
 def forgets() -> st.SearchStrategy[Work]:

@@ -84,7 +84,7 @@ def test_row_ids_are_never_used_twice_even_after_a_rollback(store: MemoryStore[M
     for _ in range(3):
         _write_and_fail(store, Fence(saga_id(1), FenceState.DONE))
         with store.transaction() as tx:
-            ids.append(tx.append_outbox([command(1)]))
+            ids.append(tx.append_outbox([command(1)]).id)
     assert ids == sorted(set(ids))
     with store.transaction() as tx:
         assert [row_id for row_id, _ in tx.stale_outbox(0, 10)] == ids

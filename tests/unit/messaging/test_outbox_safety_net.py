@@ -19,7 +19,7 @@ def leave_lying(world: KernelHarness, *batches: list[Message]) -> list[int]:
     ids = []
     for batch in batches:
         with world.store.transaction() as tx:
-            ids.append(tx.append_outbox(batch))
+            ids.append(tx.append_outbox(batch).id)
     return ids
 
 

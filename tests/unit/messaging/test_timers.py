@@ -133,7 +133,7 @@ def test_line_14_a_payment_has_more_patience(world: DeadlineWorld) -> None:
 
 def test_line_14_never_while_what_it_sent_is_still_in_the_outbox(world: DeadlineWorld) -> None:
     with world.store.transaction() as tx:
-        lying = tx.append_outbox([command(1)])
+        lying = tx.append_outbox([command(1)]).id
     world.set(world.overdue(outbox_id=lying))
     assert [timer.overdue for timer in world.run()] == [False]
     with world.store.transaction() as tx:

@@ -14,15 +14,15 @@ class PostgresCartTransaction(PostgresTransaction):
     """Implements `store_port.CartServiceTransaction`, where each method is described."""
 
     def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
-        rows = self.run(SQL["lock_carts"], **_keys(keys)).fetchall()
+        rows = self.read(SQL["lock_carts"], **_keys(keys))
         return {(row[0], row[1]): _cart(row) for row in rows}
 
     def save_carts(self, rows: Collection[Cart]) -> None:
-        self.run(SQL["update_carts"], **_columns(rows))
+        self.write(SQL["update_carts"], **_columns(rows))
 
     def insert_clearances(self, rows: Collection[Clearance]) -> None:
         taken = [(row.saga_id, *line) for row in rows for line in row.taken]
-        self.run(
+        self.write(
             SQL["insert_clearances"],
             saga_ids=[row.saga_id for row in rows],
             cart_ids=[row.cart_id for row in rows],
@@ -35,13 +35,13 @@ class PostgresCartTransaction(PostgresTransaction):
         )
 
     def read_prices(self, skus: Collection[str]) -> dict[str, Price]:
-        return {row[0]: Price(*row) for row in self.run(SQL["select_prices"], skus=list(skus))}
+        return {row[0]: Price(*row) for row in self.read(SQL["select_prices"], skus=list(skus))}
 
     def list_prices(self, after: str, limit: int) -> list[Price]:
-        return [Price(*row) for row in self.run(SQL["select_price_page"], after=after, limit=limit)]
+        return [Price(*row) for row in self.read(SQL["select_price_page"], after=after, limit=limit)]
 
     def save_prices(self, rows: Collection[Price]) -> None:
-        self.run(
+        self.write(
             SQL["upsert_prices"],
             skus=[row.sku for row in rows],
             prices=[row.price_minor for row in rows],
@@ -50,20 +50,20 @@ class PostgresCartTransaction(PostgresTransaction):
 
     def read_carts(self, keys: Collection[CartKey]) -> tuple[list[Cart], dict[str, Price]]:
         """Read carts and prices with one statement, so that both are from the same moment."""
-        rows = self.run(SQL["select_carts"], **_keys(keys)).fetchall()
+        rows = self.read(SQL["select_carts"], **_keys(keys))
         carts = [_cart(row) for row in rows if row[3] is not None]
         prices = {row[0]: Price(row[0], row[2], row[1]) for row in rows if row[3] is None}
         return carts, prices
 
     def insert_carts(self, rows: Collection[Cart]) -> bool:
-        return self.run(SQL["insert_carts"], **_columns(rows)).rowcount == len(rows)
+        return self.change(SQL["insert_carts"], **_columns(rows)) == len(rows)
 
     def cart_users(self, cart_id: str, limit: int) -> list[str]:
-        return [row[0] for row in self.run(SQL["select_cart_users"], cart_id=cart_id, limit=limit)]
+        return [row[0] for row in self.read(SQL["select_cart_users"], cart_id=cart_id, limit=limit)]
 
     def hold_cart(self, key: CartKey, reason: str) -> bool:
         cart_id, user_id = key
-        return self.run(SQL["hold_cart"], cart_id=cart_id, user_id=user_id, reason=reason).rowcount == 1
+        return self.change(SQL["hold_cart"], cart_id=cart_id, user_id=user_id, reason=reason) == 1
 
 
 def _cart(row: Any) -> Cart:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from holdfast.messaging.database import PostgresTransaction, statements
-from holdfast.messaging.store import Pruned, PrunePage, StoreUnavailable
+from holdfast.messaging.store import Pruned, PrunePage
 from holdfast.saga.state import SagaInstance
 from holdfast.services.checkout_orchestrator.store_port import (
     HistoryRow,
@@ -33,28 +33,28 @@ class PostgresSagaTransaction(PostgresTransaction):
 
     def lock_sagas(self, saga_ids: Collection[str], may_be_new: Collection[str]) -> dict[str, SagaInstance]:
         if may_be_new:
-            self.run(SQL["insert_new_sagas"], saga_ids=sorted(may_be_new))
+            self.write(SQL["insert_new_sagas"], saga_ids=sorted(may_be_new))
         ids = list(saga_ids)
-        self.run(SQL["lock_sagas"], saga_ids=ids)
-        rows = self.run(SQL["select_sagas"], saga_ids=ids).fetchall()
+        self.write(SQL["lock_sagas"], saga_ids=ids)
+        rows = self.read(SQL["select_sagas"], saga_ids=ids)
         return {row[0]: _saga(row) for row in rows}
 
     def processed_event_ids(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-        rows = self.run(
+        rows = self.read(
             SQL["select_processed_event_ids"],
             saga_ids=[saga_id for saga_id, _ in pairs],
             event_ids=[event_id for _, event_id in pairs],
         )
-        return frozenset((row[0], row[1]) for row in rows.fetchall())
+        return frozenset((row[0], row[1]) for row in rows)
 
     def save_sagas(self, rows: Collection[SagaInstance], unused: Collection[str]) -> None:
         if rows:
             self._update_sagas(rows)
         if unused:
-            self.run(SQL["delete_new_sagas"], saga_ids=list(unused))
+            self.write(SQL["delete_new_sagas"], saga_ids=list(unused))
 
     def _update_sagas(self, rows: Collection[SagaInstance]) -> None:
-        updated = self.run(
+        self.write(
             SQL["update_sagas"],
             saga_ids=[row.saga_id for row in rows],
             definitions=[row.definition for row in rows],
@@ -69,13 +69,11 @@ class PostgresSagaTransaction(PostgresTransaction):
             started_ms=[row.started_ms for row in rows],
             ended_ms=[row.ended_ms for row in rows],
             stalled_ms=[row.stalled_ms for row in rows],
-        ).rowcount
-        if updated != len(rows):
-            raise StoreUnavailable(f"{len(rows) - updated} sagas were changed by somebody else meanwhile")
+        )
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         if rows:
-            self.run(
+            self.write(
                 SQL["insert_history"],
                 saga_ids=[row.saga_id for row in rows],
                 seqs=[row.seq for row in rows],
@@ -93,7 +91,7 @@ class PostgresSagaTransaction(PostgresTransaction):
         for row in rows:
             times[row.saga_id, row.event_id] = times.get((row.saga_id, row.event_id), 0) + 1
         last = {(row.saga_id, row.event_id): row for row in rows}.values()
-        self.run(
+        self.write(
             SQL["count_ignored"],
             saga_ids=[row.saga_id for row in last],
             event_ids=[row.event_id for row in last],
@@ -109,12 +107,12 @@ class PostgresSagaTransaction(PostgresTransaction):
         return self.read_sagas([saga_id]).get(saga_id)
 
     def read_sagas(self, saga_ids: Collection[str]) -> dict[str, SagaInstance]:
-        rows = self.run(SQL["select_sagas"], saga_ids=list(saga_ids)).fetchall()
+        rows = self.read(SQL["select_sagas"], saga_ids=list(saga_ids))
         return {row[0]: _saga(row) for row in rows}
 
     def read_paths(self, saga_ids: Collection[str]) -> dict[str, list[HistoryRow]]:
         histories: dict[str, list[HistoryRow]] = {}
-        for row in self.run(SQL["select_paths"], saga_ids=list(saga_ids)).fetchall():
+        for row in self.read(SQL["select_paths"], saga_ids=list(saga_ids)):
             histories.setdefault(row[0], []).append(
                 HistoryRow(row[0], row[1], row[2], row[3], b"", _names(row[4]), row[5])
             )
@@ -122,29 +120,29 @@ class PostgresSagaTransaction(PostgresTransaction):
 
     def saga_ids(self, saga_filter: SagaFilter, limit: int, *, newest_first: bool) -> list[str]:
         statement = SQL[_IDS[saga_filter.only_open, newest_first]]
-        rows = self.run(statement, from_id=saga_filter.from_id, before_id=saga_filter.before_id, limit=limit)
-        return [row[0] for row in rows.fetchall()]
+        rows = self.read(statement, from_id=saga_filter.from_id, before_id=saga_filter.before_id, limit=limit)
+        return [row[0] for row in rows]
 
     def matching_sagas(self, saga_filter: SagaFilter, saga_ids: Collection[str]) -> frozenset[str]:
-        rows = self.run(
+        rows = self.read(
             SQL["select_matching_sagas"],
             saga_ids=list(saga_ids),
             states=list(saga_filter.states),
             reason=saga_filter.reason,
             stalled=saga_filter.stalled,
         )
-        return frozenset(row[0] for row in rows.fetchall())
+        return frozenset(row[0] for row in rows)
 
     def count_open(self, partitions: Collection[int]) -> list[StateCount]:
-        rows = self.run(SQL["count_open"], partitions=list(partitions))
-        return [StateCount(*row) for row in rows.fetchall()]
+        rows = self.read(SQL["count_open"], partitions=list(partitions))
+        return [StateCount(*row) for row in rows]
 
     def read_ignored(self, saga_id: str) -> list[IgnoredEvent]:
-        rows = self.run(SQL["select_ignored"], saga_id=saga_id)
-        return [IgnoredEvent(*row) for row in rows.fetchall()]
+        rows = self.read(SQL["select_ignored"], saga_id=saga_id)
+        return [IgnoredEvent(*row) for row in rows]
 
     def read_history(self, saga_id: str) -> list[HistoryRow]:
-        rows = self.run(SQL["select_history"], saga_id=saga_id).fetchall()
+        rows = self.read(SQL["select_history"], saga_id=saga_id)
         return [
             HistoryRow(row[0], row[1], row[2], row[3], bytes(row[4]), _names(row[5]), row[6]) for row in rows
         ]

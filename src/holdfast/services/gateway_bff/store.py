@@ -15,7 +15,7 @@ class PostgresGatewayTransaction(PostgresTransaction):
     """See `store_port.GatewayTransaction` for every promise."""
 
     def insert_checkouts(self, rows: Sequence[tuple[Checkout, bytes]]) -> frozenset[str]:
-        inserted = self.run(
+        inserted = self.read(
             SQL["insert_checkouts"],
             saga_ids=[row.saga_id for row, _ in rows],
             user_ids=[row.user_id for row, _ in rows],
@@ -28,57 +28,57 @@ class PostgresGatewayTransaction(PostgresTransaction):
             created_ms=[row.created_ms for row, _ in rows],
             initiated=[value for _, value in rows],
         )
-        return frozenset(row[0] for row in inserted.fetchall())
+        return frozenset(row[0] for row in inserted)
 
     def delete_checkouts(self, saga_ids: Collection[str]) -> None:
-        self.run(SQL["delete_checkouts"], saga_ids=list(saga_ids))
+        self.write(SQL["delete_checkouts"], saga_ids=list(saga_ids))
 
     def versions_left(self, carts: Collection[CartKey]) -> dict[CartKey, int]:
         if not carts:
             return {}
-        rows = self.run(
+        rows = self.read(
             SQL["select_versions_left"],
             cart_ids=[cart_id for cart_id, _ in carts],
             user_ids=[user_id for _, user_id in carts],
         )
-        return {(cart_id, user_id): version for cart_id, user_id, version in rows.fetchall()}
+        return {(cart_id, user_id): version for cart_id, user_id, version in rows}
 
     def find_by_key(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
-        rows = self.run(
+        rows = self.read(
             SQL["select_by_key"],
             user_ids=[user_id for user_id, _ in keys],
             idempotency_keys=[key for _, key in keys],
         )
-        found = [_checkout(row) for row in rows.fetchall()]
+        found = [_checkout(row) for row in rows]
         return {(row.user_id, row.idempotency_key): row for row in found}
 
     def find_in_the_way(self, carts: Collection[tuple[CartKey, int]]) -> dict[CartKey, Checkout]:
-        rows = self.run(
+        rows = self.read(
             SQL["select_in_the_way"],
             cart_ids=[cart_id for (cart_id, _), _ in carts],
             user_ids=[user_id for (_, user_id), _ in carts],
             cart_versions=[version for _, version in carts],
         )
-        return {row.cart: row for row in map(_checkout, rows.fetchall())}
+        return {row.cart: row for row in map(_checkout, rows)}
 
     def find_owned(self, owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout]:
-        rows = self.run(
+        rows = self.read(
             SQL["select_owned"],
             saga_ids=[saga_id for saga_id, _ in owned],
             user_ids=[user_id for _, user_id in owned],
         )
-        return {(row.saga_id, row.user_id): row for row in map(_checkout, rows.fetchall())}
+        return {(row.saga_id, row.user_id): row for row in map(_checkout, rows)}
 
     def find_terminal(self, saga_ids: Collection[str]) -> frozenset[str]:
-        rows = self.run(SQL["select_terminal"], saga_ids=list(saga_ids))
-        return frozenset(row[0] for row in rows.fetchall())
+        rows = self.read(SQL["select_terminal"], saga_ids=list(saga_ids))
+        return frozenset(row[0] for row in rows)
 
     def lock_checkouts(self, saga_ids: Collection[str]) -> dict[str, KnownCheckout]:
-        rows = self.run(SQL["lock_checkouts"], saga_ids=list(saga_ids)).fetchall()
+        rows = self.read(SQL["lock_checkouts"], saga_ids=list(saga_ids))
         return {row[0]: KnownCheckout(*row[1:]) for row in rows}
 
     def end_checkouts(self, rows: Collection[CheckoutEnd]) -> None:
-        self.run(
+        self.write(
             SQL["update_endings"],
             saga_ids=[row.saga_id for row in rows],
             statuses=[row.status for row in rows],
@@ -93,13 +93,12 @@ class PostgresGatewayTransaction(PostgresTransaction):
         return self.prune(SQL["prune_checkouts"], page)
 
     def count_open(self, at_most: int) -> int:
-        row = self.run(SQL["count_open"], limit=at_most).fetchone()
-        assert row is not None, "the statement returns one row"
-        return int(row[0])
+        [(count,)] = self.read(SQL["count_open"], limit=at_most)
+        return int(count)
 
     def open_checkouts(self, from_id: str, before_id: str, limit: int) -> list[OpenCheckout]:
-        rows = self.run(SQL["select_open"], from_id=from_id, before_id=before_id, limit=limit)
-        return [OpenCheckout(row[0], row[1], bytes(row[2])) for row in rows.fetchall()]
+        rows = self.read(SQL["select_open"], from_id=from_id, before_id=before_id, limit=limit)
+        return [OpenCheckout(row[0], row[1], bytes(row[2])) for row in rows]
 
 
 def _checkout(row: Any) -> Checkout:

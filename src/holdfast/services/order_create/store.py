@@ -14,7 +14,7 @@ class PostgresOrderTransaction(PostgresTransaction):
     def insert_orders(self, rows: Collection[Order]) -> None:
         """Send all lines as flat arrays; the statement makes one row of each order."""
         lines = [(n, line) for n, row in enumerate(rows) for line in row.lines]
-        self.run(
+        self.write(
             SQL["insert_orders"],
             order_ids=[row.order_id for row in rows],
             saga_ids=[row.saga_id for row in rows],
@@ -29,4 +29,4 @@ class PostgresOrderTransaction(PostgresTransaction):
         )
 
     def update_order_statuses(self, statuses: Mapping[str, str]) -> None:
-        self.run(SQL["update_order_statuses"], saga_ids=list(statuses), statuses=list(statuses.values()))
+        self.write(SQL["update_order_statuses"], saga_ids=list(statuses), statuses=list(statuses.values()))

@@ -39,3 +39,14 @@ create table saga_ignored (
     last_at timestamptz not null default now(),
     primary key (saga_id, event_id)
 );
+
+-- Raises a failed serialization unless as many rows were found as were wanted: then another transaction changed some.
+create function require_rows(rows_found bigint, rows_wanted bigint) returns void
+language plpgsql
+as $$
+begin
+    if rows_found <> rows_wanted then
+        raise serialization_failure using message = format('%s of %s rows were found', rows_found, rows_wanted);
+    end if;
+end
+$$;
