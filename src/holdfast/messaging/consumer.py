@@ -4,10 +4,9 @@ The name is the seed's; it drives any bus behind the port. It waits until a tran
 a message that makes the handler fail, and defers a message that needs a row which another transaction holds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -29,15 +28,17 @@ from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.poison import CrashCounter, RecordBatch
 from holdfast.messaging.relay import Relay
-from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, Transaction
+from holdfast.messaging.store import RowsUnavailable, StatementFailed, StoreUnavailable, Transaction
+from holdfast.messaging.suspects import Suspects
+from holdfast.messaging.writer_tasks import WriterTasks
 
 BATCH_MAX = 500
 TROUBLE_BASE_MS = 50
 TROUBLE_CAP_MS = 5_000
 ASIDE_WAIT_MS = 500
 """How long a periodic task or an operator's request waits for each lock: messages wait behind it."""
-REQUESTS_IN_A_ROW_MAX = 20
 KILLS = "kills_the_process"
+STATEMENT_FAILED = "statement_failed"
 
 log = structlog.get_logger(__name__)
 
@@ -76,16 +77,16 @@ class KafkaConsumerManager(Generic[T]):
         self.processor = processor
         self.relay = relay
         self._monotonic_ms = monotonic_ms
-        self.periodic_tasks = list(periodic_tasks)
+        self.tasks: WriterTasks[T] = WriterTasks(periodic_tasks)
+        self.periodic_tasks = self.tasks.periodic
         self._consumer: Consumer | None = None
-        self._requests: SimpleQueue[tuple[Callable[[T], tuple[HandlerResult, Any]], Future[Any]]] = (
-            SimpleQueue()
-        )
         self._uncommitted: dict[TopicPartition, int] = {}
         self._no_longer_owned: set[TopicPartition] = set()
         self._crash_counter = CrashCounter(processor)
         self.deferred = DeferredRecords(monotonic_ms, relay.instance)
+        self.suspects = Suspects()
         self._failures = 0
+        self._takes_writes = False  # whether a probe has shown it in this round
         self.counters = Counters()
         self._owned: set[TopicPartition] = set()
         self._bus_lost = False
@@ -107,9 +108,9 @@ class KafkaConsumerManager(Generic[T]):
         A failure of database or bus is logged and shows in `retry_after_ms`; a bug in one message parks it.
         """
         try:
-            self._serve_requests()
-            self._run_due_tasks()
-            if not self._requests.empty():
+            self.tasks.serve_requests(self)
+            self.tasks.run_due(self, self._monotonic_ms())
+            if self.tasks.has_requests():
                 timeout_s = 0
             if self.deferred:
                 timeout_s = min(timeout_s, self.deferred.due_in_s())
@@ -131,10 +132,14 @@ class KafkaConsumerManager(Generic[T]):
 
     def submit(self, work: Callable[[T], tuple[HandlerResult, Any]]) -> "Future[Any]":
         """Run `work` on the writer's thread, in a transaction; its second value is the future's result."""
-        future: Future[Any] = Future()
-        self._requests.put((work, future))
+        future = self.tasks.submit(work)
         self.wake()
         return future
+
+    def hurry(self, name: str) -> None:
+        """Make this periodic task due at once, and end a poll that is waiting. Safe from any thread."""
+        self.tasks.hurry(name)
+        self.wake()
 
     def commit(
         self, work: Callable[[T], HandlerResult], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
@@ -168,7 +173,7 @@ class KafkaConsumerManager(Generic[T]):
     def close(self) -> None:
         """Leave the group. The next owner reads again what was not committed."""
         self._uncommitted.clear()
-        self.deferred.drop(self.deferred.places())
+        self._drop_deferred(self.deferred.places())
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             try:
@@ -181,6 +186,8 @@ class KafkaConsumerManager(Generic[T]):
     def _process(self, records: list[Record]) -> int:
         """Process the records of one poll as one batch; if that fails, in ever smaller batches, in order."""
         self._no_longer_owned.clear()
+        self._takes_writes = False
+        self.suspects.begin_round()
         retried = self.deferred.begin_round()
         todo, done = [RecordBatch(records)], 0
         try:
@@ -214,17 +221,36 @@ class KafkaConsumerManager(Generic[T]):
         if not self.deferred:
             return batches
         batches = [batch._replace(lock_wait_ms=SEARCH_WAIT_MS) for batch in batches]
-        return [*batches, RecordBatch(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else batches
+        if not retried:
+            return batches
+        alone, left = self.suspects.to_try()
+        self.deferred.block(left)
+        together = [record for record in retried if record not in self.suspects]
+        singly = [RecordBatch([record], lock_wait_ms=SEARCH_WAIT_MS) for record in reversed(alone)]
+        return [*batches, RecordBatch(together, lock_wait_ms=RETRY_WAIT_MS), *singly]
 
     def _halve_or_defer(self, batch: RecordBatch, error: RowsUnavailable) -> Sequence[RecordBatch]:
-        """Find the records whose rows are unavailable: halve the batch, or defer it if it cannot be halved.
+        """Find the records that fail: split the batch, or defer it if it cannot be split.
 
-        Raises StoreUnavailable if there is no record to defer, or too many are deferred.
+        A record that is to blame for a refused statement is parked. Raises StoreUnavailable if there is no
+        record to defer, too many are deferred, or the database takes no writes at all.
         """
         if not batch.records:
             raise error
+        refused = isinstance(error, StatementFailed)
+        if refused and not self._takes_writes:
+            self.processor.probe_writes()
+            self._takes_writes = True
         if self.deferred.may_search() and len(batch.records) > 1:
-            return batch.halves_with_lock_wait(SEARCH_WAIT_MS)
+            kinds = batch.by_kind(SEARCH_WAIT_MS) if refused else ()
+            return kinds if len(kinds) > 1 else batch.halves_with_lock_wait(SEARCH_WAIT_MS)
+        if refused and len(batch.records) == 1 and (count := self.suspects.refused(batch.records[0])):
+            try:
+                self._settle(batch.records, self._park(batch, STATEMENT_FAILED, str(error), count))
+            except RowsUnavailable as parking_error:
+                log.warning("parking_failed", error=str(parking_error))
+            else:
+                return ()
         if not self.deferred:
             log.warning("messages_deferred", error=str(error))
         self.deferred.add(batch.records)
@@ -236,7 +262,7 @@ class KafkaConsumerManager(Generic[T]):
         Raises StoreUnavailable: no message is at fault. Raises RowsUnavailable: its own rows are unavailable.
         """
         if (count := batch.crash_count) and batch.records:
-            return self._park(batch, KILLS, f"{count} processes began with this message and ended")
+            return self._park(batch, KILLS, f"{count} processes began with this message and ended", count)
         published = self.relay.take_published()
         try:
             return self.processor.run(batch.records, published, batch.lock_wait_ms)
@@ -248,13 +274,17 @@ class KafkaConsumerManager(Generic[T]):
             if not batch.records:
                 raise  # no message can be at fault
             if len(batch.records) == 1:
-                return self._park(batch, "handler_failed", f"{type(error).__name__}: {error}")
+                detail = f"{type(error).__name__}: {error}"
+                return self._park(batch, "handler_failed", detail, batch.failures + 1, traceback=True)
             log.warning("lot_refused", records=len(batch.records), error=type(error).__name__)
             return None
 
-    def _park(self, batch: RecordBatch, reason: str, detail: str) -> Committed:
+    def _park(
+        self, batch: RecordBatch, reason: str, detail: str, attempts: int, *, traceback: bool = False
+    ) -> Committed:
         """Park the one message that is at fault, so that its partition moves on."""
         (record,) = batch.records
+        committed = self.processor.park(record, reason, detail, attempts)
         log.error(
             "message_parked",
             reason=reason,
@@ -262,9 +292,10 @@ class KafkaConsumerManager(Generic[T]):
             partition=record.partition,
             offset=record.offset,
             saga_id=(record.key or b"").decode("ascii", "backslashreplace")[:64],
-            exc_info=not batch.crash_count,
+            detail=None if traceback else detail,
+            exc_info=traceback,
         )
-        return self.processor.park(record, reason, detail, batch.crash_count or batch.failures + 1)
+        return committed
 
     def _settle(self, records: Sequence[Record], committed: Committed) -> None:
         """Hand the messages to the relay, then commit offsets: in this order, after the database's commit."""
@@ -277,7 +308,10 @@ class KafkaConsumerManager(Generic[T]):
         if not records:
             return
         self._crash_counter.handled(records)
+        if committed.handled:
+            self.suspects.handled(records)
         self.deferred.remove(records)
+        self.suspects.remove(records)
         for wake in self.after_batch:
             wake()
         for record in records:  # one that was deferred may lie before others that are processed
@@ -300,7 +334,7 @@ class KafkaConsumerManager(Generic[T]):
         except NotOwner as error:
             self.counters.fenced_commits += 1
             self._no_longer_owned.update(error.partitions)
-            self.deferred.drop(error.partitions)
+            self._drop_deferred(error.partitions)
             log.warning("offsets_refused", partitions=sorted(error.partitions))
         held = self.deferred.places()
         self._uncommitted = {p: offset for p, offset in self._uncommitted.items() if p in held}
@@ -312,7 +346,7 @@ class KafkaConsumerManager(Generic[T]):
         self._uncommitted |= self.deferred.hold_back(
             {p: offset for p, offset in self._uncommitted.items() if p in partitions}
         )
-        self.deferred.drop(partitions)
+        self._drop_deferred(partitions)
         for partition in partitions:
             try:
                 self.consumer.rewind(partition)
@@ -321,52 +355,6 @@ class KafkaConsumerManager(Generic[T]):
                 log.warning("rewind_failed", error=str(error))
                 self.close()
                 return
-
-    # -- operators' requests and periodic tasks
-
-    def _serve_requests(self) -> None:
-        """Serve operators' requests, but only so many that messages do not wait long behind them."""
-        for _ in range(REQUESTS_IN_A_ROW_MAX):
-            try:
-                work, future = self._requests.get_nowait()
-            except Empty:
-                return
-            self._serve(work, future)
-
-    def _serve(self, work: Callable[[T], tuple[HandlerResult, Any]], future: "Future[Any]") -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        values: list[Any] = []
-
-        def run(tx: T) -> HandlerResult:
-            result, value = work(tx)
-            values.append(value)
-            return result
-
-        try:
-            self.commit(run)
-        except Exception as error:  # noqa: BLE001 - the caller gets it and decides
-            future.set_exception(error)
-        else:
-            future.set_result(values[-1])
-
-    def hurry(self, name: str) -> None:
-        """Make this periodic task due at once, and end a poll that is waiting. Safe from any thread."""
-        for task in self.periodic_tasks:
-            if task.name == name:
-                task.due_ms = 0
-        self.wake()
-
-    def _run_due_tasks(self) -> None:
-        now = self._monotonic_ms()
-        for task in self.periodic_tasks:
-            if now >= task.due_ms:
-                task.due_ms = now + task.every_ms
-                try:
-                    task.run_once(self)
-                except RowsUnavailable as error:  # the task waits until it is due again; messages need not
-                    self.counters.chores_put_off += 1
-                    log.warning("chore_put_off", chore=task.name, error=str(error))
 
     # -- partitions and failures
 
@@ -389,9 +377,13 @@ class KafkaConsumerManager(Generic[T]):
         self._no_longer_owned.update(partitions)
         self._owned -= partitions
         self._crash_counter.released(partitions)
-        self.deferred.drop(partitions)
+        self._drop_deferred(partitions)
         for partition in partitions:
             self._uncommitted.pop(partition, None)
+
+    def _drop_deferred(self, partitions: Collection[TopicPartition]) -> None:
+        self.deferred.drop(partitions)
+        self.suspects.drop(partitions)
 
     def _note_failure(self, event: str, error: Exception) -> None:
         self._failures += 1

@@ -12,6 +12,7 @@ from typing import Any, Generic, LiteralString, TypeVar
 
 import msgspec
 import psycopg
+import structlog
 from psycopg.rows import TupleRow
 
 from holdfast.bus.port import Headers, Message, Record
@@ -22,10 +23,10 @@ from holdfast.messaging.database_session import (
     Connection,
     breaks_session,
     commit,
-    concerns_rows,
     connect,
     is_trouble,
     rolled_back,
+    unavailable,
 )
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
@@ -37,11 +38,13 @@ from holdfast.messaging.store import (
     OperatorAction,
     Pruned,
     PrunePage,
-    RowsUnavailable,
+    StoreForbidden,
     StoreUnavailable,
     TimerKey,
     TimerRow,
 )
+
+log = structlog.get_logger(__name__)
 
 arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
@@ -80,6 +83,12 @@ class PostgresTransaction:
 
     def limit_lock_wait(self, wait_ms: int) -> None:
         self.run(self._kernel["limit_lock_wait"], wait=f"{wait_ms}ms")
+
+    def probe_writes(self) -> None:
+        self.run(self._kernel["limit_probe_memory"])
+        refused = _one(self.run(self._kernel["probe_writes"]))
+        if refused:
+            raise StoreForbidden(f"this role may not write {refused}")
 
     def append_outbox(self, messages: Sequence[Message]) -> int:
         batch = _batch_encoder.encode(messages)
@@ -326,10 +335,11 @@ class PostgresStore(Generic[T]):
             broken = False
         except psycopg.Error as error:
             broken = breaks_session(error) or not rolled_back(connection)
-            if is_trouble(error):
-                kind = RowsUnavailable if concerns_rows(error) else StoreUnavailable
-                raise kind(f"{error.sqlstate or 'connection'}: {error}") from error
-            raise
+            if not is_trouble(error):
+                if error.sqlstate is None:
+                    raise  # psycopg's own refusal of a value: a bug that meets one message
+                log.warning("statement_failed", error=str(error), sqlstate=error.sqlstate)
+            raise unavailable(error) from error
         except BaseException:
             broken = not rolled_back(connection)
             raise

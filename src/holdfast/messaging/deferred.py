@@ -1,4 +1,4 @@
-"""Records that wait for rows which another transaction holds, while all other messages are processed.
+"""Records that wait while all others are processed: for rows that another transaction holds, or as suspects.
 
 No offset passes a deferred record, and no later record of its saga overtakes it. The consumer tries again.
 """
@@ -71,6 +71,10 @@ class DeferredRecords:
         self._blocked.update(record.key for record in records)
         if len(self._records) > RECORDS_MAX:
             raise StoreUnavailable(f"more than {RECORDS_MAX} messages wait for rows that others hold")
+
+    def block(self, records: Sequence[Record]) -> None:
+        """Let nothing of their sagas be tried in this round: these records are not tried in it."""
+        self._blocked.update(record.key for record in records)
 
     def pass_over(self, records: Sequence[Record]) -> list[Record]:
         """Defer the records whose saga is blocked; return the others."""

@@ -120,6 +120,9 @@ class MemoryTransaction:
     def limit_lock_wait(self, wait_ms: int) -> None:
         """Do nothing: there is one transaction at a time, so none waits."""
 
+    def probe_writes(self) -> None:
+        """Do nothing: memory takes every write."""
+
     def append_outbox(self, messages: Sequence[Message]) -> int:
         self._all.sequence += 1
         self.table("outbox")[self._all.sequence] = (self._now_ms, tuple(messages))

@@ -20,6 +20,17 @@ class RowsUnavailable(StoreUnavailable):
     """Some rows that the transaction needs are unavailable now (locked, damaged); others may be fine."""
 
 
+class StatementFailed(RowsUnavailable):
+    """The database refused a statement for a reason that is not always its own trouble.
+
+    It counts as trouble until the same message keeps failing while others of its type succeed (`suspects`).
+    """
+
+
+class StoreForbidden(StoreUnavailable):
+    """The database refuses our name or password, or does not exist, until an operator changes that."""
+
+
 class OperatorAction(NamedTuple):
     """What an operator did by hand, to which target, and why; kept for ever."""
 
@@ -94,6 +105,9 @@ class Transaction(Protocol):
 
     def limit_lock_wait(self, wait_ms: int) -> None:
         """Make this transaction wait at most `wait_ms` for each lock, then raise RowsUnavailable."""
+
+    def probe_writes(self) -> None:
+        """Raise StoreUnavailable if a write would fail: read-only, disk full, no right. Writes nothing."""
 
     def append_outbox(self, messages: Sequence[Message]) -> int:
         """Append one batch and return its row id. The relay publishes it after the commit, in this order."""

@@ -42,8 +42,13 @@ def kernel_readings(components: Components[Any]) -> Iterable[Metric]:
     )
     yield gauge(
         "messages_deferred",
-        "Messages that wait for rows others hold.",
+        "Messages that wait for rows others hold, or whose statements the database refuses.",
         {(): len(components.manager.deferred)},
+    )
+    yield gauge(
+        "messages_suspected",
+        "Of the deferred messages, those whose statements the database refuses.",
+        {(): len(components.manager.suspects)},
     )
     yield counter("chores_put_off", "Chores that met rows others hold.", {(): counters.chores_put_off})
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
