@@ -12,6 +12,10 @@ RECORD_BYTES_MAX = 1_000_000
 """No bus takes a larger message; key and headers count."""
 
 
+UNDECODABLE = "x-undecodable"
+"""The one header, with the reason, of a record that its bus could not decode; the value is as it was sent."""
+
+
 class TopicPartition(NamedTuple):
     topic: str
     partition: int

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 from tests.eventually import eventually
@@ -112,6 +113,57 @@ def service(request: pytest.FixtureRequest, postgres: EmbeddedPostgres, database
     yield service
     service.close()
     postgres.drop_database(name)
+
+
+def test_undecodable_lines_are_parked_and_nothing_waits_behind_them(
+    postgres: EmbeddedPostgres, database: str
+) -> None:
+    """A publisher that was taken over calls the bus's function itself, and lies about what it hands over."""
+    name = f"bus_{uuid4().hex[:12]}"
+    postgres.ensure_database(name)
+    service = Service(database, OpenBus(postgres.dsn(name)))
+    rows = [(1, b"{"), (1, b'{"k":1}\n'), (3, b""), (2, b"\xff\n{}\n{}"), (1000, b"x" * 2_000_000)]
+    try:
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as taken_over:
+            for n, (count, lines) in enumerate(rows):
+                publish(taken_over, count, lines)
+                service.send(sound(saga_id(2_000 + n)))
+        good = [saga_id(2_000 + n) for n in range(len(rows))]
+        service.work(lambda: service.handled(good) == len(good), "everything sound is handled")
+        parked = service.parked()
+        assert {row.reason for row in parked} == {"undecodable"}
+        assert [row.record.value for row in parked[:5]] == [b"{", b'{"k":1}', None, b"\xff", b"{}\n{}"]
+        assert service.parts.processor.refused["undecodable"] == len(parked) == 7
+        service.work(service.parts.relay.is_idle, "the dead letters have left")
+        letters = [dict(letter.headers) for letter in service.letters(len(parked))]
+        assert {letter["x-error-type"] for letter in letters} == {b"undecodable"}
+        assert [int(letter["x-original-offset"]) for letter in letters] == [r.place.offset for r in parked]
+        manager = service.parts.manager
+        service.work(lambda: not manager.run_once(0), "nothing is read twice")
+    finally:
+        service.close()
+        postgres.drop_database(name)
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 10), (-5, 10), (10**12, 10), (1, 17_000_000)])
+def test_a_publisher_spends_no_offsets_and_writes_nothing_that_no_reader_has_room_for(
+    postgres: EmbeddedPostgres, database: str, count: int, size: int
+) -> None:
+    bus = OpenBus(database)
+    bus.create_topics([INVENTORY_COMMANDS], 1)
+    bus.close()
+    with (
+        psycopg.connect(database, autocommit=True) as taken_over,
+        pytest.raises(psycopg.errors.InvalidParameterValue),
+    ):
+        publish(taken_over, count, b"x" * size)
+
+
+def publish(session: "psycopg.Connection[Any]", count: int, lines: bytes) -> None:
+    session.execute(
+        "select publish_batch(%s::text[], '{0}', %s::int8[], %s::bytea[], '{}')",
+        [[INVENTORY_COMMANDS], [count], [lines]],
+    )
 
 
 def test_every_kind_is_parked_for_its_reason_between_neighbours_that_flow(service: Service) -> None:

@@ -18,7 +18,7 @@ from holdfast.bus.kafka.commits import Commits, Offsets
 from holdfast.bus.kafka.errors import NOT_OWNER, error_of, text, unavailable
 from holdfast.bus.kafka.origin import MessageOrigin
 from holdfast.bus.kafka.settings import KafkaSettings
-from holdfast.bus.port import BusUnavailable, NotOwner, RebalanceListener, Record, TopicPartition
+from holdfast.bus.port import UNDECODABLE, BusUnavailable, NotOwner, RebalanceListener, Record, TopicPartition
 
 WAKE_SLICE_S = 0.05
 """How late a waiting poll may notice `wake`: nothing interrupts librdkafka, so it waits in slices."""
@@ -293,9 +293,15 @@ def _record(message: KafkaMessage, origin: MessageOrigin) -> Record:
     assert topic is not None
     assert partition is not None
     assert offset is not None
-    pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
-    headers = tuple((name, value or b"") for name, value in pairs or ())
     key, value, at_ms = message.key(), message.value(), message.timestamp()[1]
+    try:
+        pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
+        headers = tuple((name, value or b"") for name, value in pairs or ())
+    except (
+        UnicodeDecodeError,
+        SystemError,
+    ) as error:  # what the client's code in C raises
+        headers = ((UNDECODABLE, f"the name of a header is no text: {error}".encode()),)
     source = origin.source_of(topic, key, value, headers)
     return Record(topic, partition, offset, key, value, headers, at_ms, source)
 

@@ -171,7 +171,9 @@ class _Fetched:
 
     @property
     def end(self) -> int:
-        return self.batches[-1].end_offset if self.batches else self.position + len(self.records)
+        if self.batches:
+            return self.batches[-1].end_offset
+        return self.records[-1].offset + 1 if self.records else self.position
 
     def count(self) -> int:
         return self.end - self.position
@@ -180,8 +182,10 @@ class _Fetched:
         """Return the next records, and move on."""
         while self.batches and len(self.records) < records_max:
             batch = self.batches.popleft()
-            skip = max(0, self.position - batch.base_offset)  # the position may lie inside a row
-            self.records += decode(place, batch)[skip:]
+            records = decode(place, batch)
+            if self.position > batch.base_offset:  # the position may lie inside a row
+                records = [record for record in records if record.offset >= self.position]
+            self.records += records
         taken, self.records = self.records[:records_max], self.records[records_max:]
         if taken:
             self.position = taken[-1].offset + 1
