@@ -11,13 +11,17 @@ from typing import NamedTuple
 
 import psycopg
 
+from holdfast.bus.postgres.session import refuses_us
 from holdfast.messaging.database import statements
-from holdfast.messaging.database_session import connect, is_trouble
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.database_session import connect
+from holdfast.messaging.store import StoreForbidden, StoreUnavailable
 
 LOCK_KEY = 0x486F6C6466617374  # "Holdfast"
 TRY_EVERY_S = 0.2
 TRIES_MAX = 300
+
+OURS = ("0A", "22", "23", "42")
+"""SQLSTATE classes of a migration that is wrong or does not fit this server: waiting does not help."""
 
 SQL = statements("holdfast.runtime")
 
@@ -56,7 +60,7 @@ def load_migrations(packages: Sequence[str]) -> list[Migration]:
 def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object]) -> list[str]:
     """Apply the missing migrations and return their names; `pause` waits between tries for the lock.
 
-    Raises StoreUnavailable (try again) and MigrationChanged (never again).
+    Raises StoreUnavailable (try again), MigrationChanged and psycopg.Error (never again).
     """
     migrations = load_migrations(packages)
     with _session(dsn) as connection:
@@ -95,9 +99,12 @@ def _session(dsn: str) -> Iterator[psycopg.Connection]:
         with connect(dsn, autocommit=True) as connection:
             yield connection
     except psycopg.Error as error:
-        if is_trouble(error):
-            raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
-        raise
+        text = f"{error.sqlstate or 'connection'}: {error}"
+        if refuses_us(error):
+            raise StoreForbidden(text) from error
+        if (error.sqlstate or "").startswith(OURS):
+            raise
+        raise StoreUnavailable(text) from error
 
 
 def _lock(connection: psycopg.Connection, pause: Callable[[float], object]) -> None:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from holdfast import __version__
-from holdfast.bus.port import Bus, BusForbidden, BusUnavailable
+from holdfast.bus.port import Bus, BusUnavailable
 from holdfast.contracts.topics import all_topics
 from holdfast.http_server.config import GuardedConfig
 from holdfast.messaging.backoff import backoff_ms
@@ -27,22 +27,22 @@ from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.pruner import Pruner
 from holdfast.messaging.redriver import NAME as REDRIVER
 from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.write_probe import WriteProbe
 from holdfast.runtime import dead_letters_api, problems
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.health_api import Health, router
 from holdfast.runtime.http_metrics import HttpMetrics, request_seconds
 from holdfast.runtime.kernel_metrics import breaker_readings, http_readings, kernel_readings, pruner_readings
 from holdfast.runtime.loops import Loop
-from holdfast.runtime.migrations import agree_partitions, migrate, require_durable
+from holdfast.runtime.migrations import PartitionsChanged, agree_partitions, migrate, require_durable
 from holdfast.runtime.open_files import raise_limit
-from holdfast.runtime.readiness import readiness_failures
+from holdfast.runtime.readiness import WAITING, readiness_failures, waiting_reason
 from holdfast.runtime.request_limit import RequestLimit
 from holdfast.runtime.settings import ServiceSettings
 from holdfast.runtime.shutdown import DrainingServer, OpsServer, Shutdown
 from holdfast.runtime.telemetry import MetricsSource, configure_logs, new_registry
 
 POLL_S = 0.5
-WAITING = "waiting for database and bus"
 RETRY_POLL_S = 0.25
 ANSWER_S = 5
 DRAIN_S = 12.0
@@ -102,7 +102,9 @@ class _Process:
         self._stopping = Shutdown()
         self._started = threading.Event()
         self._failed = False
-        self._forbidden = False
+        self._waiting_for = WAITING
+        self._write_probe = WriteProbe()
+        self._parts.manager.periodic_tasks.append(self._write_probe.periodic_task())
         self._loops = self._make_loops()
         self._server = self._make_server()
 
@@ -145,10 +147,13 @@ class _Process:
                 migrate(settings.dsn, self._service.packages, self._stopping.begun.wait)
                 agree_partitions(settings.dsn, settings.partitions)
                 self._service.bus.create_topics(all_topics(), settings.partitions)
-            except (StoreUnavailable, BusUnavailable) as error:
+            except (StoreUnavailable, BusUnavailable, PartitionsChanged) as error:
                 attempt += 1
-                self._forbidden = isinstance(error, BusForbidden)
-                log.warning("dependency_not_there", error=str(error), attempt=attempt)
+                self._waiting_for = waiting_reason(error, settings)
+                if self._waiting_for == WAITING:
+                    log.warning("dependency_not_there", error=str(error), attempt=attempt)
+                else:
+                    log.error("start_waits", reason=self._waiting_for, error=str(error), attempt=attempt)  # noqa: TRY400
                 self._stopping.begun.wait(backoff_ms(attempt, 100, 3_000, settings.instance) / 1000)
             else:
                 return
@@ -283,7 +288,7 @@ class _Process:
         if self._stopping.announced.is_set():
             reasons.append("stopping")
         if not self._started.is_set():
-            reasons.append("the bus refuses our name, password or rights" if self._forbidden else WAITING)
+            reasons.append(self._waiting_for)
         else:
-            reasons += readiness_failures(self._parts.manager)
+            reasons += readiness_failures(self._parts.manager, self._write_probe)
         return reasons

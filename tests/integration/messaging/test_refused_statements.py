@@ -16,7 +16,9 @@ from tests.samples import saga_id
 
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.store import StatementFailed, StoreUnavailable
+from holdfast.messaging.write_probe import PROBE_EVERY_MS, WriteProbe
 from holdfast.runtime.migrations import migrate
+from holdfast.runtime.readiness import readiness_failures
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 
 REFUSES = """
@@ -162,3 +164,25 @@ def test_a_probe_names_the_table_that_the_role_may_not_write(
         limited.close()
         owner.execute(f"drop owned by {role}")
         owner.execute(f"drop role {role}")
+
+
+def test_readiness_follows_the_right_to_write_although_nothing_is_written(
+    inventory: Inventory, owner: "psycopg.Connection[Any]"
+) -> None:
+    probe = WriteProbe()
+    inventory.parts.manager.periodic_tasks.append(probe.periodic_task())
+    manager = inventory.parts.manager
+
+    def reasons() -> list[str]:
+        for _ in range(3):
+            inventory.now_ms += PROBE_EVERY_MS
+            inventory.step()
+        return readiness_failures(manager, probe)
+
+    assert reasons() == []
+    owner.execute("alter table stock rename to stocks")
+    owner.execute("alter table outbox rename to outboxes")
+    assert "the database takes no writes" in reasons()
+    owner.execute("alter table stocks rename to stock")
+    owner.execute("alter table outboxes rename to outbox")
+    assert reasons() == []

@@ -16,7 +16,7 @@ import psycopg
 
 from holdfast.bus.access import Access, AccessTable
 from holdfast.bus.port import BusForbidden, BusUnavailable
-from holdfast.bus.postgres.session import Connection, connect
+from holdfast.bus.postgres.session import Connection, connect, refuses_us
 from holdfast.bus.postgres.wire import sql_text
 
 _TRY_EVERY_S = 0.05
@@ -87,7 +87,8 @@ def _opened(dsn: str, doing: str) -> Iterator[Connection]:
             f"{doing}: {str(error).strip()} (the bus is set up by its database's owner: holdfast bus setup)"
         ) from error
     except psycopg.Error as error:
-        raise BusUnavailable(f"{doing}: {error.sqlstate} {str(error).strip()}") from error
+        kind = BusForbidden if refuses_us(error) else BusUnavailable
+        raise kind(f"{doing}: {error.sqlstate or 'connection'} {str(error).strip()}") from error
 
 
 def _columns(access: Sequence[Access]) -> dict[str, list[str]]:
