@@ -4,13 +4,14 @@ The name is the seed's; it drives any bus behind the port. It waits until a tran
 a message that makes the handler fail, and defers a message that needs a row which another transaction holds.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
 
+from holdfast.bus.partitioner import misplaced
 from holdfast.bus.port import (
     Bus,
     BusUnavailable,
@@ -29,7 +30,6 @@ from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.poison import CrashCounter, RecordBatch
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import RowsUnavailable, StatementFailed, StoreUnavailable, Transaction
-from holdfast.messaging.suspects import Suspects
 from holdfast.messaging.writer_tasks import WriterTasks
 
 BATCH_MAX = 500
@@ -56,6 +56,7 @@ class Counters:
     transient_failures: int = 0
     fenced_commits: int = 0
     chores_put_off: int = 0
+    misplaced: int = 0
 
 
 class KafkaConsumerManager(Generic[T]):
@@ -70,7 +71,9 @@ class KafkaConsumerManager(Generic[T]):
         monotonic_ms: Callable[[], int],
         periodic_tasks: Sequence[PeriodicTask[T]] = (),
         group: str | None = None,
+        partitions: int | None = None,
     ) -> None:
+        self._partitions = partitions
         self._bus = bus
         self._topics = topics
         self._group = group or processor.service
@@ -84,7 +87,6 @@ class KafkaConsumerManager(Generic[T]):
         self._no_longer_owned: set[TopicPartition] = set()
         self._crash_counter = CrashCounter(processor)
         self.deferred = DeferredRecords(monotonic_ms, relay.instance)
-        self.suspects = Suspects()
         self._failures = 0
         self._takes_writes = False  # whether a probe has shown it in this round
         self.counters = Counters()
@@ -170,10 +172,16 @@ class KafkaConsumerManager(Generic[T]):
         seed = f"{self._group}:{self.relay.instance}"  # instances that failed together try again one by one
         return backoff_ms(self._failures, TROUBLE_BASE_MS, TROUBLE_CAP_MS, seed)
 
+    def restart(self, place: TopicPartition) -> None:
+        """Read this partition of a topic made anew from its beginning. Only on the writer's thread."""
+        self.deferred.drop({place})
+        self._uncommitted.pop(place, None)
+        self.consumer.restart(place)
+
     def close(self) -> None:
         """Leave the group. The next owner reads again what was not committed."""
         self._uncommitted.clear()
-        self._drop_deferred(self.deferred.places())
+        self.deferred.drop(self.deferred.places())
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             try:
@@ -187,7 +195,7 @@ class KafkaConsumerManager(Generic[T]):
         """Process the records of one poll as one batch; if that fails, in ever smaller batches, in order."""
         self._no_longer_owned.clear()
         self._takes_writes = False
-        self.suspects.begin_round()
+        self._count_misplaced(records)
         retried = self.deferred.begin_round()
         todo, done = [RecordBatch(records)], 0
         try:
@@ -212,6 +220,11 @@ class KafkaConsumerManager(Generic[T]):
         self.deferred.end_round()
         return done
 
+    def _count_misplaced(self, records: Sequence[Record]) -> None:  # they are processed like any others
+        for record in misplaced(records, self._partitions) if self._partitions else ():
+            self.counters.misplaced += 1
+            log.error("record_misplaced", **record.place._asdict(), offset=record.offset)
+
     def _batches_to_try(self, records: list[Record], retried: list[Record]) -> list[RecordBatch]:
         """Return batches to try, the last first: deferred records, then new ones. Raises StoreUnavailable.
 
@@ -223,9 +236,7 @@ class KafkaConsumerManager(Generic[T]):
         batches = [batch._replace(lock_wait_ms=SEARCH_WAIT_MS) for batch in batches]
         if not retried:
             return batches
-        alone, left = self.suspects.to_try()
-        self.deferred.block(left)
-        together = [record for record in retried if record not in self.suspects]
+        alone, together = self.deferred.split_suspects(retried)
         singly = [RecordBatch([record], lock_wait_ms=SEARCH_WAIT_MS) for record in reversed(alone)]
         return [*batches, RecordBatch(together, lock_wait_ms=RETRY_WAIT_MS), *singly]
 
@@ -244,7 +255,7 @@ class KafkaConsumerManager(Generic[T]):
         if self.deferred.may_search() and len(batch.records) > 1:
             kinds = batch.by_kind(SEARCH_WAIT_MS) if refused else ()
             return kinds if len(kinds) > 1 else batch.halves_with_lock_wait(SEARCH_WAIT_MS)
-        if refused and len(batch.records) == 1 and (count := self.suspects.refused(batch.records[0])):
+        if refused and (count := self.deferred.refused(batch.records)):
             try:
                 self._settle(batch.records, self._park(batch, STATEMENT_FAILED, str(error), count))
             except RowsUnavailable as parking_error:
@@ -309,9 +320,8 @@ class KafkaConsumerManager(Generic[T]):
             return
         self._crash_counter.handled(records)
         if committed.handled:
-            self.suspects.handled(records)
+            self.deferred.suspects.handled(records)
         self.deferred.remove(records)
-        self.suspects.remove(records)
         for wake in self.after_batch:
             wake()
         for record in records:  # one that was deferred may lie before others that are processed
@@ -334,7 +344,7 @@ class KafkaConsumerManager(Generic[T]):
         except NotOwner as error:
             self.counters.fenced_commits += 1
             self._no_longer_owned.update(error.partitions)
-            self._drop_deferred(error.partitions)
+            self.deferred.drop(error.partitions)
             log.warning("offsets_refused", partitions=sorted(error.partitions))
         held = self.deferred.places()
         self._uncommitted = {p: offset for p, offset in self._uncommitted.items() if p in held}
@@ -346,7 +356,7 @@ class KafkaConsumerManager(Generic[T]):
         self._uncommitted |= self.deferred.hold_back(
             {p: offset for p, offset in self._uncommitted.items() if p in partitions}
         )
-        self._drop_deferred(partitions)
+        self.deferred.drop(partitions)
         for partition in partitions:
             try:
                 self.consumer.rewind(partition)
@@ -377,13 +387,9 @@ class KafkaConsumerManager(Generic[T]):
         self._no_longer_owned.update(partitions)
         self._owned -= partitions
         self._crash_counter.released(partitions)
-        self._drop_deferred(partitions)
+        self.deferred.drop(partitions)
         for partition in partitions:
             self._uncommitted.pop(partition, None)
-
-    def _drop_deferred(self, partitions: Collection[TopicPartition]) -> None:
-        self.deferred.drop(partitions)
-        self.suspects.drop(partitions)
 
     def _note_failure(self, event: str, error: Exception) -> None:
         self._failures += 1

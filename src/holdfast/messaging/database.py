@@ -15,7 +15,7 @@ import psycopg
 import structlog
 from psycopg.rows import TupleRow
 
-from holdfast.bus.port import Headers, Message, Record
+from holdfast.bus.port import Headers, Message, Record, TopicPartition
 from holdfast.messaging import arrays
 from holdfast.messaging.arrays import Array
 from holdfast.messaging.database_session import (
@@ -298,6 +298,19 @@ class PostgresTransaction:
     def take_lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         taken = self.run(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
         return taken.fetchone() is not None
+
+    def topic_ids(self) -> dict[TopicPartition, str]:
+        rows = self.run(self._kernel["select_topic_ids"]).fetchall()
+        return {TopicPartition(topic, partition): topic_id for topic, partition, topic_id in rows}
+
+    def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
+        if ids:
+            self.run(
+                self._kernel["save_topic_ids"],
+                topics=[place.topic for place in ids],
+                partitions=[place.partition for place in ids],
+                ids=list(ids.values()),
+            )
 
     def count_start(self, place: str, offset: int) -> int:
         return int(_one(self.run(self._kernel["count_start"], place=place, position=offset)))

@@ -3,11 +3,11 @@
 A transaction is an overlay on plain dicts: it sees its changes at once, others see them after its commit.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from holdfast.bus.port import Message
+from holdfast.bus.port import Message, TopicPartition
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary, summary
@@ -285,6 +285,12 @@ class MemoryTransaction:
             return False
         leases[name] = (owner, self._now_ms + ttl_ms)
         return True
+
+    def topic_ids(self) -> dict[TopicPartition, str]:
+        return dict(self.table("topic_ids"))
+
+    def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
+        self.table("topic_ids").update(ids)
 
     def count_start(self, place: str, offset: int) -> int:
         starts = self.table("starts")

@@ -3,11 +3,11 @@
 Each service's store extends `Transaction` with its own tables, once on PostgreSQL and once in memory.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
-from holdfast.bus.port import Message
+from holdfast.bus.port import Message, TopicPartition
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary
 
@@ -210,6 +210,12 @@ class Transaction(Protocol):
 
         A lease that ends more than twice `ttl_ms` from now is free: the clock has jumped back.
         """
+
+    def topic_ids(self) -> dict[TopicPartition, str]:
+        """Return the id that each partition's topic had when it was last looked at."""
+
+    def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
+        """Write these ids."""
 
     def count_start(self, place: str, offset: int) -> int:
         """Count a start at (place, committed offset); return the number of starts at this same offset."""

@@ -74,14 +74,15 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
 def agree_partitions(dsn: str, partitions: int) -> None:
     """Store the number of partitions at the first start, and refuse another number at later starts.
 
-    Raises StoreUnavailable (try again) and PartitionsChanged (never again).
+    Raises StoreUnavailable (try again) and PartitionsChanged (until the one or the other is changed).
     """
     with _session(dsn) as connection:
         row = connection.execute(SQL["agree_partitions"], {"partitions": partitions}).fetchone()
         assert row is not None
         if row[0] != partitions:
             raise PartitionsChanged(
-                f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}"
+                f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}:"
+                " see holdfast bus repartition"
             )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast.bus.port import BusForbidden
+from holdfast.bus.port import BusForbidden, PartitionsDiffer
 from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.store import StoreForbidden
 from holdfast.messaging.write_probe import WriteProbe
@@ -43,7 +43,7 @@ def waiting_reason(error: Exception, settings: ServiceSettings) -> str:
             return f"the bus {refused} {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD_FILE"
         case BusForbidden():
             return f"the bus {refused} {PREFIX}BUS_DSN"
-        case PartitionsChanged():
+        case PartitionsChanged() | PartitionsDiffer():
             return str(error)
         case _:
             return WAITING

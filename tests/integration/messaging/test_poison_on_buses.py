@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from structlog.testing import capture_logs
 from tests.eventually import eventually
 from tests.open_bus import OpenBus
@@ -26,6 +27,7 @@ from holdfast.messaging.dead_letters import Actor, DeadLetters
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.parked import DeadLetterFilter, ParkedRecord
 from holdfast.messaging.redriver import NAME
+from holdfast.messaging.topic_watch import TopicWatch
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.production_ports import monotonic_ms
 from holdfast.services.inventory_write import main as inventory_write
@@ -218,3 +220,36 @@ def test_a_bug_is_parked_and_redriven_and_what_came_of_it_is_known(
     service.work(lambda: service.handled(sagas) == len(sagas), "the redriven ones are handled")
     outcomes = [(row.status, row.outcome) for row in letters.find(DeadLetterFilter(), None, 100)]
     assert outcomes == [("redriven", "processed")] * len(sick)
+
+
+def test_on_kafka_topics_that_grow_or_are_made_anew_lose_and_undo_nothing(
+    own_kafka: str, database: str
+) -> None:
+    """The service runs all the while."""
+    service = Service(database, KafkaBus(KafkaSettings(own_kafka)))
+    watch = TopicWatch(service.bus, 1)
+    service.parts.manager.periodic_tasks.append(watch.periodic_task())
+    admin = AdminClient({"bootstrap.servers": own_kafka})
+    before, grown, anew = ([saga_id(base + n) for n in range(20)] for base in (5_000, 5_100, 5_200))
+
+    def handle(sagas: Sequence[str], what: str) -> None:
+        service.work(lambda: service.handled(sagas) == len(sagas), what)
+
+    try:
+        service.send(*map(sound, before))
+        handle(before, "what came before is handled")
+        admin.create_partitions([NewPartitions(INVENTORY_COMMANDS, 3)])[INVENTORY_COMMANDS].result()
+        service.work(lambda: watch.differing == {INVENTORY_COMMANDS: 3}, "the growth is noticed")
+        service.send(*map(sound, grown))
+        handle(grown, "what came on the grown topic is handled")
+        assert service.parts.manager.counters.misplaced == 0
+
+        admin.delete_topics([INVENTORY_COMMANDS])[INVENTORY_COMMANDS].result()
+        service.work(lambda: watch.differing == {INVENTORY_COMMANDS: 0}, "the deletion is noticed")
+        admin.create_topics([NewTopic(INVENTORY_COMMANDS, 1, 1)])[INVENTORY_COMMANDS].result()
+        service.work(lambda: watch.made_anew == 1, "the new topic is noticed")
+        service.publisher.publish([sound(saga) for saga in anew])
+        handle(anew, "what came on the new topic is handled")
+        assert service.parked() == []
+    finally:
+        service.close()

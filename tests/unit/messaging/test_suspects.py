@@ -60,7 +60,11 @@ def test_a_message_whose_type_is_refused_altogether_is_never_parked(world: Kerne
     world.handler.refused = set()
     rounds(world, 3)
     assert world.rows("seen") == {saga_id(n): 1 for n in range(30)}
-    assert (world.committed(), len(world.manager.deferred), len(world.manager.suspects)) == (30, 0, 0)
+    assert (world.committed(), len(world.manager.deferred), len(world.manager.deferred.suspects)) == (
+        30,
+        0,
+        0,
+    )
 
 
 def test_messages_of_another_type_prove_nothing_and_need_not_wait(world: KernelHarness) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import TopicPartition as KafkaPlace
 
@@ -105,6 +105,20 @@ class KafkaConsumer:
         except KafkaException as error:
             if error_of(error).name() != "_STATE":  # not begun yet: it will begin at the committed offset
                 raise unavailable(error) from error
+
+    def restart(self, place: TopicPartition) -> None:
+        """See the port."""
+        self._notice_expulsion()
+        if place not in self._owned:
+            raise NotOwner(frozenset({place}))
+        self._floor[place] = 0
+        self._backlog.forget(frozenset({place}))
+        if not self._commit({place: 0}):
+            raise NotOwner(frozenset({place}))
+        try:
+            self._client.seek(KafkaPlace(*place, OFFSET_BEGINNING))
+        except KafkaException as error:
+            raise unavailable(error) from error
 
     def pause(self, places: frozenset[TopicPartition]) -> None:
         """See the port. Partitions that are not this member's are ignored."""

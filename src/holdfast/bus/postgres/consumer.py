@@ -77,6 +77,10 @@ class PostgresConsumer:
                 return records
             wait_s = max(0.0, min(deadline, self._membership.next_beat, now + _LOOK_EVERY_S) - now)
 
+    def restart(self, place: TopicPartition) -> None:
+        self._membership.restart(place)
+        self._fetched.pop(place, None)
+
     def pause(self, places: frozenset[TopicPartition]) -> None:
         self._membership.pause(places, paused=True)
 
@@ -260,6 +264,11 @@ class _PostgresLeases:
             offsets=[offset for _, _, offset in progress],
         )
         return frozenset(TopicPartition(*row) for row in rows)
+
+    def restart(self, place: TopicPartition, epoch: int) -> bool:
+        values = {"topic": place.topic, "partition": place.partition, "epoch": epoch}
+        [(mine,)] = self._session.run("restart_partition", group=self._group, me=self._me, **values)
+        return bool(mine)
 
     def release(self, places: Iterable[TopicPartition]) -> None:
         self._session.run(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psycopg
 
 from holdfast.bus.access import Access, AccessTable
-from holdfast.bus.port import BusForbidden, BusUnavailable
+from holdfast.bus.port import BusForbidden, BusUnavailable, PartitionsDiffer
 from holdfast.bus.postgres.session import Connection, connect, refuses_us
 from holdfast.bus.postgres.wire import sql_text
 
@@ -72,9 +72,9 @@ def _check_names(topics: Sequence[str]) -> None:
 
 
 def _check_counts(connection: Connection, topics: Sequence[str], partitions: int) -> None:
-    for topic, there in connection.execute(sql_text("list_topics")).fetchall():
-        if topic in topics and there != partitions:
-            raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
+    there = {topic: count for topic, count, _ in connection.execute(sql_text("list_topics")).fetchall()}
+    if differing := {topic: there[topic] for topic in topics if there.get(topic, partitions) != partitions}:
+        raise PartitionsDiffer(partitions, differing)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _columns(access: Sequence[Access]) -> dict[str, list[str]]:
 def _is_complete(connection: Connection, topics: Sequence[str]) -> bool:
     if _missing(connection):
         return False
-    there = {topic for topic, _ in connection.execute(sql_text("list_topics")).fetchall()}
+    there = {topic for topic, _, _ in connection.execute(sql_text("list_topics")).fetchall()}
     return there.issuperset(topics)
 
 
