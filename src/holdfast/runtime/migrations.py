@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from holdfast.bus.partitioner import partition_of
 from holdfast.bus.postgres.session import refuses_us
 from holdfast.messaging.database import statements
 from holdfast.messaging.database_session import connect
@@ -36,6 +37,17 @@ class PartitionsChanged(Exception):
 
 class NotDurable(Exception):
     """A commit would not survive a crash of this server; the text names the setting."""
+
+
+class NotIdle(Exception):
+    """The number of partitions cannot change now: something is on its way, or lives; the text says what."""
+
+
+class Agreed(NamedTuple):
+    """The number of partitions that a database is held to, and its unpublished outbox rows."""
+
+    partitions: int
+    outbox_rows: int
 
 
 class Migration(NamedTuple):
@@ -84,6 +96,33 @@ def agree_partitions(dsn: str, partitions: int) -> None:
                 f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}:"
                 " see holdfast bus repartition"
             )
+
+
+def read_agreed(dsn: str) -> Agreed | None:
+    """Return what a database is held to, None if no service ever started on it. Raises StoreUnavailable."""
+    try:
+        with _session(dsn) as connection:
+            row = connection.execute(SQL["select_agreed"]).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return None if row is None else Agreed(*row)
+
+
+def adopt_partitions(dsn: str, partitions: int) -> None:
+    """Hold a database to another number, and give its timers to their new owners; all or nothing.
+
+    Once all that was sent under the old number is read, which the caller sees to, no saga's messages lose
+    their order by it. Raises NotIdle and StoreUnavailable.
+    """
+    with _session(dsn) as connection, connection.transaction():
+        connection.execute(SQL["lock_agreed"])
+        row = connection.execute(SQL["select_agreed"]).fetchone()
+        if row is None or row[1]:
+            raise NotIdle(f"{row[1] if row else 0} rows lie in its outbox")
+        sagas = [saga_id for (saga_id,) in connection.execute(SQL["select_timed_sagas"])]
+        owners = [partition_of(saga_id.encode(), partitions) for saga_id in sagas]
+        connection.execute(SQL["move_timers"], {"saga_ids": sagas, "partitions": owners})
+        connection.execute(SQL["update_agreed"], {"partitions": partitions})
 
 
 def require_durable(dsn: str) -> None:

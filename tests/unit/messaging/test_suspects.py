@@ -1,6 +1,7 @@
 """A statement that the database refuses is its trouble, until one message alone is to blame for it."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
@@ -91,15 +92,18 @@ def test_what_succeeded_before_the_first_refusal_exculpates_nobody(world: Kernel
 
 
 def test_a_database_that_takes_no_writes_is_trouble_whatever_it_says_of_a_message(
-    world: KernelHarness, monkeypatch: pytest.MonkeyPatch
+    world: KernelHarness,
 ) -> None:
-    def takes_none() -> None:
+    check_a_database_that_takes_no_writes(world)
+
+
+def check_a_database_that_takes_no_writes(world: KernelHarness) -> None:
+    def takes_none(_: MemoryTransaction) -> None:
         raise StoreUnavailable("53100: as scripted")
 
     world.handler.refused = {saga_id(1)}
     world.send(1, 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(world.processor, "probe_writes", takes_none)
+    with patch.object(MemoryTransaction, "probe_writes", takes_none):
         rounds(world, 12)
     assert (world.manager.failures_in_a_row, len(world.manager.deferred)) == (12, 0)
     assert (parked(world), world.rows("seen")) == ([], {})

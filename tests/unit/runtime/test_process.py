@@ -15,6 +15,7 @@ from tests.callers import calling
 from tests.unit.messaging.kernel_harness import KernelHarness
 
 from holdfast.bus.port import BusForbidden
+from holdfast.contracts.topics import EVENTS
 from holdfast.messaging.components import Components
 from holdfast.messaging.outbox_rescuer import OutboxRescuer
 from holdfast.messaging.store import StoreForbidden, StoreUnavailable
@@ -108,6 +109,25 @@ def test_a_start_that_waits_for_a_person_says_why_and_goes_on(
     waits = [line for line in logs if line["event"] == "start_waits"]
     assert len(waits) == (0 if type(error) is StoreUnavailable else 2)
     assert all(line["reason"] == why for line in waits)
+
+
+def test_a_start_on_grown_topics_goes_on_and_on_shrunk_ones_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("require_durable", "migrate", "agree_partitions"):
+        monkeypatch.setattr(process, name, lambda *_: None)
+    made = process._Process(service())
+    counts = made._service.bus.state.partitions  # type: ignore[attr-defined]
+    counts.update(dict.fromkeys(counts, made._service.settings.partitions))
+    counts[EVENTS] = 40
+    with capture_logs() as logs:
+        made._await_dependencies()
+    assert logs == []
+
+    counts[EVENTS] = 3
+    monkeypatch.setattr(made._stopping.begun, "wait", lambda _: counts.update({EVENTS: 12}))
+    with capture_logs() as logs:
+        made._await_dependencies()
+    [line] = logs
+    assert line["reason"] == f"topic {EVENTS} has 3 partitions, not 12"
 
 
 def test_a_database_that_takes_no_writes_makes_an_idle_process_unready_until_it_does(

@@ -92,6 +92,16 @@ class KafkaBus:
                 raise MessageRefused(f"there is no topic {topic}")
             time.sleep(0.05)
 
+    def living_members(self, groups: Sequence[str]) -> dict[str, int]:
+        """Return how many members each of these groups has now. Raises BusUnavailable."""
+        asked = self._admin().describe_consumer_groups(
+            list(groups), request_timeout=self._settings.lookup_timeout_s
+        )
+        try:
+            return {group: len(future.result().members) for group, future in asked.items()}
+        except KafkaException as error:
+            raise unavailable(error) from error
+
     def broker_count(self) -> int:
         """Return how many brokers are up. Raises BusUnavailable."""
         return len(self._describe().brokers)

@@ -65,6 +65,13 @@ def set_up(
         _check_counts(connection, topics, partitions)
 
 
+def grow(dsn: str, topics: Sequence[str], partitions: int) -> None:
+    """As the database's owner, give these topics so many partitions. Raises BusUnavailable."""
+    with _opened(dsn, "give topics more partitions") as connection, connection.transaction():
+        connection.execute(sql_text("grow_topics"), {"topics": list(topics), "partitions": partitions})
+        connection.execute(sql_text("create_partitions"), {"topics": list(topics)})
+
+
 def _check_names(topics: Sequence[str]) -> None:
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
