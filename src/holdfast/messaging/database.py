@@ -299,8 +299,8 @@ class PostgresTransaction:
         taken = self.run(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
         return taken.fetchone() is not None
 
-    def topic_ids(self) -> dict[TopicPartition, str]:
-        rows = self.run(self._kernel["select_topic_ids"]).fetchall()
+    def topic_ids(self, topics: Collection[str]) -> dict[TopicPartition, str]:
+        rows = self.run(self._kernel["select_topic_ids"], topics=list(topics)).fetchall()
         return {TopicPartition(topic, partition): topic_id for topic, partition, topic_id in rows}
 
     def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:

@@ -152,10 +152,9 @@ class MemoryTransaction:
         for place, row in unique.items():
             before = parked.get(place, row._replace(attempts=0, first_ms=now))
             is_redriven = before.status == "redriven" and before.outcome is None
-            there = before._replace(
-                reason=row.reason,
-                detail=row.detail,
+            there = row._replace(
                 attempts=before.attempts + row.attempts,
+                first_ms=before.first_ms,
                 last_ms=now,
                 status="parked",
                 outcome="parked_again" if is_redriven else None,
@@ -286,8 +285,9 @@ class MemoryTransaction:
         leases[name] = (owner, self._now_ms + ttl_ms)
         return True
 
-    def topic_ids(self) -> dict[TopicPartition, str]:
-        return dict(self.table("topic_ids"))
+    def topic_ids(self, topics: Collection[str]) -> dict[TopicPartition, str]:
+        ids = self.table("topic_ids").items()
+        return {place: topic_id for place, topic_id in ids if place.topic in topics}
 
     def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
         self.table("topic_ids").update(ids)

@@ -211,8 +211,8 @@ class Transaction(Protocol):
         A lease that ends more than twice `ttl_ms` from now is free: the clock has jumped back.
         """
 
-    def topic_ids(self) -> dict[TopicPartition, str]:
-        """Return the id that each partition's topic had when it was last looked at."""
+    def topic_ids(self, topics: Collection[str]) -> dict[TopicPartition, str]:
+        """Return the id that each of these topics had when a partition was last looked at."""
 
     def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
         """Write these ids."""

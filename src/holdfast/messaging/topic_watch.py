@@ -64,7 +64,7 @@ class TopicWatch:
         if ids == self._seen:
             return
         with manager.processor.store.transaction() as tx:
-            known = tx.topic_ids()
+            known = tx.topic_ids(topics.keys())
         anew = sorted(place for place in ids if known.get(place, ids[place]) != ids[place])
         for place in anew:
             log.error("topic_made_anew", topic=place.topic, partition=place.partition)

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 from tests.samples import saga_id
 from tests.unit.messaging.kernel_harness import KernelHarness
 
-from holdfast.bus.port import BusUnavailable, PartitionsDiffer, TopicPartition
+from holdfast.bus.port import BusUnavailable, PartitionsDiffer, Record, TopicPartition
 from holdfast.contracts.topics import EVENTS, INVENTORY_COMMANDS, PARTITIONS_EMBEDDED, TOPICS, all_topics
 from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.topic_watch import LOOK_EVERY_MS, TopicWatch
@@ -90,6 +90,17 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(world: Watched) -
     assert anew == list(range(PARTITIONS_EMBEDDED))
     assert {saga_id(n) for n in range(100, 120)} <= set(world.rows("seen"))
     assert (world.committed(), world.watch.made_anew) == (20, PARTITIONS_EMBEDDED)
+
+
+def test_what_is_parked_of_the_new_topic_is_not_taken_for_what_lay_there_before(world: Watched) -> None:
+    place = TopicPartition(INVENTORY_COMMANDS, 0)
+    for value in (b"of the old one", b"of the new one"):
+        world.bus.state.log[place] = (Record(*place, 0, None, value, (), 0),)
+        world.look()
+        world.look()
+        world.make_anew(INVENTORY_COMMANDS)
+    [row] = world.rows("parked").values()
+    assert row.record.value == b"of the new one"
 
 
 def test_a_topic_made_anew_while_nobody_ran_is_noticed_by_who_comes(world: Watched) -> None:
