@@ -5,6 +5,7 @@ One line a saga, in JSON; of those that went the same way only the first. Reads,
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import msgspec
 import psycopg
@@ -17,8 +18,8 @@ from holdfast.services.checkout_orchestrator.store import PostgresSagaTransactio
 
 def histories(dsn: str) -> Iterator[History]:
     """Read every saga and its history at one moment; those whose history was pruned are left out."""
-    with psycopg.connect(dsn, options="-c default_transaction_isolation=repeatable\\ read") as connection:
-        session = Pipeline(connection)
+    connection = psycopg.connect(dsn, options="-c default_transaction_isolation=repeatable\\ read")
+    with closing(Pipeline(connection)) as session:
         session.begin()
         tx = PostgresSagaTransaction(session)
         for (saga_id,) in tx.read("select saga_id::text from saga_event where seq = 1 order by 1"):

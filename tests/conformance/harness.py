@@ -98,6 +98,12 @@ class Harness(Protocol):
     def aside(self, call: Callable[[], T]) -> Aside[T]:
         """Run `call` in a thread; in memory, where no call ever waits, run it now."""
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions, as an administrator does."""
+
+    def make_anew(self, topic: str, partitions: int) -> None:
+        """Delete a topic with all its messages and create it again, as an administrator does."""
+
     def begin_publish(self, batch: Sequence[Message]) -> OpenPublish:
         """Publish half-way. Where a bus has no such state, nothing is published before `finish`."""
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from tests.conformance.harness import T
 from tests.conformance.kafka_door import KafkaDoor
 from tests.conformance.member import MemberProcess
@@ -79,6 +80,33 @@ class KafkaHarness:
 
     def aside(self, call: Callable[[], T]) -> InThread[T]:
         return InThread(call)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        admin = self._admin()
+        for future in admin.create_partitions([NewPartitions(topic, partitions)]).values():
+            future.result()
+        self._until_known(topic, partitions)
+
+    def make_anew(self, topic: str, partitions: int) -> None:
+        admin = self._admin()
+        for future in admin.delete_topics([topic], operation_timeout=10).values():
+            future.result()
+        self.until(lambda: topic not in self.bus.describe_topics([topic]))
+        for future in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10).values():
+            future.result()
+        self._until_known(topic, partitions)
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self._bootstrap})
+
+    def _until_known(self, topic: str, partitions: int) -> None:
+        """Wait until the broker, too, has heard of it from the controller."""
+
+        def known() -> bool:
+            found = self.bus.describe_topics([topic])
+            return topic in found and found[topic].partitions == partitions
+
+        self.until(known)
 
     def begin_publish(self, batch: Sequence[Message]) -> HeldPublish:
         return HeldPublish(self.publisher(), batch)

@@ -129,6 +129,19 @@ class MemoryHarness:
     def aside(self, call: Callable[[], T]) -> Done[T]:
         return Done(call())
 
+    def grow(self, topic: str, partitions: int) -> None:
+        self.bus.state.partitions[topic] = partitions
+        for partition in range(partitions):
+            self.bus.state.log.setdefault(TopicPartition(topic, partition), ())
+
+    def make_anew(self, topic: str, partitions: int) -> None:
+        state = self.bus.state
+        state.generations[topic] = state.generations.get(topic, 0) + 1
+        state.partitions[topic] = partitions
+        for place in [place for place in state.log if place.topic == topic]:
+            del state.log[place]
+        self.grow(topic, partitions)
+
     def begin_publish(self, batch: Sequence[Message]) -> Unpublished:
         return Unpublished(self.bus.publisher(), batch)
 

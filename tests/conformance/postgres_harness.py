@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.conformance.harness import T
 from tests.conformance.member import MemberProcess
@@ -75,6 +76,26 @@ class PostgresHarness:
 
     def aside(self, call: Callable[[], T]) -> InThread[T]:
         return InThread(call)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        self._as_owner("update topics set partitions = %s where topic = %s", partitions, topic)
+        self._as_owner(
+            "insert into partitions (topic, partition) select %s, generate_series(0, %s - 1)"
+            " on conflict do nothing",
+            topic,
+            partitions,
+        )
+
+    def make_anew(self, topic: str, partitions: int) -> None:
+        """What refers to the topic, the rights and the leases, stays: those are rows of other tables."""
+        self._as_owner("delete from log where topic = %s", topic)
+        self._as_owner("delete from partitions where topic = %s", topic)
+        self._as_owner("update topics set id = default where topic = %s", topic)
+        self.grow(topic, partitions)
+
+    def _as_owner(self, statement: str, *values: object) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute(statement.encode(), values)
 
     def begin_publish(self, batch: Sequence[Message]) -> UncommittedPublish:
         return UncommittedPublish(self.publisher(), batch)

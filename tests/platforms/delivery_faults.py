@@ -99,6 +99,7 @@ class FaultyView:
         self.proves_sources = getattr(inner, "proves_sources", False)
         self.create_topics = inner.create_topics
         self.partition_count = inner.partition_count
+        self.describe_topics = inner.describe_topics
 
     def publisher(self) -> "FaultyPublisher":
         return FaultyPublisher(self._bus, self._service, self._inner.publisher())

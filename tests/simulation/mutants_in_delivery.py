@@ -60,9 +60,9 @@ def the_gateway_sends_once() -> Broken:
 def messages_are_published_before_the_commit() -> Broken:
     real_init, real_commit = KafkaConsumerManager.__init__, BatchProcessor.commit
 
-    def init(self: Any, bus: Any, topics: Any, processor: Any, relay: Any, *args: Any) -> None:
+    def init(self: Any, bus: Any, topics: Any, processor: Any, relay: Any, *args: Any, **named: Any) -> None:
         processor.relay = relay
-        real_init(self, bus, topics, processor, relay, *args)
+        real_init(self, bus, topics, processor, relay, *args, **named)
 
     def commit(self: Any, work: Any, *args: Any, **named: Any) -> Any:
         def at_once(tx: Any) -> HandlerResult:

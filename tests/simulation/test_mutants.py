@@ -4,11 +4,13 @@ import pytest
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.mutants_by_rule import ON_TRIAL, MutantByRule
 from tests.simulation.mutants_in_payments import IN_PAYMENTS
+from tests.simulation.mutants_of_trouble import OF_TROUBLE
 
 from holdfast.simulation.run import quiet_logs, run_seed
 from holdfast.simulation.setup import DEEP_EVERY
 
 WORLDS_MAX = 3_000
+BY_RULE = ON_TRIAL + IN_PAYMENTS + OF_TROUBLE
 
 pytestmark = pytest.mark.timeout(1_800)
 
@@ -22,7 +24,7 @@ def test_a_broken_rule_is_noticed(mutant: Mutant) -> None:
     pytest.fail(f"{mutant.name} survived {WORLDS_MAX} worlds")
 
 
-@pytest.mark.parametrize("mutant", ON_TRIAL + IN_PAYMENTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", BY_RULE, ids=lambda mutant: mutant.name)
 def test_a_rule_of_which_no_invariant_speaks_is_held_by_its_test(mutant: MutantByRule) -> None:
     mutant.check()
     with mutant.broken(), pytest.raises((AssertionError, pytest.fail.Exception)):
@@ -30,5 +32,5 @@ def test_a_rule_of_which_no_invariant_speaks_is_held_by_its_test(mutant: MutantB
 
 
 def test_there_are_enough_of_them_and_all_differ() -> None:
-    names = [mutant.name for mutant in MUTANTS] + [mutant.name for mutant in ON_TRIAL + IN_PAYMENTS]
+    names = [mutant.name for mutant in MUTANTS] + [mutant.name for mutant in BY_RULE]
     assert len(set(names)) == len(names) >= 20

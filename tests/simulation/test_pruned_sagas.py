@@ -144,6 +144,8 @@ def test_an_old_message_does_nothing(pruned: tuple[str, ...]) -> None:
     aged.deliver(aged.messages[::-1])
     assert aged.books() == before
     assert aged.states() == states
+    parked = aged.platform.carts.tables.tables.get("parked", {})
+    assert parked == {}, "the clearances answer for themselves"
 
 
 def test_everything_that_may_go_went_and_what_the_cart_refused_stays() -> None:

@@ -34,6 +34,9 @@ class LeaseStore(Protocol):
     def commit(self, progress: Sequence[Progress]) -> frozenset[TopicPartition]:
         """Move committed offsets forward; return the partitions whose epoch is still this one."""
 
+    def restart(self, place: TopicPartition, epoch: int) -> bool:
+        """Set the committed offset to 0 if the epoch is still this one; tell whether it is."""
+
     def release(self, places: Iterable[TopicPartition]) -> None:
         """Give these up, so that other members can take them at once."""
 
@@ -128,6 +131,13 @@ class Membership:
         cursor = self.lanes.get(place)
         if cursor is not None:
             cursor.position = cursor.committed
+
+    def restart(self, place: TopicPartition) -> None:
+        """Go back to the beginning, durably. Raises NotOwner."""
+        cursor = self.lanes.get(place)
+        if cursor is None or not self._store.restart(place, cursor.epoch):
+            raise NotOwner(frozenset({place}))
+        cursor.position = cursor.committed = 0
 
     def leave(self) -> None:
         """Call `revoked`, then leave the group."""

@@ -16,8 +16,10 @@ from holdfast.bus.port import (
     BusUnavailable,
     Message,
     MessageRefused,
+    PartitionsDiffer,
     RebalanceListener,
     Record,
+    TopicInfo,
     TopicPartition,
 )
 
@@ -42,6 +44,8 @@ class MemoryState:
     log: dict[TopicPartition, tuple[Record, ...]] = field(default_factory=dict)
     members: dict[tuple[str, str], MemberRow] = field(default_factory=dict)  # by (group, member)
     leases: dict[tuple[str, TopicPartition], LeaseRow] = field(default_factory=dict)  # by group and place
+    placed: dict[str, int] = field(default_factory=dict)  # among how many partitions publishers place
+    generations: dict[str, int] = field(default_factory=dict)  # how often a topic was made anew
     names: int = 0  # how many member names were ever given
     reachable: bool = True
 
@@ -50,6 +54,7 @@ class MemoryState:
         copied = copy.copy(self)
         copied.partitions, copied.log = dict(self.partitions), dict(self.log)
         copied.members, copied.leases = dict(self.members), dict(self.leases)
+        copied.placed, copied.generations = dict(self.placed), dict(self.generations)
         return copied
 
     def check(self) -> None:
@@ -84,12 +89,19 @@ class MemoryBus:
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
         self.state.check()
-        for topic in topics:
-            there = self.state.partitions.setdefault(topic, partitions)
-            if there != partitions:
-                raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
-            for partition in range(partitions):
+        counts = {topic: self.state.partitions.setdefault(topic, partitions) for topic in topics}
+        for topic, count in counts.items():
+            self.state.placed[topic] = partitions
+            for partition in range(count):
                 self.state.log.setdefault(TopicPartition(topic, partition), ())
+        if differing := {topic: count for topic, count in counts.items() if count != partitions}:
+            raise PartitionsDiffer(partitions, differing)
+
+    def describe_topics(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
+        self.state.check()
+        known = self.state.partitions
+        ids = self.state.generations
+        return {topic: TopicInfo(known[topic], str(ids.get(topic, 0))) for topic in topics if topic in known}
 
     def partition_count(self, topic: str) -> int:
         self.state.check()
@@ -127,7 +139,10 @@ class MemoryPublisher:
         for message in batch:
             if message.size > RECORD_BYTES_MAX:
                 raise MessageRefused(f"a message of {message.size} bytes, the limit is {RECORD_BYTES_MAX}")
-            count = _partition_count(self._state, message.topic)
+            there = _partition_count(self._state, message.topic)
+            count = self._state.placed.get(message.topic, there)
+            if count > there:
+                raise MessageRefused(f"topic {message.topic} has {there} partitions, not {count}")
             place = TopicPartition(message.topic, partition_of(message.key, count))
             records = added.setdefault(place, [])
             offset = len(log[place]) + len(records)
@@ -152,6 +167,7 @@ class MemoryConsumer:
         self._group = group
         self._membership = membership
         self.rewind = membership.rewind
+        self.restart = membership.restart
         self.commit = membership.commit
 
     def poll(self, records_max: int, timeout_s: float) -> list[Record]:
@@ -243,6 +259,14 @@ class _MemoryLeases:
                 )
                 done.add(place)
         return frozenset(done)
+
+    def restart(self, place: TopicPartition, epoch: int) -> bool:
+        self._state.check()
+        row = self._row(place)
+        mine = row.owner == self._me and row.epoch == epoch
+        if mine:
+            self._state.leases[self._group, place] = row._replace(committed=0)
+        return mine
 
     def release(self, places: Iterable[TopicPartition]) -> None:
         self._state.check()

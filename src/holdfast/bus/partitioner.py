@@ -4,7 +4,10 @@ Source: org.apache.kafka.common.utils.Utils.murmur2 and BuiltInPartitioner (toPo
 """
 
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
+
+from holdfast.bus.port import Record
 
 _SEED = 0x9747B28C
 _M = 0x5BD1E995
@@ -28,3 +31,8 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of `key` among `partitions`."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def misplaced(records: Iterable[Record], partitions: int) -> list[Record]:
+    """Return the records that lie on another partition than their key's."""
+    return [r for r in records if r.key is not None and partition_of(r.key, partitions) != r.partition]

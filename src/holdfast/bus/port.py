@@ -12,6 +12,10 @@ RECORD_BYTES_MAX = 1_000_000
 """No bus takes a larger message; key and headers count."""
 
 
+UNDECODABLE = "x-undecodable"
+"""The one header, with the reason, of a record that its bus could not decode; the value is as it was sent."""
+
+
 class TopicPartition(NamedTuple):
     topic: str
     partition: int
@@ -82,6 +86,23 @@ class MessageRefused(Exception):
     """The bus will never take this batch as it is (too large, unknown topic)."""
 
 
+class PartitionsDiffer(ValueError):
+    """Topics exist with another number of partitions than was asked for; `counts` has them by topic."""
+
+    def __init__(self, wanted: int, counts: Mapping[str, int]) -> None:
+        text = ", ".join(f"topic {topic} has {count} partitions" for topic, count in sorted(counts.items()))
+        super().__init__(f"{text}, not {wanted}")
+        self.wanted = wanted
+        self.counts = counts
+
+
+class TopicInfo(NamedTuple):
+    """A topic as it is now; a topic that was deleted and made anew has another id."""
+
+    partitions: int
+    topic_id: str
+
+
 class NotOwner(Exception):
     """This consumer no longer owns these partitions: it is a zombie there and must drop their records."""
 
@@ -137,6 +158,12 @@ class Consumer(Protocol):
     def rewind(self, place: TopicPartition) -> None:
         """Continue this partition at its committed offset."""
 
+    def restart(self, place: TopicPartition) -> None:
+        """Continue this partition at its beginning and commit that, for its topic was made anew.
+
+        Raises NotOwner and BusUnavailable.
+        """
+
     def assignment(self) -> frozenset[TopicPartition]:
         """Return the partitions that are this member's now."""
 
@@ -164,7 +191,14 @@ class Bus(Protocol):
         """Tell whether `Record.source` is proven."""
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
-        """Create missing topics; raises ValueError if a topic exists with another partition count."""
+        """Create missing topics. From now on publishers place messages among so many partitions of these.
+
+        Raises PartitionsDiffer, after all that, if a topic has another number: one that grew afterwards keeps
+        its messages where they belong.
+        """
+
+    def describe_topics(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
+        """Return those of these topics that exist, as they are now. Raises BusUnavailable, soon."""
 
     def partition_count(self, topic: str) -> int:
         """Return the partition count. Raises MessageRefused if the topic does not exist."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from holdfast.cli.common import DATA_DEFAULT, Data, ExitCode, Json, fail, operator_name
+from holdfast.cli.repartition import repartition
 from holdfast.cli.terminal import ask, console, note, say, say_json
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(help="The bus: its consumer groups, and who may do what on it.", no_args_is_help=True)
+app.command()(repartition)
 
 
 @app.command()

@@ -126,6 +126,11 @@ class BatchProcessor(Generic[T]):
         text = detail.encode("utf-8", "replace").decode()
         return self.commit(lambda _: HandlerResult(), [ParkedRecord(record, reason, text, *ids, attempts)])
 
+    def probe_writes(self) -> None:
+        """Raise StoreUnavailable if the database takes no writes; writes nothing."""
+        with self.store.transaction() as tx:
+            tx.probe_writes()
+
     def commit(
         self,
         work: Callable[[T], HandlerResult],

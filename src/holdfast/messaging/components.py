@@ -69,5 +69,6 @@ def assemble(
         relay,
         ports.monotonic_ms,
         [rescuer.periodic_task(), Redriver().periodic_task(), *chores],
+        partitions=ports.partitions,
     )
     return Components(processor, relay, manager, rescuer)

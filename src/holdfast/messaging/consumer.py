@@ -7,11 +7,11 @@ a message that makes the handler fail, and defers a message that needs a row whi
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import structlog
 
+from holdfast.bus.partitioner import misplaced
 from holdfast.bus.port import (
     Bus,
     BusUnavailable,
@@ -29,15 +29,16 @@ from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.poison import CrashCounter, RecordBatch
 from holdfast.messaging.relay import Relay
-from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, Transaction
+from holdfast.messaging.store import RowsUnavailable, StatementFailed, StoreUnavailable, Transaction
+from holdfast.messaging.writer_tasks import WriterTasks
 
 BATCH_MAX = 500
 TROUBLE_BASE_MS = 50
 TROUBLE_CAP_MS = 5_000
 ASIDE_WAIT_MS = 500
 """How long a periodic task or an operator's request waits for each lock: messages wait behind it."""
-REQUESTS_IN_A_ROW_MAX = 20
 KILLS = "kills_the_process"
+STATEMENT_FAILED = "statement_failed"
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ class Counters:
     transient_failures: int = 0
     fenced_commits: int = 0
     chores_put_off: int = 0
+    misplaced: int = 0
 
 
 class KafkaConsumerManager(Generic[T]):
@@ -69,23 +71,24 @@ class KafkaConsumerManager(Generic[T]):
         monotonic_ms: Callable[[], int],
         periodic_tasks: Sequence[PeriodicTask[T]] = (),
         group: str | None = None,
+        partitions: int | None = None,
     ) -> None:
+        self._partitions = partitions
         self._bus = bus
         self._topics = topics
         self._group = group or processor.service
         self.processor = processor
         self.relay = relay
         self._monotonic_ms = monotonic_ms
-        self.periodic_tasks = list(periodic_tasks)
+        self.tasks: WriterTasks[T] = WriterTasks(periodic_tasks)
+        self.periodic_tasks = self.tasks.periodic
         self._consumer: Consumer | None = None
-        self._requests: SimpleQueue[tuple[Callable[[T], tuple[HandlerResult, Any]], Future[Any]]] = (
-            SimpleQueue()
-        )
         self._uncommitted: dict[TopicPartition, int] = {}
         self._no_longer_owned: set[TopicPartition] = set()
         self._crash_counter = CrashCounter(processor)
         self.deferred = DeferredRecords(monotonic_ms, relay.instance)
         self._failures = 0
+        self._takes_writes = False  # whether a probe has shown it in this round
         self.counters = Counters()
         self._owned: set[TopicPartition] = set()
         self._bus_lost = False
@@ -107,9 +110,9 @@ class KafkaConsumerManager(Generic[T]):
         A failure of database or bus is logged and shows in `retry_after_ms`; a bug in one message parks it.
         """
         try:
-            self._serve_requests()
-            self._run_due_tasks()
-            if not self._requests.empty():
+            self.tasks.serve_requests(self)
+            self.tasks.run_due(self, self._monotonic_ms())
+            if self.tasks.has_requests():
                 timeout_s = 0
             if self.deferred:
                 timeout_s = min(timeout_s, self.deferred.due_in_s())
@@ -131,10 +134,14 @@ class KafkaConsumerManager(Generic[T]):
 
     def submit(self, work: Callable[[T], tuple[HandlerResult, Any]]) -> "Future[Any]":
         """Run `work` on the writer's thread, in a transaction; its second value is the future's result."""
-        future: Future[Any] = Future()
-        self._requests.put((work, future))
+        future = self.tasks.submit(work)
         self.wake()
         return future
+
+    def hurry(self, name: str) -> None:
+        """Make this periodic task due at once, and end a poll that is waiting. Safe from any thread."""
+        self.tasks.hurry(name)
+        self.wake()
 
     def commit(
         self, work: Callable[[T], HandlerResult], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
@@ -165,6 +172,12 @@ class KafkaConsumerManager(Generic[T]):
         seed = f"{self._group}:{self.relay.instance}"  # instances that failed together try again one by one
         return backoff_ms(self._failures, TROUBLE_BASE_MS, TROUBLE_CAP_MS, seed)
 
+    def restart(self, place: TopicPartition) -> None:
+        """Read this partition of a topic made anew from its beginning. Only on the writer's thread."""
+        self.deferred.drop({place})
+        self._uncommitted.pop(place, None)
+        self.consumer.restart(place)
+
     def close(self) -> None:
         """Leave the group. The next owner reads again what was not committed."""
         self._uncommitted.clear()
@@ -181,6 +194,8 @@ class KafkaConsumerManager(Generic[T]):
     def _process(self, records: list[Record]) -> int:
         """Process the records of one poll as one batch; if that fails, in ever smaller batches, in order."""
         self._no_longer_owned.clear()
+        self._takes_writes = False
+        self._count_misplaced(records)
         retried = self.deferred.begin_round()
         todo, done = [RecordBatch(records)], 0
         try:
@@ -205,6 +220,11 @@ class KafkaConsumerManager(Generic[T]):
         self.deferred.end_round()
         return done
 
+    def _count_misplaced(self, records: Sequence[Record]) -> None:  # they are processed like any others
+        for record in misplaced(records, self._partitions) if self._partitions else ():
+            self.counters.misplaced += 1
+            log.error("record_misplaced", **record.place._asdict(), offset=record.offset)
+
     def _batches_to_try(self, records: list[Record], retried: list[Record]) -> list[RecordBatch]:
         """Return batches to try, the last first: deferred records, then new ones. Raises StoreUnavailable.
 
@@ -214,17 +234,34 @@ class KafkaConsumerManager(Generic[T]):
         if not self.deferred:
             return batches
         batches = [batch._replace(lock_wait_ms=SEARCH_WAIT_MS) for batch in batches]
-        return [*batches, RecordBatch(retried, lock_wait_ms=RETRY_WAIT_MS)] if retried else batches
+        if not retried:
+            return batches
+        alone, together = self.deferred.split_suspects(retried)
+        singly = [RecordBatch([record], lock_wait_ms=SEARCH_WAIT_MS) for record in reversed(alone)]
+        return [*batches, RecordBatch(together, lock_wait_ms=RETRY_WAIT_MS), *singly]
 
     def _halve_or_defer(self, batch: RecordBatch, error: RowsUnavailable) -> Sequence[RecordBatch]:
-        """Find the records whose rows are unavailable: halve the batch, or defer it if it cannot be halved.
+        """Find the records that fail: split the batch, or defer it if it cannot be split.
 
-        Raises StoreUnavailable if there is no record to defer, or too many are deferred.
+        A record that is to blame for a refused statement is parked. Raises StoreUnavailable if there is no
+        record to defer, too many are deferred, or the database takes no writes at all.
         """
         if not batch.records:
             raise error
+        refused = isinstance(error, StatementFailed)
+        if refused and not self._takes_writes:
+            self.processor.probe_writes()
+            self._takes_writes = True
         if self.deferred.may_search() and len(batch.records) > 1:
-            return batch.halves_with_lock_wait(SEARCH_WAIT_MS)
+            kinds = batch.by_kind(SEARCH_WAIT_MS) if refused else ()
+            return kinds if len(kinds) > 1 else batch.halves_with_lock_wait(SEARCH_WAIT_MS)
+        if refused and (count := self.deferred.refused(batch.records)):
+            try:
+                self._settle(batch.records, self._park(batch, STATEMENT_FAILED, str(error), count))
+            except RowsUnavailable as parking_error:
+                log.warning("parking_failed", error=str(parking_error))
+            else:
+                return ()
         if not self.deferred:
             log.warning("messages_deferred", error=str(error))
         self.deferred.add(batch.records)
@@ -236,7 +273,7 @@ class KafkaConsumerManager(Generic[T]):
         Raises StoreUnavailable: no message is at fault. Raises RowsUnavailable: its own rows are unavailable.
         """
         if (count := batch.crash_count) and batch.records:
-            return self._park(batch, KILLS, f"{count} processes began with this message and ended")
+            return self._park(batch, KILLS, f"{count} processes began with this message and ended", count)
         published = self.relay.take_published()
         try:
             return self.processor.run(batch.records, published, batch.lock_wait_ms)
@@ -248,13 +285,17 @@ class KafkaConsumerManager(Generic[T]):
             if not batch.records:
                 raise  # no message can be at fault
             if len(batch.records) == 1:
-                return self._park(batch, "handler_failed", f"{type(error).__name__}: {error}")
+                detail = f"{type(error).__name__}: {error}"
+                return self._park(batch, "handler_failed", detail, batch.failures + 1, traceback=True)
             log.warning("lot_refused", records=len(batch.records), error=type(error).__name__)
             return None
 
-    def _park(self, batch: RecordBatch, reason: str, detail: str) -> Committed:
+    def _park(
+        self, batch: RecordBatch, reason: str, detail: str, attempts: int, *, traceback: bool = False
+    ) -> Committed:
         """Park the one message that is at fault, so that its partition moves on."""
         (record,) = batch.records
+        committed = self.processor.park(record, reason, detail, attempts)
         log.error(
             "message_parked",
             reason=reason,
@@ -262,9 +303,10 @@ class KafkaConsumerManager(Generic[T]):
             partition=record.partition,
             offset=record.offset,
             saga_id=(record.key or b"").decode("ascii", "backslashreplace")[:64],
-            exc_info=not batch.crash_count,
+            detail=None if traceback else detail,
+            exc_info=traceback,
         )
-        return self.processor.park(record, reason, detail, batch.crash_count or batch.failures + 1)
+        return committed
 
     def _settle(self, records: Sequence[Record], committed: Committed) -> None:
         """Hand the messages to the relay, then commit offsets: in this order, after the database's commit."""
@@ -277,6 +319,8 @@ class KafkaConsumerManager(Generic[T]):
         if not records:
             return
         self._crash_counter.handled(records)
+        if committed.handled:
+            self.deferred.suspects.handled(records)
         self.deferred.remove(records)
         for wake in self.after_batch:
             wake()
@@ -321,52 +365,6 @@ class KafkaConsumerManager(Generic[T]):
                 log.warning("rewind_failed", error=str(error))
                 self.close()
                 return
-
-    # -- operators' requests and periodic tasks
-
-    def _serve_requests(self) -> None:
-        """Serve operators' requests, but only so many that messages do not wait long behind them."""
-        for _ in range(REQUESTS_IN_A_ROW_MAX):
-            try:
-                work, future = self._requests.get_nowait()
-            except Empty:
-                return
-            self._serve(work, future)
-
-    def _serve(self, work: Callable[[T], tuple[HandlerResult, Any]], future: "Future[Any]") -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        values: list[Any] = []
-
-        def run(tx: T) -> HandlerResult:
-            result, value = work(tx)
-            values.append(value)
-            return result
-
-        try:
-            self.commit(run)
-        except Exception as error:  # noqa: BLE001 - the caller gets it and decides
-            future.set_exception(error)
-        else:
-            future.set_result(values[-1])
-
-    def hurry(self, name: str) -> None:
-        """Make this periodic task due at once, and end a poll that is waiting. Safe from any thread."""
-        for task in self.periodic_tasks:
-            if task.name == name:
-                task.due_ms = 0
-        self.wake()
-
-    def _run_due_tasks(self) -> None:
-        now = self._monotonic_ms()
-        for task in self.periodic_tasks:
-            if now >= task.due_ms:
-                task.due_ms = now + task.every_ms
-                try:
-                    task.run_once(self)
-                except RowsUnavailable as error:  # the task waits until it is due again; messages need not
-                    self.counters.chores_put_off += 1
-                    log.warning("chore_put_off", chore=task.name, error=str(error))
 
     # -- partitions and failures
 

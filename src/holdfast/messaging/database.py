@@ -12,17 +12,18 @@ from typing import Any, Generic, LiteralString, TypeVar
 
 import msgspec
 import psycopg
+import structlog
 from psycopg.rows import TupleRow
 
-from holdfast.bus.port import Headers, Message, Record
+from holdfast.bus.port import Headers, Message, Record, TopicPartition
 from holdfast.messaging import arrays
 from holdfast.messaging.arrays import Array
 from holdfast.messaging.database_session import (
     SESSION,
     breaks_session,
-    concerns_rows,
     connect,
     is_trouble,
+    unavailable,
 )
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
@@ -36,11 +37,13 @@ from holdfast.messaging.store import (
     OutboxRow,
     Pruned,
     PrunePage,
-    RowsUnavailable,
+    StoreForbidden,
     StoreUnavailable,
     TimerKey,
     TimerRow,
 )
+
+log = structlog.get_logger(__name__)
 
 arrays.register()
 _batch_encoder = msgspec.msgpack.Encoder()
@@ -86,6 +89,12 @@ class PostgresTransaction:
 
     def limit_lock_wait(self, wait_ms: int) -> None:
         self.write(self._kernel["limit_lock_wait"], wait=f"{wait_ms}ms")
+
+    def probe_writes(self) -> None:
+        self.write(self._kernel["limit_probe_memory"])
+        refused = _one(self.read(self._kernel["probe_writes"]))
+        if refused:
+            raise StoreForbidden(f"this role may not write {refused}")
 
     def append_outbox(self, messages: Sequence[Message]) -> OutboxRow:
         row = OutboxRow()
@@ -305,6 +314,19 @@ class PostgresTransaction:
         taken = self.read(self._kernel["take_lease"], name=name, owner=owner, ttl_ms=ttl_ms)
         return bool(taken)
 
+    def topic_ids(self, topics: Collection[str]) -> dict[TopicPartition, str]:
+        rows = self.read(self._kernel["select_topic_ids"], topics=list(topics))
+        return {TopicPartition(topic, partition): topic_id for topic, partition, topic_id in rows}
+
+    def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
+        if ids:
+            self.write(
+                self._kernel["save_topic_ids"],
+                topics=[place.topic for place in ids],
+                partitions=[place.partition for place in ids],
+                ids=list(ids.values()),
+            )
+
     def count_start(self, place: str, offset: int) -> int:
         return int(_one(self.read(self._kernel["count_start"], place=place, position=offset)))
 
@@ -342,10 +364,11 @@ class PostgresStore(Generic[T]):
             broken = False
         except psycopg.Error as error:
             broken = breaks_session(error) or not pipeline.rolled_back()
-            if is_trouble(error):
-                kind = RowsUnavailable if concerns_rows(error) else StoreUnavailable
-                raise kind(f"{error.sqlstate or 'connection'}: {error}") from error
-            raise
+            if not is_trouble(error):
+                if error.sqlstate is None:
+                    raise  # psycopg's own refusal of a value: a bug that meets one message
+                log.warning("statement_failed", error=str(error), sqlstate=error.sqlstate)
+            raise unavailable(error) from error
         except BaseException:
             broken = not pipeline.rolled_back()
             raise

@@ -6,6 +6,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from holdfast.messaging.store import RowsUnavailable, StatementFailed, StoreUnavailable
+
 Connection = psycopg.Connection[TupleRow]
 
 TROUBLE = ("08", "25", "40", "53", "55", "57", "58", "XX")
@@ -69,9 +71,12 @@ def is_trouble(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(TROUBLE)
 
 
-def concerns_rows(error: psycopg.Error) -> bool:
-    """Tell whether the failure is of the rows that were touched, not of the whole database."""
-    return (error.sqlstate or "").startswith(OF_SOME_ROWS)
+def unavailable(error: psycopg.Error) -> StoreUnavailable:
+    """Return what a failed transaction raises; a state of no trouble class may be a message's fault."""
+    text = f"{error.sqlstate or 'connection'}: {error}"
+    if not is_trouble(error):
+        return StatementFailed(text)
+    return (RowsUnavailable if (error.sqlstate or "").startswith(OF_SOME_ROWS) else StoreUnavailable)(text)
 
 
 def breaks_session(error: psycopg.Error) -> bool:

@@ -1,4 +1,4 @@
-"""Records that wait for rows which another transaction holds, while all other messages are processed.
+"""Records that wait while all others are processed: for rows that another transaction holds, or as suspects.
 
 No offset passes a deferred record, and no later record of its saga overtakes it. The consumer tries again.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from holdfast.bus.port import Record, TopicPartition
 from holdfast.messaging.backoff import backoff_ms
 from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.suspects import Suspects
 
 SEARCH_WAIT_MS = 50
 """How long a part of a batch waits for a lock, once the whole batch has met one."""
@@ -28,6 +29,7 @@ class DeferredRecords:
         self._seed = seed
         self._records: dict[tuple[TopicPartition, int], Record] = {}
         self._blocked: set[bytes | None] = set()
+        self.suspects = Suspects()
         self._searches = 0
         self._tries = 0
         self._due_ms = 0
@@ -42,6 +44,7 @@ class DeferredRecords:
     def begin_round(self) -> list[Record]:
         """Return the records to try again now, in order; if it is too early, block their sagas this round."""
         self._searches = 0
+        self.suspects.begin_round()
         if self._records and self._monotonic_ms() < self._due_ms:
             self._blocked = {record.key for record in self._records.values()}
             return []
@@ -72,6 +75,19 @@ class DeferredRecords:
         if len(self._records) > RECORDS_MAX:
             raise StoreUnavailable(f"more than {RECORDS_MAX} messages wait for rows that others hold")
 
+    def split_suspects(self, retried: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+        """Return the suspects to try now, each alone, and what may be tried together after them.
+
+        The sagas of the suspects that are left for a later round are blocked in this one.
+        """
+        alone, left = self.suspects.to_try()
+        self._blocked.update(record.key for record in left)
+        return alone, [record for record in retried if record not in self.suspects]
+
+    def refused(self, records: Sequence[Record]) -> int | None:
+        """Count a refusal of a message that was alone; return how many there were if it is to blame."""
+        return self.suspects.refused(records[0]) if len(records) == 1 else None
+
     def pass_over(self, records: Sequence[Record]) -> list[Record]:
         """Defer the records whose saga is blocked; return the others."""
         behind = [record for record in records if record.key in self._blocked]
@@ -85,10 +101,12 @@ class DeferredRecords:
         if self._records:
             for record in records:
                 self._records.pop((record.place, record.offset), None)
+        self.suspects.remove(records)
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget these partitions: another member owns them, or they are read again from their offset."""
         self._records = {at: record for at, record in self._records.items() if at[0] not in partitions}
+        self.suspects.drop(partitions)
 
     def places(self) -> frozenset[TopicPartition]:
         """Return the partitions that have deferred records."""

@@ -6,11 +6,11 @@ Checks identity (key, id, type, schema version) before the payload; gives every 
 from typing import NamedTuple
 from uuid import UUID
 
-from holdfast.bus.port import Headers, Message, Record
+from holdfast.bus.port import UNDECODABLE, Headers, Message, Record
 from holdfast.contracts import codec
 from holdfast.contracts.messages import SCHEMA_VERSION, Payload
 from holdfast.contracts.topics import TOPIC_OF, TOPICS
-from holdfast.messaging.message_origin import check_id, check_payload, check_source
+from holdfast.messaging.message_origin import UNDECODABLE_LINE, check_id, check_payload, check_source
 
 
 class Envelope(NamedTuple):
@@ -88,6 +88,10 @@ def open_record(
     """
     headers = dict(record.headers)
     topic = TOPICS[record.topic]
+    if UNDECODABLE in headers:
+        detail = headers[UNDECODABLE].decode("utf-8", "replace")
+        bad = UnreadableRecord(record, UNDECODABLE_LINE, detail, None, _saga_of(record))
+        return bad if reader == topic.owner else OtherReaders(record)
     try:
         kind = _text(headers, "ce_type")
         readers = topic.types.get(kind)

@@ -3,11 +3,11 @@
 A transaction is an overlay on plain dicts: it sees its changes at once, others see them after its commit.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from holdfast.bus.port import Message
+from holdfast.bus.port import Message, TopicPartition
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.ids import uuid7_after
 from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary, summary
@@ -121,6 +121,9 @@ class MemoryTransaction:
     def limit_lock_wait(self, wait_ms: int) -> None:
         """Do nothing: there is one transaction at a time, so none waits."""
 
+    def probe_writes(self) -> None:
+        """Do nothing: memory takes every write."""
+
     def append_outbox(self, messages: Sequence[Message]) -> OutboxRow:
         self._all.sequence += 1
         self.table("outbox")[self._all.sequence] = (self._now_ms, tuple(messages))
@@ -153,10 +156,9 @@ class MemoryTransaction:
         for place, row in unique.items():
             before = parked.get(place, row._replace(attempts=0, first_ms=now))
             is_redriven = before.status == "redriven" and before.outcome is None
-            there = before._replace(
-                reason=row.reason,
-                detail=row.detail,
+            there = row._replace(
                 attempts=before.attempts + row.attempts,
+                first_ms=before.first_ms,
                 last_ms=now,
                 status="parked",
                 outcome="parked_again" if is_redriven else None,
@@ -286,6 +288,13 @@ class MemoryTransaction:
             return False
         leases[name] = (owner, self._now_ms + ttl_ms)
         return True
+
+    def topic_ids(self, topics: Collection[str]) -> dict[TopicPartition, str]:
+        ids = self.table("topic_ids").items()
+        return {place: topic_id for place, topic_id in ids if place.topic in topics}
+
+    def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
+        self.table("topic_ids").update(ids)
 
     def count_start(self, place: str, offset: int) -> int:
         starts = self.table("starts")

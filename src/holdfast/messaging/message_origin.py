@@ -17,9 +17,12 @@ CONTRADICTS_END = "contradicts_end"
 """A refusal or undo of a step whose saga completed, or a success of a refused step whose saga failed."""
 CONTRADICTS_RECORD = "contradicts_record"
 """A command or a final event that contradicts what its reader has written about the saga."""
+UNDECODABLE_LINE = "undecodable"
+"""Something on a topic that no client of ours could have published."""
 
 REFUSALS = frozenset(
     {
+        UNDECODABLE_LINE,
         UNPROVEN_SOURCE,
         WRONG_SOURCE,
         WRONG_MESSAGE_ID,

@@ -11,6 +11,7 @@ import structlog
 from holdfast.bus.port import Record, TopicPartition
 from holdfast.messaging.batch_processor import BatchProcessor
 from holdfast.messaging.store import StoreUnavailable, Transaction
+from holdfast.messaging.suspects import kind_of
 
 ONE_BY_ONE_FROM = 3
 PARKED_FROM = 5
@@ -43,6 +44,19 @@ class RecordBatch(NamedTuple):
         """Split because a lock was held by another transaction; this counts as no failure of a message."""
         first, second = self._replace(lock_wait_ms=lock_wait_ms).bisect()
         return first._replace(failures=self.failures), second._replace(failures=self.failures)
+
+    def by_kind(self, lock_wait_ms: int) -> "list[RecordBatch]":
+        """Split by message type: if the database refuses what one type needs, the others need not wait.
+
+        Not if that would reorder a saga's messages.
+        """
+        kinds: dict[bytes, list[Record]] = {}
+        for record in self.records:
+            kinds.setdefault(kind_of(record), []).append(record)
+        keys = [key for records in kinds.values() for key in {record.key for record in records}]
+        if len(set(keys)) < len(keys):
+            return [self]
+        return [self._replace(records=records, lock_wait_ms=lock_wait_ms) for records in kinds.values()]
 
     def without(self, partitions: Collection[TopicPartition]) -> "RecordBatch":
         """Leave out the records of these partitions."""

@@ -9,11 +9,11 @@ from typing import Any
 import structlog
 
 from holdfast.messaging.batch_processor import Committed
-from holdfast.messaging.consumer import KILLS, KafkaConsumerManager
+from holdfast.messaging.consumer import KILLS, STATEMENT_FAILED, KafkaConsumerManager
 from holdfast.messaging.parked import LogPosition
 from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.poison import ONE_BY_ONE_FROM, PARKED_FROM
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.store import StatementFailed, StoreUnavailable
 
 NAME = "redriver"
 LOOK_EVERY_MS = 5_000
@@ -62,16 +62,19 @@ class Redriver:
             batch = todo.pop()
             try:
                 committed = manager.processor.run_redriven(batch)
-            except StoreUnavailable:
-                raise
             except Exception as error:
+                refused = isinstance(error, StatementFailed)  # parking again what was parked loses nothing
+                if isinstance(error, StoreUnavailable) and not refused:
+                    raise
                 if len(batch) > 1:
                     middle = len(batch) // 2
                     todo += [batch[middle:], batch[:middle]]
                     continue
-                log.exception("redriven_message_failed", place=str(batch[0]))
-                detail = f"{type(error).__name__}: {error}"
-                committed = manager.processor.park_again(batch[0], "handler_failed", detail)
+                detail = str(error) if refused else f"{type(error).__name__}: {error}"
+                place = str(batch[0])
+                log.error("redriven_message_failed", place=place, detail=detail, exc_info=not refused)  # noqa: TRY400
+                reason = STATEMENT_FAILED if refused else "handler_failed"
+                committed = manager.processor.park_again(batch[0], reason, detail)
             self._settle(manager, committed)
 
     @staticmethod

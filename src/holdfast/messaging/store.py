@@ -3,12 +3,12 @@
 Each service's store extends `Transaction` with its own tables, once on PostgreSQL and once in memory.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from holdfast.bus.port import Message
+from holdfast.bus.port import Message, TopicPartition
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.parked import DeadLetterFilter, LogPosition, ParkedRecord, ParkedSummary
 
@@ -19,6 +19,17 @@ class StoreUnavailable(Exception):
 
 class RowsUnavailable(StoreUnavailable):
     """Some rows that the transaction needs are unavailable now (locked, damaged); others may be fine."""
+
+
+class StatementFailed(RowsUnavailable):
+    """The database refused a statement for a reason that is not always its own trouble.
+
+    It counts as trouble until the same message keeps failing while others of its type succeed (`suspects`).
+    """
+
+
+class StoreForbidden(StoreUnavailable):
+    """The database refuses our name or password, or does not exist, until an operator changes that."""
 
 
 class OperatorAction(NamedTuple):
@@ -102,6 +113,9 @@ class Transaction(Protocol):
 
     def limit_lock_wait(self, wait_ms: int) -> None:
         """Make this transaction wait at most `wait_ms` for each lock, then raise RowsUnavailable."""
+
+    def probe_writes(self) -> None:
+        """Raise StoreUnavailable if a write would fail: read-only, disk full, no right. Writes nothing."""
 
     def append_outbox(self, messages: Sequence[Message]) -> OutboxRow:
         """Append one batch. The relay publishes it after the commit, in this order."""
@@ -207,6 +221,12 @@ class Transaction(Protocol):
 
         A lease that ends more than twice `ttl_ms` from now is free: the clock has jumped back.
         """
+
+    def topic_ids(self, topics: Collection[str]) -> dict[TopicPartition, str]:
+        """Return the id that each of these topics had when a partition was last looked at."""
+
+    def save_topic_ids(self, ids: Mapping[TopicPartition, str]) -> None:
+        """Write these ids."""
 
     def count_start(self, place: str, offset: int) -> int:
         """Count a start at (place, committed offset); return the number of starts at this same offset."""

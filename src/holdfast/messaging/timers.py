@@ -16,7 +16,14 @@ from holdfast.messaging.consumer import KafkaConsumerManager
 from holdfast.messaging.deferred import SEARCH_WAIT_MS, SEARCHES_MAX
 from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.producer import ProducerManager
-from holdfast.messaging.store import RowsUnavailable, StoreUnavailable, TimerKey, TimerRow, Transaction
+from holdfast.messaging.store import (
+    RowsUnavailable,
+    StatementFailed,
+    StoreUnavailable,
+    TimerKey,
+    TimerRow,
+    Transaction,
+)
 
 DEADLINE = "deadline"
 RESOLVE = "resolve"
@@ -158,7 +165,8 @@ class Deadlines:
         for row in due:
             try:
                 manager.commit(partial(fire, only=row.key), at="timers", lock_wait_ms=SEARCH_WAIT_MS)
-            except RowsUnavailable:
+            except RowsUnavailable as error:
+                self.failed += isinstance(error, StatementFailed)
                 wait_ms = self._settings.resend_after_ms
                 manager.commit(partial(self._put_off, key=row.key, wait_ms=wait_ms))
                 locked += 1

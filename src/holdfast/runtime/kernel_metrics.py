@@ -10,6 +10,7 @@ from holdfast.messaging.breaker import STATES, Circuit
 from holdfast.messaging.components import Components
 from holdfast.messaging.message_origin import REFUSALS
 from holdfast.messaging.pruner import Pruner
+from holdfast.messaging.topic_watch import TopicWatch
 from holdfast.runtime.telemetry import counter, gauge
 
 Values = dict[tuple[str, ...], float]
@@ -35,6 +36,9 @@ def kernel_readings(components: Components[Any]) -> Iterable[Metric]:
         refused,
         ("reason",),
     )
+    yield counter(
+        "records_misplaced", "Records whose key belongs to another partition.", {(): counters.misplaced}
+    )
     yield counter("batches", "Batches committed.", {(): counters.batches})
     yield counter("troubles", "Rounds that failed for database or bus.", {(): counters.transient_failures})
     yield counter(
@@ -42,8 +46,12 @@ def kernel_readings(components: Components[Any]) -> Iterable[Metric]:
     )
     yield gauge(
         "messages_deferred",
-        "Messages that wait for rows others hold.",
+        "Messages that wait for rows others hold, or whose statements the database refuses.",
         {(): len(components.manager.deferred)},
+    )
+    suspected = len(components.manager.deferred.suspects)
+    yield gauge(
+        "messages_suspected", "Of these, those whose statements the database refuses.", {(): suspected}
     )
     yield counter("chores_put_off", "Chores that met rows others hold.", {(): counters.chores_put_off})
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
@@ -57,6 +65,13 @@ def kernel_readings(components: Components[Any]) -> Iterable[Metric]:
         "Age of the oldest row.",
         {(): components.outbox_rescuer.oldest_age_ms / 1000},
     )
+
+
+def topic_readings(watch: TopicWatch) -> Iterable[Metric]:
+    """Return the topics that have too many or too few partitions, and how many were read anew."""
+    differing: Values = {(topic,): count for topic, count in watch.differing.items()}
+    yield gauge("topic_partitions_differing", "Partitions of a topic not as agreed.", differing, ("topic",))
+    yield counter("topic_partitions_made_anew", "Partitions read from the beginning.", {(): watch.made_anew})
 
 
 def breaker_readings(breakers: Iterable[Circuit]) -> Iterable[Metric]:

@@ -11,13 +11,18 @@ from typing import NamedTuple
 
 import psycopg
 
+from holdfast.bus.partitioner import partition_of
+from holdfast.bus.postgres.session import refuses_us
 from holdfast.messaging.database import statements
-from holdfast.messaging.database_session import connect, is_trouble
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.database_session import connect
+from holdfast.messaging.store import StoreForbidden, StoreUnavailable
 
 LOCK_KEY = 0x486F6C6466617374  # "Holdfast"
 TRY_EVERY_S = 0.2
 TRIES_MAX = 300
+
+OURS = ("0A", "22", "23", "42")
+"""SQLSTATE classes of a migration that is wrong or does not fit this server: waiting does not help."""
 
 SQL = statements("holdfast.runtime")
 
@@ -32,6 +37,17 @@ class PartitionsChanged(Exception):
 
 class NotDurable(Exception):
     """A commit would not survive a crash of this server; the text names the setting."""
+
+
+class NotIdle(Exception):
+    """The number of partitions cannot change now: something is on its way, or lives; the text says what."""
+
+
+class Agreed(NamedTuple):
+    """The number of partitions that a database is held to, and its unpublished outbox rows."""
+
+    partitions: int
+    outbox_rows: int
 
 
 class Migration(NamedTuple):
@@ -56,7 +72,7 @@ def load_migrations(packages: Sequence[str]) -> list[Migration]:
 def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object]) -> list[str]:
     """Apply the missing migrations and return their names; `pause` waits between tries for the lock.
 
-    Raises StoreUnavailable (try again) and MigrationChanged (never again).
+    Raises StoreUnavailable (try again), MigrationChanged and psycopg.Error (never again).
     """
     migrations = load_migrations(packages)
     with _session(dsn) as connection:
@@ -70,15 +86,43 @@ def migrate(dsn: str, packages: Sequence[str], pause: Callable[[float], object])
 def agree_partitions(dsn: str, partitions: int) -> None:
     """Store the number of partitions at the first start, and refuse another number at later starts.
 
-    Raises StoreUnavailable (try again) and PartitionsChanged (never again).
+    Raises StoreUnavailable (try again) and PartitionsChanged (until the one or the other is changed).
     """
     with _session(dsn) as connection:
         row = connection.execute(SQL["agree_partitions"], {"partitions": partitions}).fetchone()
         assert row is not None
         if row[0] != partitions:
             raise PartitionsChanged(
-                f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}"
+                f"HOLDFAST_PARTITIONS is {partitions}, but this database was made for {row[0]}:"
+                " see holdfast bus repartition"
             )
+
+
+def read_agreed(dsn: str) -> Agreed | None:
+    """Return what a database is held to, None if no service ever started on it. Raises StoreUnavailable."""
+    try:
+        with _session(dsn) as connection:
+            row = connection.execute(SQL["select_agreed"]).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return None if row is None else Agreed(*row)
+
+
+def adopt_partitions(dsn: str, partitions: int) -> None:
+    """Hold a database to another number, and give its timers to their new owners; all or nothing.
+
+    Once all that was sent under the old number is read, which the caller sees to, no saga's messages lose
+    their order by it. Raises NotIdle and StoreUnavailable.
+    """
+    with _session(dsn) as connection, connection.transaction():
+        connection.execute(SQL["lock_agreed"])
+        row = connection.execute(SQL["select_agreed"]).fetchone()
+        if row is None or row[1]:
+            raise NotIdle(f"{row[1] if row else 0} rows lie in its outbox")
+        sagas = [saga_id for (saga_id,) in connection.execute(SQL["select_timed_sagas"])]
+        owners = [partition_of(saga_id.encode(), partitions) for saga_id in sagas]
+        connection.execute(SQL["move_timers"], {"saga_ids": sagas, "partitions": owners})
+        connection.execute(SQL["update_agreed"], {"partitions": partitions})
 
 
 def require_durable(dsn: str) -> None:
@@ -95,9 +139,12 @@ def _session(dsn: str) -> Iterator[psycopg.Connection]:
         with connect(dsn, autocommit=True) as connection:
             yield connection
     except psycopg.Error as error:
-        if is_trouble(error):
-            raise StoreUnavailable(f"{error.sqlstate or 'connection'}: {error}") from error
-        raise
+        text = f"{error.sqlstate or 'connection'}: {error}"
+        if refuses_us(error):
+            raise StoreForbidden(text) from error
+        if (error.sqlstate or "").startswith(OURS):
+            raise
+        raise StoreUnavailable(text) from error
 
 
 def _lock(connection: psycopg.Connection, pause: Callable[[float], object]) -> None:

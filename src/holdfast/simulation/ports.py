@@ -122,6 +122,7 @@ class SimConsumer:
         self._faults = faults
         self.held: list[Record] = []
         self.rewind = inner.rewind
+        self.restart = inner.restart
         self.assignment = inner.assignment
         self.committed = inner.committed
         self.end_offset = inner.end_offset
@@ -170,6 +171,7 @@ class SimBus:
         self._faults = faults
         self.create_topics = bus.create_topics
         self.partition_count = bus.partition_count
+        self.describe_topics = bus.describe_topics
         self.consumers: list[SimConsumer] = []
 
     def publisher(self) -> SimPublisher:

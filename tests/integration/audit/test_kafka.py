@@ -1,19 +1,24 @@
 """Lag on a real Kafka: read by an onlooker that joins no group."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 from tests.books_harness import BooksHarness
 from tests.eventually import eventually
+from typer.testing import CliRunner, Result
 
 from holdfast.audit import KafkaSource, Sources, SourceUnavailable, run_on
 from holdfast.audit.positions import Position, open_bus
 from holdfast.bus.kafka.bus import KafkaBus
 from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.port import Message, Record
-from holdfast.contracts.topics import ORDER, ORDER_COMMANDS, READS, all_topics
+from holdfast.cli.main import app
+from holdfast.contracts.topics import INVENTORY, ORDER, ORDER_COMMANDS, READS, all_topics
 from holdfast.local.kafka import LocalKafka
+from holdfast.runtime.migrations import agree_partitions
 
 PARTITIONS = 4
 
@@ -85,3 +90,41 @@ def _lagging(sources: Sources) -> list[Position]:
 def _positions(sources: Sources) -> list[Position]:
     with open_bus(sources) as ask_bus:
         return ask_bus()
+
+
+def test_kafka_s_new_number_of_partitions_is_adopted_once_the_topics_have_it(
+    world: BooksHarness, sources: Sources, kafka: LocalKafka, tmp_path: Path
+) -> None:
+    bus = KafkaBus(KafkaSettings(kafka.bootstrap))
+    bus.create_topics(all_topics(), PARTITIONS)
+    for dsn in sources.dsns().values():
+        agree_partitions(dsn, PARTITIONS)
+    described = tmp_path / "sources.json"
+    described.write_bytes(msgspec.json.encode(sources, enc_hook=str))
+    arguments = ["bus", "repartition", "--partitions", "6", "--sources", str(described)]
+
+    def typed() -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    refused = typed()
+    assert (refused.exit_code, "kafka-topics.sh --alter --topic" in " ".join(refused.stderr.split())) == (
+        4,
+        True,
+    )
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    for future in admin.create_partitions([NewPartitions(topic, 6) for topic in all_topics()]).values():
+        future.result()
+
+    def grown() -> bool:
+        return {info.partitions for info in bus.describe_topics(all_topics()).values()} == {6}
+
+    eventually(grown, "they grew", 30)
+    reader = bus.consumer(INVENTORY, READS[INVENTORY])
+    eventually(lambda: not reader.poll(500, 0.1) and bool(reader.assignment()), "a service lives", 30)
+    alive = typed()
+    assert (alive.exit_code, "inventory-write has 1 members" in " ".join(alive.stderr.split())) == (4, True)
+    reader.close()
+    eventually(lambda: typed().exit_code == 0, "the number is adopted", 30)
+    for dsn in sources.dsns().values():
+        agree_partitions(dsn, 6)
+    bus.close()

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from holdfast.bus.port import BusForbidden
+from holdfast.bus.postgres.bus import PostgresBus
 from holdfast.contracts.topics import SERVICES
 from holdfast.local import processes, provision
 from holdfast.local.postgres import EmbeddedPostgres, PostgresFailed
+from holdfast.messaging.store import StoreForbidden, StoreUnavailable
+from holdfast.runtime.migrations import require_durable
 from holdfast.runtime.principals import AUDITOR, BUS_OWNER, OPS, role_of
 
 ROLES = [role_of(service) for service in SERVICES]
@@ -46,6 +51,33 @@ def test_nobody_is_let_in_without_a_password(server: EmbeddedPostgres, tmp_path:
                     dbname="postgres",
                     passfile=str(passfile),
                 )
+
+
+@pytest.mark.parametrize("wrong", ["password", "role", "database", "no password"])
+def test_a_wrong_login_is_told_from_a_server_that_is_away(
+    server: EmbeddedPostgres, tmp_path: Path, wrong: str
+) -> None:
+    """In the service's database and on the bus: what a start says of it names the setting."""
+    passfile = tmp_path / "pass"
+    passfile.write_text("" if wrong == "no password" else "*:*:*:*:guess\n")
+    passfile.chmod(0o600)
+    dsn = server.dsn("order_create", "order_create")
+    if wrong == "role":
+        dsn = make_conninfo(dsn, user="nobody", passfile=str(passfile))
+    elif wrong == "database":
+        dsn = make_conninfo(dsn, dbname="nowhere")
+    else:
+        dsn = make_conninfo(dsn, passfile=str(passfile))
+    with pytest.raises(StoreForbidden):
+        require_durable(dsn)
+    with pytest.raises(BusForbidden):
+        PostgresBus(dsn).partition_count("any")
+    with pytest.raises(BusForbidden):
+        PostgresBus(dsn).create_topics(["any"], 1)
+    away = make_conninfo(dsn, port="9", connect_timeout="2")
+    with pytest.raises(StoreUnavailable) as unreachable:
+        require_durable(away)
+    assert type(unreachable.value) is StoreUnavailable
 
 
 def test_the_server_has_no_socket_and_trusts_no_line_of_its_rules(server: EmbeddedPostgres) -> None:

@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from structlog.testing import capture_logs
 from tests.eventually import eventually
 from tests.open_bus import OpenBus
@@ -25,6 +27,7 @@ from holdfast.messaging.dead_letters import Actor, DeadLetters
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.parked import DeadLetterFilter, ParkedRecord
 from holdfast.messaging.redriver import NAME
+from holdfast.messaging.topic_watch import TopicWatch
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.production_ports import monotonic_ms
 from holdfast.services.inventory_write import main as inventory_write
@@ -114,6 +117,57 @@ def service(request: pytest.FixtureRequest, postgres: EmbeddedPostgres, database
     postgres.drop_database(name)
 
 
+def test_undecodable_lines_are_parked_and_nothing_waits_behind_them(
+    postgres: EmbeddedPostgres, database: str
+) -> None:
+    """A publisher that was taken over calls the bus's function itself, and lies about what it hands over."""
+    name = f"bus_{uuid4().hex[:12]}"
+    postgres.ensure_database(name)
+    service = Service(database, OpenBus(postgres.dsn(name)))
+    rows = [(1, b"{"), (1, b'{"k":1}\n'), (3, b""), (2, b"\xff\n{}\n{}"), (1000, b"x" * 2_000_000)]
+    try:
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as taken_over:
+            for n, (count, lines) in enumerate(rows):
+                publish(taken_over, count, lines)
+                service.send(sound(saga_id(2_000 + n)))
+        good = [saga_id(2_000 + n) for n in range(len(rows))]
+        service.work(lambda: service.handled(good) == len(good), "everything sound is handled")
+        parked = service.parked()
+        assert {row.reason for row in parked} == {"undecodable"}
+        assert [row.record.value for row in parked[:5]] == [b"{", b'{"k":1}', None, b"\xff", b"{}\n{}"]
+        assert service.parts.processor.refused["undecodable"] == len(parked) == 7
+        service.work(service.parts.relay.is_idle, "the dead letters have left")
+        letters = [dict(letter.headers) for letter in service.letters(len(parked))]
+        assert {letter["x-error-type"] for letter in letters} == {b"undecodable"}
+        assert [int(letter["x-original-offset"]) for letter in letters] == [r.place.offset for r in parked]
+        manager = service.parts.manager
+        service.work(lambda: not manager.run_once(0), "nothing is read twice")
+    finally:
+        service.close()
+        postgres.drop_database(name)
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 10), (-5, 10), (10**12, 10), (1, 17_000_000)])
+def test_a_publisher_spends_no_offsets_and_writes_nothing_that_no_reader_has_room_for(
+    postgres: EmbeddedPostgres, database: str, count: int, size: int
+) -> None:
+    bus = OpenBus(database)
+    bus.create_topics([INVENTORY_COMMANDS], 1)
+    bus.close()
+    with (
+        psycopg.connect(database, autocommit=True) as taken_over,
+        pytest.raises(psycopg.errors.InvalidParameterValue),
+    ):
+        publish(taken_over, count, b"x" * size)
+
+
+def publish(session: "psycopg.Connection[Any]", count: int, lines: bytes) -> None:
+    session.execute(
+        "select publish_batch(%s::text[], '{0}', %s::int8[], %s::bytea[], '{}')",
+        [[INVENTORY_COMMANDS], [count], [lines]],
+    )
+
+
 def test_every_kind_is_parked_for_its_reason_between_neighbours_that_flow(service: Service) -> None:
     good = [saga_id(1_000 + n) for n in range(len(POISONS) + 1)]
     spoiled = [poison.spoil(sound(saga_id(n))) for n, poison in enumerate(POISONS)]
@@ -166,3 +220,36 @@ def test_a_bug_is_parked_and_redriven_and_what_came_of_it_is_known(
     service.work(lambda: service.handled(sagas) == len(sagas), "the redriven ones are handled")
     outcomes = [(row.status, row.outcome) for row in letters.find(DeadLetterFilter(), None, 100)]
     assert outcomes == [("redriven", "processed")] * len(sick)
+
+
+def test_on_kafka_topics_that_grow_or_are_made_anew_lose_and_undo_nothing(
+    own_kafka: str, database: str
+) -> None:
+    """The service runs all the while."""
+    service = Service(database, KafkaBus(KafkaSettings(own_kafka)))
+    watch = TopicWatch(service.bus, 1)
+    service.parts.manager.periodic_tasks.append(watch.periodic_task())
+    admin = AdminClient({"bootstrap.servers": own_kafka})
+    before, grown, anew = ([saga_id(base + n) for n in range(20)] for base in (5_000, 5_100, 5_200))
+
+    def handle(sagas: Sequence[str], what: str) -> None:
+        service.work(lambda: service.handled(sagas) == len(sagas), what)
+
+    try:
+        service.send(*map(sound, before))
+        handle(before, "what came before is handled")
+        admin.create_partitions([NewPartitions(INVENTORY_COMMANDS, 3)])[INVENTORY_COMMANDS].result()
+        service.work(lambda: watch.differing == {INVENTORY_COMMANDS: 3}, "the growth is noticed")
+        service.send(*map(sound, grown))
+        handle(grown, "what came on the grown topic is handled")
+        assert service.parts.manager.counters.misplaced == 0
+
+        admin.delete_topics([INVENTORY_COMMANDS])[INVENTORY_COMMANDS].result()
+        service.work(lambda: watch.differing == {INVENTORY_COMMANDS: 0}, "the deletion is noticed")
+        admin.create_topics([NewTopic(INVENTORY_COMMANDS, 1, 1)])[INVENTORY_COMMANDS].result()
+        service.work(lambda: watch.made_anew == 1, "the new topic is noticed")
+        service.publisher.publish([sound(saga) for saga in anew])
+        handle(anew, "what came on the new topic is handled")
+        assert service.parked() == []
+    finally:
+        service.close()

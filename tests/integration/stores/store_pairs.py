@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.memory_store import MemoryStore
-from holdfast.messaging.store import StoreUnavailable
+from holdfast.messaging.store import StatementFailed, StoreUnavailable
 from holdfast.runtime.migrations import migrate
 
 Work = Callable[[Any], Any]
@@ -96,7 +96,7 @@ class Twins:
                     _roll_back(result)
         except _RolledBack as rolled_back:
             return rolled_back.args[0]
-        except (psycopg.errors.IntegrityError, ValueError):
+        except (StatementFailed, ValueError):
             return "refused"
         except StoreUnavailable:
             return "unavailable"

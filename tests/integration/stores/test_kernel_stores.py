@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.integration.stores.store_pairs import HOUR_MS, START_MS, Twins, Work, in_turn, sequences
 from tests.samples import saga_id
 
-from holdfast.bus.port import Message, Record
+from holdfast.bus.port import Message, Record, TopicPartition
 from holdfast.contracts.topics import EVENTS, GATEWAY, ORCHESTRATOR
 from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.fence import Fence, FenceState
@@ -188,6 +188,14 @@ def starts() -> st.SearchStrategy[Work]:
     return counts | counts | st.lists(places, max_size=2).map(lambda ps: lambda tx: tx.forget_starts(ps))
 
 
+def topic_ids() -> st.SearchStrategy[Work]:
+    topics = st.sampled_from(["t", "u"])
+    places = st.builds(TopicPartition, topics, st.integers(0, 2))
+    ids = st.dictionaries(places, st.sampled_from(["old", "new"]), max_size=3)
+    saves = ids.map(lambda found: lambda tx: tx.save_topic_ids(found))
+    return saves | saves | st.lists(topics, max_size=2).map(lambda names: lambda tx: tx.topic_ids(names))
+
+
 def pages() -> st.SearchStrategy[PrunePage]:
     """Ages are hours away from both clocks: a page takes all rows in its range, or none."""
     changed = st.sampled_from([-HOUR_MS, HOUR_MS]).map(lambda age: START_MS + age)
@@ -219,6 +227,7 @@ OPERATIONS = st.one_of(
     timers(),
     leases(),
     starts(),
+    topic_ids(),
     prunings(),
 )
 TRANSACTIONS = st.lists(st.tuples(st.lists(OPERATIONS, max_size=5), st.booleans()), max_size=6)

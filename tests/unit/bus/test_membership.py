@@ -39,6 +39,13 @@ class Store:
             self.leases[place] = self.leases[place]._replace(committed=offset)
         return frozenset(p.place for p in done)
 
+    def restart(self, place: TopicPartition, epoch: int) -> bool:
+        self.calls.append("restart")
+        mine = self.leases[place].epoch == epoch
+        if mine:
+            self.leases[place] = self.leases[place]._replace(committed=0)
+        return mine
+
     def release(self, places: Iterable[TopicPartition]) -> None:
         self.calls.append("release")
         for place in places:
@@ -147,3 +154,16 @@ def test_rewind_goes_to_what_this_member_committed(world: World) -> None:
     world.member.rewind(A)
     world.member.rewind(TopicPartition("t", 99))
     assert world.member.lanes[A].position == 5
+
+
+def test_a_restart_begins_at_0_durably_and_only_while_the_lease_is_held() -> None:
+    world = World()
+    world.member.heartbeat()
+    place = next(iter(world.member.lanes))
+    world.member.commit({place: 7})
+    world.member.restart(place)
+    cursor = world.member.lanes[place]
+    assert (cursor.position, cursor.committed, world.store.leases[place].committed) == (0, 0, 0)
+    world.store.take_over(place)
+    with pytest.raises(NotOwner):
+        world.member.restart(place)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.bus.port import Message, MessageRefused, Record, TopicPartition
+from holdfast.bus.port import UNDECODABLE, Message, MessageRefused, Record, TopicPartition
 from holdfast.bus.postgres.lines import Batch, decode, encode
 
 PLACE = TopicPartition("t", 3)
@@ -61,3 +61,50 @@ def test_no_line_holds_what_postgresql_cannot_show(messages: list[Message]) -> N
 def test_a_name_that_is_no_text_is_refused(name: str) -> None:
     with pytest.raises(MessageRefused):
         encode([Message("t", b"k", b"v", ((name, b"1"),))])
+
+
+GOOD = b'{"k":"a","v":"b"}'
+BAD_LINES = [
+    b"{",
+    b"",
+    b"null",
+    b"[]",
+    b"\xff\xfe",
+    b'{"k":1}',
+    b'{"k":"\xff"}',
+    b'{"k":"\\ud800"}',
+    b'{"k64":"!"}',
+    b'{"h64":[["a"]]}',
+    b"{}{}",
+    b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=lambda line: repr(line[:20]))
+def test_a_line_that_is_no_message_is_a_record_that_says_so_between_its_neighbours(line: bytes) -> None:
+    records = decode(PLACE, Batch(7, 10, 99, GOOD + b"\n" + line + b"\n" + GOOD + b"\n", "order-create"))
+    assert [(record.offset, record.key, record.value) for record in records] == [
+        (7, b"a", b"b"),
+        (8, None, line),
+        (9, b"a", b"b"),
+    ]
+    [(name, reason)] = records[1].headers
+    assert (name, records[1].source) == (UNDECODABLE, "order-create")
+    assert reason
+
+
+@given(
+    st.binary(max_size=60) | st.lists(st.sampled_from([GOOD, *BAD_LINES[:-1]])).map(b"\n".join),
+    st.integers(1, 6),
+)
+def test_whatever_lies_there_each_offset_is_used_at_most_once_and_the_last_one_is(
+    lines: bytes, count: int
+) -> None:
+    offsets = [record.offset for record in decode(PLACE, Batch(7, 7 + count, 99, lines, "order-create"))]
+    assert offsets == sorted(set(offsets))
+    assert 7 <= offsets[0] <= offsets[-1] == 7 + count - 1
+
+
+def test_a_row_that_claims_any_number_of_messages_takes_no_more_room() -> None:
+    records = decode(PLACE, Batch(7, 7 + 10**15, 99, GOOD, "order-create"))
+    assert [record.offset for record in records] == [7, 6 + 10**15]

@@ -25,7 +25,7 @@ from holdfast.messaging.memory_store import MemoryStore, MemoryTransaction
 from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.relay import Relay
-from holdfast.messaging.store import RowsUnavailable, StoreUnavailable
+from holdfast.messaging.store import RowsUnavailable, StatementFailed, StoreUnavailable
 
 START_MS = 1_800_000_000_000
 
@@ -47,6 +47,7 @@ class ScriptedHandler:
     bugs: set[str] = field(default_factory=set)
     parks: set[str] = field(default_factory=set)
     locked: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     order: list[str] = field(default_factory=list)
     unavailable: int = 0
     batches: list[int] = field(default_factory=list)
@@ -56,6 +57,8 @@ class ScriptedHandler:
         self.batches.append(len(envelopes))
         if any(envelope.saga_id in self.locked for envelope in envelopes):
             raise RowsUnavailable("as scripted: another transaction holds it")
+        if any(envelope.saga_id in self.refused for envelope in envelopes):
+            raise StatementFailed("54000: as scripted")
         self.order += [envelope.message_id for envelope in envelopes]
         for envelope in envelopes:
             saga = envelope.saga_id

@@ -12,13 +12,14 @@ from tests.unit.messaging.test_timers import SETTINGS, DeadlineWorld
 from holdfast.bus.port import NotOwner, Record, TopicPartition
 from holdfast.messaging import deferred
 from holdfast.messaging.batch_processor import Committed
-from holdfast.messaging.consumer import ASIDE_WAIT_MS, BATCH_MAX, REQUESTS_IN_A_ROW_MAX, KafkaConsumerManager
+from holdfast.messaging.consumer import ASIDE_WAIT_MS, BATCH_MAX, KafkaConsumerManager
 from holdfast.messaging.deferred import RETRY_CAP_MS, RETRY_WAIT_MS, SEARCH_WAIT_MS, SEARCHES_MAX
 from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryTransaction
 from holdfast.messaging.periodic_task import PeriodicTask
 from holdfast.messaging.store import RowsUnavailable
 from holdfast.messaging.timers import FiredTimer
+from holdfast.messaging.writer_tasks import REQUESTS_IN_A_ROW_MAX
 
 ALL = range(1, 101)
 

@@ -10,13 +10,17 @@ from typing import Any, cast
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 from tests.callers import calling
 from tests.unit.messaging.kernel_harness import KernelHarness
 
 from holdfast.bus.port import BusForbidden
+from holdfast.contracts.topics import EVENTS
 from holdfast.messaging.components import Components
 from holdfast.messaging.outbox_rescuer import OutboxRescuer
+from holdfast.messaging.store import StoreForbidden, StoreUnavailable
 from holdfast.runtime import process
+from holdfast.runtime.migrations import PartitionsChanged
 from holdfast.runtime.process import ExtraLoop, Service
 from holdfast.runtime.settings import ServiceSettings
 
@@ -73,8 +77,83 @@ def test_a_bus_that_does_not_let_it_in_is_said_by_its_readiness(monkeypatch: pyt
     monkeypatch.setattr(made._service.bus, "create_topics", refused)
     made._await_dependencies()
     made._stopping.begun.clear()
-    why = ["the bus refuses our name, password or rights"]
+    why = ["the bus refuses our name, password or rights: see HOLDFAST_BUS_DSN"]
     assert told(ask(made, "/livez", "/readyz")) == [(200, []), (503, why)]
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (StoreForbidden("28P01"), "the database refuses our name, password or rights: see HOLDFAST_DSN"),
+        (PartitionsChanged("HOLDFAST_PARTITIONS is 18"), "HOLDFAST_PARTITIONS is 18"),
+        (StoreUnavailable("connection"), "waiting for database and bus"),
+    ],
+)
+def test_a_start_that_waits_for_a_person_says_why_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    errors = [error, error]
+
+    def refused(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(process, "require_durable", refused)
+    for name in ("migrate", "agree_partitions"):
+        monkeypatch.setattr(process, name, lambda *_: None)
+    made = process._Process(service())
+    monkeypatch.setattr(made._service.bus, "create_topics", lambda *_: None)
+    with capture_logs() as logs:
+        made._await_dependencies()
+    assert told(ask(made, "/livez", "/readyz")) == [(200, []), (503, [why])]
+    waits = [line for line in logs if line["event"] == "start_waits"]
+    assert len(waits) == (0 if type(error) is StoreUnavailable else 2)
+    assert all(line["reason"] == why for line in waits)
+
+
+def test_a_start_on_grown_topics_goes_on_and_on_shrunk_ones_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("require_durable", "migrate", "agree_partitions"):
+        monkeypatch.setattr(process, name, lambda *_: None)
+    made = process._Process(service())
+    counts = made._service.bus.state.partitions  # type: ignore[attr-defined]
+    counts.update(dict.fromkeys(counts, made._service.settings.partitions))
+    counts[EVENTS] = 40
+    with capture_logs() as logs:
+        made._await_dependencies()
+    assert logs == []
+
+    counts[EVENTS] = 3
+    monkeypatch.setattr(made._stopping.begun, "wait", lambda _: counts.update({EVENTS: 12}))
+    with capture_logs() as logs:
+        made._await_dependencies()
+    [line] = logs
+    assert line["reason"] == f"topic {EVENTS} has 3 partitions, not 12"
+
+
+def test_a_database_that_takes_no_writes_makes_an_idle_process_unready_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = process._Process(service())
+    made._started.set()
+    manager = made._parts.manager
+
+    def round_after_a_while() -> list[tuple[int, list[str]]]:
+        next(task for task in manager.periodic_tasks if task.name == "write_probe").due_ms = 0
+        manager.run_once(0)
+        return told(ask(made, "/livez", "/readyz"))
+
+    def full() -> None:
+        raise StoreUnavailable("53100: as scripted")
+
+    assert round_after_a_while() == [(200, []), (200, [])]
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.processor, "probe_writes", full)
+        with capture_logs() as logs:
+            answers = [round_after_a_while() for _ in range(4)]
+    assert answers[-1] == [(200, []), (503, ["the database takes no writes"])]
+    assert [line["event"] for line in logs] == ["writes_fail"]
+    assert manager.failures_in_a_row == 0, "messages are not held up by a probe"
+    assert round_after_a_while() == [(200, []), (200, [])]
 
 
 def test_a_process_that_is_well_says_so_and_what_it_does() -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPlace
 from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
 
@@ -20,7 +20,14 @@ from holdfast.bus.kafka.publisher import KafkaPublisher
 from holdfast.bus.kafka.retention import RETENTION, check_retention
 from holdfast.bus.kafka.settings import TOPIC_KNOWN_S, KafkaSettings
 from holdfast.bus.message_signature import SigningKeys
-from holdfast.bus.port import BusUnavailable, MessageRefused, RebalanceListener, TopicPartition
+from holdfast.bus.port import (
+    BusUnavailable,
+    MessageRefused,
+    PartitionsDiffer,
+    RebalanceListener,
+    TopicInfo,
+    TopicPartition,
+)
 
 REPLICAS_IN_SYNC_MIN = 2
 
@@ -41,6 +48,7 @@ class KafkaBus:
         self._origin = MessageOrigin(keys)
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
+        self._placed: dict[str, int] = {}
         self._auth_error: KafkaError | None = None  # how a broker last refused our name and password
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
@@ -49,14 +57,27 @@ class KafkaBus:
         missing = [name for name in topics if name not in cluster.topics]
         if missing:
             self._create([self._new(name, partitions, len(cluster.brokers)) for name in missing])
-        for name in topics:
-            count = self.partition_count(name)
-            if count != partitions:
-                raise ValueError(
-                    f"topic {name} has {count} partitions, not {partitions}: growing it breaks order"
-                )
+        self._placed |= dict.fromkeys(topics, partitions)
+        counts = {name: self.partition_count(name) for name in topics}
         wanted = {name: ms for name, ms in self._settings.retention_ms.items() if name in topics}
         check_retention(self._admin(), wanted, self._settings.lookup_timeout_s)
+        if differing := {name: count for name, count in counts.items() if count != partitions}:
+            raise PartitionsDiffer(partitions, differing)
+
+    def describe_topics(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
+        """See the port."""
+        timeout_s = min(_ATTEMPT_S, self._settings.lookup_timeout_s)
+        asked = TopicCollection(list(topics))
+        found = {}
+        for topic, future in self._admin().describe_topics(asked, request_timeout=timeout_s).items():
+            try:
+                topic_info = future.result()
+            except KafkaException as error:
+                if error_of(error).name() != "UNKNOWN_TOPIC_OR_PART":
+                    raise unavailable(error) from error
+            else:
+                found[topic] = TopicInfo(len(topic_info.partitions), str(topic_info.topic_id))
+        return found
 
     def partition_count(self, topic: str) -> int:
         """See the port. Raises BusUnavailable. Retries for a while: brokers hear of a new topic in turn."""
@@ -71,13 +92,23 @@ class KafkaBus:
                 raise MessageRefused(f"there is no topic {topic}")
             time.sleep(0.05)
 
+    def living_members(self, groups: Sequence[str]) -> dict[str, int]:
+        """Return how many members each of these groups has now. Raises BusUnavailable."""
+        asked = self._admin().describe_consumer_groups(
+            list(groups), request_timeout=self._settings.lookup_timeout_s
+        )
+        try:
+            return {group: len(future.result().members) for group, future in asked.items()}
+        except KafkaException as error:
+            raise unavailable(error) from error
+
     def broker_count(self) -> int:
         """Return how many brokers are up. Raises BusUnavailable."""
         return len(self._describe().brokers)
 
     def publisher(self) -> KafkaPublisher:
         """See the port."""
-        return KafkaPublisher(self._settings, self._end_offset, self._origin)
+        return KafkaPublisher(self._settings, self._end_offset, self._origin, self._placed)
 
     def consumer(
         self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import TopicPartition as KafkaPlace
 
@@ -18,7 +18,7 @@ from holdfast.bus.kafka.commits import Commits, Offsets
 from holdfast.bus.kafka.errors import NOT_OWNER, error_of, text, unavailable
 from holdfast.bus.kafka.origin import MessageOrigin
 from holdfast.bus.kafka.settings import KafkaSettings
-from holdfast.bus.port import BusUnavailable, NotOwner, RebalanceListener, Record, TopicPartition
+from holdfast.bus.port import UNDECODABLE, BusUnavailable, NotOwner, RebalanceListener, Record, TopicPartition
 
 WAKE_SLICE_S = 0.05
 """How late a waiting poll may notice `wake`: nothing interrupts librdkafka, so it waits in slices."""
@@ -105,6 +105,20 @@ class KafkaConsumer:
         except KafkaException as error:
             if error_of(error).name() != "_STATE":  # not begun yet: it will begin at the committed offset
                 raise unavailable(error) from error
+
+    def restart(self, place: TopicPartition) -> None:
+        """See the port."""
+        self._notice_expulsion()
+        if place not in self._owned:
+            raise NotOwner(frozenset({place}))
+        self._floor[place] = 0
+        self._backlog.forget(frozenset({place}))
+        if not self._commit({place: 0}):
+            raise NotOwner(frozenset({place}))
+        try:
+            self._client.seek(KafkaPlace(*place, OFFSET_BEGINNING))
+        except KafkaException as error:
+            raise unavailable(error) from error
 
     def assignment(self) -> frozenset[TopicPartition]:
         """See the port. As the last poll or commit left it."""
@@ -282,9 +296,15 @@ def _record(message: KafkaMessage, origin: MessageOrigin) -> Record:
     assert topic is not None
     assert partition is not None
     assert offset is not None
-    pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
-    headers = tuple((name, value or b"") for name, value in pairs or ())
     key, value, at_ms = message.key(), message.value(), message.timestamp()[1]
+    try:
+        pairs = cast("list[tuple[str, bytes | None]] | None", message.headers())
+        headers = tuple((name, value or b"") for name, value in pairs or ())
+    except (
+        UnicodeDecodeError,
+        SystemError,
+    ) as error:  # what the client's code in C raises
+        headers = ((UNDECODABLE, f"the name of a header is no text: {error}".encode()),)
     source = origin.source_of(topic, key, value, headers)
     return Record(topic, partition, offset, key, value, headers, at_ms, source)
 

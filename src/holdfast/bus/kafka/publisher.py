@@ -4,7 +4,7 @@ It knows neither which messages exist nor when they are published again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -14,10 +14,14 @@ from holdfast.bus.kafka.client_log import client_log
 from holdfast.bus.kafka.errors import REFUSED, error_of, text
 from holdfast.bus.kafka.origin import MessageOrigin
 from holdfast.bus.kafka.settings import KafkaSettings
+from holdfast.bus.partitioner import partition_of
 from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, PublishFailed, TopicPartition
 
 _FULL_QUEUE_WAIT_S = 0.05
 _GRACE_S = 5.0
+_BY_KEY = -1
+"""Leaves the partition to librdkafka, which places by the key among those that there are."""
+
 _LOG = client_log("producer")
 
 
@@ -48,8 +52,13 @@ class KafkaPublisher:
     """
 
     def __init__(
-        self, settings: KafkaSettings, end_offset: Callable[[TopicPartition], int], origin: MessageOrigin
+        self,
+        settings: KafkaSettings,
+        end_offset: Callable[[TopicPartition], int],
+        origin: MessageOrigin,
+        placed: Mapping[str, int],
     ) -> None:
+        self._placed = placed  # among how many partitions of a topic, however many there are by now
         self._settings = settings
         self._origin = origin
         self._end_offset = end_offset
@@ -64,7 +73,9 @@ class KafkaPublisher:
         deadline = time.monotonic() + self._settings.delivery_timeout_ms / 1000 + _GRACE_S
         deliveries = _Deliveries(len(batch))
         for index, message in enumerate(batch):  # once one has failed, no other is handed over
-            _produce(producer, index, self._origin.sign(message), deliveries, deadline)
+            count = self._placed.get(message.topic)
+            partition = _BY_KEY if count is None else partition_of(message.key, count)
+            _produce(producer, index, self._origin.sign(message), partition, deliveries, deadline)
         unanswered = _flush(producer, deliveries, deadline)
         if unanswered or (deliveries.failed is not None and deliveries.failed.fatal()):
             self._producer = None  # messages that it still holds are never sent
@@ -89,14 +100,19 @@ class KafkaPublisher:
 
 
 def _produce(
-    producer: Producer, index: int, message: Message, deliveries: _Deliveries, deadline: float
+    producer: Producer,
+    index: int,
+    message: Message,
+    partition: int,
+    deliveries: _Deliveries,
+    deadline: float,
 ) -> None:
     """Hand one message to the producer, waiting while its local queue is full."""
     report = partial(deliveries.report, index)
     headers: list[tuple[str, bytes | str | None]] = list(message.headers)
     while deliveries.failed is None:
         try:
-            producer.produce(message.topic, message.value, message.key, headers=headers, on_delivery=report)
+            producer.produce(message.topic, message.value, message.key, partition, report, headers=headers)
         except BufferError:
             if time.monotonic() < deadline:
                 _flush(producer, deliveries, time.monotonic() + _FULL_QUEUE_WAIT_S)

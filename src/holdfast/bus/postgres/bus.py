@@ -10,7 +10,14 @@ from threading import Lock
 from typing import NamedTuple
 
 from holdfast.bus.partitioner import partition_of
-from holdfast.bus.port import RECORD_BYTES_MAX, Message, MessageRefused, RebalanceListener, TopicPartition
+from holdfast.bus.port import (
+    RECORD_BYTES_MAX,
+    Message,
+    MessageRefused,
+    RebalanceListener,
+    TopicInfo,
+    TopicPartition,
+)
 from holdfast.bus.postgres import lines as postgres_lines
 from holdfast.bus.postgres import schema as postgres_schema
 from holdfast.bus.postgres.consumer import LogRetention, PostgresConsumer, find_end_offset, prune
@@ -68,7 +75,13 @@ class PostgresBus:
         self._lock = Lock()  # publishers and consumers have their own session
 
     def create_topics(self, topics: Sequence[str], partitions: int) -> None:
+        self._topics.placed |= dict.fromkeys(topics, partitions)
         postgres_schema.create_topics(self._dsn, topics, partitions, timeout_s=_SCHEMA_TIMEOUT_S)
+
+    def describe_topics(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
+        with self._lock:
+            rows = self._session.run("list_topics")
+        return {topic: TopicInfo(count, topic_id) for topic, count, topic_id in rows if topic in topics}
 
     def partition_count(self, topic: str) -> int:
         with self._lock:
@@ -144,7 +157,7 @@ class PostgresPublisher:
 
     def _by_partition(self, batch: Iterable[Message]) -> dict[TopicPartition, list[Message]]:
         counts = {
-            topic: self._topics.partition_count(self._session, topic)
+            topic: self._topics.placed.get(topic) or self._topics.partition_count(self._session, topic)
             for topic in {message.topic for message in batch}
         }
         by_place: dict[tuple[str, int], list[Message]] = {}
@@ -175,14 +188,15 @@ class _Row(NamedTuple):
 
 
 class _TopicTable:
-    """The topics' partition counts, which never change once a topic exists."""
+    """The topics' partition counts; `placed`: those among which this bus's publishers were told to place."""
 
     def __init__(self) -> None:
+        self.placed: dict[str, int] = {}
         self._counts: dict[str, int] = {}
 
     def partition_count(self, session: Session, topic: str) -> int:
         if topic not in self._counts:
-            self._counts = dict(session.run("list_topics"))
+            self._counts = {topic: count for topic, count, _ in session.run("list_topics")}
         if topic not in self._counts:
             raise MessageRefused(f"there is no topic {topic}")
         return self._counts[topic]

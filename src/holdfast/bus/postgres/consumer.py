@@ -80,6 +80,10 @@ class PostgresConsumer:
                 return records
             wait_s = max(0.0, min(deadline, self._membership.next_beat, self._next_look) - now)
 
+    def restart(self, place: TopicPartition) -> None:
+        self._membership.restart(place)
+        self._fetched.pop(place, None)
+
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._membership.lanes)
 
@@ -182,7 +186,9 @@ class _Fetched:
 
     @property
     def end(self) -> int:
-        return self.batches[-1].end_offset if self.batches else self.position + len(self.records)
+        if self.batches:
+            return self.batches[-1].end_offset
+        return self.records[-1].offset + 1 if self.records else self.position
 
     @property
     def is_behind(self) -> bool:
@@ -195,8 +201,10 @@ class _Fetched:
         """Return the next records, and move on."""
         while self.batches and len(self.records) < records_max:
             batch = self.batches.popleft()
-            skip = max(0, self.position - batch.base_offset)  # the position may lie inside a row
-            self.records += decode(place, batch)[skip:]
+            records = decode(place, batch)
+            if self.position > batch.base_offset:  # the position may lie inside a row
+                records = [record for record in records if record.offset >= self.position]
+            self.records += records
         taken, self.records = self.records[:records_max], self.records[records_max:]
         if taken:
             self.position = taken[-1].offset + 1
@@ -271,6 +279,11 @@ class _PostgresLeases:
             offsets=[offset for _, _, offset in progress],
         )
         return frozenset(TopicPartition(*row) for row in rows)
+
+    def restart(self, place: TopicPartition, epoch: int) -> bool:
+        values = {"topic": place.topic, "partition": place.partition, "epoch": epoch}
+        [(mine,)] = self._session.run("restart_partition", group=self._group, me=self._me, **values)
+        return bool(mine)
 
     def release(self, places: Iterable[TopicPartition]) -> None:
         self._session.run(

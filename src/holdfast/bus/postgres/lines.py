@@ -3,12 +3,12 @@
 Knows no SQL; the view `messages` reads the same lines in psql.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from holdfast.bus.port import Message, MessageRefused, Record, TopicPartition
+from holdfast.bus.port import UNDECODABLE, Message, MessageRefused, Record, TopicPartition
 
 
 class _Line(msgspec.Struct, omit_defaults=True, gc=False):
@@ -60,22 +60,54 @@ def encode(messages: Sequence[Message]) -> bytes:
 
 
 def decode(place: TopicPartition, batch: Batch) -> list[Record]:
-    """Return the records of a row."""
-    topic, partition = place
-    base, _, timestamp_ms, lines, source = batch
-    return [
-        Record(
-            topic,
-            partition,
-            offset,
-            line.k.encode() if line.k is not None else line.k64,
-            line.v.encode() if line.v is not None else line.v64,
-            tuple(zip(line.h, map(str.encode, line.h.values()), strict=True)) if line.h else tuple(line.h64),
-            timestamp_ms,
-            source,
-        )
-        for offset, line in enumerate(_decoder.decode_lines(lines), base)
-    ]
+    """Return the records of a row; a line that is no message becomes a record with the header UNDECODABLE.
+
+    A publisher that was taken over may append any lines, fewer or more than it said. No offset is used twice,
+    and the last record is at the row's last offset, so that the reader moves on.
+    """
+    try:
+        lines = _decoder.decode_lines(batch.lines)
+        if len(lines) == batch.end_offset - batch.base_offset:
+            offsets = range(batch.base_offset, batch.end_offset)
+            return [_record(place, *each, batch) for each in zip(offsets, lines, strict=True)]
+    except (ValueError, RecursionError):
+        pass
+    return list(_decode_singly(place, batch))
+
+
+def _decode_singly(place: TopicPartition, batch: Batch) -> Iterator[Record]:
+    count = batch.end_offset - batch.base_offset
+    *texts, rest = batch.lines.split(b"\n", count)
+    if rest and len(texts) == count:  # more lines than messages: they belong to the last one
+        texts[-1] += b"\n" + rest
+    elif rest:
+        texts.append(rest)
+    for offset, text in enumerate(texts, batch.base_offset):
+        try:
+            yield _record(place, offset, _decoder.decode(text), batch)
+        except (ValueError, RecursionError) as error:
+            yield _undecodable(place, offset, text, str(error), batch)
+    if len(texts) < count:
+        reason = f"{count - len(texts)} of the row's {count} messages are missing"
+        yield _undecodable(place, batch.end_offset - 1, None, reason, batch)
+
+
+def _undecodable(place: TopicPartition, offset: int, text: bytes | None, reason: str, batch: Batch) -> Record:
+    headers = ((UNDECODABLE, reason[:300].encode("utf-8", "replace")),)
+    return Record(*place, offset, None, text, headers, batch.timestamp_ms, batch.source)
+
+
+def _record(place: TopicPartition, offset: int, line: _Line, batch: Batch) -> Record:
+    return Record(
+        place.topic,
+        place.partition,
+        offset,
+        line.k.encode() if line.k is not None else line.k64,
+        line.v.encode() if line.v is not None else line.v64,
+        tuple(zip(line.h, map(str.encode, line.h.values()), strict=True)) if line.h else tuple(line.h64),
+        batch.timestamp_ms,
+        batch.source,
+    )
 
 
 def _text_line(message: Message) -> _Line:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import psycopg
 
 from holdfast.bus.access import Access, AccessTable
-from holdfast.bus.port import BusForbidden, BusUnavailable
-from holdfast.bus.postgres.session import Connection, connect
+from holdfast.bus.port import BusForbidden, BusUnavailable, PartitionsDiffer
+from holdfast.bus.postgres.session import Connection, connect, refuses_us
 from holdfast.bus.postgres.wire import sql_text
 
 _TRY_EVERY_S = 0.05
@@ -65,6 +65,13 @@ def set_up(
         _check_counts(connection, topics, partitions)
 
 
+def grow(dsn: str, topics: Sequence[str], partitions: int) -> None:
+    """As the database's owner, give these topics so many partitions. Raises BusUnavailable."""
+    with _opened(dsn, "give topics more partitions") as connection, connection.transaction():
+        connection.execute(sql_text("grow_topics"), {"topics": list(topics), "partitions": partitions})
+        connection.execute(sql_text("create_partitions"), {"topics": list(topics)})
+
+
 def _check_names(topics: Sequence[str]) -> None:
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
@@ -72,9 +79,9 @@ def _check_names(topics: Sequence[str]) -> None:
 
 
 def _check_counts(connection: Connection, topics: Sequence[str], partitions: int) -> None:
-    for topic, there in connection.execute(sql_text("list_topics")).fetchall():
-        if topic in topics and there != partitions:
-            raise ValueError(f"topic {topic} has {there} partitions, not {partitions}")
+    there = {topic: count for topic, count, _ in connection.execute(sql_text("list_topics")).fetchall()}
+    if differing := {topic: there[topic] for topic in topics if there.get(topic, partitions) != partitions}:
+        raise PartitionsDiffer(partitions, differing)
 
 
 @contextmanager
@@ -87,7 +94,8 @@ def _opened(dsn: str, doing: str) -> Iterator[Connection]:
             f"{doing}: {str(error).strip()} (the bus is set up by its database's owner: holdfast bus setup)"
         ) from error
     except psycopg.Error as error:
-        raise BusUnavailable(f"{doing}: {error.sqlstate} {str(error).strip()}") from error
+        kind = BusForbidden if refuses_us(error) else BusUnavailable
+        raise kind(f"{doing}: {error.sqlstate or 'connection'} {str(error).strip()}") from error
 
 
 def _columns(access: Sequence[Access]) -> dict[str, list[str]]:
@@ -101,7 +109,7 @@ def _columns(access: Sequence[Access]) -> dict[str, list[str]]:
 def _is_complete(connection: Connection, topics: Sequence[str]) -> bool:
     if _missing(connection):
         return False
-    there = {topic for topic, _ in connection.execute(sql_text("list_topics")).fetchall()}
+    there = {topic for topic, _, _ in connection.execute(sql_text("list_topics")).fetchall()}
     return there.issuperset(topics)
 
 

@@ -3,6 +3,7 @@
 Every statement of the running bus goes through it; it knows no topic and no group.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from holdfast.bus.port import BusForbidden, BusUnavailable
 from holdfast.bus.postgres.wire import sql_text, statement
+
+_REFUSED = re.compile(
+    "authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to log in"
+    "|permission denied"
+)
+"""How an English server words it: libpq tells no SQLSTATE of a connection that failed."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
@@ -41,6 +48,16 @@ def connect(dsn: str) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def refuses_us(error: psycopg.Error) -> bool:
+    """Tell whether the server refuses our name, password or rights, so that only a person can mend it.
+
+    A server that words its refusals in another language is only unavailable.
+    """
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError) and bool(_REFUSED.search(str(error)))
+    return error.sqlstate.startswith(("28", "3D000", "42501"))
 
 
 class Session:
@@ -127,7 +144,7 @@ class Session:
 
     def _unavailable(self, doing: str, error: psycopg.Error) -> BusUnavailable:
         self.close()
-        kind = BusForbidden if isinstance(error, psycopg.errors.InsufficientPrivilege) else BusUnavailable
+        kind = BusForbidden if refuses_us(error) else BusUnavailable
         return kind(f"{doing}: {error.sqlstate or type(error).__name__} {str(error).strip()}")
 
 

@@ -1,4 +1,5 @@
--- Inserts parked records or adds the attempts of repeats, and returns attempts and times of all.
+-- Inserts parked records or adds the attempts of repeats, and returns attempts and times of all. What a repeat
+-- brings is written too: at the place of a record of a topic that was made anew there may be another one.
 insert into parked (
     topic, partition, position, reason, detail, message_id, saga_id, key, value, headers, attempts, source
 )
@@ -14,6 +15,12 @@ on conflict (topic, partition, position) do update
 set
     reason = excluded.reason,
     detail = excluded.detail,
+    message_id = excluded.message_id,
+    saga_id = excluded.saga_id,
+    key = excluded.key,
+    value = excluded.value,
+    headers = excluded.headers,
+    source = excluded.source,
     attempts = parked.attempts + excluded.attempts,
     last_at = now(),
     status = 'parked',

@@ -3,7 +3,7 @@
 A cart's version counts its changes. Clearing removes what the snapshot held and keeps what was added since.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -39,9 +39,13 @@ class Clearance(NamedTuple):
 
 @dataclass
 class CartBatch:
-    """The carts that a batch of commands reads and changes."""
+    """The carts that a batch of commands reads and changes.
+
+    `cleared_by`: sagas that cleared their cart long ago, with the version that each left.
+    """
 
     carts: dict[CartKey, Cart]
+    cleared_by: Mapping[str, int] = field(default_factory=dict)
     clearances: list[Clearance] = field(default_factory=list)
     changed: set[CartKey] = field(default_factory=set)
 

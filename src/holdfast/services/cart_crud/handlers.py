@@ -22,6 +22,9 @@ class CartTransaction(Transaction, Protocol):
     def save_carts(self, rows: Collection[Cart]) -> None:
         """Write version and pieces of carts that exist."""
 
+    def cleared_by(self, saga_ids: Collection[str]) -> dict[str, int]:
+        """Return the sagas among these that have cleared their cart, with the version that each left."""
+
     def insert_clearances(self, rows: Collection[Clearance]) -> None:
         """Append clearances; a second one of the same saga is an error."""
 
@@ -32,15 +35,21 @@ class CartParticipant:
     messages = MESSAGES
 
     def load(self, tx: CartTransaction, work: Sequence[CommandWork]) -> CartBatch:
-        keys = {
-            (item.envelope.payload.cart_id, item.envelope.payload.user_id)
+        new = {
+            item.envelope.saga_id: item.envelope.payload
             for item in work
             if item.fence is None and isinstance(item.envelope.payload, ClearCart)
         }
-        return CartBatch(tx.lock_carts(keys) if keys else {})
+        if not new:
+            return CartBatch({})
+        carts = tx.lock_carts({(command.cart_id, command.user_id) for command in new.values()})
+        return CartBatch(carts, cleared_by=tx.cleared_by(new))
 
     def do(self, rows: CartBatch, saga_id: str, command: Payload) -> StepResult:
+        """Clear the cart; a saga whose fence row was pruned since it did so is answered as it was then."""
         assert isinstance(command, ClearCart)
+        if saga_id in rows.cleared_by:
+            return Done(CartCleared(rows.cleared_by[saga_id], command.cart_version))
         outcome = rows.clear(saga_id, command)
         return outcome if isinstance(outcome, Refused) else Done(outcome)
 

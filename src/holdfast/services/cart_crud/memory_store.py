@@ -18,6 +18,10 @@ class MemoryCartTransaction(MemoryTransaction):
         for row in rows:
             self.table("cart")[row.key] = row
 
+    def cleared_by(self, saga_ids: Collection[str]) -> dict[str, int]:
+        clearances = self.table("clear_log")
+        return {saga_id: clearances[saga_id].version_left for saga_id in saga_ids if saga_id in clearances}
+
     def insert_clearances(self, rows: Collection[Clearance]) -> None:
         clearances = self.table("clear_log")
         for row in rows:

@@ -20,6 +20,9 @@ class PostgresCartTransaction(PostgresTransaction):
     def save_carts(self, rows: Collection[Cart]) -> None:
         self.write(SQL["update_carts"], **_columns(rows))
 
+    def cleared_by(self, saga_ids: Collection[str]) -> dict[str, int]:
+        return dict(self.read(SQL["select_cleared"], saga_ids=list(saga_ids)))
+
     def insert_clearances(self, rows: Collection[Clearance]) -> None:
         taken = [(row.saga_id, *line) for row in rows for line in row.taken]
         self.write(

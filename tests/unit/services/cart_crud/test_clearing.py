@@ -140,3 +140,14 @@ def test_each_code_loses_what_was_bought_but_never_more_than_was_there(
         if sku in bought:
             assert (sku, was, taken) in log.taken
     assert all(n > 0 for _, n in left.pieces)
+
+
+def test_a_late_copy_after_pruning_is_answered_as_before_and_clears_nothing_more() -> None:
+    carts = desk(cart(("mug", 5)))
+    first = carts.hear(command(A, ("mug", 1))).messages_to_seal
+    carts.rows("fence").clear()
+    late = carts.hear(*[command(A, ("mug", 1))] * 242, command(B, ("mug", 1)))
+    assert [reply.value for reply in late.messages_to_seal[:242]] == [first[0].value] * 242
+    assert late.parked == []
+    assert carts.rows("cart")["cart-1", "ada"] == cart(("mug", 3), version=7)
+    assert list(carts.rows("clear_log")) == [A, B]

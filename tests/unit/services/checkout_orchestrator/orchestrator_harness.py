@@ -56,7 +56,7 @@ class OrchestratorHarness:
 
         def serve() -> None:
             while not stop.wait(0.001):
-                self.platform.orchestrator.manager._serve_requests()
+                self.platform.orchestrator.manager.tasks.serve_requests(self.platform.orchestrator.manager)
 
         writer = threading.Thread(target=serve)
         if not self.writer_is_off:

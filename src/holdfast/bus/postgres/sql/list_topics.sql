@@ -1,3 +1,3 @@
--- Returns all topics with their partition counts.
-select topic, partitions
+-- Returns all topics with their partition counts and ids.
+select topic, partitions, id::text
 from topics

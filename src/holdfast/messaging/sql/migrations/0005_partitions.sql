@@ -4,3 +4,12 @@ create table partitioning (
     only_row boolean primary key default true check (only_row),
     partitions integer not null check (partitions > 0)
 );
+
+-- Which topic each partition was when it was last looked at: one that was deleted and made anew has another id,
+-- and what is committed of it counts for the old one.
+create table topic_ids (
+    topic text not null,
+    partition integer not null,
+    topic_id text not null,
+    primary key (topic, partition)
+);

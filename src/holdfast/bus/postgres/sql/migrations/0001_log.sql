@@ -1,6 +1,7 @@
 create table topics (
     topic text primary key,
-    partitions int4 not null check (partitions > 0)
+    partitions int4 not null check (partitions > 0),
+    id uuid not null default gen_random_uuid() -- a topic that is deleted and made anew has another
 );
 
 -- One row a lane of order. A publisher holds it until it commits, so that offset order is commit order.

@@ -60,7 +60,7 @@ begin
         execute format('grant select on topics, versions to %I', client);
         execute format(
             'grant execute on function publish_batch, fetch_log, find_end_offset, find_committed, join_group, '
-            'renew_leases, take_leases, commit_offsets, release_leases, leave_group, prune_log to %I',
+            'renew_leases, take_leases, commit_offsets, restart_partition, release_leases, leave_group, prune_log to %I',
             client
         );
     end loop;

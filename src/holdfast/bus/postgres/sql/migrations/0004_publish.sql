@@ -23,6 +23,14 @@ begin
     if found then
         raise insufficient_privilege using message = format('role %s may not write %s', session_user, refused);
     end if;
+    -- A publisher that was taken over must not spend the offsets, nor write what no reader has room for.
+    if exists (
+        select from unnest(p_counts, p_lines) as w (messages, lines)
+        where messages is null or lines is null
+            or messages not between 1 and 1000 or octet_length(lines) > 16000000
+    ) then
+        raise invalid_parameter_value using message = 'a row has 1 to 1000 messages in at most 16 MB';
+    end if;
     with wanted as (
         select w.topic, w.partition, w.messages, w.lines, writers.source
         from unnest(p_topics, p_partitions, p_counts, p_lines) as w (topic, partition, messages, lines)

@@ -29,6 +29,22 @@ begin
 end
 $$;
 
+-- Begin a partition of a topic that was made anew: true if the lease is still this member's.
+create function restart_partition(p_group text, p_me text, p_topic text, p_partition int4, p_epoch int8)
+returns boolean
+language plpgsql
+security definer
+set search_path from current
+as $$
+begin
+    perform check_reader(p_group, array[p_topic]);
+    update leases
+    set committed = 0
+    where group_name = p_group and topic = p_topic and partition = p_partition and owner = p_me and epoch = p_epoch;
+    return found;
+end
+$$;
+
 -- A row for each partition whose epoch is still the committer's; an offset that is not higher changes nothing.
 -- The commit does not wait for the disk: an offset that a crash loses brings messages again, which every reader
 -- knows. Pruning does wait, and by then the offsets that it went by are on disk, too: they lie before it in the WAL.
