@@ -123,9 +123,9 @@ def test_the_lists_of_names_are_complete() -> None:
 
 
 def test_every_seed_named_handler_is_the_reaction_to_its_event() -> None:
-    names = {kind: reaction.__name__ for kind, reaction in CHECKOUT.reactions.items()}
-    for kind, name in names.items():
-        assert name == "handle_" + re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+    named = {kind: reaction.__name__ for kind, reaction in CHECKOUT.reactions.items()}
+    assert {f"def {name}" for name in named.values()} == {name for name in SEED if name.startswith("def ")}
+    assert named == {kind: CHECKOUT.reaction_names[kind] for kind in named}
 
 
 def test_every_module_opens_with_what_it_is_for() -> None:

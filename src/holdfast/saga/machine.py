@@ -5,7 +5,7 @@ Compensation goes through the table of steps in reverse (Garcia-Molina & Salem, 
 
 from typing import Any
 
-from holdfast.saga.definition import SagaDefinition, Step, StepClass
+from holdfast.saga.definition import ReplyKind, SagaDefinition, Step, StepClass, StepReply
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
     DEADLINE_PASSED,
@@ -28,10 +28,12 @@ def decide(definition: SagaDefinition, saga: SagaInstance | None, event: Event, 
         return transition.cancel()
     if event.kind == definition.outcome_requested:
         return transition.answer_outcome()
-    reaction = definition.reactions.get(event.kind)
-    if reaction is None:
-        return Decision(parked="unknown_event")
-    return reaction(transition)
+    if event.kind in definition.reactions:
+        return definition.reactions[event.kind](transition)
+    if event.kind == definition.started_by:
+        return transition.start()
+    reply = definition.replies.get(event.kind)
+    return Decision(parked="unknown_event") if reply is None else transition.answered(reply)
 
 
 def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event) -> str:
@@ -49,7 +51,7 @@ def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event
 
 
 class Transition:
-    """One event that meets one saga, with the moves that a definition's reactions choose from."""
+    """One event that meets one saga, with the moves that it can make."""
 
     def __init__(
         self, definition: SagaDefinition, saga: SagaInstance | None, event: Event, now_ms: int
@@ -58,6 +60,16 @@ class Transition:
         self.saga = saga
         self.event = event
         self.now_ms = now_ms
+
+    def answered(self, reply: StepReply) -> Decision:
+        """Make the move that follows from a participant's answer."""
+        match reply.kind:
+            case ReplyKind.DONE:
+                return self.step_done(reply.step)
+            case ReplyKind.FAILED:
+                return self.step_failed(reply.step)
+            case ReplyKind.UNDONE:
+                return self.step_undone(reply.step)
 
     # -- the way forward
 

@@ -100,7 +100,7 @@ def test_equal_questions_get_equal_answers(definition: SagaDefinition) -> None:
 
 
 def test_the_engine_runs_a_saga_that_is_no_checkout_and_goes_on_after_its_pivot() -> None:
-    trip = Conversation(TRIP, dict.fromkeys([*TRIP.reactions, "OutcomeRequested"], SAMPLES["CartCleared"]))
+    trip = Conversation(TRIP, dict.fromkeys([*TRIP.event_kinds, "OutcomeRequested"], SAMPLES["CartCleared"]))
     trip.given("TripWanted").expect("BookFlight").in_state("BOOKING_FLIGHT")
     trip.given("FlightBooked").expect("AskForVisa").in_state("ASKING_FOR_VISA")
     trip.given("VisaGranted").expect("MailTickets").in_state("MAILING_TICKETS")
