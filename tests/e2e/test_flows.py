@@ -12,8 +12,7 @@ from tests.e2e.topics import types_on_the_bus
 from tests.eventually import eventually
 
 from holdfast import audit
-from holdfast.contracts.messages import PAYLOADS
-from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, SERVICES, TOPICS
+from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, PAYLOADS, SERVICES, TOPICS
 from holdfast.local.platform import Platform
 from holdfast.sagas.checkout import CHECKOUT
 

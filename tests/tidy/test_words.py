@@ -5,8 +5,7 @@ import re
 import pytest
 from tests.tidy.sources import ROOT, SRC, name_of, python_files
 
-from holdfast.contracts.messages import PAYLOADS
-from holdfast.contracts.topics import SERVICES, TOPICS
+from holdfast.contracts.topics import PAYLOADS, SERVICES, TOPICS
 from holdfast.sagas.checkout import CHECKOUT
 
 UNFINISHED = re.compile(

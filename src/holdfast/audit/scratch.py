@@ -12,15 +12,13 @@ import psycopg
 
 from holdfast.audit.sessions import SQL, Books, Connection, Rows, connect
 from holdfast.audit.sources import SourceUnavailable
+from holdfast.contracts.steps import PARTICIPANTS
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
 
 COPIES = (
     ("saga", ORCHESTRATOR),
     ("saga_event", ORCHESTRATOR),
-    ("fence", INVENTORY),
-    ("fence", PAYMENT),
-    ("fence", ORDER),
-    ("fence", CART),
+    *(("fence", participant) for participant in PARTICIPANTS),
     ("stock", INVENTORY),
     ("stock_movement", INVENTORY),
     ("payment_fact", PAYMENT),

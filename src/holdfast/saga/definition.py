@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from holdfast.saga.state import Decision, Event, SagaInstance
 
@@ -45,21 +45,6 @@ class Step:
     keeps_result: bool = False
 
 
-class ReplyKind(StrEnum):
-    """What a participant's answer says of its step."""
-
-    DONE = "done"
-    FAILED = "failed"
-    UNDONE = "undone"
-
-
-class StepReply(NamedTuple):
-    """What an event means to the saga: it is this answer to this step."""
-
-    step: str
-    kind: ReplyKind
-
-
 Reaction = Callable[[Any], Decision]
 """A function of a `saga.machine.Transition`, which makes one of its moves."""
 
@@ -95,13 +80,14 @@ class SagaDefinition:
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     outcome_requested: str = "OutcomeRequested"
     contradiction: Callable[[SagaInstance, Event], str] = _no_contradiction
-    replies: Mapping[str, StepReply] = field(init=False, repr=False)
+    answered_step: Mapping[str, Step] = field(init=False, repr=False)
     reaction_names: Mapping[str, str] = field(init=False, repr=False)
     step_named: Mapping[str, Step] = field(init=False, repr=False)
     pending_index: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "replies", dict(_replies(self.steps)))
+        answers = {kind: s for s in self.steps for kind in (s.done, s.failed, s.undone) if kind is not None}
+        object.__setattr__(self, "answered_step", answers)
         names = {kind: f"handle_{_WORD.sub('_', kind).lower()}" for kind in self.event_kinds}
         object.__setattr__(self, "reaction_names", names)
         check(self)
@@ -111,7 +97,7 @@ class SagaDefinition:
     @property
     def event_kinds(self) -> tuple[str, ...]:
         """The types of all events that it reads, in the order of the table; no outcome requests."""
-        return (self.started_by, *self.replies)
+        return (self.started_by, *self.answered_step)
 
     @property
     def completed_state(self) -> str:
@@ -130,19 +116,6 @@ class SagaDefinition:
 
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
-
-
-def _replies(steps: tuple[Step, ...]) -> list[tuple[str, StepReply]]:
-    return [
-        (kind, StepReply(step.name, means))
-        for step in steps
-        for kind, means in (
-            (step.done, ReplyKind.DONE),
-            (step.failed, ReplyKind.FAILED),
-            (step.undone, ReplyKind.UNDONE),
-        )
-        if kind is not None
-    ]
 
 
 def check(saga: SagaDefinition) -> None:

@@ -5,7 +5,7 @@ Compensation goes through the table of steps in reverse (Garcia-Molina & Salem, 
 
 from typing import Any
 
-from holdfast.saga.definition import ReplyKind, SagaDefinition, Step, StepClass, StepReply
+from holdfast.saga.definition import SagaDefinition, Step, StepClass
 from holdfast.saga.state import (
     CANCELLATION_REQUESTED,
     DEADLINE_PASSED,
@@ -32,8 +32,14 @@ def decide(definition: SagaDefinition, saga: SagaInstance | None, event: Event, 
         return definition.reactions[event.kind](transition)
     if event.kind == definition.started_by:
         return transition.start()
-    reply = definition.replies.get(event.kind)
-    return Decision(parked="unknown_event") if reply is None else transition.answered(reply)
+    step = definition.answered_step.get(event.kind)
+    if step is None:
+        return Decision(parked="unknown_event")
+    if event.kind == step.done:
+        return transition.step_done(step.name)
+    if event.kind == step.failed:
+        return transition.step_failed(step.name)
+    return transition.step_undone(step.name)
 
 
 def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event) -> str:
@@ -60,16 +66,6 @@ class Transition:
         self.saga = saga
         self.event = event
         self.now_ms = now_ms
-
-    def answered(self, reply: StepReply) -> Decision:
-        """Make the move that follows from a participant's answer."""
-        match reply.kind:
-            case ReplyKind.DONE:
-                return self.step_done(reply.step)
-            case ReplyKind.FAILED:
-                return self.step_failed(reply.step)
-            case ReplyKind.UNDONE:
-                return self.step_undone(reply.step)
 
     # -- the way forward
 

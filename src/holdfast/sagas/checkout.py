@@ -3,6 +3,8 @@
 What an event does follows from the steps; the four failures have functions of their own, named by the seed.
 """
 
+from collections.abc import Callable
+
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import (
     CartCleared,
@@ -14,37 +16,36 @@ from holdfast.contracts.messages import (
     EmptyPayload,
     InventoryReserved,
     OrderCreated,
+    Payload,
     PaymentProcessed,
     ProcessPayment,
     Refused,
     ReserveInventory,
 )
+from holdfast.contracts.steps import CART_STEP, INVENTORY_STEP, ORDER_STEP, PAYMENT_STEP, StepRow
 from holdfast.saga.definition import SagaDefinition, Step, StepClass
 from holdfast.saga.machine import Transition
 from holdfast.saga.state import Decision, Event, SagaInstance
 
-CANCELLED_BY_SHOPPER = "cancelled_by_shopper"
-CANCELLED_BY_OPERATOR = "cancelled_by_operator"
-
 
 def handle_inventory_reservation_failed(transition: Transition) -> Decision:
     """Nothing was done yet, so nothing is undone: FAILED."""
-    return transition.step_failed("inventory")
+    return transition.step_failed(INVENTORY_STEP.name)
 
 
 def handle_payment_failed(transition: Transition) -> Decision:
     """Release the reservation: CompensateInventory."""
-    return transition.step_failed("payment")
+    return transition.step_failed(PAYMENT_STEP.name)
 
 
 def handle_order_creation_failed(transition: Transition) -> Decision:
     """Refund the payment and release the reservation: CompensatePayment, CompensateInventory."""
-    return transition.step_failed("order")
+    return transition.step_failed(ORDER_STEP.name)
 
 
 def handle_cart_clearance_failed(transition: Transition) -> Decision:
     """Cancel the order, refund the payment, release the reservation."""
-    return transition.step_failed("cart")
+    return transition.step_failed(CART_STEP.name)
 
 
 def _initiated(saga: SagaInstance) -> CheckoutInitiated:
@@ -112,10 +113,10 @@ def _clear_cart(saga: SagaInstance) -> ClearCart:
 def _completed(saga: SagaInstance) -> CheckoutCompleted:
     cart, results = _initiated(saga), dict(saga.results)
     return CheckoutCompleted(
-        order_id=decode_as(OrderCreated, results["order"]).order_id,
+        order_id=decode_as(OrderCreated, results[ORDER_STEP.name]).order_id,
         total_minor=cart.total_minor,
         currency=cart.currency,
-        cart_version_left=decode_as(CartCleared, results["cart"]).version_left,
+        cart_version_left=decode_as(CartCleared, results[CART_STEP.name]).version_left,
         saga_version=saga.version,
     )
 
@@ -129,6 +130,24 @@ def _refusal(event: Event) -> tuple[str, str]:
     return refused.reason, refused.detail
 
 
+def _step(row: StepRow, command: Callable[[SagaInstance], Payload]) -> Step:
+    names = row.messages
+    return Step(
+        name=row.name,
+        step_class=StepClass.COMPENSATABLE if row.undo else StepClass.PIVOT,
+        pending=row.pending.state,
+        finished=row.finished.state,
+        do=names.do,
+        done=names.done,
+        command=command,
+        failed=names.failed,
+        undo=names.undo or None,
+        undone=names.undone or None,
+        confirm=names.confirm or None,
+        keeps_result=row.keeps_result,
+    )
+
+
 CHECKOUT = SagaDefinition(
     name="checkout",
     version=1,
@@ -137,63 +156,16 @@ CHECKOUT = SagaDefinition(
     compensating="COMPENSATING",
     failed_state="FAILED",
     steps=(
-        Step(
-            name="inventory",
-            step_class=StepClass.COMPENSATABLE,
-            pending="INVENTORY_RESERVATION_PENDING",
-            finished="INVENTORY_RESERVED",
-            do="ReserveInventory",
-            done="InventoryReserved",
-            failed="InventoryReservationFailed",
-            undo="CompensateInventory",
-            undone="InventoryCompensated",
-            confirm="ConfirmInventory",
-            command=_reserve_inventory,
-        ),
-        Step(
-            name="payment",
-            step_class=StepClass.COMPENSATABLE,
-            pending="PAYMENT_PROCESSING_PENDING",
-            finished="PAYMENT_PROCESSED",
-            do="ProcessPayment",
-            done="PaymentProcessed",
-            failed="PaymentFailed",
-            undo="CompensatePayment",
-            undone="PaymentCompensated",
-            confirm="ConfirmPayment",
-            command=_process_payment,
-        ),
-        Step(
-            name="order",
-            step_class=StepClass.COMPENSATABLE,
-            pending="ORDER_CREATION_PENDING",
-            finished="ORDER_CREATED",
-            do="CreateOrder",
-            done="OrderCreated",
-            failed="OrderCreationFailed",
-            undo="CompensateOrder",
-            undone="OrderCompensated",
-            confirm="ConfirmOrder",
-            command=_create_order,
-            keeps_result=True,
-        ),
-        Step(
-            name="cart",
-            step_class=StepClass.PIVOT,
-            pending="CART_CLEARANCE_PENDING",
-            finished="COMPLETED",
-            do="ClearCart",
-            done="CartCleared",
-            failed="CartClearanceFailed",
-            command=_clear_cart,
-            keeps_result=True,
-        ),
+        _step(INVENTORY_STEP, _reserve_inventory),
+        _step(PAYMENT_STEP, _process_payment),
+        _step(ORDER_STEP, _create_order),
+        _step(CART_STEP, _clear_cart),
     ),
     reactions={
-        "InventoryReservationFailed": handle_inventory_reservation_failed,
-        "PaymentFailed": handle_payment_failed,
-        "OrderCreationFailed": handle_order_creation_failed,
-        "CartClearanceFailed": handle_cart_clearance_failed,
+        INVENTORY_STEP.failed: handle_inventory_reservation_failed,
+        PAYMENT_STEP.failed: handle_payment_failed,
+        ORDER_STEP.failed: handle_order_creation_failed,
+        CART_STEP.failed: handle_cart_clearance_failed,
     },
     completed_event="CheckoutCompleted",
     completed=_completed,

@@ -8,7 +8,8 @@ from tests.unit.saga.conversation import Conversation, a_checkout
 from tests.unit.saga.trip import TRIP
 
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import PAYLOADS, Refused
+from holdfast.contracts.messages import Refused
+from holdfast.contracts.topics import PAYLOADS
 from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.machine import decide
 from holdfast.saga.state import (

@@ -10,6 +10,7 @@ from tests.samples import SAMPLES, saga_id
 from holdfast.bus.partitioner import partition_of
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Payload, Refused
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.memory_store import MemoryStore
@@ -23,7 +24,7 @@ from holdfast.services.checkout_orchestrator.store_port import HistoryRow, Ignor
 
 A, B = saga_id(1), saga_id(2)
 PARTITIONS = 4
-SETTINGS = TimerSettings()
+SETTINGS = TimerSettings(patience_of_step_ms=PATIENCE_OF_STEP_MS)
 HAPPY = ("CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreated", "CartCleared")
 
 
