@@ -89,6 +89,7 @@ class StepRow:
     """One step. `do` and `done` are payloads, named as their messages are; undos and confirms have none.
 
     `patience_ms`: how long silence may last before it is believed; None: as long as for any step.
+    `books`: the tables of its service that the audit reads.
     """
 
     name: str
@@ -106,6 +107,12 @@ class StepRow:
     reasons: tuple[FailureReason, ...] = ()
     keeps_result: bool = False
     patience_ms: int | None = None
+    books: tuple[str, ...] = ()
+
+    @property
+    def at_rest(self) -> str:
+        """The state of its fence row once its saga has completed."""
+        return "CONFIRMED" if self.confirm else "DONE"
 
     @property
     def messages(self) -> StepMessages:
@@ -133,6 +140,7 @@ INVENTORY_STEP = StepRow(
             "unknown_product", "Something in your cart is no longer sold", NEVER, detail_shown=True
         ),
     ),
+    books=("stock", "stock_movement"),
 )
 PAYMENT_STEP = StepRow(
     name="payment",
@@ -149,6 +157,7 @@ PAYMENT_STEP = StepRow(
     owed=Liability("{amount} to refund", money=True),
     reasons=(FailureReason("payment_declined", "Your card was declined", NEVER, detail_shown=True),),
     patience_ms=300_000,
+    books=("payment_fact",),
 )
 ORDER_STEP = StepRow(
     name="order",
@@ -170,6 +179,7 @@ ORDER_STEP = StepRow(
         FailureReason("order_does_not_add_up", "The order did not add up", REFUNDED),
     ),
     keeps_result=True,
+    books=("orders",),
 )
 CART_STEP = StepRow(
     name="cart",
@@ -182,6 +192,7 @@ CART_STEP = StepRow(
     failed="CartClearanceFailed",
     reasons=(FailureReason("cart_on_hold", "Your cart is on hold; please contact us", REFUNDED),),
     keeps_result=True,
+    books=("clear_log",),
 )
 
 STEPS = (INVENTORY_STEP, PAYMENT_STEP, ORDER_STEP, CART_STEP)

@@ -46,7 +46,7 @@ LEGAL = legal_edges(CHECKOUT)
 DEAD_LETTERS = frozenset(letters_of(topic) for topic in TOPICS)
 STANDING = frozenset(("RUNNING", "DONE", "UNDOING", "CONFIRMED"))
 """States of a fence in which a step is done, or may yet be."""
-AT_REST = {row.name: "CONFIRMED" if row.confirm else "DONE" for row in STEPS}
+AT_REST = {row.name: row.at_rest for row in STEPS}
 """The state of each step of a completed saga in the end."""
 
 
