@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.contracts.messages import PAYLOADS, SCHEMA_VERSION
-from holdfast.contracts.topics import TOPIC_OF
+from holdfast.contracts.messages import SCHEMA_VERSION
+from holdfast.contracts.topics import MESSAGES, PAYLOADS
 
 FOLDER = Path(__file__).parent.parent / "src" / "holdfast" / "contracts" / "schemas"
 
@@ -20,7 +20,7 @@ def _schema(kind: str) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"holdfast:{kind}/{SCHEMA_VERSION}",
-        "$comment": f"The value of a {kind} on {TOPIC_OF[kind]}.",
+        "$comment": f"The value of a {kind} on {MESSAGES[kind].topic}.",
         **msgspec.json.schema(PAYLOADS[kind]),
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

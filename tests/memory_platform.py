@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import CheckoutInitiated, Line
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS
 from holdfast.contracts.topics import (
     CART,
     GATEWAY,
@@ -83,7 +84,7 @@ class MemoryPlatform:
         self.orders = self._store(MemoryOrderTransaction)
         self.carts = self._store(MemoryCartTransaction)
         self.orchestrator = checkout_orchestrator.build(
-            self._ports(ORCHESTRATOR, self.sagas), TimerSettings()
+            self._ports(ORCHESTRATOR, self.sagas), TimerSettings(patience_of_step_ms=PATIENCE_OF_STEP_MS)
         )
         self.payment = payment_gateway.build(self._ports(PAYMENT, self.payments), self.provider)
         self.parts: list[Components[Any]] = [

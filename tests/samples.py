@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from holdfast.contracts.messages import (
-    PAYLOADS,
     CartCleared,
     CheckoutCompleted,
     CheckoutFailed,
@@ -21,6 +20,7 @@ from holdfast.contracts.messages import (
     Refused,
     ReserveInventory,
 )
+from holdfast.contracts.topics import PAYLOADS
 
 SAGA = str(UUID(int=0x0198_0000_0000_7000_8000_0000_0000_0001))
 NOT_AFTER_MS = 1_900_000_000_000

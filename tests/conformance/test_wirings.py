@@ -13,8 +13,7 @@ from tests.platforms.one_process import OneProcess
 from tests.platforms.postgres import postgres_platform
 from tests.platforms.scenarios import SCENARIOS, Scenario, play
 
-from holdfast.contracts.messages import PAYLOADS
-from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.contracts.topics import ORCHESTRATOR, PAYLOADS
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.sagas.checkout import VERSIONS

@@ -12,8 +12,7 @@ from tests.e2e.topics import types_on_the_bus
 from tests.eventually import eventually
 
 from holdfast import audit
-from holdfast.contracts.messages import PAYLOADS
-from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, SERVICES, TOPICS
+from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, PAYLOADS, SERVICES, TOPICS
 from holdfast.local.platform import Platform
 from holdfast.sagas.checkout import CHECKOUT
 
@@ -115,7 +114,7 @@ def test_everything_was_seen_and_run(platform: Platform, shopper: Shopper) -> No
         types_on_the_bus(platform) == set(PAYLOADS) == {t for topic in TOPICS.values() for t in topic.types}
     )
     ran = _reactions(platform)
-    assert {reaction.__name__ for reaction in CHECKOUT.reactions.values()} <= ran
+    assert set(CHECKOUT.reaction_names.values()) <= ran
     report = audit.run(Path(platform.info.data), 60)
     assert report.exit_code == 0, [str(violation) for violation in report.violations]
 

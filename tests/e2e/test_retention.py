@@ -16,13 +16,13 @@ from tests.origin import source_of
 
 from holdfast import audit
 from holdfast.bus.port import Consumer, Message, Record
-from holdfast.contracts.messages import PAYLOADS
 from holdfast.contracts.topics import (
     CART,
     GATEWAY,
     INVENTORY,
     ORCHESTRATOR,
     ORDER,
+    PAYLOADS,
     PAYMENT,
     SERVICES,
     TOPICS,

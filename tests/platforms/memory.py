@@ -9,6 +9,7 @@ from holdfast.bus.memory import LeaseRow, MemoryBus
 from holdfast.bus.port import TopicPartition
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CheckoutInitiated
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS
 from holdfast.contracts.topics import GATEWAY, ORDER, READS
 from holdfast.messaging.memory_store import MemoryStore
 from holdfast.messaging.parked import LogPosition
@@ -54,7 +55,7 @@ class MemoryWorld:
             rest=self._rest,
             order=self._order,
             books=self._books,
-            timers=TimerSettings(),
+            timers=TimerSettings(patience_of_step_ms=PATIENCE_OF_STEP_MS),
             ask_every_ms=60_000,
             resend_after_ms=60_000,
             limit_ms=2 * HOUR_MS,

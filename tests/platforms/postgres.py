@@ -24,6 +24,7 @@ from holdfast.bus.kafka.settings import KafkaSettings
 from holdfast.bus.message_signature import read_keys
 from holdfast.bus.postgres import schema as postgres_schema
 from holdfast.bus.postgres.bus import PostgresBus
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS
 from holdfast.contracts.topics import (
     CART,
     GATEWAY,
@@ -67,14 +68,10 @@ TRANSACTIONS: dict[str, type[PostgresTransaction]] = {
     ORDER: PostgresOrderTransaction,
     CART: PostgresCartTransaction,
 }
-TIMERS = TimerSettings(
-    resend_after_ms=200, backoff_cap_ms=500, patience_ms=1_500, patience_of_step_ms={}, horizon_ms=10_000
-)
-KAFKA_TIMERS = TimerSettings(
-    resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=8_000, patience_of_step_ms={}, horizon_ms=20_000
-)
+TIMERS = TimerSettings(resend_after_ms=200, backoff_cap_ms=500, patience_ms=1_500, horizon_ms=10_000)
+KAFKA_TIMERS = TimerSettings(resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=8_000, horizon_ms=20_000)
 """A round of all services takes longer on Kafka."""
-SKEWED_TIMERS = TimerSettings(patience_ms=120_000)
+SKEWED_TIMERS = TimerSettings(patience_ms=120_000, patience_of_step_ms=PATIENCE_OF_STEP_MS)
 """Production's, with more patience: a slow machine must not pass for a silent participant."""
 
 REST_S = 0.02

@@ -48,7 +48,7 @@ def forgetful(turn: Transition) -> Decision:
 
 
 def wrong(kind: str, reaction: Reaction) -> SagaDefinition:
-    return replace(RETURN_ORDER, reactions={**RETURN_ORDER.reactions, kind: reaction})
+    return replace(RETURN_ORDER, reactions={kind: reaction})
 
 
 WRONG = wrong("RefundFailed", forgetful)

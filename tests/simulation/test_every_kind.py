@@ -9,7 +9,7 @@ from tests.platforms.memory import memory_platform
 from tests.platforms.one_process import OneProcess
 from tests.platforms.scenarios import SCENARIOS, Scenario, play
 
-from holdfast.contracts.messages import PAYLOADS
+from holdfast.contracts.topics import PAYLOADS
 from holdfast.simulation.run import quiet_logs
 
 CASES = [

@@ -10,8 +10,8 @@ from tests.origin import publish_as_written
 from holdfast.bus.port import Message, Record
 from holdfast.contracts import topics
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import PAYLOADS, OutcomeRequested, Refused
-from holdfast.contracts.topics import INVENTORY, ORDER, PAYMENT
+from holdfast.contracts.messages import OutcomeRequested, Refused
+from holdfast.contracts.topics import INVENTORY, ORDER, PAYLOADS, PAYMENT
 from holdfast.messaging.components import Ports
 from holdfast.messaging.envelope import Envelope, seal
 from holdfast.messaging.ids import uuid7

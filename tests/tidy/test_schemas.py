@@ -7,7 +7,7 @@ from scripts.generate_schemas import FOLDER, render
 from tests.samples import SAMPLES
 
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import PAYLOADS
+from holdfast.contracts.topics import PAYLOADS
 
 
 def test_the_schemas_are_those_that_the_structs_give() -> None:

@@ -5,8 +5,7 @@ import re
 import pytest
 from tests.tidy.sources import ROOT, SRC, name_of, python_files
 
-from holdfast.contracts.messages import PAYLOADS
-from holdfast.contracts.topics import SERVICES, TOPICS
+from holdfast.contracts.topics import PAYLOADS, SERVICES, TOPICS
 from holdfast.sagas.checkout import CHECKOUT
 
 UNFINISHED = re.compile(
@@ -123,9 +122,9 @@ def test_the_lists_of_names_are_complete() -> None:
 
 
 def test_every_seed_named_handler_is_the_reaction_to_its_event() -> None:
-    names = {kind: reaction.__name__ for kind, reaction in CHECKOUT.reactions.items()}
-    for kind, name in names.items():
-        assert name == "handle_" + re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+    named = {kind: reaction.__name__ for kind, reaction in CHECKOUT.reactions.items()}
+    assert {f"def {name}" for name in named.values()} == {name for name in SEED if name.startswith("def ")}
+    assert named == {kind: CHECKOUT.reaction_names[kind] for kind in named}
 
 
 def test_every_module_opens_with_what_it_is_for() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from holdfast.audit.positions import FetchPositions, Position
 from holdfast.audit.sessions import Books
 from holdfast.audit.sources import SourceUnavailable
-from holdfast.contracts.topics import GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
+from holdfast.contracts.steps import GATEWAY, ORCHESTRATOR, SERVICES, STEPS
 
 LOOK_EVERY_S = 0.2
 
@@ -92,7 +92,7 @@ def _timers(books: Books) -> list[str]:
 def _holds(books: Books) -> list[str]:
     """Return a reason for each service with steps that wait for a confirm or an undo of an ended saga."""
     reasons = []
-    for service in (INVENTORY, PAYMENT, ORDER):
+    for service in (row.service for row in STEPS if row.confirm):
         held: dict[str, str] = dict(books.rows(service, "find_open_fences"))
         ended = _ended(books, list(held))
         if ended:

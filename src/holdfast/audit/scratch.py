@@ -12,20 +12,13 @@ import psycopg
 
 from holdfast.audit.sessions import SQL, Books, Connection, Rows, connect
 from holdfast.audit.sources import SourceUnavailable
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, SERVICES
+from holdfast.contracts.steps import GATEWAY, ORCHESTRATOR, PARTICIPANTS, SERVICES, STEPS
 
 COPIES = (
     ("saga", ORCHESTRATOR),
     ("saga_event", ORCHESTRATOR),
-    ("fence", INVENTORY),
-    ("fence", PAYMENT),
-    ("fence", ORDER),
-    ("fence", CART),
-    ("stock", INVENTORY),
-    ("stock_movement", INVENTORY),
-    ("payment_fact", PAYMENT),
-    ("orders", ORDER),
-    ("clear_log", CART),
+    *(("fence", participant) for participant in PARTICIPANTS),
+    *((table, row.service) for row in STEPS for table in row.books),
     ("checkout", GATEWAY),
 )
 """Each table with a service whose rows fill it; the statement `read_<table>` reads them."""
@@ -50,6 +43,7 @@ class Scratch:
             self._write("pruned", ((service, *row) for row in rows))
         self._write("prov", (_known(row) for row in books.ledger_rows("read_ledger")))
         self._write("legal_edge", edges)
+        self._write("saga_step", ((row.service, row.name, row.at_rest) for row in STEPS))
         self._connection.execute(SQL["fill_pruned_sagas"])
         self._connection.execute(SQL["analyze_scratch"])
 

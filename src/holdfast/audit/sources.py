@@ -4,10 +4,11 @@ It holds addresses only; `sessions` opens the sessions.
 """
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.contracts.steps import GATEWAY, ORCHESTRATOR, STEPS
 from holdfast.local.info import PlatformInfo, find
 
 
@@ -49,14 +50,11 @@ class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def dsns(self) -> dict[str, str]:
         """Return each service's DSN by the service's name."""
-        return {
-            GATEWAY: self.gateway,
-            ORCHESTRATOR: self.orchestrator,
-            INVENTORY: self.inventory,
-            PAYMENT: self.payment,
-            ORDER: self.order,
-            CART: self.cart,
-        }
+        return {service: getattr(self, field) for service, field in FIELDS.items()}
+
+
+FIELDS = {GATEWAY: "gateway", ORCHESTRATOR: "orchestrator"} | {row.service: row.name for row in STEPS}
+"""The field of each service's DSN."""
 
 
 def of_platform(data_dir: Path) -> Sources:
@@ -67,16 +65,8 @@ def of_platform(data_dir: Path) -> Sources:
         bus = KafkaSource(info.bus.bootstrap or "")
     else:
         bus = PostgresSource(info.bus.dsn or "")
-    return Sources(
-        gateway=_dsn(info, GATEWAY),
-        orchestrator=_dsn(info, ORCHESTRATOR),
-        inventory=_dsn(info, INVENTORY),
-        payment=_dsn(info, PAYMENT),
-        order=_dsn(info, ORDER),
-        cart=_dsn(info, CART),
-        bus=bus,
-        ledger=info.folder.ledger,
-    )
+    dsns: dict[str, Any] = {field: _dsn(info, service) for service, field in FIELDS.items()}
+    return Sources(bus=bus, ledger=info.folder.ledger, **dsns)
 
 
 def _dsn(info: PlatformInfo, service: str) -> str:

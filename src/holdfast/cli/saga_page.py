@@ -10,10 +10,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.contracts.steps import STEPS, owed_by_steps
+
 Told = Mapping[str, Any]
 
 _ENDED = ("COMPLETED", "FAILED")
-_PIVOT = "ClearCart"
+_PIVOT = next(row.messages.do for row in STEPS if not row.undo)
 _UNITS = (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1))
 _DECIMALS = {
     "JPY": 0,
@@ -104,14 +106,9 @@ def situation(found: Told) -> list[str]:
 
 def owed_in_words(owed: Told) -> str:
     """Say what is owed: money to give back, pieces to release, an order to cancel."""
-    words = []
-    if "order" in owed["steps"]:
-        words.append("an order to cancel")
-    if "payment" in owed["steps"]:
-        words.append(f"{amount(owed['amount_minor'], owed['currency'])} to refund")
-    if "inventory" in owed["steps"]:
-        words.append(f"{sum(owed['pieces'].values()):,} pieces to release")
-    return ", ".join(words)
+    money = amount(owed["amount_minor"], owed["currency"])
+    pieces = f"{sum(owed['pieces'].values()):,}"
+    return ", ".join(each.words.format(amount=money, pieces=pieces) for each in owed_by_steps(owed["steps"]))
 
 
 def amount(minor: int, currency: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.contracts.messages import PAYLOADS, Payload
-from holdfast.contracts.topics import MESSAGE_BYTES_MAX
+from holdfast.contracts.messages import Payload
+from holdfast.contracts.topics import MESSAGE_BYTES_MAX, PAYLOADS
 
 DEPTH_MAX = 32
 

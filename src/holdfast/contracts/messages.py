@@ -138,34 +138,5 @@ class CheckoutFailed(Payload, frozen=True):
     detail: Detail = ""
 
 
-PAYLOADS: dict[str, type[Payload]] = {
-    "CheckoutInitiated": CheckoutInitiated,
-    "ReserveInventory": ReserveInventory,
-    "InventoryReserved": InventoryReserved,
-    "InventoryReservationFailed": Refused,
-    "CompensateInventory": EmptyPayload,
-    "InventoryCompensated": EmptyPayload,
-    "ConfirmInventory": EmptyPayload,
-    "ProcessPayment": ProcessPayment,
-    "PaymentProcessed": PaymentProcessed,
-    "PaymentFailed": Refused,
-    "CompensatePayment": EmptyPayload,
-    "PaymentCompensated": EmptyPayload,
-    "ConfirmPayment": EmptyPayload,
-    "CreateOrder": CreateOrder,
-    "OrderCreated": OrderCreated,
-    "OrderCreationFailed": Refused,
-    "CompensateOrder": EmptyPayload,
-    "OrderCompensated": EmptyPayload,
-    "ConfirmOrder": EmptyPayload,
-    "ClearCart": ClearCart,
-    "CartCleared": CartCleared,
-    "CartClearanceFailed": Refused,
-    "OutcomeRequested": OutcomeRequested,
-    "CheckoutCompleted": CheckoutCompleted,
-    "CheckoutFailed": CheckoutFailed,
-}
-"""Message type (`ce_type`, verbatim) to the struct of its value."""
-
 SCHEMA_VERSION = 1
 """Version of all schemas under `schemas/`; inside it, change is additive only."""

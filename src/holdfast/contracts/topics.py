@@ -1,26 +1,31 @@
-"""One table of messages: who writes each, on which topic, who reads it, and which id it has.
+"""One table of messages: who writes each, on which topic, who reads it, which id and which payload it has.
 
-Keys are saga ids on every topic, so that one saga is one ordered lane everywhere.
+It derives from the table of steps. Keys are saga ids on every topic, so that one saga is one ordered lane.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-ORCHESTRATOR = "checkout-orchestrator"
-GATEWAY = "gateway-bff"
-INVENTORY = "inventory-write"
-PAYMENT = "payment-gateway"
-ORDER = "order-create"
-CART = "cart-crud"
-SERVICES = (CART, INVENTORY, PAYMENT, ORDER, ORCHESTRATOR, GATEWAY)
+from holdfast.contracts import steps
+from holdfast.contracts.messages import (
+    CheckoutCompleted,
+    CheckoutFailed,
+    CheckoutInitiated,
+    EmptyPayload,
+    OutcomeRequested,
+    Payload,
+    Refused,
+)
+from holdfast.contracts.steps import STEPS, StepRow
 
+# The names of services and topics stand with the steps; most of the code takes them from here.
+ORCHESTRATOR, GATEWAY, SERVICES = steps.ORCHESTRATOR, steps.GATEWAY, steps.SERVICES
+INVENTORY, PAYMENT, ORDER, CART = steps.INVENTORY, steps.PAYMENT, steps.ORDER, steps.CART
+INVENTORY_COMMANDS, PAYMENT_COMMANDS = steps.INVENTORY_COMMANDS, steps.PAYMENT_COMMANDS
+ORDER_COMMANDS, CART_COMMANDS = steps.ORDER_COMMANDS, steps.CART_COMMANDS
 EVENTS = "checkout.checkout-events"
-INVENTORY_COMMANDS = "checkout.inventory-command"
-PAYMENT_COMMANDS = "checkout.payment-command"
-ORDER_COMMANDS = "checkout.order-command"
-CART_COMMANDS = "checkout.cart-command"
 
 PARTITIONS = 12
 PARTITIONS_EMBEDDED = 4
@@ -39,6 +44,7 @@ class MessageType(NamedTuple):
     topic: str
     readers: frozenset[str]
     ids: Mapping[str, str]
+    payload: type[Payload]
 
     @property
     def writers(self) -> frozenset[str]:
@@ -60,85 +66,40 @@ class MessageType(NamedTuple):
 _ASK = re.compile(r"([a-z]+:ask):(?:0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-class _Step(NamedTuple):
-    """A step's messages; the pivot has neither undo nor confirm."""
-
-    name: str
-    service: str
-    topic: str
-    do: str
-    done: str
-    failed: str
-    undo: str = ""
-    undone: str = ""
-    confirm: str = ""
-
-
-_STEPS = (
-    _Step(
-        "inventory",
-        INVENTORY,
-        INVENTORY_COMMANDS,
-        "ReserveInventory",
-        "InventoryReserved",
-        "InventoryReservationFailed",
-        "CompensateInventory",
-        "InventoryCompensated",
-        "ConfirmInventory",
-    ),
-    _Step(
-        "payment",
-        PAYMENT,
-        PAYMENT_COMMANDS,
-        "ProcessPayment",
-        "PaymentProcessed",
-        "PaymentFailed",
-        "CompensatePayment",
-        "PaymentCompensated",
-        "ConfirmPayment",
-    ),
-    _Step(
-        "order",
-        ORDER,
-        ORDER_COMMANDS,
-        "CreateOrder",
-        "OrderCreated",
-        "OrderCreationFailed",
-        "CompensateOrder",
-        "OrderCompensated",
-        "ConfirmOrder",
-    ),
-    _Step("cart", CART, CART_COMMANDS, "ClearCart", "CartCleared", "CartClearanceFailed"),
-)
+def _of_step(step: StepRow) -> Iterator[MessageType]:
+    names = step.messages
+    for suffix, writer, name, payload in (
+        ("done", step.service, names.done, step.done),
+        ("failed", step.service, names.failed, Refused),
+        ("compensated", step.service, names.undone, EmptyPayload),
+        ("do", ORCHESTRATOR, names.do, step.do),
+        ("undo", ORCHESTRATOR, names.undo, EmptyPayload),
+        ("confirm", ORCHESTRATOR, names.confirm, EmptyPayload),
+    ):
+        if name:
+            topic, reader = (step.topic, step.service) if writer == ORCHESTRATOR else (EVENTS, ORCHESTRATOR)
+            yield MessageType(name, topic, frozenset({reader}), {f"{step.name}:{suffix}": writer}, payload)
 
 
-def _messages() -> list[MessageType]:
+def message_types(rows: Sequence[StepRow]) -> dict[str, MessageType]:
+    """Return the messages of a checkout with these steps, by message type."""
     orchestrator, gateway = frozenset({ORCHESTRATOR}), frozenset({GATEWAY})
-    rows = [MessageType("CheckoutInitiated", EVENTS, orchestrator, {"initiated": GATEWAY})]
-    for step in _STEPS:
-        answers = (("done", step.done), ("failed", step.failed), ("compensated", step.undone))
-        commands = (("do", step.do), ("undo", step.undo), ("confirm", step.confirm))
-        rows += [
-            MessageType(name, EVENTS, orchestrator, {f"{step.name}:{suffix}": step.service})
-            for suffix, name in answers
-            if name
-        ]
-        rows += [
-            MessageType(name, step.topic, frozenset({step.service}), {f"{step.name}:{suffix}": ORCHESTRATOR})
-            for suffix, name in commands
-            if name
-        ]
-    askers = {f"{step.name}:ask": step.service for step in _STEPS if step.undo}
-    return [
-        *rows,
-        MessageType(OUTCOME_REQUESTED, EVENTS, orchestrator, askers),
-        MessageType("CheckoutCompleted", EVENTS, gateway, {"completed": ORCHESTRATOR}),
-        MessageType("CheckoutFailed", EVENTS, gateway, {"failed": ORCHESTRATOR}),
-    ]
+    askers = {f"{step.name}:ask": step.service for step in rows if step.undo}
+    types = (
+        MessageType("CheckoutInitiated", EVENTS, orchestrator, {"initiated": GATEWAY}, CheckoutInitiated),
+        *(row for step in rows for row in _of_step(step)),
+        MessageType(OUTCOME_REQUESTED, EVENTS, orchestrator, askers, OutcomeRequested),
+        MessageType("CheckoutCompleted", EVENTS, gateway, {"completed": ORCHESTRATOR}, CheckoutCompleted),
+        MessageType("CheckoutFailed", EVENTS, gateway, {"failed": ORCHESTRATOR}, CheckoutFailed),
+    )
+    return {row.name: row for row in types}
 
 
-MESSAGES: dict[str, MessageType] = {message.name: message for message in _messages()}
+MESSAGES = message_types(STEPS)
 """Message type to its row."""
+
+PAYLOADS: dict[str, type[Payload]] = {name: message.payload for name, message in MESSAGES.items()}
+"""Message type (`ce_type`, verbatim) to the struct of its value."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +113,8 @@ class Topic:
 
 TOPICS: dict[str, Topic] = {
     name: Topic(name, owner, {m.name: m.readers for m in MESSAGES.values() if m.topic == name})
-    for name, owner in ((EVENTS, ORCHESTRATOR), *((step.topic, step.service) for step in _STEPS))
+    for name, owner in ((EVENTS, ORCHESTRATOR), *((step.topic, step.service) for step in STEPS))
 }
-
-TOPIC_OF: dict[str, str] = {kind: topic.name for topic in TOPICS.values() for kind in topic.types}
-"""Message type to the one topic that it travels on."""
 
 READS: dict[str, tuple[str, ...]] = {
     service: tuple(t.name for t in TOPICS.values() if any(service in readers for readers in t.types.values()))

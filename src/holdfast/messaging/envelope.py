@@ -9,7 +9,7 @@ from uuid import UUID
 from holdfast.bus.port import UNDECODABLE, Headers, Message, Record
 from holdfast.contracts import codec
 from holdfast.contracts.messages import SCHEMA_VERSION, Payload
-from holdfast.contracts.topics import TOPIC_OF, TOPICS
+from holdfast.contracts.topics import MESSAGES, TOPICS
 from holdfast.messaging.message_origin import UNDECODABLE_LINE, check_id, check_payload, check_source
 
 
@@ -42,8 +42,8 @@ class OtherReaders(NamedTuple):
 
 
 _CONSTANT: Headers = (("ce_specversion", b"1.0"), ("content-type", b"application/json"))
-_SCHEMAS = {kind: f"{kind}/{SCHEMA_VERSION}".encode() for kind in TOPIC_OF}
-_KINDS = {kind: kind.encode() for kind in TOPIC_OF}
+_SCHEMAS = {kind: f"{kind}/{SCHEMA_VERSION}".encode() for kind in MESSAGES}
+_KINDS = {kind: kind.encode() for kind in MESSAGES}
 
 
 def seal(
@@ -76,7 +76,7 @@ def seal_raw(
         headers.append(("ce_causationid", cause.encode()))
     if attempt > 1:
         headers.append(("ce_attempt", str(attempt).encode()))
-    return Message(TOPIC_OF[kind], saga_id.encode(), value, tuple(headers))
+    return Message(MESSAGES[kind].topic, saga_id.encode(), value, tuple(headers))
 
 
 def open_record(

@@ -4,33 +4,16 @@ A participant loads rows, applies pure functions, saves them; the fence handles 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import EmptyPayload, Payload, Refused
+from holdfast.contracts.steps import StepMessages
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Act, Fence, FenceState, Verb, act
 from holdfast.messaging.handler import HandlerResult, OutboxMessage
 from holdfast.messaging.message_origin import CONTRADICTS_RECORD
 from holdfast.messaging.store import Transaction
-
-
-@dataclass(frozen=True)
-class StepMessages:
-    """The message types of one step; `undo`, `undone` and `confirm` are empty for the pivot."""
-
-    step: str
-    do: str
-    done: str
-    failed: str
-    undo: str = ""
-    undone: str = ""
-    confirm: str = ""
-
-    def verb(self, kind: str) -> Verb:
-        """Return what a command of type `kind` asks."""
-        return {self.do: Verb.DO, self.undo: Verb.UNDO, self.confirm: Verb.CONFIRM}[kind]
 
 
 class Done(NamedTuple):
@@ -91,7 +74,9 @@ class ParticipantHandler(Generic[T, R]):
 
     def __init__(self, participant: Participant[T, R]) -> None:
         self._participant = participant
-        self._messages = participant.messages
+        self._messages = messages = participant.messages
+        verbs = {messages.do: Verb.DO, messages.undo: Verb.UNDO, messages.confirm: Verb.CONFIRM}
+        self._verbs = {kind: verb for kind, verb in verbs.items() if kind}
 
     def handle(self, tx: T, envelopes: Sequence[Envelope]) -> HandlerResult:
         """Lock fences, load, apply commands in order, write each row once; replies come from fence rows."""
@@ -99,7 +84,7 @@ class ParticipantHandler(Generic[T, R]):
         ids = [envelope.saga_id for envelope in envelopes]
         fences = tx.lock_fences(step, ids)
         batch = _CommandBatch(self._messages, self._participant, dict(fences), tx.now_ms())
-        work = [CommandWork(e, self._messages.verb(e.kind), fences.get(e.saga_id)) for e in envelopes]
+        work = [CommandWork(e, self._verbs[e.kind], fences.get(e.saga_id)) for e in envelopes]
         batch.rows = self._participant.load(tx, work)
         for item in work:
             batch.apply(item.envelope, item.verb)

@@ -55,7 +55,7 @@ class TimerSettings:
     resend_after_ms: int = 5_000
     backoff_cap_ms: int = 30_000
     patience_ms: int = 30_000
-    patience_of_step_ms: Mapping[str, int] = field(default_factory=lambda: {"payment": 300_000})
+    patience_of_step_ms: Mapping[str, int] = field(default_factory=dict)
     horizon_ms: int = 120_000
     late_after_ms: int = 10_000
     fire_at_once_max: int = 200

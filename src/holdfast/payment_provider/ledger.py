@@ -16,7 +16,6 @@ import msgspec
 from holdfast.payment_provider.objects import Json
 
 SCHEMA_VERSION = 1
-NO_LIMIT = -1
 _KINDS = {"payment_intent": "intent", "charge": "charge", "refund": "refund"}
 _SQL = {file.stem: file.read_text(encoding="utf-8") for file in Path(__file__).with_name("sql").glob("*.sql")}
 

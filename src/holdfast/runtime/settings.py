@@ -16,7 +16,6 @@ from holdfast.contracts.card_numbers import holds_card_number
 from holdfast.messaging import crashpoints
 from holdfast.messaging.database_session import check_dsn
 from holdfast.messaging.pruner import Retention
-from holdfast.messaging.timers import LATE_AFTER_MS_MIN, TimerSettings
 from holdfast.runtime.http_settings import HttpSettings
 
 PREFIX = "HOLDFAST_"
@@ -170,45 +169,6 @@ class CalledServiceSettings(ServiceSettings):
     """The settings of a service whose internal endpoints other services call."""
 
     service_jwks: Path
-
-
-class DeadlineSettings(BaseSettings):
-    """When the orchestrator sends a command again, and when it gives the step up, in milliseconds."""
-
-    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}DEADLINE_", extra="ignore")
-
-    resend_after_ms: int = Field(default=5_000, ge=10)
-    backoff_cap_ms: int = Field(default=30_000, ge=10)
-    patience_ms: int = Field(default=30_000, ge=10, validate_default=True)
-    payment_patience_ms: int = Field(default=300_000, ge=10, validate_default=True)
-    horizon_ms: int = Field(default=120_000, ge=20, validate_default=True)
-    late_after_ms: int = Field(default=10_000, ge=LATE_AFTER_MS_MIN)
-
-    @field_validator("patience_ms", "payment_patience_ms")
-    @classmethod
-    def _patience_outlasts_a_firing(cls, patience_ms: int, info: ValidationInfo) -> int:
-        if patience_ms < info.data.get("resend_after_ms", 0):
-            raise ValueError(f"it is below {PREFIX}DEADLINE_RESEND_AFTER_MS = {info.data['resend_after_ms']}")
-        return patience_ms
-
-    @field_validator("horizon_ms")
-    @classmethod
-    def _horizon_is_above_every_wait(cls, horizon_ms: int, info: ValidationInfo) -> int:
-        for name in ("resend_after_ms", "backoff_cap_ms"):
-            if horizon_ms <= info.data.get(name, 0):
-                raise ValueError(f"it is not above {PREFIX}DEADLINE_{name.upper()} = {info.data[name]}")
-        return horizon_ms
-
-    def timers(self) -> TimerSettings:
-        """Return these numbers in the kernel's type."""
-        return TimerSettings(
-            resend_after_ms=self.resend_after_ms,
-            backoff_cap_ms=self.backoff_cap_ms,
-            patience_ms=self.patience_ms,
-            patience_of_step_ms={"payment": self.payment_patience_ms},
-            horizon_ms=self.horizon_ms,
-            late_after_ms=self.late_after_ms,
-        )
 
 
 def check_secret_file(path: Path | None) -> Path | None:

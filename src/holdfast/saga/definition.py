@@ -1,16 +1,15 @@
-"""The definition of a saga: steps in order, each with its class, and one reaction for every event.
+"""The definition of a saga: steps in order, each with its class. What each event does follows from them.
 
 A definition whose classes are out of order is refused when it is created, so before any saga uses it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from holdfast.saga.machine import Transition
-    from holdfast.saga.state import Decision, Event, SagaInstance
+from holdfast.saga.state import Decision, Event, SagaInstance
 
 
 class StepClass(StrEnum):
@@ -38,7 +37,7 @@ class Step:
     finished: str
     do: str
     done: str
-    command: "Callable[[SagaInstance], Any]"
+    command: Callable[[SagaInstance], Any]
     failed: str | None = None
     undo: str | None = None
     undone: str | None = None
@@ -46,10 +45,11 @@ class Step:
     keeps_result: bool = False
 
 
-Reaction = Callable[["Transition"], "Decision"]
+Reaction = Callable[[Any], Decision]
+"""A function of a `saga.machine.Transition`, which makes one of its moves."""
 
 
-def _no_contradiction(_saga: "SagaInstance", _event: "Event") -> str:
+def _no_contradiction(_saga: SagaInstance, _event: Event) -> str:
     return ""  # a named function, because definitions are pickled for other processes
 
 
@@ -57,9 +57,11 @@ def _no_contradiction(_saga: "SagaInstance", _event: "Event") -> str:
 class SagaDefinition:
     """A saga definition, checked when it is created; raises InvalidDefinition.
 
+    `reactions` holds functions of their own for some events; the others do what follows from the steps.
     `completed` and `failed` build the final events' payloads from the ended saga; `refusal` returns reason
     and detail of a refusal; `empty_payload` is that of undos and confirms. `contradiction` returns how an
-    event of an existing saga differs from what was asked; empty if it does not.
+    event of an existing saga differs from what was asked; empty if it does not. `reaction_names` are the
+    seed's: `handle_payment_failed` is the reaction to `PaymentFailed`.
     """
 
     name: str
@@ -69,22 +71,33 @@ class SagaDefinition:
     compensating: str
     failed_state: str
     steps: tuple[Step, ...]
-    reactions: Mapping[str, Reaction]
     completed_event: str
-    completed: "Callable[[SagaInstance], Any]"
+    completed: Callable[[SagaInstance], Any]
     failed_event: str
-    failed: "Callable[[SagaInstance], Any]"
-    refusal: "Callable[[Event], tuple[str, str]]"
+    failed: Callable[[SagaInstance], Any]
+    refusal: Callable[[Event], tuple[str, str]]
     empty_payload: Any
+    reactions: Mapping[str, Reaction] = field(default_factory=dict)
     outcome_requested: str = "OutcomeRequested"
-    contradiction: "Callable[[SagaInstance, Event], str]" = _no_contradiction
+    contradiction: Callable[[SagaInstance, Event], str] = _no_contradiction
+    answered_step: Mapping[str, Step] = field(init=False, repr=False)
+    reaction_names: Mapping[str, str] = field(init=False, repr=False)
     step_named: Mapping[str, Step] = field(init=False, repr=False)
     pending_index: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        answers = {kind: s for s in self.steps for kind in (s.done, s.failed, s.undone) if kind is not None}
+        object.__setattr__(self, "answered_step", answers)
+        names = {kind: f"handle_{_WORD.sub('_', kind).lower()}" for kind in self.event_kinds}
+        object.__setattr__(self, "reaction_names", names)
         check(self)
         object.__setattr__(self, "step_named", {step.name: step for step in self.steps})
         object.__setattr__(self, "pending_index", {step.pending: i for i, step in enumerate(self.steps)})
+
+    @property
+    def event_kinds(self) -> tuple[str, ...]:
+        """The types of all events that it reads, in the order of the table; no outcome requests."""
+        return (self.started_by, *self.answered_step)
 
     @property
     def completed_state(self) -> str:
@@ -102,6 +115,9 @@ class SagaDefinition:
         return tuple(s for s in self.steps if s.step_class is StepClass.COMPENSATABLE)
 
 
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
 def check(saga: SagaDefinition) -> None:
     """Raise InvalidDefinition if classes are out of order, messages are missing, or a name occurs twice."""
     if not saga.steps:
@@ -112,8 +128,9 @@ def check(saga: SagaDefinition) -> None:
         raise InvalidDefinition(f"{saga.name}: steps must be compensatable, then the pivot, then retriable")
     if ranks.count(1) > 1:
         raise InvalidDefinition(f"{saga.name}: there can be only one pivot")
-    if saga.started_by not in saga.reactions:
-        raise InvalidDefinition(f"{saga.name}: no reaction to {saga.started_by}, with which it begins")
+    for kind in saga.reactions:
+        if kind not in saga.event_kinds:
+            raise InvalidDefinition(f"{saga.name}: a reaction to {kind}, which none of its steps answers")
     for step in saga.steps:
         _check_step(saga, step)
     states = [saga.initial, saga.compensating, saga.failed_state]
@@ -135,9 +152,6 @@ def _check_step(saga: SagaDefinition, step: Step) -> None:
         )
     if step.step_class is StepClass.RETRIABLE and step.failed is not None:
         raise InvalidDefinition(f"{saga.name}.{step.name}: a retriable step cannot be refused")
-    for kind in (step.done, step.failed, step.undone):
-        if kind is not None and kind not in saga.reactions:
-            raise InvalidDefinition(f"{saga.name}.{step.name}: no reaction to {kind}")
 
 
 def _check_unique(saga: SagaDefinition, what: str, names: list[str]) -> None:

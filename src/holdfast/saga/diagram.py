@@ -110,7 +110,7 @@ def _without_payloads(definition: SagaDefinition) -> SagaDefinition:
 
 
 def _events(definition: SagaDefinition) -> Iterator[Event]:
-    for kind in definition.reactions:
+    for kind in definition.event_kinds:
         yield Event("", kind, kind, None)
     for step in definition.steps:
         for verb in (Verb.DO, Verb.UNDO):

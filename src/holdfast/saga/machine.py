@@ -28,10 +28,18 @@ def decide(definition: SagaDefinition, saga: SagaInstance | None, event: Event, 
         return transition.cancel()
     if event.kind == definition.outcome_requested:
         return transition.answer_outcome()
-    reaction = definition.reactions.get(event.kind)
-    if reaction is None:
+    if event.kind in definition.reactions:
+        return definition.reactions[event.kind](transition)
+    if event.kind == definition.started_by:
+        return transition.start()
+    step = definition.answered_step.get(event.kind)
+    if step is None:
         return Decision(parked="unknown_event")
-    return reaction(transition)
+    if event.kind == step.done:
+        return transition.step_done(step.name)
+    if event.kind == step.failed:
+        return transition.step_failed(step.name)
+    return transition.step_undone(step.name)
 
 
 def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event) -> str:
@@ -49,7 +57,7 @@ def contradicts_end(definition: SagaDefinition, saga: SagaInstance, event: Event
 
 
 class Transition:
-    """One event that meets one saga, with the moves that a definition's reactions choose from."""
+    """One event that meets one saga, with the moves that it can make."""
 
     def __init__(
         self, definition: SagaDefinition, saga: SagaInstance | None, event: Event, now_ms: int

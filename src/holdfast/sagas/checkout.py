@@ -1,7 +1,9 @@
 """CHECKOUT: reserve, pay, create the order, clear the cart; then confirm. A failure undoes what was done.
 
-Each reaction is one line that says which move its event makes.
+What an event does follows from the steps; the four failures have functions of their own, named by the seed.
 """
+
+from collections.abc import Callable
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import (
@@ -14,65 +16,36 @@ from holdfast.contracts.messages import (
     EmptyPayload,
     InventoryReserved,
     OrderCreated,
+    Payload,
     PaymentProcessed,
     ProcessPayment,
     Refused,
     ReserveInventory,
 )
+from holdfast.contracts.steps import CART_STEP, INVENTORY_STEP, ORDER_STEP, PAYMENT_STEP, StepRow
 from holdfast.saga.definition import SagaDefinition, Step, StepClass
 from holdfast.saga.machine import Transition
 from holdfast.saga.state import Decision, Event, SagaInstance
 
-CANCELLED_BY_SHOPPER = "cancelled_by_shopper"
-CANCELLED_BY_OPERATOR = "cancelled_by_operator"
-
-
-def handle_checkout_initiated(transition: Transition) -> Decision:
-    return transition.start()
-
-
-def handle_inventory_reserved(transition: Transition) -> Decision:
-    return transition.step_done("inventory")
-
 
 def handle_inventory_reservation_failed(transition: Transition) -> Decision:
-    return transition.step_failed("inventory")
-
-
-def handle_inventory_compensated(transition: Transition) -> Decision:
-    return transition.step_undone("inventory")
-
-
-def handle_payment_processed(transition: Transition) -> Decision:
-    return transition.step_done("payment")
+    """Nothing was done yet, so nothing is undone: FAILED."""
+    return transition.step_failed(INVENTORY_STEP.name)
 
 
 def handle_payment_failed(transition: Transition) -> Decision:
-    return transition.step_failed("payment")
-
-
-def handle_payment_compensated(transition: Transition) -> Decision:
-    return transition.step_undone("payment")
-
-
-def handle_order_created(transition: Transition) -> Decision:
-    return transition.step_done("order")
+    """Release the reservation: CompensateInventory."""
+    return transition.step_failed(PAYMENT_STEP.name)
 
 
 def handle_order_creation_failed(transition: Transition) -> Decision:
-    return transition.step_failed("order")
-
-
-def handle_order_compensated(transition: Transition) -> Decision:
-    return transition.step_undone("order")
-
-
-def handle_cart_cleared(transition: Transition) -> Decision:
-    return transition.step_done("cart")
+    """Refund the payment and release the reservation: CompensatePayment, CompensateInventory."""
+    return transition.step_failed(ORDER_STEP.name)
 
 
 def handle_cart_clearance_failed(transition: Transition) -> Decision:
-    return transition.step_failed("cart")
+    """Cancel the order, refund the payment, release the reservation."""
+    return transition.step_failed(CART_STEP.name)
 
 
 def _initiated(saga: SagaInstance) -> CheckoutInitiated:
@@ -140,10 +113,10 @@ def _clear_cart(saga: SagaInstance) -> ClearCart:
 def _completed(saga: SagaInstance) -> CheckoutCompleted:
     cart, results = _initiated(saga), dict(saga.results)
     return CheckoutCompleted(
-        order_id=decode_as(OrderCreated, results["order"]).order_id,
+        order_id=decode_as(OrderCreated, results[ORDER_STEP.name]).order_id,
         total_minor=cart.total_minor,
         currency=cart.currency,
-        cart_version_left=decode_as(CartCleared, results["cart"]).version_left,
+        cart_version_left=decode_as(CartCleared, results[CART_STEP.name]).version_left,
         saga_version=saga.version,
     )
 
@@ -157,6 +130,24 @@ def _refusal(event: Event) -> tuple[str, str]:
     return refused.reason, refused.detail
 
 
+def _step(row: StepRow, command: Callable[[SagaInstance], Payload]) -> Step:
+    names = row.messages
+    return Step(
+        name=row.name,
+        step_class=StepClass.COMPENSATABLE if row.undo else StepClass.PIVOT,
+        pending=row.pending.state,
+        finished=row.finished.state,
+        do=names.do,
+        done=names.done,
+        command=command,
+        failed=names.failed,
+        undo=names.undo or None,
+        undone=names.undone or None,
+        confirm=names.confirm or None,
+        keeps_result=row.keeps_result,
+    )
+
+
 CHECKOUT = SagaDefinition(
     name="checkout",
     version=1,
@@ -165,71 +156,16 @@ CHECKOUT = SagaDefinition(
     compensating="COMPENSATING",
     failed_state="FAILED",
     steps=(
-        Step(
-            name="inventory",
-            step_class=StepClass.COMPENSATABLE,
-            pending="INVENTORY_RESERVATION_PENDING",
-            finished="INVENTORY_RESERVED",
-            do="ReserveInventory",
-            done="InventoryReserved",
-            failed="InventoryReservationFailed",
-            undo="CompensateInventory",
-            undone="InventoryCompensated",
-            confirm="ConfirmInventory",
-            command=_reserve_inventory,
-        ),
-        Step(
-            name="payment",
-            step_class=StepClass.COMPENSATABLE,
-            pending="PAYMENT_PROCESSING_PENDING",
-            finished="PAYMENT_PROCESSED",
-            do="ProcessPayment",
-            done="PaymentProcessed",
-            failed="PaymentFailed",
-            undo="CompensatePayment",
-            undone="PaymentCompensated",
-            confirm="ConfirmPayment",
-            command=_process_payment,
-        ),
-        Step(
-            name="order",
-            step_class=StepClass.COMPENSATABLE,
-            pending="ORDER_CREATION_PENDING",
-            finished="ORDER_CREATED",
-            do="CreateOrder",
-            done="OrderCreated",
-            failed="OrderCreationFailed",
-            undo="CompensateOrder",
-            undone="OrderCompensated",
-            confirm="ConfirmOrder",
-            command=_create_order,
-            keeps_result=True,
-        ),
-        Step(
-            name="cart",
-            step_class=StepClass.PIVOT,
-            pending="CART_CLEARANCE_PENDING",
-            finished="COMPLETED",
-            do="ClearCart",
-            done="CartCleared",
-            failed="CartClearanceFailed",
-            command=_clear_cart,
-            keeps_result=True,
-        ),
+        _step(INVENTORY_STEP, _reserve_inventory),
+        _step(PAYMENT_STEP, _process_payment),
+        _step(ORDER_STEP, _create_order),
+        _step(CART_STEP, _clear_cart),
     ),
     reactions={
-        "CheckoutInitiated": handle_checkout_initiated,
-        "InventoryReserved": handle_inventory_reserved,
-        "InventoryReservationFailed": handle_inventory_reservation_failed,
-        "InventoryCompensated": handle_inventory_compensated,
-        "PaymentProcessed": handle_payment_processed,
-        "PaymentFailed": handle_payment_failed,
-        "PaymentCompensated": handle_payment_compensated,
-        "OrderCreated": handle_order_created,
-        "OrderCreationFailed": handle_order_creation_failed,
-        "OrderCompensated": handle_order_compensated,
-        "CartCleared": handle_cart_cleared,
-        "CartClearanceFailed": handle_cart_clearance_failed,
+        INVENTORY_STEP.failed: handle_inventory_reservation_failed,
+        PAYMENT_STEP.failed: handle_payment_failed,
+        ORDER_STEP.failed: handle_order_creation_failed,
+        CART_STEP.failed: handle_cart_clearance_failed,
     },
     completed_event="CheckoutCompleted",
     completed=_completed,

@@ -16,8 +16,7 @@ from holdfast.contracts.messages import (
     Version,
 )
 from holdfast.saga.definition import SagaDefinition, Step, StepClass
-from holdfast.saga.machine import Transition
-from holdfast.saga.state import Decision, Event, SagaInstance
+from holdfast.saga.state import Event, SagaInstance
 
 
 class ReturnRequested(Payload, frozen=True):
@@ -60,34 +59,6 @@ class ReturnFailed(Payload, frozen=True):
 
     reason: Reason
     saga_version: Version
-
-
-def handle_return_requested(transition: Transition) -> Decision:
-    return transition.start()
-
-
-def handle_order_canceled(transition: Transition) -> Decision:
-    return transition.step_done("order")
-
-
-def handle_order_cancellation_failed(transition: Transition) -> Decision:
-    return transition.step_failed("order")
-
-
-def handle_order_reinstated(transition: Transition) -> Decision:
-    return transition.step_undone("order")
-
-
-def handle_payment_refunded(transition: Transition) -> Decision:
-    return transition.step_done("refund")
-
-
-def handle_refund_failed(transition: Transition) -> Decision:
-    return transition.step_failed("refund")
-
-
-def handle_items_restocked(transition: Transition) -> Decision:
-    return transition.step_done("stock")
 
 
 def _requested(saga: SagaInstance) -> ReturnRequested:
@@ -163,15 +134,6 @@ RETURN_ORDER = SagaDefinition(
             command=_restock_items,
         ),
     ),
-    reactions={
-        "ReturnRequested": handle_return_requested,
-        "OrderCanceled": handle_order_canceled,
-        "OrderCancellationFailed": handle_order_cancellation_failed,
-        "OrderReinstated": handle_order_reinstated,
-        "PaymentRefunded": handle_payment_refunded,
-        "RefundFailed": handle_refund_failed,
-        "ItemsRestocked": handle_items_restocked,
-    },
     completed_event="OrderReturned",
     completed=_completed,
     failed_event="ReturnFailed",

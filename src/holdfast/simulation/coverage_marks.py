@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from holdfast.contracts.topics import ORCHESTRATOR
+from holdfast.contracts.steps import ORCHESTRATOR, PARTICIPANTS
 from holdfast.simulation.books import dead_letters
-from holdfast.simulation.world import PARTICIPANTS, World
+from holdfast.simulation.world import World
 
 MARKERS = (
     "ended: COMPLETED",

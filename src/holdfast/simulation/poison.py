@@ -9,12 +9,10 @@ from typing import NamedTuple, cast
 from holdfast.bus.port import Message
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import EmptyPayload
+from holdfast.contracts.steps import STEPS
 from holdfast.contracts.topics import (
-    INVENTORY,
     MESSAGES,
     ORCHESTRATOR,
-    ORDER,
-    PAYMENT,
     READS,
     SERVICES,
     TOPICS,
@@ -22,10 +20,6 @@ from holdfast.contracts.topics import (
 from holdfast.messaging.envelope import seal_raw
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.message_origin import UNPROVEN_SOURCE, WRONG_MESSAGE_ID, WRONG_SOURCE
-from holdfast.messaging.participant import StepMessages
-from holdfast.services.inventory_write.handlers import MESSAGES as INVENTORY_MESSAGES
-from holdfast.services.order_create.handlers import MESSAGES as ORDER_MESSAGES
-from holdfast.services.payment_gateway.handlers import MESSAGES as PAYMENT_MESSAGES
 
 SHAPES = {
     "json": "malformed_json",
@@ -42,11 +36,7 @@ SHAPES = {
 
 POISONS = tuple(f"{service}+{shape}" for service in SERVICES for shape in SHAPES)
 
-STEPS: dict[str, StepMessages] = {
-    INVENTORY: INVENTORY_MESSAGES,
-    PAYMENT: PAYMENT_MESSAGES,
-    ORDER: ORDER_MESSAGES,
-}
+UNDOABLE = {row.service: row.messages for row in STEPS if row.undo}
 """Participants whose handlers can be made to raise by an undo."""
 
 NO_STATE = cast("FenceState", "NO_SUCH_STATE")
@@ -109,7 +99,7 @@ def _spoiled(sound: Message, shape: str, expected: ExpectedPark) -> tuple[Messag
 
 def raising_command(service: str, saga_id: str) -> Poison:
     """Make a sound undo command of a saga whose fence row at `service` is in an unknown state."""
-    messages = STEPS[service]
+    messages = UNDOABLE[service]
     message_id = f"{saga_id}:{messages.step}:undo"
     message = seal_raw(message_id, messages.undo, saga_id, encode(EmptyPayload()), ORCHESTRATOR)
     return Poison(message, ORCHESTRATOR, ExpectedPark(service, HANDLER_FAILED, message_id))

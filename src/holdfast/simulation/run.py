@@ -13,9 +13,9 @@ from random import Random
 import structlog
 
 from holdfast.contracts.topics import GATEWAY, INVENTORY
-from holdfast.simulation.books import InvariantViolation, InvariantWatch, is_quiet, settled, unfinished
+from holdfast.simulation.books import InvariantViolation, InvariantWatch, is_quiet, settled
 from holdfast.simulation.faults import COUNTED, DELIVERY_FAULTS, IN_WORLD, OF_ACTION
-from holdfast.simulation.poison import POISONS, STEPS
+from holdfast.simulation.poison import POISONS, UNDOABLE
 from holdfast.simulation.provider import OUTAGES
 from holdfast.simulation.setup import DEEP_EVERY, TICKS_MS, Setup, Swarm, draw_setup, draw_swarm
 from holdfast.simulation.world import Action, World
@@ -176,7 +176,7 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
     if kind in ("crash", "freeze"):
         return Action(kind, rng.choice(list(world.processes)))
     if kind in ("poison", "bug"):
-        return Action(kind, rng.choice(POISONS if kind == "poison" else list(STEPS)))
+        return Action(kind, rng.choice(POISONS if kind == "poison" else list(UNDOABLE)))
     if kind == "outage":
         return Action(kind, rng.choice(list(OUTAGES)))
     if kind == "rewind":
@@ -186,11 +186,6 @@ def _of_the_world(world: World, swarm: Swarm, rng: Random) -> Action | None:
         jumps = {INVENTORY: (*CLOCK_JUMPS_MS, FAR_JUMP_MS), GATEWAY: GATEWAY_JUMPS_MS}
         return Action(kind, f"{service}+{rng.choice(jumps.get(service, CLOCK_JUMPS_MS))}")
     return Action(kind, str(rng.randrange(len(world.setup.checkouts))))
-
-
-def wait_graph(world: World) -> list[str]:
-    """Say what every unfinished part of the world still waits for."""
-    return [str(violation) for violation in unfinished(world)]
 
 
 @contextmanager

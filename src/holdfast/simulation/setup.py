@@ -6,7 +6,7 @@ Swarm testing (Groce et al. 2012): a seed switches whole kinds of faults on or o
 from random import Random
 from typing import NamedTuple
 
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS, SAGA_SERVICES
 from holdfast.messaging.timers import TimerSettings
 from holdfast.simulation.faults import ALL
 from holdfast.simulation.provider import MASTERCARD, VISA
@@ -20,12 +20,10 @@ TICKS_MS = (50, 500, 2_000, 6_000, 20_000, 61_000)
 DEEP_EVERY = 8
 """One world in so many seeds is larger and runs longer: a small one does not reach every case."""
 
-SAGA_SERVICES = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
 ONE_EACH = tuple((service, 1) for service in SAGA_SERVICES)
 
-IMPATIENT = TimerSettings(
-    resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=2_000, patience_of_step_ms={}, horizon_ms=20_000
-)
+PATIENT = TimerSettings(patience_of_step_ms=PATIENCE_OF_STEP_MS)
+IMPATIENT = TimerSettings(resend_after_ms=500, backoff_cap_ms=2_000, patience_ms=2_000, horizon_ms=20_000)
 
 
 class CheckoutSpec(NamedTuple):
@@ -48,7 +46,7 @@ class Setup(NamedTuple):
 
     @property
     def timers(self) -> TimerSettings:
-        return IMPATIENT if self.impatient else TimerSettings()
+        return IMPATIENT if self.impatient else PATIENT
 
 
 class Swarm(NamedTuple):

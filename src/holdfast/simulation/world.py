@@ -16,8 +16,6 @@ from holdfast.contracts.topics import (
     GATEWAY,
     INVENTORY,
     ORCHESTRATOR,
-    ORDER,
-    PAYMENT,
     READS,
     TOPICS,
     all_topics,
@@ -32,14 +30,13 @@ from holdfast.saga.state import CANCELLATION_REQUESTED
 from holdfast.services.cart_crud.cart_edits import Price
 from holdfast.services.cart_crud.domain import Cart
 from holdfast.simulation.faults import Crash, Switch
-from holdfast.simulation.poison import NO_STATE, STEPS, ExpectedPark, poison, raising_command
+from holdfast.simulation.poison import NO_STATE, UNDOABLE, ExpectedPark, poison, raising_command
 from holdfast.simulation.ports import Network
 from holdfast.simulation.process import TRANSACTIONS, Process
 from holdfast.simulation.provider import OUTAGES, SimProvider
 from holdfast.simulation.setup import PRICES_MINOR, START_MS, Setup
 from holdfast.simulation.shoppers import USER, SimulatedShoppers
 
-PARTICIPANTS = (INVENTORY, PAYMENT, ORDER, CART)
 LEASE_S = 1.0
 GATEWAY_1 = f"{GATEWAY}-1"
 """The process that shoppers call."""
@@ -228,7 +225,7 @@ class World:
         """Publish a command whose fence row is in an unknown state, so that the handler raises."""
         saga_id = self._new_id()
         with self.stores[service].transaction() as tx:
-            tx.save_fences(STEPS[service].step, [Fence(saga_id, NO_STATE)], ())
+            tx.save_fences(UNDOABLE[service].step, [Fence(saga_id, NO_STATE)], ())
         self._inject("bug", *raising_command(service, saga_id))
         return True
 

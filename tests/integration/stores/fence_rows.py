@@ -12,12 +12,12 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.bus.port import Message, Record
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import EmptyPayload, Payload
+from holdfast.contracts.steps import StepMessages
 from holdfast.contracts.topics import TOPICS
 from holdfast.messaging.batch_processor import Committed
 from holdfast.messaging.components import Components, Ports
 from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal_raw
-from holdfast.messaging.participant import StepMessages
 from holdfast.services.payment_gateway.charging import ChargeLoop
 from holdfast.services.payment_gateway.domain import (
     Declined,

@@ -32,7 +32,7 @@ def twins(database: str) -> Iterator[Twins]:
 
 
 AHEAD = ["CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreated", "CartCleared"]
-KINDS = [*AHEAD, *AHEAD, *CHECKOUT.reactions, "OutcomeRequested", CANCELLATION_REQUESTED]
+KINDS = [*AHEAD, *AHEAD, *CHECKOUT.event_kinds, "OutcomeRequested", CANCELLATION_REQUESTED]
 PAYLOADS = SAMPLES | {CANCELLATION_REQUESTED: Refused("canceled", "ünwanted")}
 EVENTS = st.builds(
     lambda n, kind: Command(n, kind, PAYLOADS[kind]), st.integers(1, 3), st.sampled_from(KINDS)

@@ -12,6 +12,7 @@ from tests.memory_platform import MemoryPlatform
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.port import Message
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS
 from holdfast.contracts.topics import ORCHESTRATOR, PARTITIONS_EMBEDDED
 from holdfast.messaging.batch_processor import BatchProcessor
 from holdfast.messaging.components import Ports
@@ -144,7 +145,7 @@ def test_cancelled_through_the_instance_that_owns_nothing_the_books_balance(
     ports = Ports[Any](
         store, platform.bus.of(ORCHESTRATOR), lambda: platform.now_ms, "other", PARTITIONS_EMBEDDED
     )
-    other = checkout_orchestrator.build(ports, TimerSettings())
+    other = checkout_orchestrator.build(ports, TimerSettings(patience_of_step_ms=PATIENCE_OF_STEP_MS))
     orchestrator, payment, inventory, order, cart = platform.parts
     orchestrator.manager.run_once(0)
     for parts in (inventory, payment, order, cart)[:reached]:

@@ -11,6 +11,7 @@ from tests.samples import NOT_AFTER_MS, SAMPLES, saga_id
 from tests.unit.messaging.kernel_harness import Clock
 
 from holdfast.contracts.messages import InventoryReserved, Payload, Refused
+from holdfast.contracts.steps import CART_STEP, StepMessages
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Fence, FenceState
 from holdfast.messaging.handler import HandlerResult
@@ -20,7 +21,6 @@ from holdfast.messaging.participant import (
     Done,
     ParticipantHandler,
     Running,
-    StepMessages,
     StepResult,
 )
 from holdfast.services.inventory_write.handlers import MESSAGES
@@ -227,10 +227,14 @@ def test_the_work_that_is_loaded_says_which_row_each_command_met(desk: Desk) -> 
 
 
 def test_the_pivot_has_neither_undo_nor_confirm() -> None:
-    messages = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed="CartClearanceFailed")
-    assert messages.verb("ClearCart").value == "do"
-    with pytest.raises(KeyError):
-        messages.verb("CompensateCart")
+    store = MemoryStore(MemoryTransaction, lambda: 1)
+    handler = ParticipantHandler(Scripted(CART_STEP.messages))
+    command = Envelope(f"{SAGA}:cart:do", "ClearCart", SAGA, SAMPLES["ClearCart"], b"", 1, None)
+    with store.transaction() as tx:
+        assert [each.kind for each in handler.handle(tx, [command]).messages_to_seal] == ["CartCleared"]
+        for kind in ("CompensateCart", ""):
+            with pytest.raises(KeyError):
+                handler.handle(tx, [command._replace(kind=kind)])
 
 
 COMMANDS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["do", "undo", "confirm"])), max_size=14)

@@ -20,7 +20,7 @@ from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.store import TimerKey, TimerRow
 from holdfast.messaging.timers import DEADLINE, Deadlines, FiredTimer, TimerSettings
 
-SETTINGS = TimerSettings()
+SETTINGS = TimerSettings(patience_of_step_ms={"payment": 300_000})
 SAGA = saga_id(1)
 PARTITION = partition_of(SAGA.encode(), PARTITIONS_EMBEDDED)
 

@@ -7,7 +7,8 @@ from pydantic_settings import BaseSettings
 from tests.callers import keys
 
 from holdfast.contracts.topics import GATEWAY
-from holdfast.runtime.settings import CalledServiceSettings, DeadlineSettings, ServiceSettings, load
+from holdfast.runtime.settings import CalledServiceSettings, ServiceSettings, load
+from holdfast.services.checkout_orchestrator.settings import DeadlineSettings
 from holdfast.services.gateway_bff.settings import GatewaySettings
 
 GOOD = {

@@ -8,7 +8,8 @@ from tests.unit.saga.conversation import Conversation, a_checkout
 from tests.unit.saga.trip import TRIP
 
 from holdfast.contracts.codec import encode
-from holdfast.contracts.messages import PAYLOADS, Refused
+from holdfast.contracts.messages import Refused
+from holdfast.contracts.topics import PAYLOADS
 from holdfast.saga.definition import SagaDefinition
 from holdfast.saga.machine import decide
 from holdfast.saga.state import (
@@ -100,7 +101,7 @@ def test_equal_questions_get_equal_answers(definition: SagaDefinition) -> None:
 
 
 def test_the_engine_runs_a_saga_that_is_no_checkout_and_goes_on_after_its_pivot() -> None:
-    trip = Conversation(TRIP, dict.fromkeys([*TRIP.reactions, "OutcomeRequested"], SAMPLES["CartCleared"]))
+    trip = Conversation(TRIP, dict.fromkeys([*TRIP.event_kinds, "OutcomeRequested"], SAMPLES["CartCleared"]))
     trip.given("TripWanted").expect("BookFlight").in_state("BOOKING_FLIGHT")
     trip.given("FlightBooked").expect("AskForVisa").in_state("ASKING_FOR_VISA")
     trip.given("VisaGranted").expect("MailTickets").in_state("MAILING_TICKETS")

@@ -7,7 +7,10 @@ import pytest
 from tests.unit.saga.trip import FLIGHT, MAIL, TRIP, VISA
 
 from holdfast.saga.definition import InvalidDefinition, SagaDefinition, StepClass
+from holdfast.saga.machine import decide
+from holdfast.saga.state import Decision, Event
 from holdfast.sagas.checkout import CHECKOUT
+from holdfast.sagas.return_order import RETURN_ORDER
 
 
 def _hotel(name: str = "hotel") -> dict[str, str]:
@@ -25,9 +28,6 @@ def _hotel(name: str = "hotel") -> dict[str, str]:
 
 
 HOTEL = replace(FLIGHT, **_hotel())  # type: ignore[arg-type]
-REACTIONS = dict(TRIP.reactions) | dict.fromkeys(
-    ("HotelBooked", "HotelFull", "HotelCanceled"), TRIP.reactions["FlightFull"]
-)
 SECOND_VISA = replace(
     VISA, name="visa_too", pending="P", finished="F", do="AskAgain", done="FlightFull", failed=None
 )
@@ -49,30 +49,21 @@ REFUSED: dict[str, tuple[Callable[[], SagaDefinition], str]] = {
         lambda: replace(TRIP, steps=(replace(MAIL, failed="FlightFull"),)),
         "trip.mail: a retriable step cannot be refused",
     ),
-    "no reaction to done": (
-        lambda: replace(TRIP, steps=(replace(MAIL, done="Unheard"),)),
-        "trip.mail: no reaction to Unheard",
+    "a reaction to nothing": (
+        lambda: replace(TRIP, reactions={"Unheard": lambda turn: turn.start()}),
+        "trip: a reaction to Unheard, which none of its steps answers",
     ),
-    "no reaction to failed": (
-        lambda: replace(TRIP, steps=(replace(VISA, failed="Unheard"),)),
-        "trip.visa: no reaction to Unheard",
-    ),
-    "no reaction to undone": (
-        lambda: replace(TRIP, steps=(replace(FLIGHT, undone="Unheard"),)),
-        "trip.flight: no reaction to Unheard",
-    ),
-    "no reaction to its beginning": (lambda: replace(TRIP, started_by="Unheard"), "with which it begins"),
     "a state named twice": (
-        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, pending="FLIGHT_BOOKED")), reactions=REACTIONS),
+        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, pending="FLIGHT_BOOKED"))),
         "state named twice: FLIGHT_BOOKED",
     ),
     "a final state named twice": (lambda: replace(TRIP, failed_state="READY"), "state named twice: READY"),
     "a step named twice": (
-        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, name="flight")), reactions=REACTIONS),
+        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, name="flight"))),
         "step named twice: flight",
     ),
     "a message named twice": (
-        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, do="BookFlight")), reactions=REACTIONS),
+        lambda: replace(TRIP, steps=(FLIGHT, replace(HOTEL, do="BookFlight"))),
         "message named twice: BookFlight",
     ),
     "a step's name that splits a message id": (
@@ -90,9 +81,24 @@ def test_a_definition_that_contradicts_itself_is_refused(wrong: str) -> None:
 
 
 def test_the_pieces_of_the_refused_ones_are_good_in_the_right_order() -> None:
-    saga = replace(TRIP, steps=(FLIGHT, HOTEL, VISA, MAIL), reactions=REACTIONS)
+    saga = replace(TRIP, steps=(FLIGHT, HOTEL, VISA, MAIL))
     assert [step.name for step in saga.compensatable] == ["flight", "hotel"]
     assert saga.terminal == {"READY", "CALLED_OFF"}
+
+
+def test_what_each_event_does_follows_from_the_steps_of_any_definition() -> None:
+    for saga in (TRIP, CHECKOUT, RETURN_ORDER):
+        kinds = [kind for step in saga.steps for kind in (step.done, step.failed, step.undone) if kind]
+        assert saga.event_kinds == (saga.started_by, *kinds)
+        for event in (Event("saga", f"saga:{kind}", kind, None) for kind in kinds):
+            assert decide(saga, None, event, 1) == Decision(parked="unknown_saga")
+
+
+def test_a_reaction_of_its_own_is_what_decides() -> None:
+    saga = replace(TRIP, reactions={"TripWanted": lambda turn: Decision(parked="not_today")})
+    event = Event("saga", "saga:wanted", "TripWanted", None)
+    assert decide(saga, None, event, 1) == Decision(parked="not_today")
+    assert decide(TRIP, None, event, 1).path == ("WANTED", "BOOKING_FLIGHT")
 
 
 def test_line_10_every_compensatable_step_of_the_checkout_has_do_undo_and_confirm() -> None:

@@ -249,7 +249,7 @@ def test_line_10_final_states_are_final(end: str) -> None:
     if end == "FAILED":
         talk.given("OrderCompensated", "PaymentCompensated", "InventoryCompensated")
     ended = talk.saga
-    for kind in talk.definition.reactions:
+    for kind in talk.definition.event_kinds:
         talk.given(kind)
     talk.given_cancellation()
     for step in talk.definition.steps:

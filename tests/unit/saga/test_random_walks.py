@@ -21,7 +21,7 @@ Heard = tuple[str, str, Verb, bool]
 def walks(definition: SagaDefinition) -> st.SearchStrategy[list[Heard]]:
     """Draw sequences in which the way forward is likely enough to be walked to its end."""
     names = [step.name for step in definition.steps]
-    kinds = st.sampled_from([*definition.reactions, CANCELLATION_REQUESTED, definition.outcome_requested])
+    kinds = st.sampled_from([*definition.event_kinds, CANCELLATION_REQUESTED, definition.outcome_requested])
     done = st.sampled_from([definition.started_by, *(step.done for step in definition.steps)])
     plain = st.tuples(done | kinds, st.just(""), st.just(Verb.DO), st.just(False))
     deadline = st.tuples(
@@ -118,7 +118,7 @@ def test_a_checkout_keeps_its_promises_whatever_it_hears(walk: list[Heard]) -> N
 @settings(max_examples=200, deadline=None)
 @given(walks(TRIP))
 def test_so_does_a_saga_that_is_no_checkout(walk: list[Heard]) -> None:
-    payloads = dict.fromkeys([*TRIP.reactions, TRIP.outcome_requested], SAMPLES["CartCleared"])
+    payloads = dict.fromkeys([*TRIP.event_kinds, TRIP.outcome_requested], SAMPLES["CartCleared"])
     watched = Walk(Conversation(TRIP, payloads), {(edge.before, edge.after) for edge in edges(TRIP)})
     for heard in walk:
         watched.hear(heard)

@@ -74,7 +74,7 @@ def test_line_12_a_repeated_start_earns_the_final_event_again(end: str) -> None:
     assert talk.said[-1] == first
 
 
-@pytest.mark.parametrize("kind", sorted({*CHECKOUT.reactions, "OutcomeRequested"} - {"CheckoutInitiated"}))
+@pytest.mark.parametrize("kind", sorted({*CHECKOUT.event_kinds, "OutcomeRequested"} - {"CheckoutInitiated"}))
 def test_line_12_any_other_event_for_an_unknown_saga_is_parked(kind: str) -> None:
     talk = a_checkout().given(kind).parked("unknown_saga")
     assert talk.saga is None

@@ -78,7 +78,7 @@ CHANGED = {
     "another_order_of_steps": replace(
         CHECKOUT, steps=(CHECKOUT.steps[1], CHECKOUT.steps[0], *CHECKOUT.steps[2:])
     ),
-    "a_step_less": replace(CHECKOUT, steps=(CHECKOUT.steps[0], *CHECKOUT.steps[2:])),
+    "a_step_less": replace(CHECKOUT, steps=(CHECKOUT.steps[0], *CHECKOUT.steps[2:]), reactions={}),
     "another_payload": _step("payment", command=_pay_more),
     "another_name_of_a_state": _step("order", finished="ORDER_MADE"),
     "another_name_of_a_step": _step("inventory", name="stock"),

@@ -28,22 +28,19 @@ create temporary table saga_event (
     path text not null
 );
 
+-- Each step, its service, and the state of its fence row once its saga has completed.
+create temporary table saga_step (service text not null, step text not null, state text not null);
+
 create temporary table legal_edge (from_state text not null, to_state text not null);
 
 create temporary table fence (saga_id uuid not null, step text not null, state text not null);
 
 -- Below `before_id`, a step's fence row may be deleted, or written anew by an old message: it proves nothing.
 create temporary view pruned_step as
-select
-    case service
-        when 'inventory-write' then 'inventory'
-        when 'payment-gateway' then 'payment'
-        when 'order-create' then 'order'
-        when 'cart-crud' then 'cart'
-    end as step,
-    before_id
-from pruned
-where name = 'fence';
+select s.step, p.before_id
+from pruned p
+join saga_step s using (service)
+where p.name = 'fence';
 
 create temporary table stock (
     sku text collate "C" not null,

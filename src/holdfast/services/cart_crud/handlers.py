@@ -5,12 +5,13 @@ from typing import Protocol
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CartCleared, ClearCart, Payload, Refused
+from holdfast.contracts.steps import CART_STEP
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
+from holdfast.messaging.participant import CommandWork, Done, StepResult
 from holdfast.messaging.store import Transaction
 from holdfast.services.cart_crud.domain import Cart, CartBatch, CartKey, Clearance
 
-MESSAGES = StepMessages(step="cart", do="ClearCart", done="CartCleared", failed="CartClearanceFailed")
+MESSAGES = CART_STEP.messages
 
 
 class CartTransaction(Transaction, Protocol):

@@ -141,8 +141,7 @@ class _Batch:
         if saga is None and event.saga_id in self._may_be_new and self._is_pruned(event):
             return _objection("pruned_saga", event)
         decision = decide(definition, saga, event, self._now_ms)
-        reaction = definition.reactions.get(event.kind)
-        self._service.watch.reactions[reaction.__name__ if reaction else event.kind] += 1
+        self._service.watch.reactions[definition.reaction_names.get(event.kind, event.kind)] += 1
         if decision.parked:
             return _objection(decision.parked, event)
         if decision.saga is not None:

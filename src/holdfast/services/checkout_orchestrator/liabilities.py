@@ -3,28 +3,24 @@
 The saga says which steps are owed; the checkout's data says how much each step holds.
 """
 
-from typing import NamedTuple
+from collections import Counter
 
 from msgspec import Struct
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CheckoutInitiated
+from holdfast.contracts.steps import owed_by_steps
 from holdfast.saga.state import SagaInstance
 from holdfast.sagas.checkout import CHECKOUT
 
 
-class Liabilities(NamedTuple):
-    """Money to refund, pieces to release, an order to cancel; `steps` are those whose undo is awaited."""
+class Liabilities(Struct, frozen=True):
+    """Steps whose undo is awaited, with the most money and pieces (by product code) that they may hold."""
 
-    steps: tuple[str, ...] = ()
+    steps: tuple[str, ...]
     amount_minor: int = 0
     currency: str = ""
-    pieces: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def pieces_in_all(self) -> int:
-        """The number of pieces of all product codes."""
-        return sum(count for _, count in self.pieces)
+    pieces: dict[str, int] = {}
 
 
 class _Owner(Struct):
@@ -50,14 +46,12 @@ def _began(saga: SagaInstance) -> bool:
 def owed_by(saga: SagaInstance) -> Liabilities:
     """Return what is owed: the most that it can be, if it is not known whether a step was done."""
     checkout = initiated(saga)
-    owed = Liabilities(saga.owed)
     if checkout is None:
-        return owed
-    if "payment" in saga.owed:
-        owed = owed._replace(amount_minor=checkout.total_minor, currency=checkout.currency)
-    if "inventory" in saga.owed:
-        pieces: dict[str, int] = {}
-        for line in checkout.lines:
-            pieces[line.sku] = pieces.get(line.sku, 0) + line.quantity
-        owed = owed._replace(pieces=tuple(sorted(pieces.items())))
-    return owed
+        return Liabilities(saga.owed)
+    owed = owed_by_steps(saga.owed)
+    money = (checkout.total_minor, checkout.currency) if any(each.money for each in owed) else (0, "")
+    pieces: Counter[str] = Counter()
+    if any(each.pieces for each in owed):
+        for line in sorted(checkout.lines, key=lambda line: line.sku):
+            pieces[line.sku] += line.quantity
+    return Liabilities(saga.owed, *money, pieces)

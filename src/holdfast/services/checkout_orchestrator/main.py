@@ -16,12 +16,13 @@ from holdfast.messaging.timers import Deadlines, TimerSettings
 from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.production_ports import production_ports
-from holdfast.runtime.settings import CalledServiceSettings, DeadlineSettings, load
+from holdfast.runtime.settings import CalledServiceSettings, load
 from holdfast.runtime.telemetry import MetricsSource, counter
 from holdfast.sagas.checkout import CHECKOUT, VERSIONS
 from holdfast.services.checkout_orchestrator.api import apps
 from holdfast.services.checkout_orchestrator.checkout_service import SAGAS, CheckoutService
 from holdfast.services.checkout_orchestrator.metrics import OpenSagaCount
+from holdfast.services.checkout_orchestrator.settings import DeadlineSettings
 from holdfast.services.checkout_orchestrator.store import PostgresSagaTransaction
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction
 

@@ -75,7 +75,7 @@ class SagaMetrics:
             owed=owed.steps,
             amount_minor=owed.amount_minor,
             currency=owed.currency,
-            pieces=owed.pieces_in_all,
+            pieces=sum(owed.pieces.values()),
         )
 
     def readings(self) -> Iterable[Metric]:

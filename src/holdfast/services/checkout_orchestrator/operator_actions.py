@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import Refused
+from holdfast.contracts.steps import CANCELLED_BY_OPERATOR, CANCELLED_BY_SHOPPER
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.handler import HandlerResult
 from holdfast.messaging.store import OperatorAction, TimerRow
 from holdfast.messaging.timers import FiredTimer
 from holdfast.saga.state import CANCELLATION_REQUESTED, SagaInstance, Verb
-from holdfast.sagas.checkout import CANCELLED_BY_OPERATOR, CANCELLED_BY_SHOPPER
 from holdfast.services.checkout_orchestrator.checkout_service import CheckoutService
 from holdfast.services.checkout_orchestrator.liabilities import owner
 from holdfast.services.checkout_orchestrator.store_port import SagaTransaction

@@ -15,15 +15,6 @@ from holdfast.services.checkout_orchestrator.liabilities import Liabilities, ini
 from holdfast.services.checkout_orchestrator.store_port import HistoryRow, IgnoredEvent
 
 
-class LiabilitiesView(Struct, frozen=True):
-    """Steps whose undo is awaited, with the most money and pieces that they may hold."""
-
-    steps: tuple[str, ...]
-    amount_minor: int
-    currency: str
-    pieces: dict[str, int]
-
-
 class SagaSummary(Struct, frozen=True):
     """A saga in a list. Times are Unix milliseconds, 0 for not yet."""
 
@@ -33,7 +24,7 @@ class SagaSummary(Struct, frozen=True):
     started_ms: int
     ended_ms: int
     stalled_since_ms: int
-    owed: LiabilitiesView
+    owed: Liabilities
 
 
 class SagaPage(Struct, frozen=True):
@@ -132,7 +123,7 @@ def to_summary(saga: SagaInstance) -> SagaSummary:
         saga.started_ms,
         saga.ended_ms,
         saga.stalled_ms,
-        _owed(owed_by(saga)),
+        owed_by(saga),
     )
 
 
@@ -151,10 +142,6 @@ def to_details(definition: SagaDefinition, rows: SagaRows, now_ms: int) -> SagaD
         awaited=tuple(_deadline(definition, row) for row in rows.timers),
         actions=tuple(ActionView(*action) for action in rows.actions),
     )
-
-
-def _owed(owed: Liabilities) -> LiabilitiesView:
-    return LiabilitiesView(owed.steps, owed.amount_minor, owed.currency, dict(owed.pieces))
 
 
 def _checkout(saga: SagaInstance) -> CheckoutSummary | None:

@@ -4,20 +4,13 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from holdfast.contracts.messages import Payload, Refused, ReserveInventory
+from holdfast.contracts.steps import INVENTORY_STEP
 from holdfast.messaging.fence import Fence, Verb
-from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
+from holdfast.messaging.participant import CommandWork, Done, StepResult
 from holdfast.messaging.store import Transaction
 from holdfast.services.inventory_write.domain import Movement, Stock, StockBatch, pieces_of
 
-MESSAGES = StepMessages(
-    step="inventory",
-    do="ReserveInventory",
-    done="InventoryReserved",
-    failed="InventoryReservationFailed",
-    undo="CompensateInventory",
-    undone="InventoryCompensated",
-    confirm="ConfirmInventory",
-)
+MESSAGES = INVENTORY_STEP.messages
 
 
 class InventoryTransaction(Transaction, Protocol):

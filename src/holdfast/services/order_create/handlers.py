@@ -5,20 +5,13 @@ from typing import Protocol
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CreateOrder, OrderCreated, Payload, Refused
+from holdfast.contracts.steps import ORDER_STEP
 from holdfast.messaging.fence import Fence
-from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
+from holdfast.messaging.participant import CommandWork, Done, StepResult
 from holdfast.messaging.store import Transaction
 from holdfast.services.order_create.domain import Order, OrderBatch
 
-MESSAGES = StepMessages(
-    step="order",
-    do="CreateOrder",
-    done="OrderCreated",
-    failed="OrderCreationFailed",
-    undo="CompensateOrder",
-    undone="OrderCompensated",
-    confirm="ConfirmOrder",
-)
+MESSAGES = ORDER_STEP.messages
 
 
 class OrderTransaction(Transaction, Protocol):

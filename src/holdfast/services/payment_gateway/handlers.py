@@ -8,22 +8,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from holdfast.contracts.messages import Payload, ProcessPayment
+from holdfast.contracts.steps import PAYMENT_STEP
 from holdfast.messaging.fence import Fence, Verb
-from holdfast.messaging.participant import CommandWork, Running, StepMessages, StepResult
+from holdfast.messaging.participant import CommandWork, Running, StepResult
 from holdfast.messaging.store import TimerKey, TimerRow, Transaction
 from holdfast.messaging.timers import RESOLVE
 from holdfast.services.payment_gateway.call_lanes import ClaimLimit
 from holdfast.services.payment_gateway.domain import Payment
 
-MESSAGES = StepMessages(
-    step="payment",
-    do="ProcessPayment",
-    done="PaymentProcessed",
-    failed="PaymentFailed",
-    undo="CompensatePayment",
-    undone="PaymentCompensated",
-    confirm="ConfirmPayment",
-)
+MESSAGES = PAYMENT_STEP.messages
 
 UNKNOWN_AFTER_MS = 60_000
 

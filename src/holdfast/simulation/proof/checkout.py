@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from holdfast.bus.port import Message
-from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT, TOPICS
+from holdfast.contracts.steps import GATEWAY, ORCHESTRATOR, PAYMENT, SAGA_SERVICES, STEPS, StepRow
+from holdfast.contracts.topics import TOPICS
 from holdfast.sagas.checkout import CHECKOUT
 from holdfast.simulation.books import LEGAL, settled, unfinished
 from holdfast.simulation.proof.payment import ChargeLoopModel, PaymentModel, charged_twice, held_for
@@ -21,8 +22,9 @@ from holdfast.simulation.proof.space import State
 from holdfast.simulation.setup import CheckoutSpec, Setup
 from holdfast.simulation.world import Action, World
 
-MODEL_ORDER = (GATEWAY, ORCHESTRATOR, INVENTORY, PAYMENT, ORDER, CART)
-STEPS = {INVENTORY: "inventory", PAYMENT: "payment", ORDER: "order", CART: "cart"}
+MODEL_ORDER = SAGA_SERVICES
+ROWS = dict(enumerate(STEPS, start=len(MODEL_ORDER) - len(STEPS)))
+"""The steps by the index of their models."""
 DECLINED = "pm_card_chargeDeclined"
 
 
@@ -68,6 +70,15 @@ def scope_named(name: str) -> Scope:
     return next(scope for scope in (*ONE, *TWO) if scope.name == name)
 
 
+def _participant(row: StepRow, in_flight: MessagesInFlight, setup: Setup) -> ServiceModel:
+    if row.service == PAYMENT:
+        return PaymentModel(in_flight, setup)
+    harness = RealHarness(row.service, setup)
+    if row.undo:
+        return ParticipantModel(row.service, in_flight, harness, row.name)
+    return ServiceCodeModel(row.service, in_flight, harness)
+
+
 class CheckoutModel:
     """The system that is searched: one model for each service."""
 
@@ -85,10 +96,7 @@ class CheckoutModel:
         self.models: tuple[ServiceModel, ...] = (
             GatewayModel(GATEWAY, in_flight, RealHarness(GATEWAY, setup)),
             OrchestratorModel(in_flight, orchestrator, handler, self.sagas, LEGAL),
-            ParticipantModel(INVENTORY, in_flight, RealHarness(INVENTORY, setup), "inventory"),
-            PaymentModel(in_flight, setup),
-            ParticipantModel(ORDER, in_flight, RealHarness(ORDER, setup), "order"),
-            ServiceCodeModel(CART, in_flight, RealHarness(CART, setup)),
+            *(_participant(row, in_flight, setup) for row in STEPS),
         )
         self._failed: dict[int, frozenset[str]] = {}
         self._standing: dict[tuple[int, int], frozenset[str]] = {}
@@ -125,11 +133,12 @@ class CheckoutModel:
         failed = self._failed.get(state[1])
         if failed is None:
             failed = self._failed[state[1]] = in_state(self._database(1, state), CHECKOUT.failed_state)
-        for index in (2, 3, 4, 5):
+        for index in ROWS:
             held = self.held(index, state[index])
             if failed and not failed.isdisjoint(held):
                 return f"I12: {sorted(failed & held)} FAILED, but stands at {MODEL_ORDER[index]}"
-        return self._wrong.get((2, state[2]), "") or self._wrong.get((3, state[3]), "")
+        wrong = (self._wrong.get((index, state[index]), "") for index in ROWS) if self._wrong else ()
+        return next(filter(None, wrong), "")
 
     def held(self, index: int, node: int) -> frozenset[str]:
         """Return the sagas whose step stands at this participant, or for which money is held."""
@@ -140,7 +149,7 @@ class CheckoutModel:
         """Look at a participant's node for the first time."""
         service = MODEL_ORDER[index]
         database: Database = self.models[index].nodes.values[node].db
-        held = standing(database, STEPS[service])
+        held = standing(database, ROWS[index].name)
         wrong = ""
         if service == PAYMENT:
             memory = self.models[index].nodes.values[node].memory
@@ -159,7 +168,8 @@ class CheckoutModel:
     def rest(self, state: State) -> tuple[bool, str]:
         for index, service in enumerate(MODEL_ORDER):
             self._world.stores[service].tables = thaw(self._database(index, state))
-        loop: ChargeLoopModel = self.models[3].nodes.values[state[3]].memory
+        payment = self._model_index_of[PAYMENT]
+        loop: ChargeLoopModel = self.models[payment].nodes.values[state[payment]].memory
         self._world.provider.ledger = list(loop.provider.ledger)
         if loop.abandoned or loop.provider.late or any(unfinished(self._world)):
             return False, ""

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import EmptyPayload, Payload, Refused
+from holdfast.contracts.steps import StepMessages
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.fence import Fence
 from holdfast.messaging.handler import Handler, HandlerResult
 from holdfast.messaging.memory_store import MemoryTables, MemoryTransaction
-from holdfast.messaging.participant import CommandWork, Done, StepMessages, StepResult
+from holdfast.messaging.participant import CommandWork, Done, StepResult
 from holdfast.saga.definition import Step
 from holdfast.simulation.setup import START_MS
 

@@ -10,6 +10,7 @@ from tests.samples import saga_id
 
 from holdfast.contracts.codec import encode
 from holdfast.contracts.messages import PaymentProcessed
+from holdfast.contracts.steps import PATIENCE_OF_STEP_MS
 from holdfast.contracts.topics import CART, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.store import TimerRow
@@ -20,7 +21,7 @@ SAGA = saga_id(7)
 PIECES = (("A", 2),)
 SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
 TICK_MS = 500
-SETTINGS = TimerSettings()
+SETTINGS = TimerSettings(patience_of_step_ms=PATIENCE_OF_STEP_MS)
 RELAYS = "relays"
 
 
