@@ -1,6 +1,6 @@
-"""Sagas as an operator reads them: a list, and one saga whole, from the situation to the smallest event.
+"""Renders sagas for an operator: a list, and the page of one saga, from its situation to each event.
 
-Works on what the orchestrator tells (`services/checkout_orchestrator/saga_views.py`), asks nobody anything.
+It renders the orchestrator's answers (`services/checkout_orchestrator/saga_views.py`) and sends no request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-Told = Mapping[str, Any]
+SagaJson = Mapping[str, Any]
 
 _ENDED = ("COMPLETED", "FAILED")
 _PIVOT = "ClearCart"
@@ -30,8 +30,8 @@ _DECIMALS = {
 """Currencies whose minor unit is not a hundredth (ISO 4217)."""
 
 
-def table_of(sagas: Sequence[Told], now_ms: int) -> Table:
-    """Make the list; what needs somebody's eye is red."""
+def table_of(sagas: Sequence[SagaJson], now_ms: int) -> Table:
+    """Make the list; what an operator should look at is red."""
     table = Table(box=None, pad_edge=False)
     for name in ("saga", "state", "age", "reason", "owed", "stalled for"):
         table.add_column(name, no_wrap=name in ("saga", "age"))
@@ -50,7 +50,7 @@ def table_of(sagas: Sequence[Told], now_ms: int) -> Table:
     return table
 
 
-def page_of(found: Told) -> Group:
+def page_of(found: SagaJson) -> Group:
     """Make the page of one saga."""
     saga, now_ms = found["saga"], found["now_ms"]
     head = Text.assemble((saga["saga_id"], "bold"), "  ", (saga["state"], _style(saga)))
@@ -65,8 +65,8 @@ def page_of(found: Told) -> Group:
     return Group(*parts)
 
 
-def situation(found: Told) -> list[str]:
-    """Say in a few lines how it stands, what is at stake, and what one could do."""
+def situation(found: SagaJson) -> list[str]:
+    """Say in a few lines what the state is, what is at stake, and what an operator can do."""
     saga, now_ms = found["saga"], found["now_ms"]
     began = f"began {lasting(now_ms - saga['started_ms'])} ago"
     lines = []
@@ -102,8 +102,8 @@ def situation(found: Told) -> list[str]:
     return lines
 
 
-def owed_in_words(owed: Told) -> str:
-    """Say what is owed: money to give back, pieces to release, an order to cancel."""
+def owed_in_words(owed: SagaJson) -> str:
+    """Say what is owed: money to refund, pieces to release, an order to cancel."""
     words = []
     if "order" in owed["steps"]:
         words.append("an order to cancel")
@@ -115,13 +115,13 @@ def owed_in_words(owed: Told) -> str:
 
 
 def amount(minor: int, currency: str) -> str:
-    """Write money as people do."""
+    """Format an amount of money for people."""
     decimals = _DECIMALS.get(currency, 2)
     return f"{minor / 10**decimals:,.{decimals}f} {currency}"
 
 
 def lasting(ms: int) -> str:
-    """Say how long something took or takes, in the two units that matter; never less than nothing."""
+    """Format a duration in its two largest units; a negative one counts as zero."""
     seconds = max(0, ms) // 1000
     if seconds < 1:
         return f"{max(0, ms)} ms"
@@ -132,13 +132,13 @@ def lasting(ms: int) -> str:
     return f"{seconds} s"
 
 
-def _style(saga: Told) -> str:
+def _style(saga: SagaJson) -> str:
     if saga["stalled_since_ms"]:
         return "bold red"
     return {"COMPLETED": "green", "FAILED": "dim", "COMPENSATING": "yellow"}.get(saga["state"], "cyan")
 
 
-def _took(saga: Told) -> str:
+def _took(saga: SagaJson) -> str:
     return lasting(saga["ended_ms"] - saga["started_ms"])
 
 
@@ -146,7 +146,7 @@ def _who(steps: Sequence[str]) -> str:
     return " and ".join(steps)
 
 
-def _waiting(each: Told, now_ms: int) -> str:
+def _waiting(each: SagaJson, now_ms: int) -> str:
     again = f"sent again {_times(each['fired'])}" if each["fired"] else "sent once"
     return f"Waits for the answer to {each['command']} ({again}); next {_when(each['due_ms'], now_ms)}."
 
@@ -166,7 +166,7 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _history(events: Sequence[Told], started_ms: int) -> Table:
+def _history(events: Sequence[SagaJson], started_ms: int) -> Table:
     table = _table("after", "event", "leads to", "sends")
     for event in events:
         kind = "(silence)" if event["kind"] == "DeadlinePassed" else event["kind"]
@@ -175,14 +175,14 @@ def _history(events: Sequence[Told], started_ms: int) -> Table:
     return table
 
 
-def _awaited(deadlines: Sequence[Told], now_ms: int) -> Table:
+def _awaited(deadlines: Sequence[SagaJson], now_ms: int) -> Table:
     table = _table("step", "command", "sent again", "next")
     for each in deadlines:
         table.add_row(each["step"], each["command"], _times(each["fired"]), _when(each["due_ms"], now_ms))
     return table
 
 
-def _ignored(events: Sequence[Told], now_ms: int) -> Table:
+def _ignored(events: Sequence[SagaJson], now_ms: int) -> Table:
     table = _table("event", "why", "times", "last")
     for event in events:
         ago = f"{lasting(now_ms - event['last_ms'])} ago"
@@ -190,7 +190,7 @@ def _ignored(events: Sequence[Told], now_ms: int) -> Table:
     return table
 
 
-def _actions(actions: Sequence[Told], now_ms: int) -> Table:
+def _actions(actions: Sequence[SagaJson], now_ms: int) -> Table:
     table = _table("when", "who", "what", "why")
     for each in actions:
         ago = f"{lasting(now_ms - each['at_ms'])} ago"
