@@ -91,7 +91,7 @@ def dlq(platform: Platform) -> Command:
 
 
 def publish(platform: Platform, messages: list[Message]) -> None:
-    bus = PostgresBus(platform.postgres.dsn("bus", role_of(ORCHESTRATOR)), Path(platform.info.hints))
+    bus = PostgresBus(platform.postgres.dsn("bus", role_of(ORCHESTRATOR)), Path(platform.info.wakeup_folder))
     publisher = bus.publisher()
     publisher.publish(messages)
     publisher.close()

@@ -42,4 +42,4 @@ def bus_of(platform: Platform) -> Bus:
     info = platform.info.bus
     if info.kind == "kafka":
         return KafkaBus(KafkaSettings(info.bootstrap or ""))
-    return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.hints))
+    return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.wakeup_folder))

@@ -49,13 +49,13 @@ class ServiceInfo(msgspec.Struct, frozen=True):
 
 
 class PlatformInfo(msgspec.Struct, frozen=True):
-    """platform.json. `pid` is the supervisor's; `hints` the folder of the bus's datagram sockets."""
+    """platform.json. `pid` is the supervisor's; `wakeup_folder` the folder of the bus's datagram sockets."""
 
     pid: int
     started_at: str
     data: str
     bus: BusInfo
-    hints: str
+    wakeup_folder: str
     postgres: PostgresInfo
     services: Mapping[str, ServiceInfo]
     version: int = 1

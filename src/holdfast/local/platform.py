@@ -143,7 +143,7 @@ class Platform:
             started_at=self._started_at,
             data=str(self.folder.root),
             bus=plan.bus,
-            hints=plan.hints,
+            wakeup_folder=plan.wakeup_folder,
             postgres=PostgresInfo(self.postgres.port, server.process.pid, server.restarts),
             services={
                 name: ServiceInfo(
@@ -202,7 +202,7 @@ class Platform:
         self._end([process_table.PROVIDER], _PROVIDER_GRACE_S)
         self.postgres.stop(_POSTGRES_GRACE_S, self._hurry)
         if self._plan is not None:
-            socket_folder.remove(Path(self._plan.hints))
+            socket_folder.remove(Path(self._plan.wakeup_folder))
         if self._lock is not None:
             self.folder.platform.unlink(missing_ok=True)
             if not keep_folder:
@@ -252,7 +252,7 @@ class Platform:
         """Remove what a killed supervisor left: its platform.json and its folder of sockets."""
         with suppress(FileNotFoundError, msgspec.DecodeError):
             socket_folder.remove(
-                Path(msgspec.json.decode(self.folder.platform.read_bytes(), type=PlatformInfo).hints)
+                Path(msgspec.json.decode(self.folder.platform.read_bytes(), type=PlatformInfo).wakeup_folder)
             )
         self.folder.platform.unlink(missing_ok=True)
 

@@ -36,7 +36,7 @@ class ProcessPlan(NamedTuple):
     ops_ports: Mapping[str, int]  # of the operations endpoints; of services alone
     dsn: Callable[[str, str], str]  # of a database, as a role
     bus: BusInfo
-    hints: str
+    wakeup_folder: str
     webhooks: bool = False
 
     def url(self, name: str) -> str:
@@ -117,7 +117,7 @@ def _bus(name: str, plan: ProcessPlan) -> dict[str, str]:
     return {
         "HOLDFAST_BUS": "postgres",
         "HOLDFAST_BUS_DSN": plan.dsn(BUS_DATABASE, role_of(name)),
-        "HOLDFAST_BUS_HINTS": plan.hints,
+        "HOLDFAST_BUS_WAKEUP_FOLDER": plan.wakeup_folder,
     }
 
 

@@ -1,4 +1,4 @@
-"""Hints by datagrams: heard by those concerned, never in the way of those who send them."""
+"""Wake-ups by datagrams: heard by those concerned, never in the way of those who send them."""
 
 import tempfile
 import threading
@@ -16,7 +16,7 @@ SOON_S = 20.0
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as path:
-        yield Path(path) / "hints"
+        yield Path(path) / "wakeups"
 
 
 def listens(ear: SocketListener) -> bool:
