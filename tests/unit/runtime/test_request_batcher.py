@@ -83,9 +83,9 @@ def test_a_question_right_after_the_last_answer_is_served_too() -> None:
     run(scenario)
 
 
-def test_groups_abreast_and_their_sizes_are_bounded() -> None:
+def test_groups_at_once_and_their_sizes_are_bounded() -> None:
     async def scenario(server: Server) -> None:
-        group = RequestBatcher(server, abreast=2, group_max=3)
+        group = RequestBatcher(server, groups_at_once=2, group_max=3)
         server.gate.clear()
         asking = [asyncio.create_task(group.ask(n)) for n in range(20)]
         await server.begun.wait()
@@ -101,7 +101,7 @@ def test_groups_abreast_and_their_sizes_are_bounded() -> None:
 
 def test_a_culprit_is_found_by_asking_each_alone() -> None:
     async def scenario(server: Server) -> None:
-        group = RequestBatcher(server, trouble=(Down,))
+        group = RequestBatcher(server, transient=(Down,))
         answers = await asyncio.gather(*(group.ask(n) for n in (12, 1313, 14)), return_exceptions=True)
         assert answers[0::2] == [24, 28]
         assert isinstance(answers[1], ValueError)
@@ -112,7 +112,7 @@ def test_a_culprit_is_found_by_asking_each_alone() -> None:
 
 def test_trouble_is_everybodys_and_is_not_made_worse_by_trying_each() -> None:
     async def scenario(server: Server) -> None:
-        group = RequestBatcher(server, trouble=(Down,))
+        group = RequestBatcher(server, transient=(Down,))
         answers = await asyncio.gather(*(group.ask(n) for n in (1, 9999, 3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [Down, Down, Down]
         assert len(server.groups) == 1
@@ -164,7 +164,7 @@ def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
 
     async def scenario() -> None:
         groups: RequestBatcher[int, int] = RequestBatcher(
-            serve, trouble=(Held,), of_some=(Held,), linger_s=0.01
+            serve, transient=(Held,), of_some=(Held,), linger_s=0.01
         )
         answers = await asyncio.gather(*map(groups.ask, range(32)), return_exceptions=True)
         assert [n for n, answer in enumerate(answers) if answer != n] == [7]
@@ -183,7 +183,7 @@ def test_trouble_of_all_questions_is_not_searched_for_long() -> None:
 
     async def scenario() -> None:
         groups: RequestBatcher[int, int] = RequestBatcher(
-            serve, trouble=(Held,), of_some=(Held,), linger_s=0.01
+            serve, transient=(Held,), of_some=(Held,), linger_s=0.01
         )
         answers = await asyncio.gather(*map(groups.ask, range(256)), return_exceptions=True)
         assert all(isinstance(answer, Held) for answer in answers)
