@@ -137,7 +137,7 @@ class KafkaConsumerManager(Generic[T]):
         return future
 
     def commit(
-        self, work: Callable[[T], HandlerResult], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
+        self, work: Callable[[T], HandlerResult], *, at: str = "task", lock_wait_ms: int = ASIDE_WAIT_MS
     ) -> Committed:
         """Run `work` in a transaction and hand what it appends to the relay. Only on the writer's thread."""
         committed = self.processor.commit(work, at=at, lock_wait_ms=lock_wait_ms)
@@ -366,7 +366,7 @@ class KafkaConsumerManager(Generic[T]):
                     task.run_once(self)
                 except RowsUnavailable as error:  # the task waits until it is due again; messages need not
                     self.counters.chores_put_off += 1
-                    log.warning("chore_put_off", chore=task.name, error=str(error))
+                    log.warning("chore_put_off", task=task.name, error=str(error))
 
     # -- partitions and failures
 

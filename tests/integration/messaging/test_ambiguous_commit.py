@@ -102,7 +102,7 @@ class Platform(MemoryPlatform):
         """Let time pass until the saga has ended and nobody has anything left to say."""
         quiet = 0
         for _ in range(rounds_max):
-            self.advance(3_000)  # every chore is due
+            self.advance(3_000)  # every task is due
             quiet = 0 if self._round() else quiet + 1
             if quiet > 2 and self.state(saga) in {"COMPLETED", "FAILED"} and self.count("outbox") == 0:
                 return
@@ -174,7 +174,7 @@ def platform(
 
 
 COMMITS_MAX = 12
-"""More than a service makes in one of these checkouts, those of chores included."""
+"""More than a service makes in one of these checkouts, those of tasks included."""
 
 
 @both

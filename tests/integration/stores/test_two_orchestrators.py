@@ -58,7 +58,7 @@ class Instance:
         return self._act(lambda tx: self.operations.resume(tx, saga_id(n), "olga", "now"))
 
     def fire(self, n: int) -> list[str]:
-        """Fire the saga's deadlines as the chore does: its timers are locked first."""
+        """Fire the saga's deadlines as the task does: its timers are locked first."""
 
         def work(tx: Any) -> HandlerResult:
             rows = tx.lock_timers(saga_id(n))

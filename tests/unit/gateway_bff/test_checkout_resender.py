@@ -27,26 +27,26 @@ def attempts(town: GatewayHarness) -> dict[str, list[int]]:
 
 
 def join(town: GatewayHarness) -> None:
-    """Own partitions, without the chores that the service itself has."""
+    """Own partitions, without the tasks that the service itself has."""
     town.parts.manager.periodic_tasks.clear()
     town.parts.manager.run_once(0)
 
 
-def look(town: GatewayHarness, chore: CheckoutResender) -> None:
+def look(town: GatewayHarness, task: CheckoutResender) -> None:
     join(town)
-    chore.run_once(town.parts.manager)
+    task.run_once(town.parts.manager)
 
 
 def test_an_open_checkout_is_sent_again_after_1_2_4_8_minutes_and_no_other_time() -> None:
     async def scenario(town: GatewayHarness) -> None:
-        chore = CheckoutResender(PARTITIONS_EMBEDDED)
+        task = CheckoutResender(PARTITIONS_EMBEDDED)
         saga_id = await town.started()
         begun = town.now_ms
         sent_at = []
         for minute_half in range(1, 41):
             town.now_ms = begun + minute_half * MINUTE_MS // 2 + 1
             before = len(attempts(town)[saga_id])
-            look(town, chore)
+            look(town, task)
             if len(attempts(town)[saga_id]) > before:
                 sent_at.append(minute_half / 2)
         assert sent_at == [1, 2, 4, 8, 16]
@@ -57,17 +57,17 @@ def test_an_open_checkout_is_sent_again_after_1_2_4_8_minutes_and_no_other_time(
 
 def test_a_clock_that_jumped_ahead_for_one_look_leaves_nobody_out() -> None:
     async def scenario(town: GatewayHarness) -> None:
-        chore = CheckoutResender(PARTITIONS_EMBEDDED)
+        task = CheckoutResender(PARTITIONS_EMBEDDED)
         begun = town.now_ms
-        look(town, chore)
+        look(town, task)
         town.now_ms = begun + 10_000 * MINUTE_MS
-        look(town, chore)
+        look(town, task)
         town.now_ms = begun + MINUTE_MS
         saga_id = await town.started()
-        look(town, chore)
+        look(town, task)
         town.now_ms += MINUTE_MS + 1
         join(town)
-        chore.run_once(town.parts.manager)
+        task.run_once(town.parts.manager)
         assert attempts(town)[saga_id] == [1, 2]
 
     run_scenario(scenario)
@@ -75,14 +75,14 @@ def test_a_clock_that_jumped_ahead_for_one_look_leaves_nobody_out() -> None:
 
 def test_an_ended_checkout_is_not_sent_again() -> None:
     async def scenario(town: GatewayHarness) -> None:
-        chore = CheckoutResender(PARTITIONS_EMBEDDED)
+        task = CheckoutResender(PARTITIONS_EMBEDDED)
         join(town)
         town.put_cart("c-2")
         completed, failed = await town.started(), await town.started("c-2", "key-2")
         town.complete(completed)
         town.fail(failed)
         town.now_ms += 2 * MINUTE_MS
-        look(town, chore)
+        look(town, task)
         assert attempts(town) == {completed: [1], failed: [1]}
 
     run_scenario(scenario)
@@ -101,9 +101,9 @@ def test_a_process_that_starts_sends_all_that_is_open_and_older_than_a_minute(
         town.now_ms += 5 * MINUTE_MS
         young = await town.started("c-1", "key-1")
         assert young in attempts(town)
-        chore = CheckoutResender(PARTITIONS_EMBEDDED)
+        task = CheckoutResender(PARTITIONS_EMBEDDED)
         for sent in (4, 8, 10, 10):
-            look(town, chore)
+            look(town, task)
             assert sum(sends == [1, 4] for sends in attempts(town).values()) == sent
 
     run_scenario(scenario)
@@ -127,7 +127,7 @@ def test_only_the_owner_of_a_partition_sends() -> None:
 
 def test_a_look_whose_commit_failed_is_made_again() -> None:
     async def scenario(town: GatewayHarness) -> None:
-        chore = CheckoutResender(PARTITIONS_EMBEDDED)
+        task = CheckoutResender(PARTITIONS_EMBEDDED)
         saga_id = await town.started()
         town.now_ms += MINUTE_MS + 1
         join(town)
@@ -138,9 +138,9 @@ def test_a_look_whose_commit_failed_is_made_again() -> None:
 
         town.store.transaction = down  # type: ignore[method-assign, assignment]
         with pytest.raises(StoreUnavailable):
-            chore.run_once(town.parts.manager)
+            task.run_once(town.parts.manager)
         town.store.transaction = sound  # type: ignore[method-assign]
-        chore.run_once(town.parts.manager)
+        task.run_once(town.parts.manager)
         assert attempts(town)[saga_id] == [1, 2]
 
     run_scenario(scenario)

@@ -323,17 +323,17 @@ def test_a_request_ends_a_waiting_poll(world: KernelHarness) -> None:
     assert woken == [True]
 
 
-# -- chores
+# -- tasks
 
 
 def test_chores_run_when_they_are_due_and_commit_through_the_manager(world: KernelHarness) -> None:
     ran: list[int] = []
 
-    def chore(manager: Any) -> None:
+    def task(manager: Any) -> None:
         ran.append(world.clock.now_ms)
         manager.commit(lambda tx: answering(len(ran))(tx)[0])
 
-    manager = world.new_manager([PeriodicTask("count", 1_000, chore)])
+    manager = world.new_manager([PeriodicTask("count", 1_000, task)])
     start = world.clock.now_ms
     for _ in range(25):
         manager.run_once(0)
@@ -349,12 +349,12 @@ def test_a_chore_in_trouble_ends_the_round_and_is_tried_again_in_its_time(
     errors = [error]
     ran: list[int] = []
 
-    def chore(_: Any) -> None:
+    def task(_: Any) -> None:
         ran.append(world.clock.now_ms)
         if errors:
             raise errors.pop()
 
-    manager = world.new_manager([PeriodicTask("flaky", 1_000, chore)])
+    manager = world.new_manager([PeriodicTask("flaky", 1_000, task)])
     world.send(1)
     assert manager.run_once(0) == 0
     assert manager.failures_in_a_row == 1
