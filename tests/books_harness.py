@@ -143,7 +143,7 @@ class BooksHarness(Databases):
         self._history(checkout, *done, refused, CANCELED, REFUNDED, RELEASED)
         return checkout.saga_id
 
-    def cancelled_unborn(self) -> str:
+    def cancelled_before_start(self) -> str:
         """Cancelled before the orchestrator had heard of it: a saga without data, and nothing anywhere."""
         checkout = self._accept(LINES)
         self._history(checkout, (CANCELLATION_REQUESTED, Refused("cancelled")))

@@ -67,7 +67,7 @@ def test_books_are_clean_whoever_has_pruned(world: BooksHarness, services: tuple
     for service in services:
         assert prune(world, service) > 0
     fill(world)  # younger ones, beside what was pruned
-    world.cancelled_unborn()
+    world.cancelled_before_start()
     report = run_on(world.sources, 0)
     assert report.violations == []
     assert report.exit_code == 0

@@ -21,7 +21,7 @@ def test_every_end_of_a_checkout_is_clean(world: BooksHarness) -> None:
     world.failed_at_payment()
     world.failed_at_order()
     world.failed_at_cart()
-    world.cancelled_unborn()
+    world.cancelled_before_start()
     report = run_on(world.sources, 0)
     assert report.violations == []
     assert report.quiet == []

@@ -54,8 +54,8 @@ def test_before_the_pivot_it_goes_back_and_the_shopper_reads_what_becomes_of_the
 
 def test_what_was_never_begun_is_over_at_once_and_nothing_was_charged() -> None:
     async def scenario(town: GatewayHarness) -> None:
-        unborn = SagaView("", "FAILED", 1, WHY)
-        saga_id = await _started(town, unborn)
+        not_started = SagaView("", "FAILED", 1, WHY)
+        saga_id = await _started(town, not_started)
         answer = await town.ada.ask("POST", f"/v1/checkouts/{saga_id}/cancel")
         assert (answer.status_code, answer.json()["state"]) == (202, "FAILED")
         assert answer.json()["message"] == "You cancelled this checkout. You were not charged."
