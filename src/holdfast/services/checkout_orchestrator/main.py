@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def _metrics(components: OrchestratorComponents) -> Iterable[Metric]:
-    yield from components.checkout_service.watch.readings()
+    yield from components.checkout_service.metrics.readings()
     yield from components.open_sagas.readings()
     failed: dict[tuple[str, ...], float] = {(): components.deadlines.failed}
     yield counter("deadlines_failed", "Deadlines put off because a bug met their saga.", failed)

@@ -188,7 +188,7 @@ def test_every_message_names_the_event_that_caused_it(office: Office) -> None:
 
 def test_reactions_are_counted_by_their_seed_names(office: Office) -> None:
     office.sent("CheckoutInitiated", "InventoryReserved", "PaymentFailed", "OutcomeRequested")
-    assert dict(office.service.watch.reactions) == {
+    assert dict(office.service.metrics.reactions) == {
         "handle_checkout_initiated": 1,
         "handle_inventory_reserved": 1,
         "handle_payment_failed": 1,
