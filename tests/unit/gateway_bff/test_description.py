@@ -39,8 +39,8 @@ def test_every_route_is_described_and_every_description_has_a_route() -> None:
 
 
 def test_the_document_is_served_to_everybody() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        answer = await town.client.get("/openapi.json")
+    async def scenario(harness: GatewayHarness) -> None:
+        answer = await harness.client.get("/openapi.json")
         assert (answer.status_code, answer.json()) == (200, json.loads(text()))
 
     run_scenario(scenario)
