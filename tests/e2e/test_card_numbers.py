@@ -192,9 +192,7 @@ def kept(platform: Platform) -> Callable[[], bytes]:
     return read
 
 
-def test_a_card_number_posted_through_every_door_stands_in_no_file(
-    platform: Platform, tmp_path: Path
-) -> None:
+def test_a_card_number_sent_to_every_endpoint_is_in_no_file(platform: Platform, tmp_path: Path) -> None:
     cards = Cards()
     doors = Doors(platform, cards)
     shopper = Shopper(platform.info)

@@ -97,7 +97,7 @@ def test_a_commit_of_an_older_epoch_is_refused_even_to_the_same_owner(
     assert sql.execute("select committed from leases").fetchone() == (0,)
 
 
-def test_whoever_takes_leases_never_waits_for_another(
+def test_taking_leases_never_waits_for_another_member(
     bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow]
 ) -> None:
     first = joined(bus)

@@ -164,7 +164,7 @@ def test_carts_and_products_are_handed_through_with_token_condition_and_problems
         "/v1/carts/c-1/lines/%2E%2E",
     ],
 )
-def test_nothing_else_of_cart_crud_can_be_reached_through_the_door(
+def test_nothing_else_of_cart_crud_can_be_reached_through_the_gateway(
     databases: tuple[str, str], path: str
 ) -> None:
     async def scenario(visitors: Visitors) -> None:
@@ -231,7 +231,7 @@ def test_many_shoppers_at_once_all_get_through(databases: tuple[str, str]) -> No
     visit(databases, scenario)
 
 
-def test_with_cart_crud_down_the_door_says_when_to_come_back(databases: tuple[str, str]) -> None:
+def test_with_cart_crud_down_the_gateway_says_when_to_come_back(databases: tuple[str, str]) -> None:
     async def scenario(visitors: Visitors) -> None:
         body = {"cart_id": "c-1", "payment_method": "pm_card_visa"}
         for method, path, sent in (

@@ -66,7 +66,7 @@ FAULT = {
 
 
 @pytest.mark.parametrize("sqlstate", TROUBLE, ids=TROUBLE.values())
-def test_line_27_trouble_is_never_the_messages_fault(sqlstate: str) -> None:
+def test_line_27_a_transient_failure_is_never_the_messages_fault(sqlstate: str) -> None:
     assert is_trouble(errors.lookup(sqlstate)("as scripted"))
 
 

@@ -123,7 +123,7 @@ def test_an_operators_act_is_the_same_in_both_and_stands_in_the_log(
     assert actions == [OperatorAction("olga", f"{act}_saga", saga_id(1), "b\u00fccause")] * times
 
 
-def test_a_shoppers_cancellation_is_the_same_in_both_also_of_what_is_not_born(store_pair: StorePair) -> None:
+def test_a_shoppers_cancellation_is_the_same_in_both_also_before_the_start(store_pair: StorePair) -> None:
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
     store_pair.transact(lambda tx: _tell(service, tx, n=1, reached=2))
 

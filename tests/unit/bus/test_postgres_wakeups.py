@@ -38,7 +38,7 @@ def test_a_hint_reaches_the_topics_listeners_only(folder: Path) -> None:
     assert both.members_changed
 
 
-def test_nobody_there_is_no_error(folder: Path) -> None:
+def test_a_wakeup_without_listeners_is_no_error(folder: Path) -> None:
     WakeupSender(folder).notify(["a"], MESSAGES_AVAILABLE)
     ear = SocketListener(folder, ["a", "b"])
     ear.close()

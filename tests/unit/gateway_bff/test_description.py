@@ -81,6 +81,6 @@ def test_the_reference_of_problems_explains_each_code_with_its_status_and_no_oth
     assert explained == {(kind.code, kind.status) for kind in known}
 
 
-def test_the_door_describes_the_problems_of_carts_as_cart_crud_tells_them() -> None:
+def test_the_gateway_describes_the_problems_of_carts_as_cart_crud_does() -> None:
     assert set(problem_types.OF_CARTS) == set(cart_api.WRONG.values())
     assert problem_types.OTHER_VERSION == cart_api.OTHER_VERSION

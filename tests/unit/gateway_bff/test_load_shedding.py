@@ -110,7 +110,7 @@ async def let_the_bus_fail(harness: GatewayHarness) -> None:
     assert (harness.parts.breaker.state, harness.parts.relay.is_idle()) == ("open", True)
 
 
-def test_an_open_breaker_closes_by_a_checkout_although_nothing_lies_in_the_outbox() -> None:
+def test_an_open_breaker_closes_by_a_checkout_although_the_outbox_is_empty() -> None:
     async def scenario(harness: GatewayHarness) -> None:
         await let_the_bus_fail(harness)
         breaker, rows = harness.parts.breaker, harness.store.tables.tables["checkout"]

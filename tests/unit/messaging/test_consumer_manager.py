@@ -65,7 +65,9 @@ def test_published_rows_are_deleted_in_the_next_batch_or_when_idle(world: Kernel
     assert not world.rows("outbox")
 
 
-def test_line_27_trouble_rolls_back_rewinds_and_is_tried_again_without_end(world: KernelHarness) -> None:
+def test_line_27_a_transient_failure_rolls_back_rewinds_and_is_tried_again_without_end(
+    world: KernelHarness,
+) -> None:
     world.send(1, 2)
     world.handler.unavailable = 12
     waits = []
@@ -97,7 +99,7 @@ def test_rows_that_were_about_to_be_deleted_are_kept_through_trouble(world: Kern
     assert len(world.rows("outbox")) == 1, "only the new one"
 
 
-def test_line_27_a_bug_parks_only_the_culprit(world: KernelHarness) -> None:
+def test_line_27_a_bug_parks_only_the_message_that_it_meets(world: KernelHarness) -> None:
     world.handler.bugs = {saga_id(2)}
     world.send(1, 2, 3, 4)
     with capture_logs() as logs:
@@ -300,7 +302,7 @@ def test_a_request_runs_on_the_writer_and_its_future_gets_the_answer(world: Kern
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("bug"), StoreUnavailable("down")], ids=repr)
-def test_a_failed_request_belongs_to_whoever_asked(world: KernelHarness, error: Exception) -> None:
+def test_a_failed_request_fails_for_its_own_caller(world: KernelHarness, error: Exception) -> None:
     world.send(1)
     failing = world.manager.submit(raising(error))
     after = world.manager.submit(answering("fine"))
@@ -326,7 +328,7 @@ def test_a_request_ends_a_waiting_poll(world: KernelHarness) -> None:
 # -- tasks
 
 
-def test_chores_run_when_they_are_due_and_commit_through_the_manager(world: KernelHarness) -> None:
+def test_periodic_tasks_run_when_they_are_due_and_commit_through_the_manager(world: KernelHarness) -> None:
     ran: list[int] = []
 
     def task(manager: Any) -> None:
@@ -343,7 +345,7 @@ def test_chores_run_when_they_are_due_and_commit_through_the_manager(world: Kern
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), BusUnavailable("down")], ids=repr)
-def test_a_chore_in_trouble_ends_the_round_and_is_tried_again_in_its_time(
+def test_a_periodic_task_that_fails_transiently_ends_the_round_and_is_tried_again(
     world: KernelHarness, error: Exception
 ) -> None:
     errors = [error]

@@ -218,7 +218,7 @@ def test_too_many_deferred_are_trouble_and_are_read_again(
     assert set(world.rows("seen")) == {saga_id(n) for n in range(1, 21)}
 
 
-def test_a_chore_that_meets_a_lock_holds_up_no_message_and_no_other_chore(
+def test_a_periodic_task_that_meets_a_lock_delays_no_message_and_no_other_task(
     world: KernelHarness, waits: list[int]
 ) -> None:
     ran: Counter[str] = Counter()

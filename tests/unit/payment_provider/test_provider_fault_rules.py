@@ -146,7 +146,7 @@ def test_what_a_rule_makes_of_a_request(
         ("unavailable", {"retry_after_s": 9}, 503, "9"),
     ],
 )
-def test_what_is_refused_at_the_door(
+def test_each_refusing_fault_has_its_status_and_headers(
     do: str, fields: dict[str, Any], status: int, retry_after: str | None
 ) -> None:
     refusal = Scene(rule(do, **fields)).script().refuses
@@ -168,7 +168,7 @@ def test_what_is_refused_at_the_door(
         ("error_stored", "lookup"),
     ],
 )
-def test_a_trouble_that_cannot_happen_there_is_refused(do: str, operation: str) -> None:
+def test_a_fault_that_does_not_fit_the_operation_is_refused(do: str, operation: str) -> None:
     needs: dict[str, dict[str, Any]] = {"late": {"ms": 1}, "hold": {"ms": 1}}
     with pytest.raises(ValidationError, match="does not happen to"):
         rule(do, operation, **needs.get(do, {}))
@@ -222,7 +222,7 @@ def test_a_script_that_nobody_understands_is_an_error(script: str) -> None:
         parse_script(script)
 
 
-def test_webhooks_have_troubles_of_their_own() -> None:
+def test_webhooks_have_faults_of_their_own() -> None:
     scene = Scene(rule("duplicate", "webhook", copies=5, times=1), rule("hold", "webhook", ms=9, times=1))
     faults = [scene.fault_rules.for_webhook("k", "pm_card_visa", "") for _ in range(3)]
     assert [type(fault) for fault in faults] == [Duplicate, Hold, type(None)]
@@ -230,7 +230,7 @@ def test_webhooks_have_troubles_of_their_own() -> None:
     assert isinstance(contradicted, Contradict)
 
 
-def test_what_was_played_is_told() -> None:
+def test_each_applied_fault_is_reported() -> None:
     applied: list[str] = []
     fault_rules = FaultRules(on_applied=lambda fault: applied.append(fault.do))
     fault_rules.for_request("charge", "k", "pm_card_visa__in_flight", "")

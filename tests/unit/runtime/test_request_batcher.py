@@ -46,7 +46,7 @@ def run(scenario: Callable[[Server], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_everybody_gets_their_own_answer_and_a_crowd_is_one_group() -> None:
+def test_each_caller_gets_its_own_answer_and_many_form_one_group() -> None:
     async def scenario(server: Server) -> None:
         group = RequestBatcher(server)
         assert await asyncio.gather(*(group.ask(n) for n in range(50))) == [2 * n for n in range(50)]
@@ -99,7 +99,7 @@ def test_groups_at_once_and_their_sizes_are_bounded() -> None:
     run(scenario)
 
 
-def test_a_culprit_is_found_by_asking_each_alone() -> None:
+def test_a_failing_question_is_found_by_asking_each_alone() -> None:
     async def scenario(server: Server) -> None:
         group = RequestBatcher(server, transient=(Down,))
         answers = await asyncio.gather(*(group.ask(n) for n in (12, 1313, 14)), return_exceptions=True)
@@ -110,7 +110,7 @@ def test_a_culprit_is_found_by_asking_each_alone() -> None:
     run(scenario)
 
 
-def test_trouble_is_everybodys_and_is_not_made_worse_by_trying_each() -> None:
+def test_a_transient_failure_is_the_whole_groups_and_no_question_is_asked_alone() -> None:
     async def scenario(server: Server) -> None:
         group = RequestBatcher(server, transient=(Down,))
         answers = await asyncio.gather(*(group.ask(n) for n in (1, 9999, 3)), return_exceptions=True)
@@ -153,7 +153,7 @@ class Held(Exception):
     """Trouble of some questions."""
 
 
-def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
+def test_a_transient_failure_of_one_question_goes_to_its_caller_alone() -> None:
     tries: list[int] = []
 
     async def serve(questions: Sequence[int]) -> list[int]:
@@ -174,7 +174,7 @@ def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
     assert len(tries) == 11
 
 
-def test_trouble_of_all_questions_is_not_searched_for_long() -> None:
+def test_a_transient_failure_of_all_questions_is_not_searched_for_long() -> None:
     tries: list[int] = []
 
     async def serve(questions: Sequence[int]) -> list[int]:

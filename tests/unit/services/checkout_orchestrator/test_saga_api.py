@@ -52,7 +52,7 @@ def test_a_saga_is_cancelled_before_its_pivot_and_everything_is_given_back(
 
 
 @pytest.mark.parametrize("reached", [3, 4])
-def test_line_9_from_the_pivot_on_nobody_cancels(reached: int) -> None:
+def test_line_9_from_the_pivot_on_a_cancellation_is_refused(reached: int) -> None:
     async def scenario(harness: OrchestratorHarness) -> None:
         harness.buy(SAGA)
         harness.forward(reached)
@@ -86,7 +86,7 @@ def test_a_cancellation_repeated_says_the_same_and_adds_nothing() -> None:
     run_scenario(scenario)
 
 
-def test_line_8_a_shopper_may_cancel_what_is_not_born_yet_and_its_start_does_nothing() -> None:
+def test_line_8_a_shopper_may_cancel_before_the_start_and_the_start_does_nothing() -> None:
     async def scenario(harness: OrchestratorHarness) -> None:
         told = (await harness.cancel(SAGA)).json()
         assert (told["cancelled"], told["saga"]["state"]) == (True, "FAILED")
