@@ -53,7 +53,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @contextmanager
 def no_database(platform: Platform) -> Iterator[None]:
-    """Let nobody connect to the bus's database, and end whoever has."""
+    """Forbid connections to the bus's database, and end the existing ones."""
     with psycopg.connect(platform.postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"alter database {BUS_DATABASE} allow_connections false")
         try:

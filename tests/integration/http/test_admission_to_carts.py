@@ -1,4 +1,4 @@
-"""The door in front of the real cart-crud, over real connections and on PostgreSQL."""
+"""The gateway's admission with the real cart-crud, over real connections and on PostgreSQL."""
 
 import asyncio
 import threading
@@ -70,7 +70,7 @@ async def serving(app: Starlette) -> AsyncIterator[str]:
 
 
 class Visitors:
-    """Who comes to the door; the operator speaks to cart-crud itself."""
+    """The gateway's clients; the operator calls cart-crud itself."""
 
     def __init__(self, client: httpx2.AsyncClient, ada: Caller, eve: Caller, operator: Caller) -> None:
         self.client, self.ada, self.eve, self.operator = client, ada, eve, operator

@@ -83,7 +83,7 @@ class CountingProvider(FakeProvider):
 
 
 class Platform(MemoryPlatform):
-    """Five services in one process, each with its real database behind a door of its own."""
+    """Five services in one process, each with its real database behind a proxy of its own."""
 
     def __init__(self, dsns: dict[str, str], doors: dict[str, CommitCutter]) -> None:
         self._dsns = {service: through(dsns[service], door) for service, door in doors.items()}
@@ -99,7 +99,7 @@ class Platform(MemoryPlatform):
         return self.stores[-1]
 
     def run(self, saga: str, rounds_max: int = 200) -> None:
-        """Let time pass until the saga has ended and nobody has anything left to say."""
+        """Let time pass until the saga has ended and no service has a message left to send."""
         quiet = 0
         for _ in range(rounds_max):
             self.advance(3_000)  # every task is due
@@ -115,7 +115,7 @@ class Platform(MemoryPlatform):
             connection.close()
 
     def state(self, saga_id: str) -> str:
-        """Look past the door: a look commits as well."""
+        """Read without the proxy, because a read commits as well."""
         statement = "select state from saga where saga_id = %s"
         row = self._behind[ORCHESTRATOR].execute(statement, [saga_id]).fetchone()
         return str(row[0]) if row else "NONE"

@@ -1,4 +1,4 @@
-"""PostgresStore: which errors are nobody's fault, how a session is set, and where locks are."""
+"""PostgresStore: which errors are transient, how a session is set, and where locks are."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the door does when there is too much: new work is turned away before any of it, known work is not."""
+"""What the gateway does under too much load: it turns new checkouts away before any work, not known ones."""
 
 import asyncio
 from collections.abc import Callable

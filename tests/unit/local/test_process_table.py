@@ -1,4 +1,4 @@
-"""What each process is told."""
+"""The environment of each process."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""KafkaConsumerManager: trouble is waited out, a culprit is parked, offsets come last."""
+"""KafkaConsumerManager: transient failures are waited out, a failing message is parked, offsets come last."""
 
 from collections.abc import Callable
 from typing import Any

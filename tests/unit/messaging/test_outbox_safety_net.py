@@ -1,4 +1,4 @@
-"""Rows that a dead instance left lying are published by the lease's holder (protocol, line 31)."""
+"""The outbox rows of a dead instance are published by the lease's holder (protocol, line 31)."""
 
 import pytest
 from tests.unit.messaging.kernel_harness import KernelHarness, command
@@ -15,7 +15,7 @@ def world() -> KernelHarness:
 
 
 def leave_lying(world: KernelHarness, *batches: list[Message]) -> list[int]:
-    """Append batches that nobody publishes, as an instance does that dies after its commit."""
+    """Append batches without publishing them, like an instance that dies after its commit."""
     ids = []
     for batch in batches:
         with world.store.transaction() as tx:

@@ -1,4 +1,4 @@
-"""The culprit is found by halves; what kills the process is found by counting how often that happened."""
+"""A failing message is found by halving; one that kills the process is found by counting starts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from holdfast.messaging.store import StoreUnavailable
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet() -> Iterator[None]:
-    """Hundreds of tracebacks, rendered for nobody, would take minutes."""
+    """Rendering hundreds of tracebacks would take minutes."""
     with capture_logs():
         yield
 
@@ -38,7 +38,7 @@ def publish_all(world: KernelHarness) -> None:
 
 
 def assert_all_but(world: KernelHarness, culprits: set[str], count: int) -> None:
-    """Every good message was processed once, in its partition's order; each culprit is parked."""
+    """Every good message was processed once, in its partition's order; each failing one is parked."""
     everybody = {saga_id(n) for n in range(count)}
     assert world.rows("seen") == dict.fromkeys(everybody - culprits, 1)
     assert {row.saga_id for row in world.rows("parked").values()} == culprits
@@ -131,7 +131,7 @@ def test_halves_keep_everything_in_order() -> None:
 
 
 class Killed(BaseException):
-    """The process is gone: nobody catches it, nothing is cleaned up."""
+    """The process has died: no code catches this, and nothing is cleaned up."""
 
 
 class Mortal:

@@ -1,4 +1,4 @@
-"""The relay: in order, nothing forgotten before the bus has it, nobody held up by one refused row."""
+"""The relay: publishes in order, deletes nothing before the bus has it, waits for no refused row."""
 
 from collections.abc import Sequence
 from threading import Thread

@@ -1,4 +1,4 @@
-"""Webhooks: signed over the raw body, at least once, retried with backoff, lying on demand."""
+"""Webhooks: signed over the raw body, at least once, retried with backoff, with scripted faults."""
 
 import asyncio
 import hmac

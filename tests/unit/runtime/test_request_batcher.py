@@ -1,4 +1,4 @@
-"""Groups: who comes while others are served is served next, together; one culprit spoils only itself."""
+"""Groups: questions that come during a call form the next group; a failing question fails only itself."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ class Down(Exception):
 
 
 class Server:
-    """Doubles numbers and remembers the groups that it was asked; 1313 breaks one, 9999 is trouble."""
+    """Doubles numbers and remembers the groups; 1313 raises a bug, 9999 a transient failure."""
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
@@ -73,7 +73,7 @@ def test_who_comes_while_a_group_is_served_is_the_next_group() -> None:
 
 
 def test_a_question_right_after_the_last_answer_is_served_too() -> None:
-    """Between the end of a group and the end of its task nobody may be forgotten."""
+    """Between the end of a group and the end of its task no question may be lost."""
 
     async def scenario(server: Server) -> None:
         group = RequestBatcher(server)

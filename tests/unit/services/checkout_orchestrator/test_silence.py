@@ -36,7 +36,7 @@ class SilentPlatform(MemoryPlatform):
         self.initiate(SAGA, PIECES)
 
     def turn(self, off: Collection[str] = ()) -> None:
-        """Let everybody who is not off do one step."""
+        """Let every service that is not off run once."""
         for name, parts in self.by_name.items():
             if name in off:
                 continue

@@ -1,4 +1,4 @@
-"""/v1/payments and the webhooks' door: who may look and act, what is refused, what a webhook does."""
+"""/v1/payments and webhooks: who may read and act, what is refused, what a webhook does."""
 
 import asyncio
 import hmac
