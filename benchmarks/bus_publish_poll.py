@@ -38,8 +38,8 @@ PAUSE_S = 0.01
 class Bench:
     """A bus in a database, and how much CPU its server has used."""
 
-    def __init__(self, server: EmbeddedPostgres, hints: Path | None) -> None:
-        self._dsn, self._hints = server.dsn(DATABASE, ROLE), hints
+    def __init__(self, server: EmbeddedPostgres, wakeup_folder: Path | None) -> None:
+        self._dsn, self._wakeup_folder = server.dsn(DATABASE, ROLE), wakeup_folder
         self.topic = f"bench.{uuid4().hex[:8]}"
         access = (Access(ROLE, ROLE, self.topic),)
         postgres_schema.set_up(server.dsn(DATABASE), [self.topic], PARTITIONS, AccessTable(access, access))
@@ -47,7 +47,7 @@ class Bench:
             self._postmaster = _stat(session.info.backend_pid)[1]
 
     def bus(self) -> PostgresBus:
-        return PostgresBus(self._dsn, self._hints)
+        return PostgresBus(self._dsn, self._wakeup_folder)
 
     def consumer(self) -> Consumer:
         consumer = self.bus().consumer(ROLE, [self.topic])
@@ -176,13 +176,13 @@ def main() -> None:
     count: int = arguments.messages
     with (
         tempfile.TemporaryDirectory() as folder,
-        tempfile.TemporaryDirectory() as hints,
+        tempfile.TemporaryDirectory() as wakeup_folder,
         EmbeddedPostgres(Path(folder) / "cluster") as server,
     ):
         server.ensure_roles([ROLE])
         server.ensure_database(DATABASE)
-        for name, chosen in (("datagrams", Path(hints)), ("LISTEN/NOTIFY", None)):
-            print(f"-- hints by {name}")
+        for name, chosen in (("datagrams", Path(wakeup_folder)), ("LISTEN/NOTIFY", None)):
+            print(f"-- wake-ups by {name}")
             for batch in (500, 100, 10, 1):
                 print(throughput(Bench(server, chosen), batch, min(count, batch * 1000)), flush=True)
             print(latency(Bench(server, chosen), 500), flush=True)

@@ -36,7 +36,7 @@ from holdfast.contracts.topics import (
 from holdfast.payment_provider import operations
 from holdfast.payment_provider.cards import CARDS
 from holdfast.payment_provider.ledger import Ledger
-from holdfast.payment_provider.operations import ChargeAsk, RefundAsk
+from holdfast.payment_provider.operations import ChargeParams, RefundParams
 from holdfast.saga.machine import decide
 from holdfast.saga.state import CANCELLATION_REQUESTED, Event, SagaInstance
 from holdfast.sagas.checkout import CHECKOUT
@@ -143,7 +143,7 @@ class BooksHarness(Databases):
         self._history(checkout, *done, refused, CANCELED, REFUNDED, RELEASED)
         return checkout.saga_id
 
-    def cancelled_unborn(self) -> str:
+    def cancelled_before_start(self) -> str:
         """Cancelled before the orchestrator had heard of it: a saga without data, and nothing anywhere."""
         checkout = self._accept(LINES)
         self._history(checkout, (CANCELLATION_REQUESTED, Refused("cancelled")))
@@ -178,7 +178,7 @@ class BooksHarness(Databases):
     ) -> str:
         """Have the provider charge a card (key None: the saga's own); return its id for the intent."""
         metadata = {"saga_id": saga_id} if saga_id else {}
-        ask = ChargeAsk(amount, currency, card, CARDS[card], metadata, None)
+        ask = ChargeParams(amount, currency, card, CARDS[card], metadata, None)
         body = self._ask_provider(operations.charge, ask, key or f"{saga_id}:payment:do")
         intent = body["error"]["payment_intent"] if "error" in body else body
         return str(intent["id"])
@@ -186,7 +186,7 @@ class BooksHarness(Databases):
     def refund(self, saga_id: str, *, amount: int | None = None, key: str | None = None) -> str:
         """Have the provider refund a saga's charge (amount None: all of it); return its id for the refund."""
         intent = self.ledger.intents_of(saga_id)[0]
-        ask = RefundAsk(intent["latest_charge"], amount, {"saga_id": saga_id}, None)
+        ask = RefundParams(intent["latest_charge"], amount, {"saga_id": saga_id}, None)
         return str(self._ask_provider(operations.refund, ask, key or f"{saga_id}:payment:undo")["id"])
 
     def _ask_provider(self, operation: Any, ask: Any, key: str) -> Any:

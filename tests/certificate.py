@@ -1,4 +1,4 @@
-"""A certificate for a server on this machine, signed by itself: what a client must be told to trust."""
+"""A self-signed certificate for a server on this machine; a client must be configured to trust it."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address

@@ -22,8 +22,10 @@ class OpenBus(PostgresBus):
 
     proves_sources = False  # all that it carries is stamped `test`, whoever said it
 
-    def __init__(self, dsn: str, hints: Path | None = None, *, owner: str | None = None, **more: Any) -> None:
-        super().__init__(dsn, hints, **more)
+    def __init__(
+        self, dsn: str, wakeup_folder: Path | None = None, *, owner: str | None = None, **more: Any
+    ) -> None:
+        super().__init__(dsn, wakeup_folder, **more)
         self._owner = owner or dsn
         self._groups: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Messages that nobody can process: each kind once, with the reason for which it must be parked."""
+"""Messages that cannot be processed: each kind once, with the reason for which it must be parked."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -19,16 +19,16 @@ def memory_harness() -> MemoryHarness:
 
 @pytest.fixture
 def postgres_harness(database: str) -> Iterator[PostgresHarness]:
-    """Hints by datagrams; the folder's path must be short, which pytest's own is not."""
-    with tempfile.TemporaryDirectory() as hints:
-        harness = PostgresHarness(database, Path(hints))
+    """Wake-ups by datagrams; the folder's path must be short, which pytest's own is not."""
+    with tempfile.TemporaryDirectory() as wakeup_folder:
+        harness = PostgresHarness(database, Path(wakeup_folder))
         yield harness
         harness.close()
 
 
 @pytest.fixture
 def postgres_notify_harness(database: str) -> Iterator[PostgresHarness]:
-    """Hints by LISTEN/NOTIFY."""
+    """Wake-ups by LISTEN/NOTIFY."""
     harness = PostgresHarness(database, None)
     yield harness
     harness.close()

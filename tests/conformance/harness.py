@@ -12,7 +12,7 @@ from holdfast.bus.port import Bus, Consumer, Message, Publisher, RebalanceListen
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Callback = tuple[str, frozenset[TopicPartition]]
-"""What an Assignment was told: "assigned", "revoked" or "lost", and of which partitions."""
+"""A call of the RebalanceListener: "assigned", "revoked" or "lost", and of which partitions."""
 
 
 class Member(Protocol):
@@ -72,10 +72,10 @@ class Harness(Protocol):
     """After at most this silence a member that died or stopped may be taken over."""
 
     def topic(self, partitions: int = 4) -> str:
-        """Create a topic that nobody has used and return its name."""
+        """Create a new topic and return its name."""
 
     def group(self) -> str:
-        """Return the name of a group that nobody has used."""
+        """Return the name of a new group."""
 
     def publisher(self) -> Publisher:
         """Return a publisher; closed by the harness."""

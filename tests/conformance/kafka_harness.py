@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from tests.conformance.harness import T
-from tests.conformance.kafka_door import KafkaDoor
+from tests.conformance.kafka_proxy import KafkaProxy
 from tests.conformance.member import MemberProcess
 from tests.conformance.threads import PATIENCE_S, InThread
 
@@ -44,7 +44,7 @@ class KafkaHarness:
     def __init__(self, bootstrap: str, lease_s: float) -> None:
         self.lease_s = lease_s
         self._bootstrap = bootstrap
-        self._proxy = KafkaDoor(bootstrap)
+        self._proxy = KafkaProxy(bootstrap)
         self.bus = make_bus(self._proxy.bootstrap, lease_s)
         self._publishers: list[KafkaPublisher] = []
         self._consumers: list[KafkaConsumer] = []

@@ -1,4 +1,4 @@
-"""A door to PostgreSQL that cuts a connection exactly at COMMIT, before or after the server has had it."""
+"""A proxy to PostgreSQL that cuts a connection exactly at COMMIT, before or after the server gets it."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ _COMMIT = b"\0commit\0"
 
 
 class CommitCutter(TcpProxy):
-    """Forwards until it is told to cut: then the next COMMIT is the last word of its connection.
+    """Forwards until it is told to cut: then the next COMMIT ends its connection.
 
     It arrives and its answer is lost, or it never arrives. Its messages are short and sent at once, so each
     comes in one piece.

@@ -19,8 +19,8 @@ from holdfast.bus.postgres.bus import PostgresBus, PostgresPublisher
 from holdfast.bus.postgres.consumer import PostgresConsumer
 
 
-def make_bus(dsn: str, hints: Path | None, lease_s: float, owner: str | None = None) -> PostgresBus:
-    return OpenBus(dsn, hints, lease_s=lease_s, owner=owner)
+def make_bus(dsn: str, wakeup_folder: Path | None, lease_s: float, owner: str | None = None) -> PostgresBus:
+    return OpenBus(dsn, wakeup_folder, lease_s=lease_s, owner=owner)
 
 
 class UncommittedPublish:
@@ -36,12 +36,12 @@ class UncommittedPublish:
 
 
 class PostgresHarness:
-    def __init__(self, dsn: str, hints: Path | None, lease_s: float = 2.0) -> None:
+    def __init__(self, dsn: str, wakeup_folder: Path | None, lease_s: float = 2.0) -> None:
         self.lease_s = lease_s
         self._dsn = dsn
-        self._hints = hints
+        self._wakeup_folder = wakeup_folder
         self._proxy = TcpProxy(int(conninfo_to_dict(dsn)["port"] or 5432))
-        self.bus = make_bus(make_conninfo(dsn, port=self._proxy.port), hints, lease_s, dsn)
+        self.bus = make_bus(make_conninfo(dsn, port=self._proxy.port), wakeup_folder, lease_s, dsn)
         self._publishers: list[PostgresPublisher] = []
         self._consumers: list[PostgresConsumer] = []
         self._members: list[MemberProcess] = []
@@ -65,7 +65,7 @@ class PostgresHarness:
         return self._consumers[-1]
 
     def member(self, group: str, topics: Sequence[str]) -> MemberProcess:
-        member = MemberProcess(make_bus, (self._dsn, self._hints, self.lease_s), group, topics)
+        member = MemberProcess(make_bus, (self._dsn, self._wakeup_folder, self.lease_s), group, topics)
         self._members.append(member)
         return member
 

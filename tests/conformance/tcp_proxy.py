@@ -1,4 +1,4 @@
-"""A door between the test and a server on this machine, that can be shut."""
+"""A proxy between the test and a server on this machine, which can cut and refuse connections."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Members of a group: sharing, joining, leaving, dying, and coming back when nobody waits any more."""
+"""Members of a group: sharing, joining, leaving, dying, and coming back after they were expelled."""
 
 import pytest
 from tests.conformance.harness import Harness

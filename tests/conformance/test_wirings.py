@@ -51,7 +51,9 @@ def test_a_script_has_the_history_that_it_has_in_memory(platform: OneProcess, sc
 
 
 @pytest.mark.parametrize("fate", DeliveryFault)
-def test_one_message_of_every_kind_meets_its_fate(platform: OneProcess, fate: DeliveryFault) -> None:
+def test_one_message_of_every_kind_that_is_lost_repeated_or_late(
+    platform: OneProcess, fate: DeliveryFault
+) -> None:
     """On PostgreSQL on every way to go; on Kafka, where all takes longer, each kind on one way."""
     cases = run_many(platform, fate, EVERY if platform.wiring.name == "postgres" else EACH_KIND_ONCE)
     assert {case.kind for case in cases} == set(PAYLOADS)

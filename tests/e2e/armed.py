@@ -1,4 +1,4 @@
-"""A platform of whose processes each can be told where to crash, once."""
+"""A platform in which each process can be given one crash point, at which it crashes once."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ class Armed:
 
 @contextmanager
 def armed(folder: Path) -> Iterator[Armed]:
-    """Start such a platform, nobody armed yet, with stock."""
+    """Start such a platform with stock; no process is armed yet."""
     it = Armed(folder)
     with it.platform as platform:
         platform.wait_ready(90)

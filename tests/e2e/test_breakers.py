@@ -53,7 +53,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @contextmanager
 def no_database(platform: Platform) -> Iterator[None]:
-    """Let nobody connect to the bus's database, and end whoever has."""
+    """Forbid connections to the bus's database, and end the existing ones."""
     with psycopg.connect(platform.postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"alter database {BUS_DATABASE} allow_connections false")
         try:
@@ -75,7 +75,7 @@ def no_broker(kafka: LocalKafka) -> Iterator[None]:
 
 
 @pytest.mark.timeout(600)
-def test_without_a_bus_the_door_is_closed_and_opens_again_by_itself(stage: Stage) -> None:
+def test_without_a_bus_the_gateway_accepts_nothing_and_recovers_by_itself(stage: Stage) -> None:
     """So does the orchestrator's breaker, with a command that cannot leave; what was accepted ends."""
     platform = stage.platform
     shopper = Shopper(platform.info)

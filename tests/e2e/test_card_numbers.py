@@ -1,4 +1,4 @@
-"""A card number never reaches a disk: one is posted through every door, then all that is kept is read."""
+"""A card number never reaches a disk: one is sent to every endpoint, then all files are searched."""
 
 import hmac
 import json
@@ -37,14 +37,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 class Cards:
-    """A card number of its own for each door, so that what is found says through which it came."""
+    """A card number of its own for each endpoint, so that a number that is found names its endpoint."""
 
     def __init__(self) -> None:
         self._chance = random.Random(uuid4().int)
         self.doors: dict[str, str] = {}
 
     def one(self, door: str) -> str:
-        """Return 16 digits that nobody else has."""
+        """Return 16 digits that are used once."""
         digits = "4" + "".join(self._chance.choices("123456789", k=14))
         card = next(digits + last for last in "0123456789" if luhn(digits + last))
         self.doors[card] = door
@@ -99,7 +99,7 @@ class Doors:
         return answer.status_code
 
     def shoppers(self) -> dict[str, int]:
-        """Try every door that is open to shoppers."""
+        """Try every endpoint for shoppers."""
         one, grouped = self._cards.one, self._cards.grouped
         start = {"cart_id": "c-1", "payment_method": "pm_card_visa"}
         key = {"Idempotency-Key": uuid4().hex}
@@ -129,7 +129,7 @@ class Doors:
         }
 
     def operators(self) -> dict[str, int]:
-        """Try every door that is open to operators."""
+        """Try every endpoint for operators."""
         one, grouped = self._cards.one, self._cards.grouped
         saga = f"/v1/sagas/{uuid4()}"
         because = {"reason": f"paid with {grouped('reason', chr(0xA0))}"}
@@ -168,7 +168,7 @@ class Doors:
         return httpx2.post(url, content=body, headers=headers, trust_env=False, timeout=60).status_code
 
     def strange_headers(self) -> int:
-        """Send numbers where nobody looks for them."""
+        """Send numbers in headers that no endpoint checks."""
         one = self._cards.one
         headers = {"User-Agent": one("agent"), "Referer": one("referer"), "traceparent": one("trace")}
         return self.ask(GATEWAY, "GET", "/v1/products", token=self._shopper, headers=headers)
@@ -192,9 +192,7 @@ def kept(platform: Platform) -> Callable[[], bytes]:
     return read
 
 
-def test_a_card_number_posted_through_every_door_stands_in_no_file(
-    platform: Platform, tmp_path: Path
-) -> None:
+def test_a_card_number_sent_to_every_endpoint_is_in_no_file(platform: Platform, tmp_path: Path) -> None:
     cards = Cards()
     doors = Doors(platform, cards)
     shopper = Shopper(platform.info)

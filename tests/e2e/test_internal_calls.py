@@ -106,7 +106,7 @@ def test_a_service_token_is_no_users_token(platform: Platform) -> None:
 
 
 def test_cancelling_what_nobody_started_leaves_no_saga_behind(platform: Platform) -> None:
-    """By a shopper at the door, by a shopper and by an operator at the orchestrator itself."""
+    """By a shopper at the gateway, by a shopper and by an operator at the orchestrator itself."""
     keys, before = Keys(platform.info.folder.keys), sagas(platform)
     shopper, olga = Shopper(platform.info), keys.token("olga", operator=True)
     orchestrator = platform.info.services[ORCHESTRATOR].url

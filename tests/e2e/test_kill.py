@@ -1,4 +1,4 @@
-"""Every process is killed once with SIGKILL, in mid-load; the books balance and nobody is left hanging."""
+"""Every process is killed once with SIGKILL, in mid-load; the books balance and every checkout ends."""
 
 from collections.abc import Iterator
 

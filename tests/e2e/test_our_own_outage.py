@@ -53,7 +53,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @contextmanager
 def asked_in_vain(site: Site) -> Iterator[None]:
-    """Have somebody silent until he was asked twice; only after this is left come his answers."""
+    """Keep a service silent until it was asked twice; its answers come only after this context ends."""
     site.platform.kill(INVENTORY, signal.SIGSTOP)
     try:
         asked = "select saga_id from timers where step = 'inventory' and fired >= 2 limit 1"

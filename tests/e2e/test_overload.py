@@ -184,7 +184,7 @@ def goodput(platform: Platform) -> float:
         return sum(pool.map(buy_on, range(BUYERS))) / WINDOW_S
 
 
-def test_while_the_database_is_down_the_door_says_so_at_once(platform: Platform) -> None:
+def test_while_the_database_is_down_the_gateway_says_so_at_once(platform: Platform) -> None:
     shopper = Shopper(platform.info)
     shopper.end_of(_let_in(shopper, "the door is open"))
     cart_id = f"cart-{uuid4().hex[:12]}"

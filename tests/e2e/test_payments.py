@@ -37,7 +37,7 @@ TOO_DEAR = {"pen": 4001}
 
 
 class Provider:
-    """The provider, as whoever owns it sees it."""
+    """The provider, with its admin endpoint and its ledger."""
 
     def __init__(self, platform: Platform) -> None:
         key = Keys(platform.info.folder.keys).provider.read_text().strip()

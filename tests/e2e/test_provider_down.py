@@ -1,4 +1,4 @@
-"""The payment provider is away: nobody's readiness changes, charges wait, and go on without hands."""
+"""The payment provider is away: no service's readiness changes, charges wait, and go on by themselves."""
 
 import signal
 from collections.abc import Iterator

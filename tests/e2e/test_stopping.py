@@ -26,7 +26,7 @@ from holdfast.local.process_table import database
 STOPPED_WITHIN_S = 20
 PLATFORM_STOPPED_WITHIN_S = 15
 PATIENT_MIN = 10
-"""So many sagas of patient shoppers are under way when somebody is stopped."""
+"""At least so many sagas are under way when a process is stopped."""
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def metric(platform: Platform, line: str) -> float:
     return float(found[0].split()[-1]) if found else 0.0
 
 
-def test_strangers_who_say_nothing_keep_nobody_out(platform: Platform) -> None:
+def test_silent_connections_keep_no_client_out(platform: Platform) -> None:
     port = platform.info.services[GATEWAY].port
     shopper = Shopper(platform.info)
     with ExitStack() as stack:

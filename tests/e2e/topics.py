@@ -45,12 +45,12 @@ def bus_of(platform: Platform) -> Bus:
     info = platform.info.bus
     if info.kind == "kafka":
         return KafkaBus(KafkaSettings(info.bootstrap or ""))
-    return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.hints))
+    return OpenBus(platform.postgres.dsn("bus"), Path(platform.info.wakeup_folder))
 
 
 def publish_as(platform: Platform, service: str, messages: Sequence[Message]) -> None:
     """Publish on a platform's bus on PostgreSQL as this service."""
-    bus = PostgresBus(platform.postgres.dsn("bus", role_of(service)), Path(platform.info.hints))
+    bus = PostgresBus(platform.postgres.dsn("bus", role_of(service)), Path(platform.info.wakeup_folder))
     publisher = bus.publisher()
     publisher.publish(messages)
     publisher.close()

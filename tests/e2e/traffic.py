@@ -180,7 +180,7 @@ class Traffic:
         )
 
     def await_refusal(self, timeout_s: float = 180) -> None:
-        """Wait until the door is closed to all: but for a probe none is accepted."""
+        """Wait until the gateway accepts no checkout but a probe."""
         eventually(lambda: self.refused >= 2 * SHOPPERS, "new checkouts are refused", timeout_s)
 
     def _shop(self, number: int) -> None:

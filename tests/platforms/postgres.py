@@ -37,12 +37,13 @@ from holdfast.contracts.topics import (
 )
 from holdfast.local.keys import Keys
 from holdfast.local.postgres import EmbeddedPostgres
-from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.database import PostgresTransaction
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.timers import TimerSettings
 from holdfast.payment_provider import operations
 from holdfast.payment_provider.cards import CARDS
 from holdfast.payment_provider.ledger import Ledger
-from holdfast.payment_provider.operations import ChargeAsk, RefundAsk
+from holdfast.payment_provider.operations import ChargeParams, RefundParams
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.principals import postgres_access, role_of
 from holdfast.runtime.production_ports import monotonic_ms
@@ -100,13 +101,13 @@ class LedgerProvider:
         self._ledger.begin()
         if call.ask is ProviderRequest.REFUND:
             body = operations.refund(
-                self._ledger, RefundAsk(payment.charge_id, None, metadata, None), key
+                self._ledger, RefundParams(payment.charge_id, None, metadata, None), key
             ).body
             intent = msgspec.json.decode(body)
         else:
             card = CARDS[payment.payment_method]
             currency = payment.currency.lower()
-            ask = ChargeAsk(payment.amount_minor, currency, payment.payment_method, card, metadata, None)
+            ask = ChargeParams(payment.amount_minor, currency, payment.payment_method, card, metadata, None)
             intent = msgspec.json.decode(operations.charge(self._ledger, ask, key).body)
         self._ledger.commit()
         if "error" in intent:

@@ -164,7 +164,7 @@ class LoyaltyParticipant:
 def build(ports):
     poller = OutcomePoller("loyalty", ports.partitions, ports.monotonic_ms)
     handler = ParticipantHandler(LoyaltyParticipant())
-    return assemble(ports, LOYALTY_STEP.service, handler, chores=[poller.periodic_task()])
+    return assemble(ports, LOYALTY_STEP.service, handler, periodic_tasks=[poller.periodic_task()])
 '''
 
 

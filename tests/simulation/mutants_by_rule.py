@@ -81,7 +81,7 @@ def _one_probe() -> None:
 
 def _a_repeat() -> None:
     test = test_checkout_service.test_line_4_a_repeated_event_that_changed_the_saga_is_ignored_and_counted
-    test(test_checkout_service.Office(), together=False)
+    test(test_checkout_service.Harness(), together=False)
 
 
 def _after_a_failure() -> None:

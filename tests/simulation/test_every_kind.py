@@ -31,7 +31,7 @@ def test_every_kind_of_the_contracts_is_struck_in_some_scenario() -> None:
 
 
 @pytest.mark.parametrize(("scenario", "kind", "fault"), CASES)
-def test_one_message_meets_its_fate(
+def test_one_message_that_is_lost_repeated_or_late(
     platform: OneProcess, scenario: Scenario, kind: str, fault: DeliveryFault
 ) -> None:
     bus = platform.wiring.bus
@@ -55,7 +55,7 @@ def test_one_message_each_of_two_kinds_is_lost(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("fault", [DeliveryFault.DOUBLED, DeliveryFault.HELD])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_one_message_of_every_kind_meets_its_fate(
+def test_one_message_of_every_kind_that_is_lost_repeated_or_late(
     platform: OneProcess, scenario: Scenario, fault: DeliveryFault
 ) -> None:
     kinds = scenario.kinds_to_strike

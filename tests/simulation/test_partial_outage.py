@@ -35,7 +35,7 @@ def test_payments_that_fail_by_chance_delay_no_other(share: float, *, hangs: boo
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["errors", "hangs"])
 @pytest.mark.parametrize("failing", [8, 60])
-def test_a_crowd_that_fails_on_an_idle_platform_delays_nobody_behind_it(failing: int, *, hangs: bool) -> None:
+def test_many_failures_on_an_idle_platform_delay_no_later_payment(failing: int, *, hangs: bool) -> None:
     seen = check(after_a_crowd(failing, 20), Outage(MASTERCARD, hangs=hangs))
     assert len(seen.latencies_ms) == 20
 

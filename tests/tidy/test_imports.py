@@ -15,6 +15,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "messaging/pipeline.py",
         "bus/postgres/*.py",
         "messaging/database*.py",
+        "messaging/postgres_store.py",
         "messaging/arrays.py",  # the one way in which lists travel to PostgreSQL
         "runtime/migrations.py",
         "services/*/store.py",
@@ -63,7 +64,7 @@ CHANCE = {"time", "random", "datetime", "secrets", "asyncio", "uuid.uuid1", "uui
 OUTSIDE = {"socket", "threading", "subprocess", "os", "httpx2", "psycopg", "confluent_kafka"}
 MAY = {
     "messaging/breaker.py": {"time"},  # the default of its clock, which a simulator replaces
-    "messaging/database.py": {"time"},  # real sessions alone, which no simulator has
+    "messaging/postgres_store.py": {"time"},  # real sessions alone, which no simulator has
     "messaging/pipeline.py": {"time"},
 }
 

@@ -73,6 +73,10 @@ def _without_comments(path: Path) -> str:
     return re.sub(r"--[^\n]*|'[^']*'", "", path.read_text("utf-8"))
 
 
+def test_every_statement_begins_with_a_sentence_that_says_what_it_does() -> None:
+    assert [name_of(path) for path in FILES if not re.match(r"-- [A-Z]\w+ ", path.read_text("utf-8"))] == []
+
+
 def test_statements_are_named_for_what_they_do() -> None:
     verbs = re.compile(r"(i\d\d|[a-z]+)_[a-z0-9_]+$")
     assert [name_of(path) for path in FILES if not verbs.match(path.stem)] == []

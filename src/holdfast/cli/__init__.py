@@ -1,4 +1,4 @@
 """The `holdfast` command: what people and scripts type.
 
-Words and exit codes only; each command calls a room that does the work.
+It has texts and exit codes only; each command calls the folder that does the work.
 """

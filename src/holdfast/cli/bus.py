@@ -1,4 +1,4 @@
-"""`holdfast bus ...`: who reads the bus on PostgreSQL, forgetting a group, and what a bus's owner does once.
+"""`holdfast bus ...`: lists and forgets consumer groups on PostgreSQL, and sets a bus up.
 
 On Kafka its own tools do this (kafka-consumer-groups), and no group holds messages back.
 """
@@ -121,7 +121,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data: Data = DATA_DEFAULT,
 ) -> None:
-    """Forget a group that nobody lives in, so that it holds no messages back. A service's own is refused."""
+    """Forget a group without members, so that it holds no messages back. A service's own is refused."""
     from holdfast.contracts.card_numbers import holds_card_number
     from holdfast.contracts.topics import SERVICES
 
@@ -135,12 +135,12 @@ def forget(
     if forgotten is None:
         fail(ExitCode.NOT_FOUND, f"there is no group {group}")
     if not forgotten:
-        fail(ExitCode.CONFLICT, f"somebody lives in {group}: stop its members first")
+        fail(ExitCode.CONFLICT, f"{group} has living members: stop them first")
     note(f"{group} is forgotten")
 
 
 def _ask(data: Path, question: Callable[["PostgresBus"], T], *, as_owner: bool) -> T:
-    """Ask the platform's bus; ends the command where there is none of this kind, or no answer."""
+    """Ask the platform's bus; ends the command if there is none of this kind, or no answer."""
     from holdfast.bus.port import BusUnavailable
     from holdfast.bus.postgres.bus import PostgresBus
     from holdfast.local.info import find

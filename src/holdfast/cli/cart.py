@@ -31,7 +31,7 @@ def release(cart_id: CartId, reason: Reason, user: User = "", data: Data = DATA_
 
 
 def _act(cart_id: str, verb: str, reason: str, user: str, data: Data) -> str:
-    """Have it done, and return whose cart it is."""
+    """Send the action to cart-crud, and return the cart's owner."""
     from urllib.parse import quote
 
     from holdfast.cli.operator import Operator

@@ -1,4 +1,4 @@
-"""What all commands share: how they find a platform, how they fail, and their exit codes."""
+"""The common parts of all commands: options, exit codes, and how a command fails."""
 
 import getpass
 import os
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 def operator_name() -> str:
-    """Return who is acting; a container may run as a user without a name."""
+    """Return the operator's name; a container may run as a user without a name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

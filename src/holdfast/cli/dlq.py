@@ -114,7 +114,7 @@ def discard(
     json: Json = False,
     data: Data = DATA_DEFAULT,
 ) -> None:
-    """Give messages up: they stay in the table, and nobody waits for them any more."""
+    """Give messages up: they stay in the table, and can no longer be redriven."""
     from holdfast.cli.dlq_redriving import Acting, Result
 
     operator = _operator(data)
@@ -188,7 +188,7 @@ def _show_chosen(letters: "list[DeadLetterRow]", json: bool) -> None:
 
 
 def _finish(result: "Result", done: str, by_place: bool, json: bool) -> None:
-    """Say what became of it, and end with the exit code that belongs to that."""
+    """Print the result, and end with its exit code."""
     skipped = [(letter, why) for letter, why in result.skipped if why != "missing"]
     if json:
         say_json(

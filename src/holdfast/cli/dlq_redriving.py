@@ -1,4 +1,4 @@
-"""Sending many dead letters once more: in waves, not too fast, and no further once failures come back.
+"""Redrives many dead letters: in waves, at a bounded rate, and no further once failures come back.
 
 How they are chosen and shown is the command's.
 """
@@ -22,7 +22,7 @@ class DeadLetterRow(NamedTuple):
 
 
 class Services(Protocol):
-    """The operator's way to the services."""
+    """The operators' endpoints of the services."""
 
     def get(self, service: str, path: str, params: Any = None) -> Any: ...
 
@@ -31,7 +31,7 @@ class Services(Protocol):
 
 @dataclass
 class Result:
-    """What became of the letters; `came_back` are those that were parked again, with why."""
+    """The result for the letters; `came_back` are those that were parked again, with the reason."""
 
     done: list[DeadLetterRow] = field(default_factory=list)
     skipped: list[tuple[DeadLetterRow, str]] = field(default_factory=list)
@@ -114,14 +114,14 @@ class Acting:
         return result
 
     def _pace(self, count: int) -> None:
-        """Wait until this many more are within the rate."""
+        """Wait until the rate allows this many more."""
         ahead_s = self._acts / self._rate - (self._clock() - self._began)
         if ahead_s > 0:
             self._sleep(ahead_s)
         self._acts += count
 
     def _await(self, sent: Sequence[DeadLetterRow], wait_s: float) -> list[DeadLetterRow]:
-        """Wait until the services know what became of these; return those of which they don't in time."""
+        """Wait until the services have a result for each of these; return those without one in time."""
         deadline = self._clock() + wait_s
         while True:
             under_way = {

@@ -1,4 +1,4 @@
-"""The `holdfast` command's table of contents; a command's module is imported here, its room inside it."""
+"""The `holdfast` command: the list of its commands. Each imports the folder that it needs when it runs."""
 
 import sys
 import traceback
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a bug of ours: what its text repeats may be anybody's."""
+    """Print the traceback of a bug of ours through the terminal: its text may repeat unsafe input."""
     note("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 

@@ -1,4 +1,4 @@
-"""How an operator's command reaches a service: its address, a token of one minute, and what its answer means.
+"""Sends an operator's request to a service: finds its address, signs a token of one minute, reads the answer.
 
 Problems become one line and an exit code; what a command asks for, and how it is shown, is the command's.
 """
@@ -22,7 +22,7 @@ _EXIT_OF_STATUS = {
 
 
 class Operator:
-    """An operator at the platform of a data folder; ends the command where there is none."""
+    """An operator at the platform of a data folder; ends the command if there is none."""
 
     def __init__(self, data: Path) -> None:
         from holdfast.local.info import find
@@ -41,14 +41,14 @@ class Operator:
         *,
         missing_ok: bool = False,
     ) -> Any:
-        """Return the JSON that `service` answers; ends the command where it refuses or is silent.
+        """Return the JSON that `service` answers; ends the command if it refuses or does not answer.
 
-        With `missing_ok`, None where there is no such thing.
+        With `missing_ok`, return None for a 404.
         """
         return self._call("GET", service, path, missing_ok, params=dict(params or {}))
 
     def post(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
-        """Have `service` act; returns its JSON, None where it answers with nothing."""
+        """Have `service` act; returns its JSON, None if its answer is empty."""
         return self._call("POST", service, path, json=dict(body))
 
     def _call(self, method: str, service: str, path: str, missing_ok: bool = False, **values: Any) -> Any:
@@ -72,7 +72,7 @@ class Operator:
         code = _EXIT_OF_STATUS.get(response.status_code, ExitCode.FAILED)
         try:
             problem = response.json()
-        except ValueError:  # not the service's own word: its server's, say, which takes no more connections
+        except ValueError:  # not the service's own answer, but its server's, such as "too many connections"
             fail(code, f"{service} answers {response.status_code} {response.reason_phrase}")
         errors = "; ".join(f"{e['pointer']}: {e['detail']}" for e in problem.get("errors", []))
         line = errors or str(problem.get("detail") or problem.get("title"))

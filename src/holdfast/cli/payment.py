@@ -1,4 +1,4 @@
-"""`holdfast payment list | resolve`: what is unknown or owed at the payment provider, and what became of it.
+"""`holdfast payment list | resolve`: shows unknown and owed payments, and records how they ended.
 
 What a person says is checked at the provider by payment-gateway; here it is only asked and shown.
 """
@@ -83,7 +83,7 @@ def _show(items: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def table_of(items: Sequence[dict[str, Any]]) -> "Table":
-    """Make the list; ids are never cut, since people copy them."""
+    """Make the list; ids are never cut, because people copy them."""
     from rich.table import Table
     from rich.text import Text
 
@@ -93,7 +93,7 @@ def table_of(items: Sequence[dict[str, Any]]) -> "Table":
     for name in ("saga", "state", "amount", "charge", "refund", "attempts", "last error"):
         table.add_column(name, no_wrap=name in ("saga", "amount"), overflow="fold")
     for item in items:
-        state = item["state"] + (" (undo wanted)" if item["undo_requested"] else "")
+        state = item["state"] + (" (undo requested)" if item["undo_requested"] else "")
         money = amount(item["amount_minor"], item["currency"])
         error = item["last_error"] or item["decline_code"]
         cells = (

@@ -63,7 +63,7 @@ def start(platform: "Platform") -> None:
 
 
 def keep_up(platform: "Platform", data: Path) -> None:
-    """Start this platform, say where it is, and stop it at the first signal (at the second: at once)."""
+    """Start this platform, print its addresses, and stop it at the first signal (at the second: at once)."""
     from holdfast.local.platform import NotReady
 
     _stop_at_signal(platform)
@@ -120,7 +120,7 @@ def down(data: Data = DATA_DEFAULT) -> None:
 
 
 def _stop_at_signal(platform: "Platform") -> None:
-    """Take the signals on a thread: a handler could interrupt any line, also one that holds a lock."""
+    """Receive signals on a thread: a handler could interrupt any line, also one that holds a lock."""
     signals = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
         signals.append(signal.SIGHUP)

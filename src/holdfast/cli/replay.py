@@ -105,7 +105,7 @@ def replay(
     except KeyboardInterrupt:
         fail(ExitCode.INTERRUPTED, f"Interrupted. Go on with it by --run {plan.run}")
     _tell(report, rejects, as_json=as_json)
-    raise typer.Exit(ExitCode.FAILED if report.tally.unfinished else ExitCode.DONE)
+    raise typer.Exit(ExitCode.FAILED if report.stats.unfinished else ExitCode.DONE)
 
 
 def read(file: Path) -> "Orders":

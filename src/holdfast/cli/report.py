@@ -1,4 +1,4 @@
-"""How a replay is shown to people: a progress bar on the terminal, and a table at the end."""
+"""Shows a replay to people: a progress bar on the terminal, and a table at the end."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ def progress(total: int) -> "Iterator[Callable[[ReplayResult], None]]":
 
 
 def print_report(report: "RunReport", books: str | None = None) -> None:
-    """Print what was read, how the checkouts ended, how fast, and what the audit said."""
+    """Print what was read, how the checkouts ended, how fast, and the audit's result."""
     from rich.table import Table
 
     figures = report.summary()
@@ -48,7 +48,7 @@ def print_report(report: "RunReport", books: str | None = None) -> None:
 
 def problems(report: "RunReport") -> list[str]:
     """One line for each of the first checkouts whose end is not known, and one that counts the others."""
-    lines = [f"{each.invoice}: {each.state}: {each.detail}" for each in report.tally.unfinished]
+    lines = [f"{each.invoice}: {each.state}: {each.detail}" for each in report.stats.unfinished]
     more = len(lines) - PROBLEMS_SHOWN
     return [*lines[:PROBLEMS_SHOWN], *([f"... and {more} more"] if more > 0 else [])]
 

@@ -1,4 +1,4 @@
-"""`holdfast run`: a platform, a thousand real orders, the books, and all stopped again."""
+"""`holdfast run`: starts a platform, replays a thousand real orders, checks the books, stops everything."""
 
 import signal
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.local.session import RunReport
 
 STOCK = 2_500
-"""With so many pieces of each code, about one order in twenty-five of the sample finds a shelf empty."""
+"""With so many pieces of each code, about one order in twenty-five of the sample is out of stock."""
 
 READY_S = 120.0
 QUIET_S = 120.0
@@ -54,7 +54,7 @@ def run(
     except KeyboardInterrupt:
         fail(ExitCode.INTERRUPTED, "Interrupted; nothing is left running.")
     _tell(report, books, as_json=as_json)
-    well = books.exit_code == 0 and not report.tally.unfinished
+    well = books.exit_code == 0 and not report.stats.unfinished
     raise typer.Exit(ExitCode.DONE if well else ExitCode.FAILED)
 
 

@@ -1,6 +1,6 @@
-"""`holdfast saga list | show | resume | cancel`: which checkouts are under way, why they are, what to do.
+"""`holdfast saga list | show | resume | cancel`: shows sagas and what they wait for; acts on one.
 
-What a saga's page says in words is in `saga_page`.
+`saga_page` has the texts of a saga's page.
 """
 
 import re
@@ -64,7 +64,7 @@ def list_(
 
 @app.command()
 def show(saga_id: SagaId, as_json: Json = False, data: Data = DATA_DEFAULT) -> None:
-    """Tell where a saga is, how it came there, what it waits for and what it owes."""
+    """Show a saga's state and history, what it waits for and what it owes."""
     found = _operator(data).get(_service(), f"/v1/sagas/{_in_path(saga_id)}")
     if as_json:
         say_json(found)

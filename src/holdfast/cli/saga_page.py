@@ -1,6 +1,6 @@
-"""Sagas as an operator reads them: a list, and one saga whole, from the situation to the smallest event.
+"""Renders sagas for an operator: a list, and the page of one saga, from its situation to each event.
 
-Works on what the orchestrator tells (`services/checkout_orchestrator/saga_views.py`), asks nobody anything.
+It renders the orchestrator's answers (`services/checkout_orchestrator/saga_views.py`) and sends no request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from holdfast.contracts.steps import STEPS, owed_by_steps
 
-Told = Mapping[str, Any]
+SagaJson = Mapping[str, Any]
 
 _ENDED = ("COMPLETED", "FAILED")
 _PIVOT = next(row.messages.do for row in STEPS if not row.undo)
@@ -32,8 +32,8 @@ _DECIMALS = {
 """Currencies whose minor unit is not a hundredth (ISO 4217)."""
 
 
-def table_of(sagas: Sequence[Told], now_ms: int) -> Table:
-    """Make the list; what needs somebody's eye is red."""
+def table_of(sagas: Sequence[SagaJson], now_ms: int) -> Table:
+    """Make the list; what an operator should look at is red."""
     table = Table(box=None, pad_edge=False)
     for name in ("saga", "state", "age", "reason", "owed", "stalled for"):
         table.add_column(name, no_wrap=name in ("saga", "age"))
@@ -52,7 +52,7 @@ def table_of(sagas: Sequence[Told], now_ms: int) -> Table:
     return table
 
 
-def page_of(found: Told) -> Group:
+def page_of(found: SagaJson) -> Group:
     """Make the page of one saga."""
     saga, now_ms = found["saga"], found["now_ms"]
     head = Text.assemble((saga["saga_id"], "bold"), "  ", (saga["state"], _style(saga)))
@@ -67,8 +67,8 @@ def page_of(found: Told) -> Group:
     return Group(*parts)
 
 
-def situation(found: Told) -> list[str]:
-    """Say in a few lines how it stands, what is at stake, and what one could do."""
+def situation(found: SagaJson) -> list[str]:
+    """Say in a few lines what the state is, what is at stake, and what an operator can do."""
     saga, now_ms = found["saga"], found["now_ms"]
     began = f"began {lasting(now_ms - saga['started_ms'])} ago"
     lines = []
@@ -104,21 +104,21 @@ def situation(found: Told) -> list[str]:
     return lines
 
 
-def owed_in_words(owed: Told) -> str:
-    """Say what is owed: money to give back, pieces to release, an order to cancel."""
+def owed_in_words(owed: SagaJson) -> str:
+    """Say what is owed: money to refund, pieces to release, an order to cancel."""
     money = amount(owed["amount_minor"], owed["currency"])
     pieces = f"{sum(owed['pieces'].values()):,}"
     return ", ".join(each.words.format(amount=money, pieces=pieces) for each in owed_by_steps(owed["steps"]))
 
 
 def amount(minor: int, currency: str) -> str:
-    """Write money as people do."""
+    """Format an amount of money for people."""
     decimals = _DECIMALS.get(currency, 2)
     return f"{minor / 10**decimals:,.{decimals}f} {currency}"
 
 
 def lasting(ms: int) -> str:
-    """Say how long something took or takes, in the two units that matter; never less than nothing."""
+    """Format a duration in its two largest units; a negative one counts as zero."""
     seconds = max(0, ms) // 1000
     if seconds < 1:
         return f"{max(0, ms)} ms"
@@ -129,13 +129,13 @@ def lasting(ms: int) -> str:
     return f"{seconds} s"
 
 
-def _style(saga: Told) -> str:
+def _style(saga: SagaJson) -> str:
     if saga["stalled_since_ms"]:
         return "bold red"
     return {"COMPLETED": "green", "FAILED": "dim", "COMPENSATING": "yellow"}.get(saga["state"], "cyan")
 
 
-def _took(saga: Told) -> str:
+def _took(saga: SagaJson) -> str:
     return lasting(saga["ended_ms"] - saga["started_ms"])
 
 
@@ -143,7 +143,7 @@ def _who(steps: Sequence[str]) -> str:
     return " and ".join(steps)
 
 
-def _waiting(each: Told, now_ms: int) -> str:
+def _waiting(each: SagaJson, now_ms: int) -> str:
     again = f"sent again {_times(each['fired'])}" if each["fired"] else "sent once"
     return f"Waits for the answer to {each['command']} ({again}); next {_when(each['due_ms'], now_ms)}."
 
@@ -163,7 +163,7 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _history(events: Sequence[Told], started_ms: int) -> Table:
+def _history(events: Sequence[SagaJson], started_ms: int) -> Table:
     table = _table("after", "event", "leads to", "sends")
     for event in events:
         kind = "(silence)" if event["kind"] == "DeadlinePassed" else event["kind"]
@@ -172,14 +172,14 @@ def _history(events: Sequence[Told], started_ms: int) -> Table:
     return table
 
 
-def _awaited(deadlines: Sequence[Told], now_ms: int) -> Table:
+def _awaited(deadlines: Sequence[SagaJson], now_ms: int) -> Table:
     table = _table("step", "command", "sent again", "next")
     for each in deadlines:
         table.add_row(each["step"], each["command"], _times(each["fired"]), _when(each["due_ms"], now_ms))
     return table
 
 
-def _ignored(events: Sequence[Told], now_ms: int) -> Table:
+def _ignored(events: Sequence[SagaJson], now_ms: int) -> Table:
     table = _table("event", "why", "times", "last")
     for event in events:
         ago = f"{lasting(now_ms - event['last_ms'])} ago"
@@ -187,7 +187,7 @@ def _ignored(events: Sequence[Told], now_ms: int) -> Table:
     return table
 
 
-def _actions(actions: Sequence[Told], now_ms: int) -> Table:
+def _actions(actions: Sequence[SagaJson], now_ms: int) -> Table:
     table = _table("when", "who", "what", "why")
     for each in actions:
         ago = f"{lasting(now_ms - each['at_ms'])} ago"

@@ -1,4 +1,4 @@
-"""`holdfast serve NAME`: one process of the platform, told all by its environment; production starts it."""
+"""`holdfast serve NAME`: runs one process of the platform, set up by its environment, as production does."""
 
 from importlib import import_module
 from typing import Annotated

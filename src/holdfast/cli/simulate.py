@@ -1,4 +1,4 @@
-"""`holdfast simulate`: the real services in a deterministic world, with every fault that a seed draws."""
+"""`holdfast simulate`: runs the real services in a deterministic world, with the faults that a seed draws."""
 
 import os
 import time
@@ -18,7 +18,7 @@ def simulate(
     seeds: Annotated[int, typer.Option(min=1, help="How many worlds to run.")] = 2_000,
     first: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Only this world; where it fails, shrink and tell it.")
+        int | None, typer.Option(min=0, help="Only this world; if it fails, shrink and print it.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processors to use.")] = os.cpu_count() or 1,
     exhaustive: Annotated[
@@ -39,7 +39,7 @@ def simulate(
     ] = None,
     only: Annotated[str, typer.Option(help="Only the small world of this name.")] = "",
 ) -> None:
-    """Run worlds, heal each, check the books. Exit 0: all of them balance, 1: not so."""
+    """Run worlds, end each without faults, check the books. Exit 0: all balance, 1: some do not."""
     if saga or exhaustive:
         _prove(saga, examples, only, faults, jobs)
         return
@@ -88,13 +88,13 @@ def _prove(saga: str, examples: str, only: str, faults: int | None, processors: 
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _named(where: str) -> Any:
+def _named(source: str) -> Any:
     """Return what MODULE:NAME names."""
-    module, _, name = where.partition(":")
+    module, _, name = source.partition(":")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise typer.BadParameter(f"{where} names nothing: {error}") from None
+        raise typer.BadParameter(f"{source} names nothing: {error}") from None
 
 
 def _report(tally: "CampaignStats", seconds: float) -> None:

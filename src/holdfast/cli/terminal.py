@@ -1,4 +1,4 @@
-"""All that the command prints goes through here: nothing in it can move a cursor, hide text or style it.
+"""Prints all output of the command, so that no data in it can move the cursor, or hide or style text.
 
 Control, bidi and invisible characters are shown as escapes; square brackets are never markup.
 """
@@ -40,7 +40,7 @@ def say(*lines: str) -> None:
 
 
 def note(line: str) -> None:
-    """Tell the person at the terminal something that is no result, on stderr; further lines are indented."""
+    """Print a note that is not a result, on stderr; further lines of it are indented."""
     first, *more = line.split("\n")
     _write(sys.stderr, [first, *(f"  {each}" for each in more)])
 
@@ -64,7 +64,7 @@ def ask(question: str) -> bool:
 
 
 def console(*, width_in_pipes: int | None = None, stderr: bool = False) -> "Console":
-    """Return where tables are printed; in pipes so wide that nothing is cut."""
+    """Return the console for tables; in a pipe it is so wide that nothing is cut."""
     from rich.console import Console
     from rich.segment import Segment
 
@@ -89,7 +89,7 @@ def console(*, width_in_pipes: int | None = None, stderr: bool = False) -> "Cons
 
 
 def _neutral(shown: Any) -> Any:
-    """Return what rich is to show, with the texts in it visible."""
+    """Return a renderable with every control character in its texts shown as an escape."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""`holdfast token`: tokens for development, signed with a data folder's own key."""
+"""`holdfast token`: makes tokens for development, signed with the key of a data folder."""
 
 import re
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""uvicorn's configuration of a listener that is guarded."""
+"""uvicorn's configuration of a guarded listener."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from holdfast.http_server.limits import Limits
 
 
 class GuardedConfig(uvicorn.Config):
-    """What every listener of ours has: limits, a table of connections, and nothing said of the server."""
+    """The options of all our listeners: limits, a table of connections, no header that names the server."""
 
     def __init__(
         self, app: Any, limits: Limits, protocol: type[GuardedProtocol] = GuardedProtocol, **options: Any

@@ -1,9 +1,9 @@
 """Which connections a listener has, and which of them gives way when there is no room for another.
 
-A connection whose next move is its client's (silent, slow, idle between requests, not reading its answer)
-gives way, the one that has waited longest first; one whose answer we owe never does. So an attacker who
-fills the table with silence closes his own connections with each new one, and a new client is only turned
-away if all are at work.
+A connection waits if its client must act next: it is silent, slow, idle between requests, or does not read
+its answer. The one that has waited longest is closed first; one that we owe an answer is never closed. So an
+attacker who fills the table with silent connections closes his own with each new one, and a new client is
+turned away only if all connections are at work.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ REFUSED_AT_ONCE_MAX = 256
 
 
 class Connection(Protocol):
-    """What the table knows of a connection; both deadlines are in the event loop's time."""
+    """A connection, as the table sees it; both deadlines are in the event loop's time."""
 
     deadline: float
     answer_deadline: float
 
     def expire(self, now: float) -> None:
-        """Called when a deadline has passed."""
+        """Act on a deadline that has passed."""
         ...
 
     def give_way(self) -> None:
@@ -58,16 +58,16 @@ class ConnectionTable:
 
     @property
     def open(self) -> int:
-        """How many connections have a place."""
+        """The number of admitted connections."""
         return len(self._client_of)
 
     @property
     def waiting(self) -> int:
-        """How many of them would give way."""
+        """The number of admitted connections that may be closed for a new one."""
         return len(self._waiting)
 
     def admit(self, connection: Connection, host: str) -> bool:
-        """Give a connection a place, at the cost of the longest waiting one; False if all are at work."""
+        """Admit a connection, if necessary by closing the longest waiting one; False if all are at work."""
         client = self._client(host)
         is_over = client.is_limited and client.open >= self.limits.connections_per_client_max
         if is_over and not self._make_room(client.waiting):
@@ -81,7 +81,7 @@ class ConnectionTable:
         return True
 
     def turn_away(self, connection: Connection) -> bool:
-        """Keep a connection without a place while it is told so; False if too many are being told."""
+        """Keep a refused connection until it has its 503; False if too many are being refused."""
         if len(self._turned_away) >= REFUSED_AT_ONCE_MAX:
             return False
         self._turned_away.add(connection)
@@ -89,7 +89,7 @@ class ConnectionTable:
         return True
 
     def waits(self, connection: Connection) -> None:
-        """Note that the next move is the client's, from now on."""
+        """Note that from now on the client must act next."""
         client = self._client_of.get(connection)
         if client is not None:
             self._waiting.pop(connection, None)
@@ -99,7 +99,7 @@ class ConnectionTable:
                 client.waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
-        """Note that the next move is ours."""
+        """Note that we must act next."""
         client = self._client_of.get(connection)
         if client is not None:
             self._waiting.pop(connection, None)
@@ -135,7 +135,7 @@ class ConnectionTable:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
-        """Look at every deadline: cheaper than a timer for each, of which a request would need several."""
+        """Check every deadline: cheaper than timers, of which each request would need several."""
         now = asyncio.get_running_loop().time()
         for connection in (*self._client_of, *self._turned_away):
             if connection.deadline <= now or connection.answer_deadline <= now:

@@ -1,4 +1,4 @@
-"""One request and its answer, as the application sees them: uvicorn's, which can end its connection."""
+"""One request and its answer, as the application sees them: uvicorn's class, able to end the connection."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -10,7 +10,7 @@ from holdfast.http_server.connection_table import ConnectionTable
 
 
 class GuardedCycle(RequestResponseCycle):
-    """One request and its answer, the last of its connection if the body is not whole or we stop."""
+    """One request and its answer; the last of its connection if the body is incomplete or we are stopping."""
 
     def __init__(self, table: ConnectionTable, **named: Any) -> None:
         super().__init__(**named)
@@ -23,7 +23,7 @@ class GuardedCycle(RequestResponseCycle):
         return super().send(message)
 
     async def send_500_response(self) -> None:
-        """Answer for a bug that the application let through."""
+        """Send a 500, because the application raised an exception."""
         body = refusals.document(refusals.INTERNAL_ERROR)
         headers = [
             (b"content-type", b"application/problem+json"),
@@ -34,6 +34,6 @@ class GuardedCycle(RequestResponseCycle):
         await self.send({"type": "http.response.body", "body": body})
 
     def cut(self) -> None:
-        """Tell the application that its client is gone."""
+        """Tell the application that the client has disconnected."""
         self.disconnected = True
         self.message_event.set()

@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with a bound on every byte and every second before the application is called.
 
-The next move of a connection is its client's (`_awaits` names it, with a deadline), or ours. One whose last
-answer is given reads a bounded rest of what its client sends, only to throw it away, and is closed.
+Either the client must act next (`_awaits` says how, with a deadline), or we must. After its last answer a
+connection reads and discards a bounded rest of what its client sends, and is then closed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from holdfast.http_server.config import GuardedConfig
 
 PIECE = 16 * 1024
-"""So much is given to the parser at once: it bounds what is kept of one that has gone too far."""
+"""Bytes given to the parser at once; so it keeps little of a request that exceeds a bound."""
 
 _BETWEEN, _HEAD, _BODY = range(3)
 _FIRST_BYTE, _NEXT, _REST_OF_HEAD, _REST_OF_BODY, _READING_ANSWER, _LEAVING = range(6)
@@ -43,8 +43,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._seen: set[bytes] = set()
         self.cycle: GuardedCycle
         self._active: GuardedCycle | None = None
-        self._last_words = b""  # of a refusal that must wait for the answers before it
-        self._is_deaf = False  # nothing more is parsed
+        self._pending_refusal = b""  # it waits for the answers before it
+        self._is_deaf = False  # no more input is parsed
         self._is_over = False  # nothing more is written
         self._lingered = 0
 
@@ -99,13 +99,13 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- the server's and the table's calls
 
     def shutdown(self) -> None:
-        """Stop soon: what is under way is answered, what is just arriving too, what is silent is closed."""
+        """Stop soon: requests under way or just arriving are answered, silent connections are closed."""
         self.table.is_leaving = True
         if self._awaits in (_FIRST_BYTE, _NEXT):
             self.deadline = min(self.deadline, self.loop.time() + self.limits.stop_s)
 
     def expire(self, now: float) -> None:
-        """A deadline has passed; see `connection_table.Connection`."""
+        """Act on a deadline that has passed; see `connection_table.Connection`."""
         if self.answer_deadline <= now:
             self.answer_deadline = math.inf
             if self.transport.get_write_buffer_size():
@@ -127,7 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def give_way(self) -> None:
-        """Close, so that another connection has a place."""
+        """Close, so that another connection can be admitted."""
         if self._awaits == _REST_OF_HEAD and self._active is None:
             self.transport.write(self._problem(refusals.OVERLOADED, "the request did not come in time"))
             self.transport.close()
@@ -144,9 +144,9 @@ class GuardedProtocol(HttpToolsProtocol):
         return self._is_over or self.transport.is_closing()
 
     def close(self) -> None:
-        """End the connection after what was written; for a while read what the client still sends.
+        """End the connection after what was written; for a while, read what the client still sends.
 
-        One that is closed with unread bytes is reset, and the client may lose the answer.
+        A connection closed with unread bytes is reset, and its client may lose the answer.
         """
         if self._is_over:
             return
@@ -168,8 +168,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start(cycle, app)
-        elif self._last_words:
-            self.write(self._last_words)
+        elif self._pending_refusal:
+            self.write(self._pending_refusal)
             self.close()
         elif self._is_deaf:
             self.close()
@@ -194,7 +194,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading != _HEAD:
-            return  # a trailer: nobody may add to the headers after they were judged
+            return  # a trailer: headers cannot be added after the check
         name = name.lower()
         limits = self.limits
         if len(name) + len(value) > limits.header_bytes_max or len(self.headers) >= limits.headers_max:
@@ -297,7 +297,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return GuardedCycle(
             self.table,
             scope=self.scope,
-            transport=self,  # the three methods of one that a cycle calls
+            transport=self,  # it has the three methods of a transport that a cycle calls
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -314,7 +314,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._start_asgi_task(cycle, app)
 
     def _discard(self, length: int) -> None:
-        """Throw away what comes after the last request, or after an answer that did not wait for the body."""
+        """Discard what comes after the last request, or after an answer that did not wait for the body."""
         self._lingered += length
         if self._lingered > self.limits.linger_bytes_max:
             if self._is_over:
@@ -325,7 +325,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- waiting
 
     def _settle(self) -> None:
-        """Note whose move is next; a deadline runs from when its part of the request began."""
+        """Note who must act next; a deadline runs from the moment at which its part of the request began."""
         if self._is_over or self.flow.write_paused:
             return
         if self._is_deaf:
@@ -360,7 +360,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.cycle is self._active
 
     def _watch_answer(self) -> None:
-        """Give the client time to read what lies here for it."""
+        """Set or clear the deadline by which the client must read its answer."""
         if not self.transport.get_write_buffer_size():
             self.answer_deadline = math.inf
         elif self.answer_deadline == math.inf:
@@ -369,10 +369,10 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- refusing
 
     def _refuse(self, refusal: Refusal, detail: str = "") -> None:
-        """Answer in the application's stead, after the answers that are owed, and end the connection."""
+        """Answer instead of the application, after the answers that are owed, and end the connection."""
         self.table.refused[refusal.code] += 1
         self._is_deaf = True
-        words = self._problem(refusal, detail)
+        problem = self._problem(refusal, detail)
         if self._reading == _BODY:
             self.cycle.cut()
             if self._is_current:
@@ -383,10 +383,10 @@ class GuardedProtocol(HttpToolsProtocol):
             else:
                 self.pipeline.popleft()
         if self._active is None:
-            self.write(words)
+            self.write(problem)
             self.close()
         else:
-            self._last_words = words
+            self._pending_refusal = problem
 
     def _problem(self, refusal: Refusal, detail: str) -> bytes:
         return refusals.response(refusal, detail, self.server_state.default_headers)

@@ -10,7 +10,7 @@ LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one listener allows its clients; `_s` are seconds, `proxies` have no limit each."""
+    """The bounds of one listener; `_s` are seconds. The limit per client does not hold for `proxies`."""
 
     connections_max: int = 12_000
     connections_per_client_max: int = 0  # no limit
@@ -34,7 +34,7 @@ class Limits:
     stop_s: float = 0.3
 
     def is_proxy(self, host: str) -> bool:
-        """Tell whether many clients may stand behind this address."""
+        """Tell whether many clients may use this address."""
         if not host:
             return True  # a socket of this machine has no address
         address = _address(host)
@@ -42,7 +42,7 @@ class Limits:
 
 
 def client_of(host: str) -> str:
-    """Return what a client is told by: its IPv4 address, or the IPv6 /64 that one client has to itself."""
+    """Return the key of a client: its IPv4 address, or the IPv6 /64 that belongs to one client."""
     address = _address(host)
     return str(address) if address.version == 4 else str(ip_network(f"{address}/64", strict=False))
 

@@ -1,4 +1,4 @@
-"""The answers that the server gives by itself, before the application is called: problems (RFC 9457)."""
+"""The answers that the server gives without calling the application: problems (RFC 9457)."""
 
 import json
 from http import HTTPStatus

@@ -1,6 +1,6 @@
-"""What the head of a request must be, beyond what the parser asks of it: short, and readable in one way only.
+"""Rules for the head of a request beyond the parser's: it is short, and can be read in one way only.
 
-Two readings are how requests are smuggled past whatever stands before this server.
+A request that can be read in two ways can be smuggled past a proxy before this server.
 """
 
 from typing import NoReturn
@@ -9,7 +9,7 @@ from holdfast.http_server import refusals
 from holdfast.http_server.limits import Limits
 from holdfast.http_server.refusals import Refusal
 
-# Headers that may stand once, because which of two counts is not ours to choose (RFC 9110, 5.3).
+# Headers that may occur once, because nothing says which of two would count (RFC 9110, 5.3).
 SINGLE = frozenset(
     (
         b"authorization",
@@ -43,7 +43,7 @@ def refuse_size(limits: Limits, size: int) -> NoReturn:
 
 
 def check_single(limits: Limits, seen: set[bytes], name: bytes, value: bytes) -> None:
-    """Judge a header that may stand once; `seen` are those that did before."""
+    """Refuse a repeated or impossible header of those that may occur once; `seen` has the earlier ones."""
     if name in seen:
         raise MalformedRequest(refusals.MALFORMED_REQUEST, f"the header {name.decode()} stands there twice")
     seen.add(name)
@@ -59,7 +59,7 @@ def check_single(limits: Limits, seen: set[bytes], name: bytes, value: bytes) ->
 
 
 def check_framing(seen: set[bytes], version: str) -> None:
-    """Judge the whole head."""
+    """Refuse a head with a wrong version, without a host, or with two lengths of the body."""
     if version not in ("1.0", "1.1"):
         raise MalformedRequest(refusals.MALFORMED_REQUEST, "only HTTP 1.1 and 1.0 are spoken here")
     if version == "1.1" and b"host" not in seen:

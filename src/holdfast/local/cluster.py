@@ -1,6 +1,6 @@
-"""The folder of a PostgreSQL cluster: who owns it, who holds it, and making it.
+"""The folder of a PostgreSQL cluster: its owner, its lock, and how it is made.
 
-Nothing here knows a port or a running server.
+postgres.py knows ports and running servers.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", 
 
 
 class PostgresFailed(LaunchFailed):
-    """The embedded server could not be made or started; says what PostgreSQL said."""
+    """The embedded server could not be made or started; its text has PostgreSQL's own message."""
 
 
 class AlreadyRunning(PostgresFailed):
@@ -31,17 +31,17 @@ class AlreadyRunning(PostgresFailed):
 
 
 class Cluster:
-    """A data folder, made when it is missing, and held by an open descriptor with a lock on it.
+    """A data folder, made if it is missing, and locked through an open descriptor.
 
-    The descriptor goes to the server and thereby to each of its processes: while one of them lives, the
-    folder is held. It is also how the server reaches the folder, as /proc/self/fd/N: an unprivileged
-    user can so use a folder below one that only root enters.
+    The server and all its processes inherit the descriptor: while one of them lives, the folder is locked.
+    The server also reaches the folder through it, as /proc/self/fd/N: so an unprivileged user can use a
+    folder below one that only root enters.
     """
 
     def __init__(self, folder: Path, passwords: Passwords, patience_s: float) -> None:
-        """Take the folder; a server that is just going down on it is waited for, `patience_s` at most.
+        """Lock the folder; wait at most `patience_s` for a server that is just stopping on it.
 
-        A new cluster has one role, the superuser, and lets nobody in without its password.
+        A new cluster has one role, the superuser, and accepts nobody without its password.
         """
         self.folder = folder.absolute()
         self.passwords = passwords
@@ -55,11 +55,11 @@ class Cluster:
         return _path(self.folder, self.descriptor)
 
     def close(self) -> None:
-        """Let go, on this process's side."""
+        """Close this process's descriptor; the server keeps its own."""
         os.close(self.descriptor)
 
     def initdb(self, path: str, descriptor: int) -> None:
-        """Make the cluster; its programs get the password as a file without a name. Raises PostgresFailed."""
+        """Run initdb, which gets the password in a file without a name. Raises PostgresFailed."""
         with tempfile.TemporaryFile() as password:
             self.passwords.ensure(SUPERUSER)
             password.write(self.passwords.read(SUPERUSER).encode())
@@ -83,7 +83,7 @@ def _path(folder: Path, descriptor: int) -> str:
 
 
 def _account(folder: Path) -> UserAccount | None:
-    """PostgreSQL refuses root: the user that owns the cluster, or nobody."""
+    """Return the user to run as if this one is root, which PostgreSQL refuses: the owner, or `nobody`."""
     if os.geteuid() != 0:
         return None
     if (folder / "PG_VERSION").exists():
@@ -94,7 +94,7 @@ def _account(folder: Path) -> UserAccount | None:
 
 
 def _is_empty(cluster: Cluster) -> bool:
-    """Tell whether there is no cluster yet; raises PostgresFailed where something else is there."""
+    """Tell whether there is no cluster yet; raises PostgresFailed if the folder holds something else."""
     folder = cluster.folder
     if not folder.exists() or not any(folder.iterdir()):
         return True
@@ -140,7 +140,7 @@ def _continue(folder: Path, patience_s: float) -> int:
 
 
 def _create(cluster: Cluster, patience_s: float) -> int:
-    """Make the cluster beside its place and move it there, so that a half-made one never has its name."""
+    """Make the cluster beside its folder and then rename it, so that a half-made one never has its name."""
     unfinished = cluster.folder.with_name(cluster.folder.name + ".unfinished")
     unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = _hold(unfinished, patience_s)

@@ -35,12 +35,12 @@ def _die_with_parent(death_signal: int, parent: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it died before the call above
+    if os.getppid() != parent:  # the parent died before the call above
         sys.exit(1)
 
 
 def _watch_parent(death_signal: int) -> None:
-    """Leave a child behind that signals this process once the pipe on stdin has no writer any more."""
+    """Fork a child that signals this process once the pipe on stdin has no writer any more."""
     program = os.getpid()
     if os.fork() == 0:
         while os.read(0, 1):

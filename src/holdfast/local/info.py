@@ -1,6 +1,6 @@
-"""What a running platform says of itself in platform.json, and whether its processes are ready.
+"""The description of a running platform in platform.json, and whether its processes are ready.
 
-Read by every command that finds a platform by its data folder; written by platform.py alone.
+Every command that finds a platform by its data folder reads it; only platform.py writes it.
 """
 
 import http.client
@@ -19,7 +19,7 @@ POSTGRES = "postgres"
 
 
 class BusInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`dsn` is for reading; `owner_dsn` for who changes the bus by hand. Neither holds a password."""
+    """`dsn` is for reading, `owner_dsn` for an operator who changes the bus. Neither holds a password."""
 
     kind: Literal["postgres", "kafka"]
     dsn: str | None = None
@@ -36,7 +36,7 @@ class PostgresInfo(msgspec.Struct, frozen=True):
 class ServiceInfo(msgspec.Struct, frozen=True):
     """One process. `dsn` is for reading its database; None for the provider, which has a ledger file.
 
-    `url` is for whom it serves, `ops_url` for operators: health, metrics and what needs an operator's token.
+    `url` is for its clients, `ops_url` for operators: health, metrics and what needs an operator's token.
     """
 
     port: int
@@ -49,13 +49,13 @@ class ServiceInfo(msgspec.Struct, frozen=True):
 
 
 class PlatformInfo(msgspec.Struct, frozen=True):
-    """platform.json. `pid` is the supervisor's; `hints` the folder of the bus's datagram sockets."""
+    """platform.json. `pid` is the supervisor's; `wakeup_folder` the folder of the bus's datagram sockets."""
 
     pid: int
     started_at: str
     data: str
     bus: BusInfo
-    hints: str
+    wakeup_folder: str
     postgres: PostgresInfo
     services: Mapping[str, ServiceInfo]
     version: int = 1
@@ -105,7 +105,7 @@ def survey(info: PlatformInfo) -> list[ProcessStatus]:
 
 
 def answers_ready(port: int) -> bool:
-    """Say whether the process with this operations port answers 200 to /readyz within two seconds."""
+    """Tell whether the process with this operations port answers 200 to /readyz within two seconds."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2.0)
     try:
         connection.request("GET", "/readyz")

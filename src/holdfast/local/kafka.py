@@ -1,6 +1,6 @@
-"""A real Apache Kafka (KRaft) on the loopback address, that dies with the process that started it.
+"""A real Apache Kafka (KRaft) on the loopback address; it ends with the process that started it.
 
-For trying things, tests and faults: no TLS, no accounts. Nothing that production needs belongs here.
+For experiments, tests and faults: it has neither TLS nor accounts, and is not for production.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class LocalKafka:
         return self._broker(broker).process.pid
 
     def start(self, timeout_s: float = 180.0) -> None:
-        """Return when all brokers serve; raises KafkaFailed, with Kafka's own words."""
+        """Return when all brokers serve; raises KafkaFailed with Kafka's own message."""
         self._hold()
         self._libs = jars(self._libs)
         deadline = time.monotonic() + timeout_s
@@ -89,7 +89,7 @@ class LocalKafka:
             raise
 
     def stop(self, grace_s: float = 20.0) -> None:
-        """End all brokers, orderly if they manage it in time."""
+        """End all brokers, in order if they stop within the grace period."""
         alive = [broker.process for broker in self._brokers if broker.running]
         for process in alive:
             process.send_signal(signal.SIGCONT)
@@ -98,13 +98,13 @@ class LocalKafka:
             self._held.close()
 
     def kill(self, broker: int = 1) -> None:
-        """End one as a crash would."""
+        """Kill one broker, as a crash would."""
         process = self._broker(broker).process
         process.kill()
         process.wait()
 
     def pause(self, broker: int = 1) -> None:
-        """Freeze one: it keeps its connections and answers nothing."""
+        """Freeze one broker: it keeps its connections and answers nothing."""
         self._broker(broker).process.send_signal(signal.SIGSTOP)
 
     def resume(self, broker: int = 1) -> None:
@@ -112,9 +112,9 @@ class LocalKafka:
         self._broker(broker).process.send_signal(signal.SIGCONT)
 
     def restart(self, *brokers: int, timeout_s: float = 180.0) -> None:
-        """Start these, or the first, again on their ports and data, ending them where they run.
+        """Start these brokers (default: the first) again on their ports and data; end them first if they run.
 
-        Returns when they serve. Where all are down, name all: one alone has no quorum and gives up.
+        Returns when they serve. If all are down, name all: one alone has no quorum and gives up.
         """
         chosen = [self._broker(number) for number in brokers or (1,)]
         processes.end([each.process for each in chosen], signal.SIGTERM, timeout_s, signal.SIGKILL)
@@ -135,7 +135,7 @@ class LocalKafka:
         return self._brokers[number - 1]
 
     def _hold(self) -> None:
-        """Keep others off the data folder until `stop`, or the end of this process and so of the brokers."""
+        """Lock the data folder until `stop`, or until this process and with it the brokers end."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._held = (self.data_dir / "lock").open("w")
         try:
@@ -151,14 +151,14 @@ class LocalKafka:
 
 
 def _new_cluster_id() -> str:
-    """Return an id as Kafka makes them: none begins with a dash, which its tools take for an option."""
+    """Make an id as Kafka does: none begins with a dash, because its tools would take it for an option."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass
     return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a Kafka until Ctrl-C, saying where it is."""
+    """Run a Kafka until Ctrl-C, and print its address."""
     parser = argparse.ArgumentParser(prog="python -m holdfast.local.kafka", description=main.__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="data folder (default: %(default)s)")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="default: %(default)s")

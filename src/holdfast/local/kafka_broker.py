@@ -1,6 +1,6 @@
-"""One broker of a local Kafka, which is a controller as well: its properties, its folder, its process.
+"""One broker of a local Kafka, which is also a controller: its properties, its folder, its process.
 
-How many there are, and when they start and stop, is kafka.py's.
+kafka.py decides how many there are, and when they start and stop.
 """
 
 import signal
@@ -34,23 +34,23 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """Where clients find it."""
+        """The address for clients."""
         return f"{processes.HOST}:{self.port}"
 
     @property
     def running(self) -> bool:
-        """Whether its process is there, frozen or not."""
+        """Whether its process exists, frozen or not."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        """Its process, also after its end."""
+        """Its process, also after it has ended."""
         if self._process is None:
             raise KafkaFailed(f"broker {self.number} has not been started yet")
         return self._process
 
     def prepare(self, libs: Path, cluster_id: str, properties: Mapping[str, str]) -> None:
-        """Write the properties, and make the data folder where there is none."""
+        """Write the properties, and make the data folder if there is none."""
         self.folder.mkdir(parents=True, exist_ok=True)
         data = self.folder / "log"
         lines = {**properties, "log.dirs": str(data)}.items()
@@ -60,7 +60,7 @@ class Broker:
         tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties))
         formatted = processes.run(_command(libs, "-XX:TieredStopAtLevel=1", *tool), env=_ENVIRONMENT)
         if formatted.returncode != 0:
-            raise KafkaFailed(f"Kafka could not make {data}: {_its_word(formatted.stderr)}")
+            raise KafkaFailed(f"Kafka could not make {data}: {_main_line(formatted.stderr)}")
 
     def launch(self, libs: Path, heap_mb: int) -> None:
         """Start the process and return at once."""
@@ -70,13 +70,13 @@ class Broker:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         self._process = processes.start(
             _command(libs, f"-Xmx{heap_mb}m", "kafka.Kafka", str(self._properties)),
-            death_signal=signal.SIGKILL,  # a frozen process would not hear a gentler one
+            death_signal=signal.SIGKILL,  # a frozen process does not react to a gentler one
             log=self.log,
             env=_ENVIRONMENT,
         )
 
     def await_service(self, brokers: int, deadline: float) -> None:
-        """Return when it serves and knows of so many brokers; raises KafkaFailed, with its words."""
+        """Return when it serves and knows so many brokers; raises KafkaFailed with its last message."""
         bus = KafkaBus(KafkaSettings(self.address, lookup_timeout_s=1.0, options={"log_level": 0}))
         while self.running and time.monotonic() < deadline:
             try:
@@ -86,16 +86,18 @@ class Broker:
                 continue
             time.sleep(0.05)
         how = "does not answer" if self.running else "ended"
-        raise KafkaFailed(f"broker {self.number} {how}: {_its_word(self._said())} (see {self.log})")
+        raise KafkaFailed(
+            f"broker {self.number} {how}: {_main_line(self._log_since_launch())} (see {self.log})"
+        )
 
-    def _said(self) -> str:
+    def _log_since_launch(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
 
 
 def properties_of(broker: Broker, brokers: Sequence[Broker]) -> dict[str, str]:
-    """Return what this one of these brokers must know; three replicate and outlive the loss of one."""
+    """Return the properties of one of these brokers; three replicate, and survive the loss of one."""
     voters = ",".join(f"{each.number}@{processes.HOST}:{each.controller_port}" for each in brokers)
     replicas, in_sync = ("1", "1") if len(brokers) == 1 else ("3", "2")
     internal = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
@@ -125,7 +127,7 @@ def _command(libs: Path, *rest: str) -> list[str]:
     return [str(java()), *_JVM, "-cp", f"{libs}/*", *rest]
 
 
-def _its_word(text: str) -> str:
-    """Return the line that says most: the last that names an exception, else the last of all."""
+def _main_line(text: str) -> str:
+    """Return the most telling line: the last that names an exception, else the last of all."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\t")]
     return ([line for line in lines if "Exception" in line] or lines or ["it said nothing"])[-1]

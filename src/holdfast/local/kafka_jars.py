@@ -1,6 +1,6 @@
-"""Gets what Apache Kafka needs to run: its jars, once, through Maven, and a Java to run them.
+"""Fetches Apache Kafka's jars, once, through Maven, and finds a Java to run them.
 
-Not for starting anything: see kafka.py.
+kafka.py starts it.
 """
 
 import fcntl
@@ -14,13 +14,13 @@ _POM = Path(__file__).with_name("kafka_pom.xml")
 
 
 class KafkaFailed(Exception):
-    """Apache Kafka could not be fetched or started; says why in one line."""
+    """Apache Kafka could not be fetched or started; the text says why in one line."""
 
 
 def jars(folder: Path) -> Path:
     """Return `folder`, filled with the jars that the pom names; fetched once, by one process at a time."""
     folder = folder.absolute()
-    complete = folder / _POM.name  # laid beside the jars last: tells that all are there, and which
+    complete = folder / _POM.name  # copied beside the jars last: it shows that all are there, and which
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(folder.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

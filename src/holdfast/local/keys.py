@@ -1,7 +1,6 @@
-"""The keys of a data folder: who may call the platform, and how its services show themselves.
+"""The keys of a data folder: for tokens, for the services' calls and messages, and for the provider.
 
-Verifying tokens is the services' (runtime), and so is signing their calls to each other; the private keys
-never leave this folder.
+The services verify tokens and sign their own calls (`runtime`). The private keys never leave this folder.
 """
 
 import json
@@ -25,12 +24,12 @@ ISSUER = AUDIENCE = "holdfast"
 SHOPPER_SCOPE = "checkout:write"
 OPERATOR_SCOPE = "ops:read ops:act"
 
-_hushing = Lock()
-"""What hushes a warning is the whole process's: of threads that overlap, one would let it out."""
+_warnings_lock = Lock()
+"""Warning filters belong to the whole process: without the lock, parallel threads would print the warning."""
 
 
 class NoKeys(Exception):
-    """This data folder has no keys: no platform was ever started on it."""
+    """This data folder has no keys: no platform was ever started with it."""
 
 
 class Keys:
@@ -46,11 +45,11 @@ class Keys:
         self._messages = folder / "messages"
 
     def messages(self, service: str) -> Path:
-        """Name the file of the keys that this service signs its messages with, and verifies others' by."""
+        """Return the file of the keys with which this service signs its messages and verifies others'."""
         return self._messages / f"{service}.json"
 
     def of_service(self, service: str) -> Path:
-        """Return where the key is that this service signs its calls to other services with."""
+        """Return the file of the key with which this service signs its calls to other services."""
         return self._folder / f"{service}.key.json"
 
     def ensure(self) -> None:
@@ -94,13 +93,13 @@ class Keys:
             "exp": now + ttl_s,
         }
         header = {"alg": "EdDSA", "typ": "JWT", "kid": key.kid}
-        with _hushing, warnings.catch_warnings():
+        with _warnings_lock, warnings.catch_warnings():
             # RFC 9864 renames EdDSA to Ed25519; most verifiers know only the old name yet.
             warnings.simplefilter("ignore", SecurityWarning)
             return jwt.encode(header, claims, key, algorithms=["EdDSA"])
 
     def _publish_service_keys(self) -> None:
-        """Have every service's key stand in the public set, beside those that an operator put there."""
+        """Add every service's key to the public set; keys that an operator added stay."""
         known = self.services_public.exists()
         public = json.loads(self.services_public.read_text())["keys"] if known else []
         kids = {key.get("kid") for key in public}

@@ -1,6 +1,6 @@
-"""What lies where in a data folder (`--data DIR`), and what may be read of it from outside.
+"""The paths in a data folder (`--data DIR`), and the lock that shows whether a platform runs there.
 
-Paths and the lock alone; the meaning of the files is with those that write them.
+The modules that write the files define their contents.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ class NotRunning(Exception):
 
 
 class NotOurs(NotRunning):
-    """Somebody else's platform may be running there; we may not look."""
+    """The folder belongs to another user: whether a platform runs there cannot be read."""
 
 
 class FolderInUse(Exception):
@@ -49,7 +49,7 @@ class FolderLock:
     """Held by the supervisor of a data folder as long as it lives; the file says its pid."""
 
     def __init__(self, folder: DataFolder, patience_s: float = 1.0) -> None:
-        """Take it, or raise FolderInUse; the patience is for somebody who only looks, or is just going."""
+        """Lock it, or raise FolderInUse; wait a moment for a process that only reads, or is just ending."""
         self._descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + patience_s
         while not _try_lock(self._descriptor, fcntl.LOCK_EX):

@@ -1,6 +1,6 @@
-"""The passwords of a PostgreSQL server's roles: one file a role, for its owner's eyes, in libpq's own format.
+"""The passwords of a PostgreSQL server's roles: one private file for each role, in libpq's own format.
 
-A DSN names the file (`passfile=`), so that no password stands in a command line, an environment or a log.
+A DSN names the file (`passfile=`), so that no password is in a command line, an environment or a log.
 """
 
 import secrets
@@ -17,11 +17,11 @@ class Passwords:
         self.folder = folder.absolute()
 
     def path(self, role: str) -> Path:
-        """Return where a role's password stands, as a passfile."""
+        """Return the passfile of a role."""
         return self.folder / f"{role}.pgpass"
 
     def ensure(self, role: str) -> bool:
-        """Make a password for this role unless it has one; tell whether it is new."""
+        """Make a password for this role unless it has one; return whether it is new."""
         path = self.path(role)
         if path.exists():
             return False
@@ -34,13 +34,13 @@ class Passwords:
         return self.path(role).read_text().strip().rpartition(":")[2]
 
     def dsn(self, port: int, database: str, role: str) -> str:
-        """Name a database of the server on this port, as this role."""
+        """Return the DSN of a database of the server on this port, for this role."""
         passfile = quote(str(self.path(role)), safe="/")
         return f"postgresql://{role}@{HOST}:{port}/{database}?passfile={passfile}"
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, and that has its name only when it is whole."""
+    """Write a file that only its owner can read; it gets its name only once it is complete."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     unfinished.touch(mode=0o600)

@@ -1,6 +1,6 @@
-"""A whole platform: embedded PostgreSQL, the payment provider and the six services, kept up together.
+"""A whole platform: embedded PostgreSQL, the payment provider and the six services, kept running together.
 
-What each process is told is in table.py, the keeping-up in supervisor.py; nothing here knows a saga.
+process_table.py has each process's environment; supervisor.py restarts what ends.
 """
 
 import os
@@ -47,7 +47,7 @@ __all__ = [
     "find",
 ]
 
-# Together at most 15 s, with what `processes.end` adds for those that don't listen.
+# Together at most 15 s, with what `processes.end` adds for processes that do not react.
 _SERVICES_GRACE_S = 8.0
 _PROVIDER_GRACE_S = 1.5
 _POSTGRES_GRACE_S = 4.0
@@ -58,11 +58,11 @@ class PortTaken(Exception):
 
 
 class WrongBus(Exception):
-    """Sagas of this data folder travel on another bus."""
+    """The sagas of this data folder are on another bus."""
 
 
 class BusUnreachable(Exception):
-    """Nothing answers where the Kafka broker should be."""
+    """Nothing answers at the Kafka broker's address."""
 
 
 class NotReady(Exception):
@@ -74,10 +74,10 @@ class NotReady(Exception):
 
 
 class Platform:
-    """One platform on one data folder. Every process of it ends when this process ends, however it ends.
+    """One platform on one data folder. All its processes end when this process ends, in whatever way.
 
     `gateway_port=None` draws a free port, as all others are. `kafka` is a broker's HOST:PORT; without it
-    PostgreSQL is the bus. `webhooks`: the provider tells payment-gateway of every end. `environment` is
+    PostgreSQL is the bus. `webhooks`: the provider sends webhooks to payment-gateway. `environment` is
     added to every process's; `say` gets a line whenever a process ended or was started again.
     """
 
@@ -103,7 +103,7 @@ class Platform:
         self._environment = settings.inherited() | dict(environment or {})
         self._webhooks = webhooks
         self._rows = rows
-        self._teller = ConsoleWriter(say)
+        self._console = ConsoleWriter(say)
         self._supervisor = Supervisor(self._changed)
         self._lock: FolderLock | None = None
         self._writing = Lock()
@@ -135,7 +135,7 @@ class Platform:
 
     @property
     def info(self) -> PlatformInfo:
-        """What platform.json says, as it is now."""
+        """The contents of platform.json, as of now."""
         plan, programs = self._planned, self._supervisor.programs
         server = programs[POSTGRES]
         return PlatformInfo(
@@ -143,7 +143,7 @@ class Platform:
             started_at=self._started_at,
             data=str(self.folder.root),
             bus=plan.bus,
-            hints=plan.hints,
+            wakeup_folder=plan.wakeup_folder,
             postgres=PostgresInfo(self.postgres.port, server.process.pid, server.restarts),
             services={
                 name: ServiceInfo(
@@ -178,7 +178,7 @@ class Platform:
         return process.pid
 
     def request_stop(self) -> None:
-        """Make `wait` return; asked again, make `stop` not wait for anybody. Not from a signal handler."""
+        """Make `wait` return; a second call makes `stop` wait for no process. Not from a signal handler."""
         if self._stop_requested.is_set():
             self._hurry.set()
         self._stop_requested.set()
@@ -192,17 +192,17 @@ class Platform:
         self._stop_requested.wait()
 
     def stop(self, *, keep_folder: bool = False) -> None:
-        """End every process, the last started first, within 15 s; harmless when nothing runs.
+        """End every process, the last started first, within 15 s; harmless if nothing runs.
 
-        `keep_folder`: this process is about to end, and holds the folder until it has.
+        `keep_folder`: keep the folder's lock until this process has ended.
         """
         self._supervisor.leave()
-        self._teller.end()
+        self._console.end()
         self._end(topics.SERVICES, _SERVICES_GRACE_S)
         self._end([process_table.PROVIDER], _PROVIDER_GRACE_S)
         self.postgres.stop(_POSTGRES_GRACE_S, self._hurry)
         if self._plan is not None:
-            socket_folder.remove(Path(self._plan.hints))
+            socket_folder.remove(Path(self._plan.wakeup_folder))
         if self._lock is not None:
             self.folder.platform.unlink(missing_ok=True)
             if not keep_folder:
@@ -234,7 +234,7 @@ class Platform:
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.folder.bus.write_text(bus.kind)
         self._write_info()
-        self._teller.start()
+        self._console.start()
         self._supervisor.watch()
 
     def _launcher(self, row: process_table.ProcessRow) -> Callable[[], Popen[bytes]]:
@@ -249,10 +249,10 @@ class Platform:
         return launch
 
     def _forget_killed_platform(self) -> None:
-        """Remove what a supervisor that was killed could not: its description, and its folder of sockets."""
+        """Remove what a killed supervisor left: its platform.json and its folder of sockets."""
         with suppress(FileNotFoundError, msgspec.DecodeError):
             socket_folder.remove(
-                Path(msgspec.json.decode(self.folder.platform.read_bytes(), type=PlatformInfo).hints)
+                Path(msgspec.json.decode(self.folder.platform.read_bytes(), type=PlatformInfo).wakeup_folder)
             )
         self.folder.platform.unlink(missing_ok=True)
 
@@ -281,11 +281,11 @@ class Platform:
         return ports, ops_ports
 
     def _changed(self, line: str) -> None:
-        self._teller.tell(line)
+        self._console.write(line)
         try:
             self._write_info()
         except OSError as error:  # a full disk must not end the supervisor
-            self._teller.tell(f"platform.json could not be written: {error}")
+            self._console.write(f"platform.json could not be written: {error}")
 
     def _write_info(self) -> None:
         with self._writing:

@@ -1,6 +1,6 @@
-"""A PostgreSQL 18 server of our own, on the loopback address, that dies with the process that started it.
+"""A PostgreSQL 18 server of our own on the loopback address; it ends with the process that started it.
 
-Durable like any other (fsync and synchronous_commit on). No tables here: each service migrates its own.
+It is durable (fsync and synchronous_commit are on). Each service makes its own tables.
 """
 
 import os
@@ -28,11 +28,11 @@ _GIB = 1024**3
 
 
 class EmbeddedPostgres:
-    """One server on one data folder, which is made when it is missing and continued when it is there.
+    """One server on one data folder, which is made if it is missing.
 
-    `port=None` draws a free one at the first start and keeps it. `settings` override `machine_settings`.
-    Nobody is let in without a role's password; they stand in `passwords`, by default beside the data folder.
-    As root the server runs as the folder's owner, or nobody: PostgreSQL refuses root.
+    `port=None` takes a free one at the first start and keeps it. `settings` override `machine_settings`.
+    Every session needs a role's password; they are in `passwords`, by default beside the data folder.
+    Started by root, the server runs as the folder's owner or as `nobody`, because PostgreSQL refuses root.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout_s: float = 300.0, given_up: Event | None = None) -> None:
-        """Return when the server takes connections; raises PostgresFailed (AlreadyRunning) with its words.
+        """Return when the server takes connections; raises PostgresFailed (AlreadyRunning) with its log.
 
         The timeout is long because a server that was killed first replays its log; `given_up` ends the wait.
         """
@@ -64,13 +64,13 @@ class EmbeddedPostgres:
                 return
             if not drawn or processes.is_free(self.port):
                 break
-            self._port = None  # somebody else took it in between
+            self._port = None  # another process took it in between
         raise PostgresFailed(f"PostgreSQL did not start on {self.data_dir}: {self._log_since(log_start)}")
 
     def launch(self, patience_s: float = 1.0) -> subprocess.Popen[bytes]:
-        """Start the server's process and don't wait for it; raises PostgresFailed (AlreadyRunning).
+        """Start the server's process without waiting for it; raises PostgresFailed (AlreadyRunning).
 
-        The patience is for an earlier server that is just going down on this folder.
+        `patience_s`: how long to wait for an earlier server that is just stopping on this folder.
         """
         if self.running:
             raise AlreadyRunning(f"this server is running on {self.data_dir}")
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
     def stop(self, timeout_s: float = 60.0, hurry: Event | None = None) -> None:
         """Shut down fast: open transactions are rolled back, the next start needs no recovery.
 
-        Immediately, like `kill_immediate`, after the timeout or as soon as `hurry` is set.
+        After the timeout, or as soon as `hurry` is set, shut down immediately, like `kill_immediate`.
         """
         if self._process is not None:
             processes.end([self._process], signal.SIGINT, timeout_s, signal.SIGQUIT, hurry)
@@ -113,18 +113,18 @@ class EmbeddedPostgres:
         return self._process
 
     def dsn(self, database: str, role: str = SUPERUSER) -> str:
-        """Name a database of this server, as a role that has a password here."""
+        """Return the DSN of a database of this server, for a role that has a password here."""
         return self.passwords.dsn(self.port, database, role)
 
     def ensure_roles(self, roles: Sequence[str], readers: Sequence[str] = ()) -> None:
-        """Create these login roles unless they are there; the `readers` may SELECT everything, all over."""
+        """Create these login roles unless they exist; the `readers` may SELECT from every table."""
         with self._connect() as connection:
-            wanted = [*roles, *readers]
-            there = {name for (name,) in connection.execute(_statement("find_roles"), [wanted]).fetchall()}
-            for role in wanted:
+            names = [*roles, *readers]
+            found = {name for (name,) in connection.execute(_statement("find_roles"), [names]).fetchall()}
+            for role in names:
                 is_new = self.passwords.ensure(role)
-                if is_new or role not in there:
-                    change = _statement("alter_role" if role in there else "create_role")
+                if is_new or role not in found:
+                    change = _statement("alter_role" if role in found else "create_role")
                     connection.execute(
                         change.format(role=sql.Identifier(role), verifier=self._verifier(connection, role))
                     )
@@ -132,7 +132,7 @@ class EmbeddedPostgres:
                 connection.execute(_statement("grant_reading").format(reader=sql.Identifier(reader)))
 
     def ensure_database(self, name: str, owner: str = SUPERUSER, readers: Sequence[str] = ()) -> None:
-        """Create this database unless it is there: its owner's alone, but that `readers` may connect."""
+        """Create this database unless it exists; only its owner and the `readers` may connect."""
         database = sql.Identifier(name)
         with self._connect() as connection:
             if connection.execute(_statement("find_database"), [name]).fetchone() is None:
@@ -145,7 +145,7 @@ class EmbeddedPostgres:
             connection.execute(sql.SQL(";").join(rights))
 
     def drop_database(self, name: str) -> None:
-        """Drop this database, ending the sessions on it."""
+        """Drop this database and end the sessions on it."""
         with self._connect() as connection:
             connection.execute(_statement("drop_database").format(name=sql.Identifier(name)))
 
@@ -187,13 +187,13 @@ class EmbeddedPostgres:
         )
 
     def _verifier(self, connection: psycopg.Connection[tuple[object, ...]], role: str) -> sql.Literal:
-        """Return what the server keeps of a password, so that no log of statements shows the password."""
+        """Return the password as the server stores it, so that no log of statements shows the password."""
         password = self.passwords.read(role)
         kept = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
         return sql.Literal(kept.decode())
 
     def _await_ready(self, timeout_s: float, given_up: Event) -> bool:
-        """Wait for the first connection; False when the server ended instead, by itself or for being slow."""
+        """Wait until it accepts connections; False if it ended instead, by itself or for being slow."""
         deadline = time.monotonic() + timeout_s
         while self.running:
             if accepts_connections(self.port):
@@ -229,7 +229,7 @@ def machine_settings(data_dir: Path) -> dict[str, str]:
 
 
 def accepts_connections(port: int) -> bool:
-    """Say whether the embedded server on this port would let somebody in now who has a password."""
+    """Tell whether the embedded server on this port accepts connections now."""
     conninfo = f"host={processes.HOST} port={port} sslmode=disable gssencmode=disable connect_timeout=2"
     return pq.PGconn.ping(conninfo.encode()) == pq.Ping.OK
 

@@ -1,6 +1,6 @@
-"""The process table: which processes a platform has, and what each is told by its environment.
+"""The process table: which processes a platform has, and the environment of each.
 
-Starting them is the supervisor's; what they make of it is theirs.
+platform.py starts them.
 """
 
 import sys
@@ -29,21 +29,21 @@ class ProcessRow(NamedTuple):
 
 
 class ProcessPlan(NamedTuple):
-    """What the table is made from: it decides nothing that is in here."""
+    """The addresses, folders and choices that the table is made from."""
 
     folder: DataFolder
     ports: Mapping[str, int]
     ops_ports: Mapping[str, int]  # of the operations endpoints; of services alone
     dsn: Callable[[str, str], str]  # of a database, as a role
     bus: BusInfo
-    hints: str
+    wakeup_folder: str
     webhooks: bool = False
 
     def url(self, name: str) -> str:
         return f"http://{HOST}:{self.ports[name]}"
 
     def ops_url(self, name: str) -> str:
-        """Where operators and their tools ask; the provider has one port for everybody."""
+        """Return the address for operators and their tools; the provider has one port for all clients."""
         return f"http://{HOST}:{self.ops_ports.get(name, self.ports[name])}"
 
 
@@ -93,12 +93,12 @@ def _service(name: str, plan: ProcessPlan) -> dict[str, str]:
         "HOLDFAST_PARTITIONS": str(partitions(plan.bus)),
         **_bus(name, plan),
         **_service_keys(name, plan),
-        **_neighbours(name, plan),
+        **_upstreams(name, plan),
     }
 
 
 def _service_keys(name: str, plan: ProcessPlan) -> dict[str, str]:
-    """Tell a service how it signs its calls to others, and by which keys it knows those that call it."""
+    """Return the files of the key that signs a service's calls, and of the keys of those that call it."""
     keys, env = Keys(plan.folder.keys), {}
     if name in CALLERS:
         env["HOLDFAST_SERVICE_KEY"] = str(keys.of_service(name))
@@ -117,11 +117,11 @@ def _bus(name: str, plan: ProcessPlan) -> dict[str, str]:
     return {
         "HOLDFAST_BUS": "postgres",
         "HOLDFAST_BUS_DSN": plan.dsn(BUS_DATABASE, role_of(name)),
-        "HOLDFAST_BUS_HINTS": plan.hints,
+        "HOLDFAST_BUS_WAKEUP_FOLDER": plan.wakeup_folder,
     }
 
 
-def _neighbours(name: str, plan: ProcessPlan) -> dict[str, str]:
+def _upstreams(name: str, plan: ProcessPlan) -> dict[str, str]:
     if name == topics.GATEWAY:
         return {
             "HOLDFAST_CART_URL": plan.url(topics.CART),

@@ -24,11 +24,11 @@ _PORTS = range(20_000, 32_768)
 _TETHER = Path(__file__).with_name("die_with_parent.py")
 _LINUX = sys.platform == "linux"
 _FIRM_S = 3.0
-_GLANCE_S = 0.01
+_POLL_S = 0.01
 
 
 class UserAccount(NamedTuple):
-    """Who a program runs as, when this process is root and the program must not be."""
+    """The user that a program runs as if this process is root and the program must not be."""
 
     uid: int
     gid: int
@@ -100,7 +100,7 @@ def end(
         while any(program.poll() is None for program in alive) and time.monotonic() < deadline:
             if number is gently and hurry.is_set():
                 break
-            time.sleep(_GLANCE_S)
+            time.sleep(_POLL_S)
 
 
 def run(
@@ -110,7 +110,7 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run `command` to its end as `account`; its exit code and words are in the result."""
+    """Run `command` to its end as `account`; the result has its exit code and output."""
     return subprocess.run(  # noqa: S603 - the command is ours
         command,
         user=None if account is None else account.uid,
@@ -138,7 +138,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on; drawn by chance, so that neighbours rarely draw the same."""
+    """Return ports that nothing listens on, drawn at random, so that parallel runs rarely draw the same."""
     found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
         if len(found) == count:

@@ -14,7 +14,7 @@ READERS = (OPS, AUDITOR)
 
 
 def create_databases(server: EmbeddedPostgres) -> None:
-    """Give every service a role and a database of its own, the bus likewise, and let the readers look."""
+    """Give every service, and the bus, a role and a database of its own, and let the readers read them."""
     owners = {
         process_table.BUS_DATABASE: BUS_OWNER,
         **{process_table.database(s): role_of(s) for s in topics.SERVICES},

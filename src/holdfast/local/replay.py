@@ -1,6 +1,6 @@
 """Replays invoices as checkouts through the public HTTP API: a cart, a checkout, its end.
 
-How orders are read is `orders`' and what is counted is `tally`'s; nothing here looks behind the API.
+`orders` reads the orders, `replay_stats` counts the results; this module uses nothing but the API.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ TokenFor = Callable[[str], str]
 
 
 class ReplayResult(NamedTuple):
-    """How one invoice ended: the saga's final state, REFUSED by the API, or UNKNOWN as patience ended.
+    """How one invoice ended: the saga's final state, REFUSED by the API, or UNKNOWN if time was up first.
 
     `sent_at` (when the checkout was first sent) and `ended_at` are of the monotonic clock.
     """

@@ -1,6 +1,6 @@
 """Counts how a replay's checkouts ended and how long they took.
 
-Pure: what is printed, and how, belongs to the commands.
+Pure: the commands print.
 """
 
 import math
@@ -13,7 +13,7 @@ from holdfast.local.replay import TERMINAL, ReplayResult
 
 
 class ReplayStats:
-    """Outcomes so far: one an invoice; a second one for the same invoice is a bug of the replay."""
+    """The results so far, one for each invoice; a second one for an invoice is a bug of the replay."""
 
     def __init__(self) -> None:
         self._outcomes: dict[str, ReplayResult] = {}
@@ -27,7 +27,7 @@ class ReplayStats:
 
     @property
     def unfinished(self) -> list[ReplayResult]:
-        """Those whose saga is not known to be terminal."""
+        """The results whose saga is not known to be terminal."""
         return [outcome for outcome in self._outcomes.values() if outcome.state not in TERMINAL]
 
     def states(self) -> dict[str, int]:
@@ -35,21 +35,21 @@ class ReplayStats:
         return _counted(outcome.state for outcome in self._outcomes.values())
 
     def reasons(self) -> dict[str, int]:
-        """Count of all that did not complete, by reason."""
+        """Count all that did not complete, by reason."""
         return _counted(o.reason for o in self._outcomes.values() if o.state != "COMPLETED")
 
     def seconds(self) -> float:
-        """From the first checkout sent to the last end seen."""
+        """Return the time from the first checkout sent to the last end seen."""
         ended = self._outcomes.values()
         return max(o.ended_at for o in ended) - min(o.sent_at for o in ended) if ended else 0.0
 
     def latencies_ms(self) -> list[float]:
-        """From the POST sent to COMPLETED seen, of the completed, in ascending order."""
+        """Return how long each completed checkout took from its POST until COMPLETED was seen, ascending."""
         done = (o for o in self._outcomes.values() if o.state == "COMPLETED")
         return sorted((o.ended_at - o.sent_at) * 1000 for o in done)
 
     def summary(self) -> dict[str, Any]:
-        """The figures for programs; percentiles are null where nothing completed."""
+        """Return the figures for programs; percentiles are null if nothing completed."""
         seconds, latencies = self.seconds(), self.latencies_ms()
         return {
             "checkouts": len(self),
@@ -63,7 +63,7 @@ class ReplayStats:
 
 
 def orders_summary(orders: Orders) -> dict[str, Any]:
-    """What was read: the same words in every command's output."""
+    """Return what was read, under the same names in every command's output."""
     return {
         "rows": orders.rows,
         "invoices": len(orders.invoices),
@@ -75,7 +75,7 @@ def orders_summary(orders: Orders) -> dict[str, Any]:
 
 
 def percentile(ascending: Sequence[float], share: int) -> float | None:
-    """The smallest value that `share` percent of all do not exceed (nearest rank)."""
+    """Return the smallest value that `share` percent of all do not exceed (nearest rank), or None."""
     if not ascending:
         return None
     return round(ascending[math.ceil(len(ascending) * share / 100) - 1], 1)

@@ -1,6 +1,6 @@
-"""One whole replay: the catalogue and its stock into the platform, then every clean invoice through its API.
+"""One whole replay: loads the catalogue and its stock, then sends every clean invoice through the API.
 
-The parts are `catalogue`, `replay` and `tally`; nothing is printed here.
+It combines `catalogue`, `replay` and `replay_stats`, and prints nothing.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from holdfast.local.replay_stats import ReplayStats, orders_summary
 SAMPLE = Path(__file__).with_name("sample") / "online_retail.csv.gz"
 OPERATOR = "replay"
 STOCK_AMPLE = 1_000_000_000
-"""Pieces of each code that no number of replays uses up."""
+"""Pieces of each code: more than any number of replays uses up."""
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Target:
-    """Where to replay. Without the two operator addresses the catalogue is taken to be there already."""
+    """The platform to replay to. Without the two operator addresses the catalogue must be loaded already."""
 
     keys: Keys
     gateway: str
@@ -53,19 +53,19 @@ class Target:
 
 @dataclass
 class RunReport:
-    """What a replay did. `late_ms`: how far behind its rate the latest invoice was begun."""
+    """The result of a replay. `late_ms`: how late, by the rate, the most delayed invoice was begun."""
 
     run: str
     orders: Orders
-    tally: ReplayStats
+    stats: ReplayStats
     retries: int = 0
     late_ms: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        """The figures for programs."""
+        """Return the figures for programs."""
         return {
             "run": self.run,
-            **self.tally.summary(),
+            **self.stats.summary(),
             "retries": self.retries,
             "late_ms": self.late_ms,
             **orders_summary(self.orders),
@@ -73,12 +73,12 @@ class RunReport:
 
 
 def fresh_run() -> str:
-    """Make a name that no replay had before."""
+    """Make a new name for a replay."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def is_run_name(name: str) -> bool:
-    """Say whether a run may be called so: the name becomes part of cart ids and idempotency keys."""
+    """Tell whether this may name a run; the name becomes a part of cart ids and idempotency keys."""
     return _RUN.fullmatch(name) is not None and not holds_card_number(name)
 
 
@@ -99,13 +99,13 @@ async def replay_orders(
 ) -> RunReport:
     """Replay the first `limit` invoices and call `ended` after each.
 
-    Raises BadAddress; Refused and OutOfPatience, for the catalogue only.
+    Raises BadAddress; RequestRefused and OutOfPatience only for the catalogue.
     """
     report = RunReport(plan.run, orders, ReplayStats())
     await _load(target, orders, plan, stock)
 
     def counted(outcome: ReplayResult) -> None:
-        report.tally.add(outcome)
+        report.stats.add(outcome)
         ended(outcome)
 
     gateway = ApiClient(target.gateway)

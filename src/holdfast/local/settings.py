@@ -1,6 +1,6 @@
-"""What the environment says to a platform on this machine. The one place of this room that reads it.
+"""Reads the environment of a platform on this machine; no other module of this folder reads it.
 
-What the services themselves are told is in table.py.
+process_table.py has the environment of the services.
 """
 
 import os

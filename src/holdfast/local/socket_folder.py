@@ -15,14 +15,14 @@ _SHORT = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
 
 def make() -> Path:
     """Make a private folder with a short path."""
-    place = Path(tempfile.gettempdir())
+    parent = Path(tempfile.gettempdir())
     return Path(
-        tempfile.mkdtemp(prefix=_PREFIX, dir=place if len(os.fsencode(place)) <= _PATH_MAX else _SHORT)
+        tempfile.mkdtemp(prefix=_PREFIX, dir=parent if len(os.fsencode(parent)) <= _PATH_MAX else _SHORT)
     )
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder that `make` made; one that is gone, or does not look like one, is left alone."""
+    """Remove a folder that `make` made; do nothing if it does not exist or does not look like one."""
     looks_right = folder.name.startswith(_PREFIX) and not folder.is_symlink() and folder.is_dir()
     if looks_right and folder.stat().st_uid == os.geteuid():
         shutil.rmtree(folder)

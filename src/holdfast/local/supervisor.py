@@ -1,6 +1,6 @@
-"""Keeps programs running: starts again what ended, ever more slowly while it keeps ending.
+"""Keeps programs running: starts again what ended, with growing delays while it keeps ending.
 
-Knows no program by name; which ones there are, and in what order they stop, is platform.py's.
+platform.py decides which programs there are, and in what order they stop.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from threading import Event, Thread
 DELAY_MIN_S = 0.2
 DELAY_MAX_S = 5.0
 HEALTHY_AFTER_S = 30.0
-_GLANCE_S = 0.05
+_CHECK_EVERY_S = 0.05
 
 
 @dataclass
@@ -47,25 +47,25 @@ class Supervisor:
     def adopt(
         self, name: str, launch: Callable[[], subprocess.Popen[bytes]], process: subprocess.Popen[bytes]
     ) -> None:
-        """Keep a program running that runs already."""
+        """Keep a program running that was started already."""
         self.programs[name] = Program(name, launch, process, time.monotonic())
 
     def watch(self) -> None:
-        """Begin to start again what ends."""
+        """Begin to watch, and to start again what ends."""
         self._thread.start()
 
     def leave(self) -> None:
-        """Start nothing again from now on; what runs goes on running."""
+        """Stop watching: nothing is started again; what runs goes on."""
         self._left.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._left.wait(_GLANCE_S):
+        while not self._left.wait(_CHECK_EVERY_S):
             for program in list(self.programs.values()):
-                self._tend(program, time.monotonic())
+                self._check(program, time.monotonic())
 
-    def _tend(self, program: Program, now: float) -> None:
+    def _check(self, program: Program, now: float) -> None:
         if program.due_at is None:
             code = program.process.poll()
             if code is not None:
@@ -85,7 +85,7 @@ class Supervisor:
         program.started_at = now
         try:
             program.process = program.launch()
-        except Exception as error:  # noqa: BLE001 - it is said and tried again; the others are watched on
+        except Exception as error:  # noqa: BLE001 - it is reported and tried again; the others are still watched
             self._schedule(program, now, f"could not be started ({error})")
             return
         program.due_at = None

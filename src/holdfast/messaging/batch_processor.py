@@ -137,7 +137,7 @@ class BatchProcessor(Generic[T]):
         parked: Sequence[ParkedRecord] = (),
         forget: Sequence[int] = (),
         *,
-        at: str = "chore",
+        at: str = "task",
         lock_wait_ms: int | None = None,
     ) -> Committed:
         """Run `work` in a transaction of its own and append its messages; `at` names the crash points."""

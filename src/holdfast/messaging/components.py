@@ -56,7 +56,7 @@ def assemble(
     handler: Handler[T],
     *,
     breaker: PublishBreaker | None = None,
-    chores: Sequence[PeriodicTask[Any]] = (),
+    periodic_tasks: Sequence[PeriodicTask[Any]] = (),
 ) -> Components[T]:
     """Build one service: its batch processor, its relay, and its one writer on the topics that it reads."""
     processor = BatchProcessor(service, ports.store, handler, sources_proven=ports.bus.proves_sources)
@@ -68,7 +68,7 @@ def assemble(
         processor,
         relay,
         ports.monotonic_ms,
-        [rescuer.periodic_task(), Redriver().periodic_task(), *chores],
+        [rescuer.periodic_task(), Redriver().periodic_task(), *periodic_tasks],
         partitions=ports.partitions,
     )
     return Components(processor, relay, manager, rescuer)

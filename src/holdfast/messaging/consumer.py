@@ -55,7 +55,7 @@ class Counters:
     parked: int = 0
     transient_failures: int = 0
     fenced_commits: int = 0
-    chores_put_off: int = 0
+    tasks_postponed: int = 0
     misplaced: int = 0
 
 
@@ -144,7 +144,7 @@ class KafkaConsumerManager(Generic[T]):
         self.wake()
 
     def commit(
-        self, work: Callable[[T], HandlerResult], *, at: str = "chore", lock_wait_ms: int = ASIDE_WAIT_MS
+        self, work: Callable[[T], HandlerResult], *, at: str = "task", lock_wait_ms: int = ASIDE_WAIT_MS
     ) -> Committed:
         """Run `work` in a transaction and hand what it appends to the relay. Only on the writer's thread."""
         committed = self.processor.commit(work, at=at, lock_wait_ms=lock_wait_ms)

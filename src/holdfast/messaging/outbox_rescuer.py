@@ -44,4 +44,4 @@ class OutboxRescuer:
 
     def periodic_task(self) -> PeriodicTask[Any]:
         """Return this as a periodic task of the writer."""
-        return PeriodicTask("lying_rows", LOOK_EVERY_MS, self.run_once)
+        return PeriodicTask("stale_rows", LOOK_EVERY_MS, self.run_once)

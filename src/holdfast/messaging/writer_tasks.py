@@ -66,8 +66,8 @@ class WriterTasks(Generic[T]):
                 try:
                     task.run_once(manager)
                 except RowsUnavailable as error:  # the task waits until it is due again; messages need not
-                    manager.counters.chores_put_off += 1
-                    log.warning("chore_put_off", chore=task.name, error=str(error))
+                    manager.counters.tasks_postponed += 1
+                    log.warning("task_postponed", task=task.name, error=str(error))
 
     @staticmethod
     def _serve(

@@ -23,7 +23,7 @@ from holdfast.payment_provider.idempotency import Key, make_key
 from holdfast.payment_provider.ledger import Reader
 from holdfast.payment_provider.metrics import Metrics, outcome_of
 from holdfast.payment_provider.objects import Json
-from holdfast.payment_provider.operations import SCRIPT_KEY, Later, RefundAsk
+from holdfast.payment_provider.operations import SCRIPT_KEY, Later, RefundParams
 
 BODY_MAX = 65_536
 
@@ -32,13 +32,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class SecretCheck:
-    """Admits clients that hold one of the secret keys, as bearer or as the user of basic authentication."""
+    """Accepts clients that send a secret key, as a bearer token or as the user of basic authentication."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = [key.encode() for key in keys]
 
     def check(self, request: Request) -> None:
-        """Raises 401 for any other client."""
+        """Raise 401 for any other client."""
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         given = credentials.strip().encode()
         if scheme.lower() == "basic":
@@ -61,20 +61,20 @@ class Api:
 
     def __init__(
         self,
-        gate: SecretCheck,
+        secret_check: SecretCheck,
         reader: Reader,
-        behaviour: FaultRules,
-        stage: RequestExecutor,
+        fault_rules: FaultRules,
+        executor: RequestExecutor,
         metrics: Metrics,
     ) -> None:
-        self._gate = gate
+        self._secret_check = secret_check
         self._reader = reader
-        self._behaviour = behaviour
-        self._stage = stage
+        self._fault_rules = fault_rules
+        self._executor = executor
         self._metrics = metrics
 
     def mount(self, app: FastAPI) -> None:
-        """Plain routes, because FastAPI's parameter handling would cost more than the rest of a charge."""
+        """Add the routes; plain ones, because FastAPI's parameter handling would cost more than a charge."""
         for path, endpoint, operation in (
             ("/v1/payment_intents", self.create_intent, "charge"),
             ("/v1/payment_intents/search", self.search_intents, "lookup"),
@@ -107,23 +107,23 @@ class Api:
 
         return measured
 
-    # What writes
+    # Endpoints that write
 
     async def create_intent(self, request: Request) -> Response:
         form = await self._form(request)
-        ask = forms.charge_ask(form)
+        params = forms.charge_params(form)
         key = _key(request, form)
 
         def plan(later: Later | None) -> Work:
-            return partial(operations.charge, ask=ask, idem_key=key.name if key else None, later=later)
+            return partial(operations.charge, params=params, idem_key=key.name if key else None, later=later)
 
-        return await self._write("charge", request, key, plan, ask.payment_method, ask.metadata)
+        return await self._write("charge", request, key, plan, params.payment_method, params.metadata)
 
     async def create_refund(self, request: Request) -> Response:
         form = await self._form(request)
         forms.check_fields(form, forms.REFUND_FIELDS)
         charged = self._charge_to_refund(form)
-        ask = RefundAsk(
+        params = RefundParams(
             charge=charged["id"],
             amount=forms.amount_of(form) if "amount" in form else None,
             metadata=forms.scripted_metadata(form),
@@ -132,9 +132,9 @@ class Api:
         key = _key(request, form)
 
         def plan(later: Later | None) -> Work:
-            return partial(operations.refund, ask=ask, idem_key=key.name if key else None, later=later)
+            return partial(operations.refund, params=params, idem_key=key.name if key else None, later=later)
 
-        return await self._write("refund", request, key, plan, *_origin(charged), ask.metadata)
+        return await self._write("refund", request, key, plan, *_origin(charged), params.metadata)
 
     async def cancel_intent(self, request: Request) -> Response:
         form = await self._form(request)
@@ -143,7 +143,7 @@ class Api:
         work = partial(operations.cancel, ref=intent["id"], reason=form.get("cancellation_reason"))
         return await self._write("cancel", request, _key(request, form), lambda _: work, *_origin(intent))
 
-    # What only looks
+    # Endpoints that only read
 
     async def retrieve_intent(self, request: Request) -> Response:
         return await self._retrieve(request, "payment_intent")
@@ -158,12 +158,12 @@ class Api:
         form = self._query(request, {"query", "limit", "page"})
         saga_id = forms.saga_of(form)
 
-        def look() -> ProviderResponse:
+        def find() -> ProviderResponse:
             return answer(objects.search_result(request.url.path, self._reader.intents_of(saga_id)))
 
         nothing = answer(objects.search_result(request.url.path, []))
         found = self._reader.intents_of(saga_id)
-        return await self._look(saga_id, look, nothing, _origin(found[0]) if found else ("", {}))
+        return await self._answer_read(saga_id, find, nothing, _origin(found[0]) if found else ("", {}))
 
     async def list_charges(self, request: Request) -> Response:
         return await self._list(request, "charge")
@@ -171,14 +171,14 @@ class Api:
     async def list_refunds(self, request: Request) -> Response:
         return await self._list(request, "refund")
 
-    # How
+    # Their common parts
 
     async def _form(self, request: Request) -> Form:
-        self._gate.check(request)
+        self._secret_check.check(request)
         return forms.parse_form(await request.body())
 
     def _query(self, request: Request, known: set[str]) -> Form:
-        self._gate.check(request)
+        self._secret_check.check(request)
         form = forms.parse_form(request.scope["query_string"])
         forms.check_fields(form, known)
         return form
@@ -211,8 +211,8 @@ class Api:
     ) -> Response:
         subject = key.name if key else request.url.path
         scripts = " ".join(carried.get(SCRIPT_KEY, "") for carried in metadata)
-        script = self._behaviour.for_request(operation, subject, payment_method, scripts)
-        return await self._stage.write(key, plan, script)
+        faults = self._fault_rules.for_request(operation, subject, payment_method, scripts)
+        return await self._executor.write(key, plan, faults)
 
     async def _retrieve(self, request: Request, what: str) -> Response:
         self._query(request, set())
@@ -220,11 +220,13 @@ class Api:
         found = self._known(what, ref)
         nothing = missing(what, ref)
 
-        def look() -> ProviderResponse:
+        def find() -> ProviderResponse:
             return answer(self._known(what, ref))
 
         paid = self._known("charge", found["charge"]) if what == "refund" else found
-        return await self._look(ref, look, ProviderResponse(nothing.status, nothing.body), _origin(paid))
+        return await self._answer_read(
+            ref, find, ProviderResponse(nothing.status, nothing.body), _origin(paid)
+        )
 
     async def _list(self, request: Request, kind: str) -> Response:
         form = self._query(request, {"limit", "starting_after", "payment_intent"})
@@ -232,23 +234,25 @@ class Api:
         if after is not None:
             self._known(kind, after, status=400, param="starting_after")
 
-        def look() -> ProviderResponse:
+        def find() -> ProviderResponse:
             found = self._reader.page(kind, intent=intent, after=after, limit=limit + 1)
             return answer(objects.page(request.url.path, found[:limit], has_more=len(found) > limit))
 
         nothing = answer(objects.page(request.url.path, [], has_more=False))
-        return await self._look(intent or request.url.path, look, nothing, ("", {}))
+        return await self._answer_read(intent or request.url.path, find, nothing, ("", {}))
 
-    async def _look(
+    async def _answer_read(
         self,
         subject: str,
-        look: Callable[[], ProviderResponse],
+        find: Callable[[], ProviderResponse],
         nothing: ProviderResponse,
         origin: tuple[str, Metadata],
     ) -> Response:
         payment_method, metadata = origin
-        script = self._behaviour.for_request("lookup", subject, payment_method, metadata.get(SCRIPT_KEY, ""))
-        return await self._stage.read(look, nothing, script)
+        faults = self._fault_rules.for_request(
+            "lookup", subject, payment_method, metadata.get(SCRIPT_KEY, "")
+        )
+        return await self._executor.read(find, nothing, faults)
 
 
 def _key(request: Request, form: Form) -> Key | None:

@@ -38,23 +38,23 @@ class ApiError(Exception):
 
 
 def error_body(message: str, *, kind: str = "invalid_request_error", **fields: Any) -> bytes:
-    """Stripe's error object; empty fields are left out, as Stripe does."""
+    """Make Stripe's error object; empty fields are left out, as Stripe does."""
     error = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({"error": {**error, "message": message, "type": kind}})
 
 
 def answer(subject: Json) -> ProviderResponse:
-    """200 with an object."""
+    """Make a 200 with an object."""
     return ProviderResponse(200, msgspec.json.encode(subject))
 
 
 def refusal(message: str, *, code: str | None = None, param: str | None = None) -> ProviderResponse:
-    """400 from an endpoint that did execute: the same key gets it again, unchanged."""
+    """Make a 400 from an endpoint that did execute: the same key gets it again, unchanged."""
     return ProviderResponse(400, error_body(message, code=code, param=param))
 
 
 def card_error(intent: Json) -> ProviderResponse:
-    """402 for a declined charge, with the intent inside."""
+    """Make a 402 for a declined charge, with the intent inside."""
     failure = intent["last_payment_error"]
     fields = {name: failure[name] for name in ("charge", "code", "decline_code")}
     return ProviderResponse(
@@ -63,11 +63,11 @@ def card_error(intent: Json) -> ProviderResponse:
 
 
 def server_error(status: int = 500) -> ProviderResponse:
-    """5xx from an endpoint that did execute."""
+    """Make a 5xx from an endpoint that did execute."""
     message = "An unknown error occurred. It may or may not have had an effect."
     return ProviderResponse(status, error_body(message, kind="api_error"))
 
 
 def missing(what: str, ref: str, *, param: str = "intent", status: int = 404) -> ApiError:
-    """No such object."""
+    """Make the error for an object that does not exist."""
     return ApiError(status, f"No such {what}: '{ref}'", code="resource_missing", param=param)

@@ -1,4 +1,4 @@
-"""Executes one request: with its waits, and with the scripted ways to fail to answer.
+"""Executes one request with its scripted faults: it waits, fails, or gives no answer.
 
 `fault_rules` chooses the faults of a request; `faults` defines them.
 """
@@ -38,7 +38,7 @@ class CuttableProtocol(GuardedProtocol):
 
 
 class DrainableTimer:
-    """Waits that end at once when the process drains, so that stopping it loses nothing."""
+    """Waits that end at once when the process stops, so that no request is lost at a stop."""
 
     def __init__(self) -> None:
         self._draining = asyncio.Event()
@@ -53,17 +53,17 @@ class DrainableTimer:
             await asyncio.wait_for(self._draining.wait(), ms / 1000)
 
     def spawn(self, late: Coroutine[Any, Any, None]) -> None:
-        """Runs this to its end, even if the request that started it is cancelled."""
+        """Run this to its end, even if the request that started it is cancelled."""
         task = asyncio.create_task(late)
         self._spawned.add(task)
         task.add_done_callback(self._finished)
 
-    def hurry(self) -> None:
-        """Ends all waits, and makes later ones end at once."""
+    def drain(self) -> None:
+        """End all waits now; later ones end at once."""
         self._draining.set()
 
     async def finish(self) -> None:
-        """Returns when all spawned tasks are done."""
+        """Return when all spawned tasks are done."""
         if self._spawned:
             await asyncio.wait(self._spawned)
 
@@ -74,16 +74,16 @@ class DrainableTimer:
 
 
 class DroppedResponse(Response):
-    """Sends no answer: the connection is cut after a while, without a byte."""
+    """Sends no answer: the connection is cut after `ms`, or when the client leaves."""
 
-    def __init__(self, patience: DrainableTimer, ms: float) -> None:
+    def __init__(self, timer: DrainableTimer, ms: float) -> None:
         super().__init__()
-        self._patience = patience
+        self._timer = timer
         self._ms = ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(_disconnected(receive))
-        held = asyncio.ensure_future(self._patience.pause(self._ms))
+        held = asyncio.ensure_future(self._timer.pause(self._ms))
         await asyncio.wait({gone, held}, return_when=asyncio.FIRST_COMPLETED)
         held.cancel()
         scope["extensions"][CUT]()
@@ -97,7 +97,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def respond(answer: ProviderResponse) -> Response:
-    """An answer on the wire."""
+    """Make the HTTP response of an answer."""
     response = Response(answer.body, answer.status, media_type="application/json")
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -105,72 +105,74 @@ def respond(answer: ProviderResponse) -> Response:
 
 
 def refuse(request: Request, error: Exception) -> Response:
-    """A refusal on the wire; registered for every `ApiError`."""
+    """Make the HTTP response of a refusal; registered for every `ApiError`."""
     if not isinstance(error, ApiError):
         raise error
     return Response(error.body, error.status, error.headers, "application/json")
 
 
 class RequestExecutor:
-    """Executes requests with the faults that their scripts ask for."""
+    """Executes requests with their faults."""
 
-    def __init__(self, writer: Writer, patience: DrainableTimer) -> None:
+    def __init__(self, writer: Writer, timer: DrainableTimer) -> None:
         self.in_flight = KeyUnderWay()
         self._writer = writer
-        self._patience = patience
+        self._timer = timer
 
-    async def write(self, key: Key | None, plan: Plan, script: FaultPlan) -> Response:
-        """Executes a plan once under its key, which is in flight until the effect is durable."""
+    async def write(self, key: Key | None, plan: Plan, faults: FaultPlan) -> Response:
+        """Execute a plan once under its key, which is in flight until the effect is durable."""
 
         async def execute() -> ProviderResponse:
             with self.in_flight.holding(key):
-                await self._pause(script)
+                await self._pause(faults)
                 return await self._writer.submit(lambda ledger: once(ledger, key, work))
 
-        work = _scripted(plan, script)
-        return await self._play(execute, script)
+        work = _with_faults(plan, faults)
+        return await self._respond(execute, faults)
 
     async def read(
-        self, look: Callable[[], ProviderResponse], nothing: ProviderResponse, script: FaultPlan
+        self, find: Callable[[], ProviderResponse], nothing: ProviderResponse, faults: FaultPlan
     ) -> Response:
-        """Answers a look-up, or `nothing` if the script makes it find nothing."""
+        """Answer a look-up, with `nothing` if a fault makes it find nothing."""
 
         async def execute() -> ProviderResponse:
-            await self._pause(script)
-            return nothing if script.blind else look()
+            await self._pause(faults)
+            return nothing if faults.blind else find()
 
-        return await self._play(execute, script)
+        return await self._respond(execute, faults)
 
-    async def _play(self, execute: Callable[[], Awaitable[ProviderResponse]], script: FaultPlan) -> Response:
-        if script.refuses is not None:
-            raise script.refuses
-        if script.arrives_ms is not None:
-            self._patience.spawn(self._arrive(execute, script.arrives_ms))
-        elif script.executes:
+    async def _respond(
+        self, execute: Callable[[], Awaitable[ProviderResponse]], faults: FaultPlan
+    ) -> Response:
+        if faults.refuses is not None:
+            raise faults.refuses
+        if faults.arrives_ms is not None:
+            self._timer.spawn(self._arrive(execute, faults.arrives_ms))
+        elif faults.executes:
             answer = await execute()
-            if script.silent_ms is None:
+            if faults.silent_ms is None:
                 return respond(answer)
-        return DroppedResponse(self._patience, script.silent_ms or 0)
+        return DroppedResponse(self._timer, faults.silent_ms or 0)
 
-    async def _pause(self, script: FaultPlan) -> None:
-        if script.pause_ms:
-            await self._patience.pause(script.pause_ms)
+    async def _pause(self, faults: FaultPlan) -> None:
+        if faults.pause_ms:
+            await self._timer.pause(faults.pause_ms)
 
     async def _arrive(self, execute: Callable[[], Awaitable[ProviderResponse]], ms: float) -> None:
-        await self._patience.pause(ms)
+        await self._timer.pause(ms)
         try:
             await execute()
         except ApiError as error:
             log.info("late_request_refused", error=str(error))
 
 
-def _scripted(plan: Plan, script: FaultPlan) -> Work:
-    if script.instead is None:
-        return plan(script.later)
-    instead = script.instead
+def _with_faults(plan: Plan, faults: FaultPlan) -> Work:
+    if faults.instead is None:
+        return plan(faults.later)
+    instead = faults.instead
 
     def work(ledger: Ledger) -> ProviderResponse:
-        if script.keeps_effect:
+        if faults.keeps_effect:
             plan(None)(ledger)
         return instead
 

@@ -13,19 +13,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from holdfast.payment_provider.cards import split_token
 from holdfast.payment_provider.faults import (
-    GOOD_DAY,
+    NO_FAULTS,
+    Fault,
     FaultPlan,
     Operation,
     RequestRule,
-    Trouble,
-    WebhookTrouble,
+    WebhookFault,
 )
 from holdfast.payment_provider.objects import Json
 
 KEYS_REMEMBERED_MAX = 100_000
 SCRIPTS_REMEMBERED_MAX = 10_000
 
-_TROUBLE: TypeAdapter[Trouble] = TypeAdapter(Trouble)
+_FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 _WORD = re.compile(r"(?:(charge|refund|cancel|lookup|webhook)_)?([a-z_]+?)(?:_(\d{1,8})ms)?(?:_x(\d{1,4}))?")
 
 
@@ -33,12 +33,12 @@ class ScriptError(ValueError):
     """A payment carries a script that is not valid."""
 
 
-def parse_script(script: str) -> tuple[Trouble, ...]:
+def parse_script(script: str) -> tuple[Fault, ...]:
     """Return the rules that a payment carries; a rule that names no operation is for the charge."""
     return tuple(_parse_word(word) for word in script.split())
 
 
-def _parse_word(word: str) -> Trouble:
+def _parse_word(word: str) -> Fault:
     found = _WORD.fullmatch(word)
     if found is None:
         raise ScriptError(f"not a behaviour: {word}")
@@ -47,21 +47,21 @@ def _parse_word(word: str) -> Trouble:
     if ms is not None:
         rule["ms"] = int(ms)
     try:
-        return _TROUBLE.validate_python(rule)
+        return _FAULT.validate_python(rule)
     except ValidationError as error:
         raise ScriptError(f"not a behaviour: {word} ({error.errors()[0]['msg']})") from error
 
 
-class _Played:
+class _CountedRule:
     """A rule and how often it was applied."""
 
-    def __init__(self, rule: Trouble, now: float) -> None:
+    def __init__(self, rule: Fault, now: float) -> None:
         self.rule = rule
         self.times = 0
         self._until = None if rule.for_ms is None else now + rule.for_ms / 1000
         self._per_key: dict[str, int] = {}
 
-    def strikes(self, operation: Operation, subject: str, payment_method: str, now: float) -> bool:
+    def applies(self, operation: Operation, subject: str, payment_method: str, now: float) -> bool:
         """Tell whether the rule is applied now; if so, count it."""
         rule = self.rule
         if (
@@ -82,52 +82,54 @@ class _Played:
 
 
 class FaultRules:
-    """All faults, by rule or by script."""
+    """The rules in force: those of the admin endpoint, and those of the payments' scripts."""
 
     def __init__(
         self,
         *,
-        on_played: Callable[[Trouble], None] = lambda rule: None,
+        on_applied: Callable[[Fault], None] = lambda rule: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._on_played = on_played
+        self._on_applied = on_applied
         self._clock = clock
-        self._rules: list[_Played] = []
-        self._scripts: dict[str, list[_Played]] = {}
+        self._rules: list[_CountedRule] = []
+        self._scripts: dict[str, list[_CountedRule]] = {}
 
-    def replace(self, rules: Sequence[Trouble]) -> None:
-        """Replaces all rules by these, and resets all counts, those of payments' scripts too."""
+    def replace(self, rules: Sequence[Fault]) -> None:
+        """Replace all rules by these, and reset all counts, those of payments' scripts too."""
         now = self._clock()
-        self._rules = [_Played(rule, now) for rule in rules]
+        self._rules = [_CountedRule(rule, now) for rule in rules]
         self._scripts = {}
 
     def report(self) -> list[Json]:
         """Return each rule, and how often it was applied."""
-        return [{**played.rule.model_dump(mode="json"), "played": played.times} for played in self._rules]
+        return [{**counted.rule.model_dump(mode="json"), "played": counted.times} for counted in self._rules]
 
     def for_request(self, operation: Operation, subject: str, payment_method: str, script: str) -> FaultPlan:
         """Return the plan of faults for this request."""
-        rule = self._struck(operation, subject, payment_method, script)
-        return rule.script(subject) if isinstance(rule, RequestRule) else GOOD_DAY
+        rule = self._applied_rule(operation, subject, payment_method, script)
+        return rule.plan(subject) if isinstance(rule, RequestRule) else NO_FAULTS
 
-    def for_webhook(self, subject: str, payment_method: str, script: str) -> WebhookTrouble | None:
+    def for_webhook(self, subject: str, payment_method: str, script: str) -> WebhookFault | None:
         """Return the fault of this event, or None."""
-        rule = self._struck("webhook", subject, payment_method, script)
+        rule = self._applied_rule("webhook", subject, payment_method, script)
         return None if isinstance(rule, RequestRule) else rule
 
-    def _struck(self, operation: Operation, subject: str, payment_method: str, script: str) -> Trouble | None:
+    def _applied_rule(
+        self, operation: Operation, subject: str, payment_method: str, script: str
+    ) -> Fault | None:
         now = self._clock()
-        for played in (*self._carried(f"{split_token(payment_method)[1]} {script}"), *self._rules):
-            if played.strikes(operation, subject, payment_method, now):
-                self._on_played(played.rule)
-                return played.rule
+        for counted in (*self._rules_of_script(f"{split_token(payment_method)[1]} {script}"), *self._rules):
+            if counted.applies(operation, subject, payment_method, now):
+                self._on_applied(counted.rule)
+                return counted.rule
         return None
 
-    def _carried(self, script: str) -> Sequence[_Played]:
+    def _rules_of_script(self, script: str) -> Sequence[_CountedRule]:
         if script.isspace():
             return ()
         if script not in self._scripts:
             if len(self._scripts) >= SCRIPTS_REMEMBERED_MAX:
                 del self._scripts[next(iter(self._scripts))]
-            self._scripts[script] = [_Played(rule, self._clock()) for rule in parse_script(script)]
+            self._scripts[script] = [_CountedRule(rule, self._clock()) for rule in parse_script(script)]
         return self._scripts[script]

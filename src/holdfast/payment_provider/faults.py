@@ -34,7 +34,7 @@ class FaultPlan(NamedTuple):
     blind: bool = False  # a look-up finds nothing
 
 
-GOOD_DAY = FaultPlan()
+NO_FAULTS = FaultPlan()
 
 
 class Rule(BaseModel):
@@ -64,7 +64,7 @@ class Rule(BaseModel):
         return self
 
     def draw(self, subject: str, salt: str = "") -> float:
-        """A number from 0 to 1, always the same for the same seed, subject and salt."""
+        """Return a number from 0 to 1, always the same for the same seed, subject and salt."""
         digest = blake2b(f"{self.seed}\0{salt}\0{subject}".encode(), digest_size=7).digest()
         return int.from_bytes(digest) / 2**56
 
@@ -73,7 +73,7 @@ class RequestRule(Rule, ABC):
     """A fault of requests."""
 
     @abstractmethod
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         """Return the plan of faults for the request about `subject`."""
 
 
@@ -82,7 +82,7 @@ class Latency(RequestRule):
     ms: Milliseconds
     jitter_ms: Milliseconds = 0
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(pause_ms=self.ms + self.jitter_ms * self.draw(subject, "jitter"))
 
 
@@ -92,7 +92,7 @@ class TimeoutBefore(RequestRule):
     do: Literal["timeout_before"]
     ms: Milliseconds = 0
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(executes=False, silent_ms=self.ms)
 
 
@@ -102,7 +102,7 @@ class TimeoutAfter(RequestRule):
     do: Literal["timeout_after"]
     ms: Milliseconds = 0
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(silent_ms=self.ms)
 
 
@@ -114,7 +114,7 @@ class Late(RequestRule):
     ms: Milliseconds
     hold_ms: Milliseconds = 0
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(arrives_ms=self.ms, silent_ms=self.hold_ms)
 
 
@@ -125,7 +125,7 @@ class ErrorStored(RequestRule):
     do: Literal["error_stored", "error_stored_with_effect"]
     status: int = Field(default=500, ge=500, le=599)
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(
             instead=server_error(self.status), keeps_effect=self.do == "error_stored_with_effect"
         )
@@ -137,7 +137,7 @@ class ErrorHeals(RequestRule):
     do: Literal["error_heals"]
     status: int = Field(default=500, ge=500, le=599)
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(refuses=_passing(self.status, "An error occurred on our side.", kind="api_error"))
 
 
@@ -145,7 +145,7 @@ class KeyInFlight(RequestRule):
     fits = WRITES
     do: Literal["in_flight"]
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(refuses=in_use(subject))
 
 
@@ -153,7 +153,7 @@ class LockTimeout(RequestRule):
     fits = WRITES
     do: Literal["lock_timeout"]
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         message = "This object cannot be accessed right now because another API request is accessing it."
         return FaultPlan(refuses=_passing(429, message, code="lock_timeout"))
 
@@ -162,7 +162,7 @@ class RateLimit(RequestRule):
     do: Literal["rate_limit"]
     retry_after_s: int = Field(default=1, ge=0)
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         message = "Too many requests hit the API too quickly."
         return FaultPlan(refuses=_passing(429, message, code="rate_limit", retry_after_s=self.retry_after_s))
 
@@ -171,7 +171,7 @@ class Unavailable(RequestRule):
     do: Literal["unavailable"]
     retry_after_s: int = Field(default=1, ge=0)
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         message = "The service is unavailable."
         return FaultPlan(refuses=_passing(503, message, kind="api_error", retry_after_s=self.retry_after_s))
 
@@ -183,7 +183,7 @@ class Refuse(RequestRule):
     do: Literal["refuse"]
     code: Literal["charge_disputed", "refund_refused"] = "charge_disputed"
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(instead=refusal("This charge can't be refunded.", code=self.code))
 
 
@@ -194,7 +194,7 @@ class EndsLater(RequestRule):
     do: Literal["succeed_later", "fail_later"]
     ms: Milliseconds = 1000
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(later=Later(self.ms, "succeeded" if self.do == "succeed_later" else "failed"))
 
 
@@ -204,7 +204,7 @@ class Blind(RequestRule):
     fits = frozenset({"lookup"})
     do: Literal["blind"]
 
-    def script(self, subject: str) -> FaultPlan:
+    def plan(self, subject: str) -> FaultPlan:
         return FaultPlan(blind=True)
 
 
@@ -231,7 +231,7 @@ class Contradict(Rule):
     do: Literal["contradict"]
 
 
-RequestTrouble = (
+RequestFault = (
     Latency
     | TimeoutBefore
     | TimeoutAfter
@@ -246,8 +246,8 @@ RequestTrouble = (
     | EndsLater
     | Blind
 )
-WebhookTrouble = Duplicate | Hold | Contradict
-Trouble = Annotated[RequestTrouble | WebhookTrouble, Field(discriminator="do")]
+WebhookFault = Duplicate | Hold | Contradict
+Fault = Annotated[RequestFault | WebhookFault, Field(discriminator="do")]
 
 
 def _passing(

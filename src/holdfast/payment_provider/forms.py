@@ -1,6 +1,6 @@
 """Form-encoded parameters, checked as Stripe checks them before anything executes.
 
-What the parameters then do belongs to `operations`.
+`operations` does what the parameters ask for.
 """
 
 import re
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from holdfast.payment_provider.cards import CARDS, split_token
 from holdfast.payment_provider.errors import ApiError, missing
 from holdfast.payment_provider.fault_rules import ScriptError, parse_script
-from holdfast.payment_provider.operations import SCRIPT_KEY, ChargeAsk
+from holdfast.payment_provider.operations import SCRIPT_KEY, ChargeParams
 
 AMOUNT_MAX = (
     999_999_999_999  # twelve digits: more than Stripe takes, so that a large basket is not refused by size
@@ -49,7 +49,7 @@ Form = dict[str, str]
 
 
 def parse_form(body: bytes) -> Form:
-    """The parameters of a body or of a query string."""
+    """Return the parameters of a body or of a query string."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100, errors="strict")
     except ValueError as error:
@@ -61,7 +61,7 @@ def parse_form(body: bytes) -> Form:
 
 
 def check_fields(form: Form, known: Iterable[str]) -> None:
-    """Refuses a parameter that Stripe would not know, without repeating its value."""
+    """Refuse a parameter that Stripe would not know, without repeating its value."""
     for field in form:
         if field not in known and field not in IGNORED and not _METADATA.fullmatch(field):
             raise ApiError(
@@ -78,8 +78,8 @@ def metadata_of(form: Form) -> dict[str, str]:
     return found
 
 
-def charge_ask(form: Form) -> ChargeAsk:
-    """The charge that a form asks for; its payment method and script are known ones."""
+def charge_params(form: Form) -> ChargeParams:
+    """Return the charge that a form asks for; refuse an unknown payment method or script."""
     check_fields(form, CHARGE_FIELDS)
     currency = _required(form, "currency").lower()
     if not _CURRENCY.fullmatch(currency):
@@ -93,7 +93,7 @@ def charge_ask(form: Form) -> ChargeAsk:
         parse_script(script)
     except (KeyError, ScriptError) as error:
         raise missing("PaymentMethod", payment_method[:200], param="payment_method", status=400) from error
-    return ChargeAsk(
+    return ChargeParams(
         amount=amount_of(form),
         currency=currency,
         payment_method=payment_method,
@@ -114,7 +114,7 @@ def scripted_metadata(form: Form) -> dict[str, str]:
 
 
 def amount_of(form: Form) -> int:
-    """A positive amount in minor units."""
+    """Return the amount, positive and in minor units."""
     text = _required(form, "amount")
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
         _invalid("amount", f"Invalid integer: {text[:20]}", code="parameter_invalid_integer")
@@ -125,7 +125,7 @@ def amount_of(form: Form) -> int:
 
 
 def limit_of(form: Form) -> int:
-    """How many objects a page holds."""
+    """Return how many objects a page holds."""
     text = form.get("limit", "10")
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 0 < int(text) <= LIMIT_MAX):
         _invalid("limit", f"A limit is a number from 1 to {LIMIT_MAX}.", code="parameter_invalid_integer")
@@ -133,7 +133,7 @@ def limit_of(form: Form) -> int:
 
 
 def saga_of(form: Form) -> str:
-    """The saga that a search asks for: `metadata['saga_id']:'...'` is the one query known here."""
+    """Return the saga that a search asks for: `metadata['saga_id']:'...'` is the one query known here."""
     found = _QUERY.fullmatch(_required(form, "query"))
     if found is None:
         _invalid("query", "Only this query is known here: metadata['saga_id']:'...'")

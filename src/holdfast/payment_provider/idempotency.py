@@ -24,7 +24,7 @@ class Key(NamedTuple):
 
 
 def make_key(name: str | None, path: str, form: dict[str, str]) -> Key | None:
-    """The key of a request; the order of its parameters does not matter. None if the client sent none."""
+    """Return the key of a request, None if it has none; the order of its parameters does not matter."""
     if name is None:
         return None
     if not 0 < len(name) <= KEY_MAX:
@@ -34,9 +34,9 @@ def make_key(name: str | None, path: str, form: dict[str, str]) -> Key | None:
 
 
 def once(ledger: Ledger, key: Key | None, work: Callable[[Ledger], ProviderResponse]) -> ProviderResponse:
-    """Executes, and keeps the answer under the key; or repeats what was kept.
+    """Do the work and keep its answer under the key; if an answer is kept already, return that one.
 
-    Keeps every answer that `work` returns, with any status, and nothing if it raises.
+    Every answer that `work` returns is kept, with any status; nothing is kept if it raises.
     """
     if key is None:
         return work(ledger)
@@ -56,7 +56,7 @@ def once(ledger: Ledger, key: Key | None, work: Callable[[Ledger], ProviderRespo
 
 
 def in_use(key: str) -> ApiError:
-    """409: the first request with this key has no answer yet."""
+    """Make the 409: the first request with this key has no answer yet."""
     return ApiError(
         409,
         "There is currently another in-progress request using this Idempotent Key (that probably means you"
@@ -78,7 +78,7 @@ class KeyUnderWay:
 
     @contextmanager
     def holding(self, key: Key | None) -> Iterator[None]:
-        """Refuses a second request under the same key while the first is executing."""
+        """Refuse a second request under the same key while the first is executing."""
         if key is None:
             yield
             return

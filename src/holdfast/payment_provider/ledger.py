@@ -42,12 +42,12 @@ class StoredEvent(NamedTuple):
 
 
 def wall_ms() -> int:
-    """Unix time in milliseconds."""
+    """Return Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def new_ref(prefix: str, now_ms: int) -> str:
-    """An id that sorts roughly by time, which keeps the ledger's indexes narrow."""
+    """Make an id that sorts roughly by time, which keeps the ledger's indexes narrow."""
     return f"{prefix}_{now_ms:011x}{os.urandom(7).hex()}"
 
 
@@ -64,17 +64,17 @@ class Reader:
         return found[0] if found else None
 
     def intents_of(self, saga_id: str) -> list[Json]:
-        """The intents whose metadata names this saga, newest first."""
+        """Return the intents whose metadata names this saga, newest first."""
         return self._all("find_intents", saga_id=saga_id)
 
     def page(self, kind: str, *, intent: str | None, after: str | None, limit: int) -> list[Json]:
-        """At most `limit` charges or refunds, newest first, older than `after`."""
+        """Return at most `limit` charges or refunds, newest first, older than `after`."""
         if intent is not None:
             return self._all("list_objects_of_intent", kind=kind, intent=intent, after=after, limit=limit)
         return self._all("list_objects", kind=kind, after=after, limit=limit)
 
     def events_due(self, now_ms: int, limit: int) -> list[StoredEvent]:
-        """Events to send now, oldest first."""
+        """Return events to send now, the longest due first."""
         rows = self._run("find_events", now_ms=now_ms, limit=limit)
         return [StoredEvent(*row) for row in rows]
 
@@ -130,7 +130,7 @@ class Ledger(Reader):
         self._db.execute("begin immediate")
 
     def commit(self) -> None:
-        """Returns only when everything since `begin` is on the disk."""
+        """Commit; return only when everything since `begin` is on the disk."""
         self._db.execute("commit")
 
     def rollback(self) -> None:
@@ -139,11 +139,11 @@ class Ledger(Reader):
         self.next_due_ms = self._next_due()
 
     def mark(self) -> None:
-        """A point inside the transaction that `rewind` returns to."""
+        """Mark the point in the transaction to which `rewind` returns."""
         self._db.execute("savepoint work")
 
     def release(self) -> None:
-        """Keeps what was done since `mark`, if the transaction commits."""
+        """Keep what was done since `mark`, if the transaction commits."""
         self._db.execute("release work")
 
     def rewind(self) -> None:
@@ -154,7 +154,7 @@ class Ledger(Reader):
     # Money
 
     def append(self, subject: Json, *, saga_id: str | None, idem_key: str | None) -> None:
-        """Writes a new object with its facts and first status."""
+        """Write a new object with its facts and first status."""
         self._run(
             "append_entry",
             ref=subject["id"],
@@ -170,13 +170,13 @@ class Ledger(Reader):
         )
 
     def turn(self, subject: Json) -> None:
-        """Writes the current state of a known object; its facts do not change."""
+        """Write the current state of a known object; its facts do not change."""
         text = msgspec.json.encode(subject).decode()
         self._run(
             "append_turn", ref=subject["id"], status=subject["status"], at_ms=self.now_ms(), object=text
         )
 
-    # Ends to come
+    # Final statuses to come
 
     def schedule(self, ref: str, after_ms: int, ends: str) -> None:
         due_ms = self.now_ms() + after_ms
@@ -228,7 +228,7 @@ class Ledger(Reader):
     # Events
 
     def add_event(self, body: bytes, *, subject: str, payment_method: str, script: str) -> None:
-        """Stores an event to send, in the effect's own transaction."""
+        """Store an event to send, in the effect's own transaction."""
         self._run(
             "add_event",
             subject=subject,

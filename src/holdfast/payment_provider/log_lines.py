@@ -26,17 +26,17 @@ class LogLines:
         self._retry_s = retry_s
         self._queue: queue.Queue[str | None] = queue.Queue(lines_max)
         self._ending = threading.Event()
-        self._told = 0
+        self._reported = 0
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="log-lines", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread; at the end of the process it gets a moment for the last lines."""
+        """Start the thread; the end of the process waits a moment for the last lines."""
         self._thread.start()
         atexit.register(self.end)
 
     def write(self, text: str) -> int:
-        """Queues a text; if the queue is full, drops and counts it. Never waits."""
+        """Queue a text; if the queue is full, drop and count it. Never waits."""
         try:
             self._queue.put_nowait(text)
         except queue.Full:
@@ -44,10 +44,10 @@ class LogLines:
         return len(text)
 
     def flush(self) -> None:
-        """Does nothing: the thread writes as soon as it can."""
+        """Do nothing: the thread writes as soon as it can."""
 
     def end(self) -> None:
-        """Waits a moment for the last lines."""
+        """Wait a moment for the last lines."""
         self._ending.set()
         try:
             self._queue.put(None, timeout=LAST_LINES_S)
@@ -63,8 +63,8 @@ class LogLines:
                 texts.append(self._queue.get_nowait())
             ended = None in texts
             self._write("".join(text for text in texts if text is not None))
-            if (lost := self.dropped - self._told) > 0:
-                self._told += lost
+            if (lost := self.dropped - self._reported) > 0:
+                self._reported += lost
                 line: dict[str, Any] = {"event": "log_lines_lost", "level": "warning", "lines": lost}
                 self._write(json.dumps(line) + "\n")
 

@@ -45,12 +45,12 @@ class ProviderServer(uvicorn.Server):
         self.stop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._provider.patience.hurry()
+        self._provider.timer.drain()
         await super().shutdown(sockets)
 
 
 def main() -> None:
-    """Serves until a signal; ends 0 after a drain, 1 when the ledger failed, 2 for unusable settings."""
+    """Serve until a signal; exit with 0 after a drain, 1 if the ledger failed, 2 for unusable settings."""
     lines = LogLines(sys.stdout.fileno())
     lines.start()
     _log_json(lines)
@@ -91,7 +91,7 @@ class _LineLogger:
 
 
 def _log_json(lines: LogLines) -> None:
-    """Logs one JSON object per line, for our own events and for those of libraries."""
+    """Log one JSON object per line, for our own events and for those of libraries."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

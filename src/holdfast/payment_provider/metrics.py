@@ -8,7 +8,7 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from holdfast.payment_provider.faults import RequestTrouble, WebhookTrouble
+from holdfast.payment_provider.faults import RequestFault, WebhookFault
 
 OPERATIONS = ("charge", "refund", "cancel", "lookup")
 OUTCOMES = ("ok", "declined", "refused", "in_use", "limited", "error", "silent")
@@ -18,7 +18,7 @@ _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 def outcome_of(status: int) -> str:
-    """The class of an HTTP status, by what it means for money."""
+    """Name the class of an HTTP status by what it means for money."""
     if status < 400:
         return "ok"
     if status >= 500:
@@ -42,11 +42,13 @@ class Metrics:
             registry=registry,
             buckets=_SECONDS,
         )
-        played = Counter("provider_behaviour_played", "Scripted troubles played", ["do"], registry=registry)
+        applied = Counter(
+            "provider_behaviour_played", "Scripted faults that were applied", ["do"], registry=registry
+        )
         sent = Counter("provider_webhooks", "Webhook deliveries tried", ["outcome"], registry=registry)
         self._requests = {(op, end): requests.labels(op, end) for op in OPERATIONS for end in OUTCOMES}
         self._seconds = {op: seconds.labels(op) for op in OPERATIONS}
-        self._played = {do: played.labels(do) for do in _troubles()}
+        self._applied = {do: applied.labels(do) for do in _fault_names()}
         self._sent = {outcome: sent.labels(outcome) for outcome in DELIVERIES}
         self._batches = Histogram(
             "provider_commit_batch", "Jobs a commit", registry=registry, buckets=_BATCHES
@@ -67,21 +69,21 @@ class Metrics:
         self._batches.observe(jobs)
         self._commits.observe(seconds)
 
-    def played(self, rule: RequestTrouble | WebhookTrouble) -> None:
-        self._played[rule.do].inc()
+    def fault_applied(self, rule: RequestFault | WebhookFault) -> None:
+        self._applied[rule.do].inc()
 
     def webhook(self, outcome: str) -> None:
         self._sent[outcome].inc()
 
     def log_lines_dropped(self, count: Callable[[], int]) -> None:
-        """Shows how many log lines were dropped."""
+        """Set the function that counts dropped log lines."""
         self._dropped.set_function(count)
 
     def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
+        """Return the text that Prometheus scrapes."""
         return generate_latest(self._registry)
 
 
-def _troubles() -> list[str]:
-    models = (*get_args(RequestTrouble), *get_args(WebhookTrouble))
+def _fault_names() -> list[str]:
+    models = (*get_args(RequestFault), *get_args(WebhookFault))
     return [do for model in models for do in get_args(model.model_fields["do"].annotation)]

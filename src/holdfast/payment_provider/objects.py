@@ -21,7 +21,7 @@ def pending_intent(
     description: str | None,
     created: int,
 ) -> Json:
-    """A confirmed PaymentIntent whose charge is not final yet."""
+    """Make a confirmed PaymentIntent whose charge is not final yet."""
     return {
         "id": ref,
         "object": "payment_intent",
@@ -47,7 +47,7 @@ def pending_intent(
 
 
 def pending_charge(intent: Json, card: Card) -> Json:
-    """The charge of a PaymentIntent before it is final."""
+    """Make the charge of a PaymentIntent before it is final."""
     return {
         "id": intent["latest_charge"],
         "object": "charge",
@@ -74,7 +74,7 @@ def pending_charge(intent: Json, card: Card) -> Json:
 
 
 def mark_paid(intent: Json, charge: Json) -> None:
-    """The charge succeeded."""
+    """Mark the charge as succeeded."""
     intent.update(status="succeeded", amount_received=intent["amount"])
     charge.update(
         status="succeeded",
@@ -86,7 +86,7 @@ def mark_paid(intent: Json, charge: Json) -> None:
 
 
 def mark_declined(intent: Json, charge: Json, decline: Decline) -> None:
-    """The charge was declined; the intent waits for another payment method, as Stripe's does."""
+    """Mark the charge as declined; the intent waits for another payment method, as Stripe's does."""
     intent.update(
         status="requires_payment_method",
         payment_method=None,
@@ -112,7 +112,7 @@ def mark_declined(intent: Json, charge: Json, decline: Decline) -> None:
 
 
 def mark_canceled(intent: Json, reason: str | None, at: int) -> None:
-    """The intent can no longer be paid."""
+    """Mark the intent as canceled: it can no longer be paid."""
     intent.update(status="canceled", canceled_at=at, cancellation_reason=reason)
 
 
@@ -126,7 +126,7 @@ def open_refund(
     reason: str | None,
     created: int,
 ) -> Json:
-    """A refund of `charge`, whose refunded amount is raised at once, even while the refund is pending."""
+    """Make a refund of `charge`; its refunded amount is raised at once, even if the refund is pending."""
     _move_refunded(charge, amount)
     return {
         "id": ref,
@@ -143,7 +143,7 @@ def open_refund(
 
 
 def mark_refund_failed(refund: Json, charge: Json) -> None:
-    """The money did not reach the card and is back with the merchant: it is owed again."""
+    """Mark a refund as failed: the money is back with the merchant, and is owed again."""
     refund.update(status="failed", failure_reason="unknown")
     _move_refunded(charge, -refund["amount"])
 
@@ -154,17 +154,17 @@ def _move_refunded(charge: Json, amount: int) -> None:
 
 
 def page(url: str, data: list[Json], *, has_more: bool) -> Json:
-    """One page of a list."""
+    """Make one page of a list."""
     return {"object": "list", "data": data, "has_more": has_more, "url": url}
 
 
 def search_result(url: str, data: list[Json]) -> Json:
-    """All results of a search."""
+    """Make the list of all results of a search."""
     return {"object": "search_result", "data": data, "has_more": False, "next_page": None, "url": url}
 
 
 def event(ref: str, kind: str, subject: Json, *, created: int, idem_key: str | None) -> Json:
-    """The event that a webhook sends."""
+    """Make the event that a webhook sends."""
     return {
         "id": ref,
         "object": "event",

@@ -1,6 +1,6 @@
-"""What a charge, a refund, a cancellation and a late end write to the ledger.
+"""What a charge, a refund, a cancellation and a delayed end write to the ledger.
 
-It knows no keys, scripts or HTTP. An operation runs in a transaction that `writer` begins and ends.
+This module knows no keys, scripts or HTTP. An operation runs in a transaction that `writer` begins and ends.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from holdfast.payment_provider.objects import Json
 SCRIPT_KEY = "behaviour"  # the metadata that scripts one payment, beside the token's suffix
 
 
-class ChargeAsk(NamedTuple):
+class ChargeParams(NamedTuple):
     amount: int
     currency: str
     payment_method: str
@@ -33,8 +33,8 @@ class ChargeAsk(NamedTuple):
     description: str | None
 
 
-class RefundAsk(NamedTuple):
-    """A refund of a charge; without an amount it is all that is left."""
+class RefundParams(NamedTuple):
+    """A refund of a charge; without an amount, of all that is not refunded yet."""
 
     charge: str
     amount: int | None
@@ -50,47 +50,47 @@ class Later(NamedTuple):
 
 
 def charge(
-    ledger: Ledger, ask: ChargeAsk, idem_key: str | None, later: Later | None = None
+    ledger: Ledger, params: ChargeParams, idem_key: str | None, later: Later | None = None
 ) -> ProviderResponse:
-    """Charges the card once, or is declined, or (`later`) answers `processing` and ends by itself."""
+    """Charge the card or decline it; with `later`, answer `processing` and end some time after it."""
     now_ms = ledger.now_ms()
     intent = objects.pending_intent(
         new_ref("pi", now_ms),
         new_ref("ch", now_ms),
-        amount=ask.amount,
-        currency=ask.currency,
-        payment_method=ask.payment_method,
-        metadata=ask.metadata,
-        description=ask.description,
+        amount=params.amount,
+        currency=params.currency,
+        payment_method=params.payment_method,
+        metadata=params.metadata,
+        description=params.description,
         created=now_ms // 1000,
     )
-    charged = objects.pending_charge(intent, ask.card)
+    charged = objects.pending_charge(intent, params.card)
     if later is None:
-        _mark_end(intent, charged, ask.card.decline)
-    saga_id = ask.metadata.get("saga_id")
+        _mark_end(intent, charged, params.card.decline)
+    saga_id = params.metadata.get("saga_id")
     ledger.append(intent, saga_id=saga_id, idem_key=idem_key)
     ledger.append(charged, saga_id=saga_id, idem_key=idem_key)
     if later is None:
-        _tell_end(ledger, intent, charged, idem_key)
+        _add_end_event(ledger, intent, charged, idem_key)
     else:
         ledger.schedule(intent["id"], later.after_ms, later.ends)
     return card_error(intent) if intent["last_payment_error"] else answer(intent)
 
 
 def refund(
-    ledger: Ledger, ask: RefundAsk, idem_key: str | None, later: Later | None = None
+    ledger: Ledger, params: RefundParams, idem_key: str | None, later: Later | None = None
 ) -> ProviderResponse:
-    """Gives back at most what is left of a successful charge."""
-    charged = _known(ledger, "charge", ask.charge)
+    """Refund at most the part of a successful charge that is not refunded yet."""
+    charged = _known(ledger, "charge", params.charge)
     left = charged["amount"] - charged["amount_refunded"]
-    amount = left if ask.amount is None else ask.amount
+    amount = left if params.amount is None else params.amount
     if charged["status"] != "succeeded":
         message = (
             f"This PaymentIntent ({charged['payment_intent']}) does not have a successful charge to refund."
         )
         return refusal(message, code="payment_intent_unexpected_state", param="payment_intent")
     if left == 0:
-        return refusal(f"Charge {ask.charge} has already been refunded.", code="charge_already_refunded")
+        return refusal(f"Charge {params.charge} has already been refunded.", code="charge_already_refunded")
     if amount > left:
         message = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
         return refusal(message, code="amount_too_large", param="amount")
@@ -104,22 +104,22 @@ def refund(
         charged,
         amount=amount,
         status=status,
-        metadata=ask.metadata,
-        reason=ask.reason,
+        metadata=params.metadata,
+        reason=params.reason,
         created=now_ms // 1000,
     )
-    saga_id = ask.metadata.get("saga_id", charged["metadata"].get("saga_id"))
+    saga_id = params.metadata.get("saga_id", charged["metadata"].get("saga_id"))
     ledger.append(refunded, saga_id=saga_id, idem_key=idem_key)
     ledger.turn(charged)
     if status == "succeeded":
-        _tell(ledger, "charge.refunded", charged, charged, idem_key)
+        _add_event(ledger, "charge.refunded", charged, charged, idem_key)
     if later:
         ledger.schedule(refunded["id"], later.after_ms, later.ends)
     return answer(refunded)
 
 
 def cancel(ledger: Ledger, ref: str, reason: str | None) -> ProviderResponse:
-    """Closes an intent that was not paid."""
+    """Cancel an intent that was not paid."""
     intent = _known(ledger, "payment_intent", ref)
     if intent["status"] != "requires_payment_method":
         message = (
@@ -129,7 +129,9 @@ def cancel(ledger: Ledger, ref: str, reason: str | None) -> ProviderResponse:
         return refusal(message, code="payment_intent_unexpected_state")
     objects.mark_canceled(intent, reason, ledger.now_ms() // 1000)
     ledger.turn(intent)
-    _tell(ledger, "payment_intent.canceled", intent, _known(ledger, "charge", intent["latest_charge"]), None)
+    _add_event(
+        ledger, "payment_intent.canceled", intent, _known(ledger, "charge", intent["latest_charge"]), None
+    )
     return answer(intent)
 
 
@@ -151,7 +153,7 @@ def _end_charge(ledger: Ledger, ref: str, ends: str) -> None:
     _mark_end(intent, charged, card.decline or (GENERIC if ends == "failed" else None))
     ledger.turn(intent)
     ledger.turn(charged)
-    _tell_end(ledger, intent, charged, None)
+    _add_end_event(ledger, intent, charged, None)
 
 
 def _end_refund(ledger: Ledger, ref: str, ends: str) -> None:
@@ -164,9 +166,9 @@ def _end_refund(ledger: Ledger, ref: str, ends: str) -> None:
         refunded["status"] = ends
     ledger.turn(refunded)
     if ends == "failed":
-        _tell(ledger, "refund.failed", refunded, charged, None)
+        _add_event(ledger, "refund.failed", refunded, charged, None)
     else:
-        _tell(ledger, "charge.refunded", charged, charged, None)
+        _add_event(ledger, "charge.refunded", charged, charged, None)
 
 
 def _mark_end(intent: Json, charged: Json, decline: Decline | None) -> None:
@@ -176,18 +178,18 @@ def _mark_end(intent: Json, charged: Json, decline: Decline | None) -> None:
         objects.mark_declined(intent, charged, decline)
 
 
-def _tell_end(ledger: Ledger, intent: Json, charged: Json, idem_key: str | None) -> None:
+def _add_end_event(ledger: Ledger, intent: Json, charged: Json, idem_key: str | None) -> None:
     kind = "payment_intent.succeeded" if charged["paid"] else "payment_intent.payment_failed"
-    _tell(ledger, kind, intent, charged, idem_key)
+    _add_event(ledger, kind, intent, charged, idem_key)
 
 
-def _tell(ledger: Ledger, kind: str, subject: Json, charged: Json, idem_key: str | None) -> None:
+def _add_event(ledger: Ledger, kind: str, subject: Json, charged: Json, idem_key: str | None) -> None:
     if not ledger.keeps_events:
         return
     now_ms = ledger.now_ms()
-    told = objects.event(new_ref("evt", now_ms), kind, subject, created=now_ms // 1000, idem_key=idem_key)
+    event = objects.event(new_ref("evt", now_ms), kind, subject, created=now_ms // 1000, idem_key=idem_key)
     ledger.add_event(
-        msgspec.json.encode(told),
+        msgspec.json.encode(event),
         subject=idem_key or subject["id"],
         payment_method=charged["payment_method"],
         script=charged["metadata"].get(SCRIPT_KEY, ""),

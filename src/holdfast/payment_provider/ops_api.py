@@ -12,36 +12,36 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.payment_provider.fault_rules import FaultRules
-from holdfast.payment_provider.faults import Trouble
+from holdfast.payment_provider.faults import Fault
 from holdfast.payment_provider.metrics import Metrics
 from holdfast.payment_provider.objects import Json
 
 
 class Rules(BaseModel):
-    """All rules at once; they are tried in this order."""
+    """All rules; they are tried in this order."""
 
     model_config = ConfigDict(extra="forbid")
 
-    rules: Annotated[list[Trouble], Field(max_length=100)]
+    rules: Annotated[list[Fault], Field(max_length=100)]
 
 
-def admin_routes(behaviour: FaultRules, guard: Callable[..., None]) -> APIRouter:
-    """Sets scripted faults, only with the secret key."""
+def admin_routes(fault_rules: FaultRules, guard: Callable[..., None]) -> APIRouter:
+    """Return the routes that read and set the rules of faults; they need the secret key."""
     router = APIRouter(prefix="/admin/behaviour", dependencies=[Depends(guard)])
 
     @router.put("")
     async def replace(body: Rules) -> Json:
-        behaviour.replace(body.rules)
-        return {"rules": behaviour.report()}
+        fault_rules.replace(body.rules)
+        return {"rules": fault_rules.report()}
 
     @router.get("")
     async def show() -> Json:
-        return {"rules": behaviour.report()}
+        return {"rules": fault_rules.report()}
 
     @router.delete("")
     async def clear() -> Json:
-        last = behaviour.report()
-        behaviour.replace([])
+        last = fault_rules.report()
+        fault_rules.replace([])
         return {"rules": last}
 
     return router
@@ -50,7 +50,7 @@ def admin_routes(behaviour: FaultRules, guard: Callable[..., None]) -> APIRouter
 def ops_routes(
     metrics: Metrics, checks: Callable[[], dict[str, bool]], summary: Callable[[], Json]
 ) -> APIRouter:
-    """Needs no key. Ready means that every check is true; alive checks nothing."""
+    """Return the routes for probes, which need no key; ready means that every check is true."""
     router = APIRouter()
 
     @router.get("/livez")

@@ -36,9 +36,9 @@ class Provider:
         self.dead = False
         self.on_death: Callable[[], None] = lambda: None
         self.metrics = Metrics()
-        self.patience = DrainableTimer()
-        self.behaviour = FaultRules(on_played=self.metrics.played)
-        self._gate = SecretCheck(secrets.keys)
+        self.timer = DrainableTimer()
+        self.fault_rules = FaultRules(on_applied=self.metrics.fault_applied)
+        self._secret_check = SecretCheck(secrets.keys)
         ledger = Ledger(
             settings.ledger,
             key_ttl_ms=settings.key_ttl_s * 1000,
@@ -46,7 +46,7 @@ class Provider:
         )
         self._reader = Reader(settings.ledger)
         self._writer = Writer(ledger, on_commit=self._committed, on_death=self._died)
-        self._stage = RequestExecutor(self._writer, self.patience)
+        self._executor = RequestExecutor(self._writer, self.timer)
         self._webhooks = None
         self._sender: asyncio.Task[None] | None = None
         if settings.webhook_url is not None and secrets.webhook is not None:
@@ -55,13 +55,13 @@ class Provider:
                 secrets.webhook,
                 reader=self._reader,
                 writer=self._writer,
-                behaviour=self.behaviour,
+                fault_rules=self.fault_rules,
                 retry_ms=settings.webhook_retry_ms,
                 on_sent=self.metrics.webhook,
             )
 
     def app(self) -> FastAPI:
-        """The application; its lifespan starts and stops the rest."""
+        """Return the application; its lifespan starts and stops the rest."""
         silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
         app = FastAPI(
             title="Payment provider simulator",
@@ -71,8 +71,8 @@ class Provider:
             redoc_url=None,
             telemetry=silent,
         )
-        Api(self._gate, self._reader, self.behaviour, self._stage, self.metrics).mount(app)
-        app.include_router(admin_routes(self.behaviour, self._gate.check))
+        Api(self._secret_check, self._reader, self.fault_rules, self._executor, self.metrics).mount(app)
+        app.include_router(admin_routes(self.fault_rules, self._secret_check.check))
         app.include_router(ops_routes(self.metrics, self._checks, self._summary))
         app.add_exception_handler(ApiError, refuse)
         app.add_exception_handler(HTTPException, _unrecognized)
@@ -87,8 +87,8 @@ class Provider:
             self._sender = asyncio.create_task(self._webhooks.run(), name="webhooks")
             self._sender.add_done_callback(_report_death)
         yield
-        self.patience.hurry()
-        await self.patience.finish()
+        self.timer.drain()
+        await self.timer.finish()
         if self._sender is not None:
             self._sender.cancel()
             with suppress(asyncio.CancelledError):
@@ -109,11 +109,11 @@ class Provider:
         return {
             "ledger_writer": self._writer.alive,
             "webhooks": self._webhooks is None or (self._sender is not None and not self._sender.done()),
-            "serving": not self.patience.draining,
+            "serving": not self.timer.draining,
         }
 
     def _summary(self) -> Json:
-        return {"in_flight": len(self._stage.in_flight), "rules": len(self.behaviour.report())}
+        return {"in_flight": len(self._executor.in_flight), "rules": len(self.fault_rules.report())}
 
 
 def _report_death(sender: asyncio.Task[None]) -> None:

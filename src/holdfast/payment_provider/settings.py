@@ -37,7 +37,7 @@ class Secrets(NamedTuple):
 
 
 def load() -> tuple[Settings, Secrets]:
-    """Settings and secrets; a key file may hold several keys, one a line, so that keys can be exchanged."""
+    """Read settings and secrets; a key file may hold several keys, one a line, so that keys can change."""
     try:
         settings = Settings()  # type: ignore[call-arg]  # the environment supplies the fields
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Sends webhooks at least once, signed as Stripe signs them, with backoff; scripts can make one wrong.
+"""Sends webhooks at least once, signed as Stripe signs them, with backoff and with scripted faults.
 
 `operations` writes events in the effect's own transaction; this module only sends and deletes them.
 """
@@ -47,13 +47,13 @@ class WebhookAttempt(NamedTuple):
 
 
 def sign(secret: str, body: bytes, at_s: int) -> str:
-    """The value of `Stripe-Signature`: HMAC-SHA-256 of time and raw body."""
+    """Return the value of `Stripe-Signature`: HMAC-SHA-256 of time and raw body."""
     signature = hmac.new(secret.encode(), f"{at_s}.".encode() + body, sha256).hexdigest()
     return f"t={at_s},v1={signature}"
 
 
 def opposite(body: bytes) -> bytes:
-    """An event that contradicts this one, under an id of its own."""
+    """Make an event that contradicts this one, under an id of its own."""
     event: Json = msgspec.json.decode(body)
     kind, status = _OPPOSITE[event["type"]]
     event.update(id=f"{event['id']}x", type=kind)
@@ -76,7 +76,7 @@ class Webhooks:
         *,
         reader: Reader,
         writer: Writer,
-        behaviour: FaultRules,
+        fault_rules: FaultRules,
         retry_ms: int,
         on_sent: Callable[[str], None] = lambda outcome: None,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -85,27 +85,27 @@ class Webhooks:
         self._secret = secret
         self._reader = reader
         self._writer = writer
-        self._behaviour = behaviour
+        self._fault_rules = fault_rules
         self._retry_ms = retry_ms
         self._on_sent = on_sent
         self._client = httpx2.AsyncClient(timeout=TIMEOUT_S, transport=transport)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Wakes the sender: there may be an event. Without this, polling finds it later."""
+        """Wake the sender, because there may be an event; otherwise its polling finds it later."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Sends until cancelled."""
+        """Send events until cancelled."""
         async with self._client:
             while True:
                 self._wake.clear()
-                if not await self._look():
+                if not await self._try_send_due():
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), POLL_S)
 
-    async def _look(self) -> bool:
-        """Like `_send_due`, but if the ledger cannot be read now, it is read again later."""
+    async def _try_send_due(self) -> bool:
+        """Like `_send_due`, but False if the ledger cannot be read now: it is read again later."""
         try:
             return await self._send_due()
         except sqlite3.OperationalError as error:
@@ -115,7 +115,7 @@ class Webhooks:
             return False
 
     async def _send_due(self) -> bool:
-        """Whether there was something, and it is settled."""
+        """Send what is due; return whether there was something, and the ledger knows the result."""
         events = self._reader.events_due(wall_ms(), BATCH_MAX)
         if not events:
             return False
@@ -128,10 +128,10 @@ class Webhooks:
         return True
 
     async def _send(self, event: StoredEvent) -> WebhookAttempt:
-        trouble = None
+        fault = None
         if event.attempts == 0:  # what was held or failed once is then sent as it is
-            trouble = self._behaviour.for_webhook(event.subject, event.payment_method, event.script)
-        match trouble:
+            fault = self._fault_rules.for_webhook(event.subject, event.payment_method, event.script)
+        match fault:
             case Hold(ms=ms):
                 return WebhookAttempt(event.seq, wall_ms() + ms)
             case Duplicate(copies=copies):

@@ -78,12 +78,12 @@ class Writer:
         return self._thread.is_alive() and not self._down
 
     def start(self) -> None:
-        """Starts the thread; answers go to the loop that is running now."""
+        """Start the thread; results go to the event loop that is running now."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     async def submit(self, work: Callable[[Ledger], Result]) -> Result:
-        """The result of `work`, after its transaction is on the disk."""
+        """Return the result of `work` after its transaction is on the disk."""
         if self._down:
             raise LedgerDownError("the ledger's writer has stopped")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -91,7 +91,7 @@ class Writer:
         return await future
 
     async def stop(self) -> None:
-        """Commits and answers what was submitted, then closes the ledger."""
+        """Commit and answer what was submitted, then close the ledger."""
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -116,10 +116,10 @@ class Writer:
     def _take(self) -> tuple[list[_Job], bool]:
         """Wait for the first piece of work, take all that waits; False once no more can come."""
         jobs: list[_Job] = []
-        patience = self._patience()
+        wait_s = self._wait_s()
         while len(jobs) < BATCH_MAX:
             try:
-                job = self._jobs.get(timeout=patience) if not jobs else self._jobs.get_nowait()
+                job = self._jobs.get(timeout=wait_s) if not jobs else self._jobs.get_nowait()
             except queue.Empty:
                 break
             if job is None:
@@ -127,7 +127,7 @@ class Writer:
             jobs.append(job)
         return jobs, True
 
-    def _patience(self) -> float:
+    def _wait_s(self) -> float:
         due_ms = self._ledger.next_due_ms
         if due_ms is None or self._failing:  # what is due can wait until the disk has room again
             return IDLE_S
@@ -192,7 +192,7 @@ class Writer:
                 future.set_exception(error)
 
     def _die(self) -> None:
-        """Runs in the loop, like `submit`, which refuses work that comes later."""
+        """Fail all waiting work. Runs in the event loop, like `submit`, which refuses later work."""
         self._down = True
         waiting = list(self._batch)
         with suppress(queue.Empty):

@@ -37,7 +37,7 @@ def connect(settings: ServiceSettings, service: str) -> Bus:
         kept_topics=tuple(map(dead_letters, TOPICS)),
     )
     return PostgresBus(
-        settings.bus_dsn, settings.bus_hints, lease_s=settings.bus_lease_s, retention=retention
+        settings.bus_dsn, settings.bus_wakeup_folder, lease_s=settings.bus_lease_s, retention=retention
     )
 
 

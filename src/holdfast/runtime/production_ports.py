@@ -4,7 +4,8 @@ import time
 from typing import TypeVar
 
 from holdfast.messaging.components import Ports
-from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.database import PostgresTransaction
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.runtime.bus import connect
 from holdfast.runtime.settings import ServiceSettings
 

@@ -18,10 +18,10 @@ A = TypeVar("A")
 
 
 class RequestBatcher(Generic[Q, A]):
-    """Calls `serve` with groups; it returns the answers in order. At most `abreast` calls run at once.
+    """Calls `serve` with groups; it returns the answers in order. At most `groups_at_once` calls run at once.
 
     A group begins `linger_s` after its first question, so that others can join it. One event loop only.
-    `trouble` names the exceptions that no question caused: the whole group gets them. `of_some` names the
+    `transient` names the exceptions that no question caused: the whole group gets them. `of_some` names the
     ones that only some questions caused: those are found by halving the group, in at most SEARCHES_MAX tries.
     """
 
@@ -29,16 +29,16 @@ class RequestBatcher(Generic[Q, A]):
         self,
         serve: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
         *,
-        trouble: tuple[type[Exception], ...] = (),
+        transient: tuple[type[Exception], ...] = (),
         of_some: tuple[type[Exception], ...] = (),
-        abreast: int = 1,
+        groups_at_once: int = 1,
         linger_s: float = 0.0,
         group_max: int = GROUP_MAX,
     ) -> None:
         self._serve = serve
-        self._transient_failures = trouble
+        self._transient_failures = transient
         self._of_some = of_some
-        self._groups_max = abreast
+        self._groups_max = groups_at_once
         self._linger_s = linger_s
         self._group_max = group_max
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []

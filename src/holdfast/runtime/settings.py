@@ -118,7 +118,7 @@ class ServiceSettings(RetentionSettings, KafkaAccessSettings, HttpSettings):
     dsn: str
     bus: Literal["postgres", "kafka"] = "postgres"
     bus_dsn: str = Field(default="", validate_default=True)
-    bus_hints: Path | None = None
+    bus_wakeup_folder: Path | None = None
     bus_lease_s: float = Field(default=10.0, gt=0)
     kafka_bootstrap: str = Field(default="", validate_default=True)
     signing_keys: Path | None = Field(default=None, validate_default=True)

@@ -18,7 +18,7 @@ from holdfast.saga.state import (
     Verb,
 )
 
-UNBORN = "NONE"
+NO_SAGA = "NONE"
 """Stands for "no such saga yet"; it is no state."""
 
 
@@ -43,7 +43,7 @@ def edges(definition: SagaDefinition) -> list[Edge]:
             if decision.saga is None:
                 continue
             sent = [message.kind for message in decision.messages]
-            steps = [saga.state if saga else UNBORN, *decision.path]
+            steps = [saga.state if saga else NO_SAGA, *decision.path]
             causes = [event.kind, *sent]
             found.update(dict.fromkeys(map(Edge, steps, steps[1:], causes)))
             reached = decision.saga._replace(version=0)
@@ -83,8 +83,8 @@ def page(definition: SagaDefinition) -> str:
             "```",
             "",
             f"`{DEADLINE_PASSED}` moves a saga only once its step is overdue; before that it re-sends the",
-            f"command. `{CANCELLATION_REQUESTED}` comes from a person. {UNBORN} is no state: nobody has",
-            "heard of the saga yet.",
+            f"command. `{CANCELLATION_REQUESTED}` comes from a person. {NO_SAGA} means that there is no saga",
+            "yet.",
             "",
             "## Steps",
             "",
@@ -120,7 +120,7 @@ def _events(definition: SagaDefinition) -> Iterator[Event]:
 
 
 def _node(state: str) -> str:
-    return "[*]" if state == UNBORN else state
+    return "[*]" if state == NO_SAGA else state
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

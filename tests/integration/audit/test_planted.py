@@ -320,7 +320,7 @@ CASES = {
 
 @pytest.fixture
 def sound(world: BooksHarness) -> BooksHarness:
-    """One checkout of every end, in the order of the names above, and one that was cancelled unborn."""
+    """One checkout of every end, in the order of the names above, and one that was cancelled early."""
     for add in (
         world.completed,
         world.failed_at_inventory,
@@ -329,7 +329,7 @@ def sound(world: BooksHarness) -> BooksHarness:
         world.failed_at_cart,
     ):
         add()
-    world.cancelled_unborn()
+    world.cancelled_before_start()
     return world
 
 

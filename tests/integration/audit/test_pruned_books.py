@@ -11,7 +11,7 @@ from holdfast.audit import Money, run_on
 from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import CART, GATEWAY, INVENTORY, ORCHESTRATOR, ORDER, PAYMENT
 from holdfast.messaging.components import Ports
-from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.pruner import Pruner, Retention
 from holdfast.services.cart_crud import main as cart_crud
 from holdfast.services.cart_crud.store import PostgresCartTransaction
@@ -67,7 +67,7 @@ def test_books_are_clean_whoever_has_pruned(world: BooksHarness, services: tuple
     for service in services:
         assert prune(world, service) > 0
     fill(world)  # younger ones, beside what was pruned
-    world.cancelled_unborn()
+    world.cancelled_before_start()
     report = run_on(world.sources, 0)
     assert report.violations == []
     assert report.exit_code == 0

@@ -21,7 +21,7 @@ def test_every_end_of_a_checkout_is_clean(world: BooksHarness) -> None:
     world.failed_at_payment()
     world.failed_at_order()
     world.failed_at_cart()
-    world.cancelled_unborn()
+    world.cancelled_before_start()
     report = run_on(world.sources, 0)
     assert report.violations == []
     assert report.quiet == []
@@ -155,7 +155,7 @@ def _platform_info(root: Path, sources: Sources) -> PlatformInfo:
         started_at="",
         data=str(root),
         bus=BusInfo("postgres", dsn=msgspec.to_builtins(sources.bus)["dsn"]),
-        hints="",
+        wakeup_folder="",
         postgres=PostgresInfo(port=1, pid=1, restarts=0),
         services={name: ServiceInfo(1, "", 2, "", dsn, 1, 0) for name, dsn in sources.dsns().items()},
     )

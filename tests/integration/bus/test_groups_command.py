@@ -50,7 +50,7 @@ def test_a_group_is_listed_forgotten_and_logged(bus: PostgresBus, database: str,
     assert [(group["name"], group["members"], group["unread"]) for group in shown] == [("experiment", 1, 2)]
     forget = ("forget", "experiment", "--reason", "an experiment of May")
     alive = holdfast(tmp_path, *forget, "--yes")
-    assert (alive.exit_code, "somebody lives in experiment" in alive.stderr) == (4, True)
+    assert (alive.exit_code, "experiment has living members" in alive.stderr) == (4, True)
 
     reader.close()
     assert "experiment" in holdfast(tmp_path, "groups").stdout

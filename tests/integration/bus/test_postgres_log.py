@@ -233,7 +233,7 @@ def test_what_is_kept_for_people_waits_for_no_group_and_goes_at_its_own_age(
     assert left_of(sql).keys() == {"a"}
 
 
-def test_a_group_that_nobody_lives_in_is_shown_and_forgotten_and_holds_nothing_up_any_more(
+def test_a_group_without_members_is_shown_and_forgotten_and_holds_no_message_any_more(
     bus: PostgresBus, sql: psycopg.Connection[TupleRow]
 ) -> None:
     bus.publisher().publish(batch(30, ("a",)))

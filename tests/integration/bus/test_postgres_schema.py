@@ -1,4 +1,4 @@
-"""The bus's tables: made once by whoever comes first, checked by everybody, never waited for without end."""
+"""The bus's tables: made once by the first process, checked by all, and waited for with a bound."""
 
 import threading
 

@@ -120,7 +120,7 @@ def test_only_the_commit_of_offsets_does_not_wait_for_the_disk(
     assert waits(b"select prune_log(0, 0, '{}', 0, 10)") == "on"
 
 
-def test_whoever_takes_leases_never_waits_for_another(
+def test_taking_leases_never_waits_for_another_member(
     bus: PostgresBus, database: str, sql: psycopg.Connection[TupleRow]
 ) -> None:
     first = joined(bus)

@@ -1,4 +1,4 @@
-"""The door in front of the real cart-crud, over real connections and on PostgreSQL."""
+"""The gateway's admission with the real cart-crud, over real connections and on PostgreSQL."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.topics import CART, GATEWAY, PARTITIONS_EMBEDDED, all_topics
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.components import Ports
-from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.runtime.migrations import migrate
 from holdfast.runtime.service_tokens import ServiceTokens
 from holdfast.services.cart_crud import api as cart_api
@@ -70,7 +70,7 @@ async def serving(app: Starlette) -> AsyncIterator[str]:
 
 
 class Visitors:
-    """Who comes to the door; the operator speaks to cart-crud itself."""
+    """The gateway's clients; the operator calls cart-crud itself."""
 
     def __init__(self, client: httpx2.AsyncClient, ada: Caller, eve: Caller, operator: Caller) -> None:
         self.client, self.ada, self.eve, self.operator = client, ada, eve, operator
@@ -164,7 +164,7 @@ def test_carts_and_products_are_handed_through_with_token_condition_and_problems
         "/v1/carts/c-1/lines/%2E%2E",
     ],
 )
-def test_nothing_else_of_cart_crud_can_be_reached_through_the_door(
+def test_nothing_else_of_cart_crud_can_be_reached_through_the_gateway(
     databases: tuple[str, str], path: str
 ) -> None:
     async def scenario(visitors: Visitors) -> None:
@@ -231,7 +231,7 @@ def test_many_shoppers_at_once_all_get_through(databases: tuple[str, str]) -> No
     visit(databases, scenario)
 
 
-def test_with_cart_crud_down_the_door_says_when_to_come_back(databases: tuple[str, str]) -> None:
+def test_with_cart_crud_down_the_gateway_says_when_to_come_back(databases: tuple[str, str]) -> None:
     async def scenario(visitors: Visitors) -> None:
         body = {"cart_id": "c-1", "payment_method": "pm_card_visa"}
         for method, path, sent in (

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.runtime.migrations import migrate
 from holdfast.services.cart_crud.cart_edits import Edit, Price, RemoveOne, SetAll, SetOne
 from holdfast.services.cart_crud.cart_service import CartService

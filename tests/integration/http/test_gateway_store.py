@@ -17,10 +17,10 @@ from holdfast.contracts.http_api import Snapshot
 from holdfast.contracts.messages import Line
 from holdfast.contracts.topics import PARTITIONS_EMBEDDED, all_topics
 from holdfast.messaging.components import Ports
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.database_session import SESSION
 from holdfast.messaging.ids import uuid7_floor
 from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.runtime.migrations import migrate
 from holdfast.services.gateway_bff.checkout_starter import CheckoutStarter
 from holdfast.services.gateway_bff.domain import (

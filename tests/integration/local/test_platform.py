@@ -75,7 +75,7 @@ def test_it_is_found_by_its_data_folder(platform: Platform) -> None:
     assert info.services[GATEWAY].dsn == platform.postgres.dsn("gateway_bff", AUDITOR)
     assert info.services[GATEWAY].url == f"http://127.0.0.1:{info.services[GATEWAY].port}"
     assert info.services["payment-provider"].dsn is None
-    assert Path(info.hints).stat().st_mode & 0o777 == 0o700
+    assert Path(info.wakeup_folder).stat().st_mode & 0o777 == 0o700
 
 
 def test_each_process_writes_its_own_log(platform: Platform) -> None:
@@ -140,7 +140,7 @@ def test_after_stop_nothing_is_left(tmp_path: Path) -> None:
         info = platform.info
         those = pids(info)
     assert not any(map(alive, those))
-    assert not Path(info.hints).exists()
+    assert not Path(info.wakeup_folder).exists()
     with pytest.raises(NotRunning, match="no platform is running"):
         find(tmp_path / "data")
     platform.stop()  # again: harmless
@@ -284,7 +284,7 @@ def test_a_killed_supervisor_leaves_no_process_and_the_folder_can_go_on(
     all_gone(those)
     with pytest.raises(NotRunning):
         find(tmp_path / "data")
-    assert Path(info.hints).exists()
+    assert Path(info.wakeup_folder).exists()
     with standins(tmp_path / "data") as next_one:
         next_one.wait_ready()
-        assert not Path(info.hints).exists()
+        assert not Path(info.wakeup_folder).exists()

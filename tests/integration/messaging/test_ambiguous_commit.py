@@ -33,7 +33,7 @@ from holdfast.contracts.topics import (
 )
 from holdfast.messaging import outbox_rescuer
 from holdfast.messaging.components import Ports
-from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.migrations import migrate
 from holdfast.services.cart_crud.cart_edits import Edit, Price, SetAll
@@ -83,7 +83,7 @@ class CountingProvider(FakeProvider):
 
 
 class Platform(MemoryPlatform):
-    """Five services in one process, each with its real database behind a door of its own."""
+    """Five services in one process, each with its real database behind a proxy of its own."""
 
     def __init__(self, dsns: dict[str, str], doors: dict[str, CommitCutter]) -> None:
         self._dsns = {service: through(dsns[service], door) for service, door in doors.items()}
@@ -99,10 +99,10 @@ class Platform(MemoryPlatform):
         return self.stores[-1]
 
     def run(self, saga: str, rounds_max: int = 200) -> None:
-        """Let time pass until the saga has ended and nobody has anything left to say."""
+        """Let time pass until the saga has ended and no service has a message left to send."""
         quiet = 0
         for _ in range(rounds_max):
-            self.advance(3_000)  # every chore is due
+            self.advance(3_000)  # every task is due
             quiet = 0 if self._round() else quiet + 1
             if quiet > 2 and self.state(saga) in {"COMPLETED", "FAILED"} and self.count("outbox") == 0:
                 return
@@ -115,7 +115,7 @@ class Platform(MemoryPlatform):
             connection.close()
 
     def state(self, saga_id: str) -> str:
-        """Look past the door: a look commits as well."""
+        """Read without the proxy, because a read commits as well."""
         statement = "select state from saga where saga_id = %s"
         row = self._behind[ORCHESTRATOR].execute(statement, [saga_id]).fetchone()
         return str(row[0]) if row else "NONE"
@@ -174,7 +174,7 @@ def platform(
 
 
 COMMITS_MAX = 12
-"""More than a service makes in one of these checkouts, those of chores included."""
+"""More than a service makes in one of these checkouts, those of tasks included."""
 
 
 @both

@@ -13,9 +13,9 @@ from holdfast.contracts.card_numbers import luhn
 from holdfast.contracts.topics import INVENTORY_COMMANDS, ORCHESTRATOR, all_topics
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.components import Components, Ports
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal
 from holdfast.messaging.parked import LogPosition, ParkedRecord
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.runtime.migrations import migrate
 from holdfast.services.inventory_write import main as inventory_write
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction

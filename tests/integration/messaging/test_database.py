@@ -1,4 +1,4 @@
-"""PostgresStore: which errors are nobody's fault, how a session is set, and where locks are."""
+"""PostgresStore: which errors are transient, how a session is set, and where locks are."""
 
 import time
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ import pytest
 from psycopg import errors
 from tests.samples import saga_id
 
-from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.database_session import is_trouble, unavailable
 from holdfast.messaging.fence import Fence, FenceState
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import StatementFailed, StoreUnavailable
 from holdfast.runtime.migrations import migrate
 
@@ -65,7 +66,7 @@ FAULT = {
 
 
 @pytest.mark.parametrize("sqlstate", TROUBLE, ids=TROUBLE.values())
-def test_line_27_trouble_is_never_the_messages_fault(sqlstate: str) -> None:
+def test_line_27_a_transient_failure_is_never_the_messages_fault(sqlstate: str) -> None:
     assert is_trouble(errors.lookup(sqlstate)("as scripted"))
 
 

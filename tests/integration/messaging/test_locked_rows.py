@@ -14,8 +14,8 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.messages import Line, ReserveInventory
 from holdfast.contracts.topics import EVENTS, INVENTORY, ORCHESTRATOR, PARTITIONS_EMBEDDED, all_topics
 from holdfast.messaging.components import Components, Ports
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import RowsUnavailable, StoreUnavailable
 from holdfast.runtime.migrations import migrate
 from holdfast.services.inventory_write import main as inventory_write

@@ -22,10 +22,10 @@ from holdfast.contracts.topics import INVENTORY, INVENTORY_COMMANDS, all_topics,
 from holdfast.local.kafka import LocalKafka
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.components import Components, Ports
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.dead_letters import Actor, DeadLetters
 from holdfast.messaging.envelope import Envelope
 from holdfast.messaging.parked import DeadLetterFilter, ParkedRecord
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.redriver import NAME
 from holdfast.messaging.topic_watch import TopicWatch
 from holdfast.runtime.migrations import migrate

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from tests.integration.messaging.test_locked_rows import Inventory, Store
 from tests.samples import saga_id
 
-from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import StatementFailed, StoreUnavailable
 from holdfast.messaging.write_probe import PROBE_EVERY_MS, WriteProbe
 from holdfast.runtime.migrations import migrate

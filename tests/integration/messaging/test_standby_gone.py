@@ -11,9 +11,10 @@ from tests.open_bus import OpenBus
 
 from holdfast.bus.port import BusUnavailable, Message
 from holdfast.local.postgres import EmbeddedPostgres
-from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.database_session import connect
 from holdfast.messaging.pipeline import CommitUncertain, Pipeline
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import StoreUnavailable
 from holdfast.runtime.migrations import migrate
 

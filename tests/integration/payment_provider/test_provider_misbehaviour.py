@@ -1,4 +1,4 @@
-"""Every scripted trouble over real HTTP: what the client sees, what the ledger holds, what a repeat gets."""
+"""Every scripted fault over real HTTP: what the client sees, what the ledger holds, what a repeat gets."""
 
 import uuid
 from collections.abc import Callable
@@ -116,7 +116,7 @@ def test_a_stored_error_may_have_had_its_effect(provider: ProviderProcess, saga:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status", "retry_after"),
+    ("fault", "status", "retry_after"),
     [
         ({"do": "error_heals", "status": 502}, 502, None),
         ({"do": "in_flight"}, 409, None),
@@ -126,9 +126,9 @@ def test_a_stored_error_may_have_had_its_effect(provider: ProviderProcess, saga:
     ],
 )
 def test_what_passes_leaves_nothing(
-    provider: ProviderProcess, saga: str, trouble: dict[str, object], status: int, retry_after: str | None
+    provider: ProviderProcess, saga: str, fault: dict[str, object], status: int, retry_after: str | None
 ) -> None:
-    provider.rules({**trouble, "operation": "charge", "times": 2})
+    provider.rules({**fault, "operation": "charge", "times": 2})
     for _ in range(2):
         response = provider.charge(saga, saga_id=saga)
         assert response.status_code == status

@@ -16,10 +16,10 @@ from holdfast.bus.memory import MemoryBus
 from holdfast.contracts.messages import ProcessPayment
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.messaging.batch_processor import BatchProcessor
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.fence import FenceState
 from holdfast.messaging.handler import Handler
 from holdfast.messaging.participant import ParticipantHandler
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.producer import ProducerManager
 from holdfast.messaging.relay import Relay
 from holdfast.messaging.store import Store

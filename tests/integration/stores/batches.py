@@ -1,10 +1,10 @@
-"""Random batches of commands for a participant's twins, handled on both by the service's own handler."""
+"""Random batches of commands for a participant's two stores, handled on both by the service's own handler."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
-from tests.integration.stores.store_pairs import Twins
+from tests.integration.stores.store_pairs import StorePair
 from tests.samples import saga_id
 
 from holdfast.contracts.codec import encode
@@ -37,7 +37,7 @@ def envelopes(commands: Sequence[Command], step: str) -> list[Envelope]:
     ]
 
 
-def handle(twins: Twins, handler: Handler[Any], drawn: Batches, step: str) -> None:
+def handle(store_pair: StorePair, handler: Handler[Any], drawn: Batches, step: str) -> None:
     """Let the handler handle each batch on both; its answers, parked messages and fences must be equal."""
 
     def work(tx: Any) -> Any:
@@ -46,7 +46,7 @@ def handle(twins: Twins, handler: Handler[Any], drawn: Batches, step: str) -> No
 
     for commands, roll_back in drawn:
         heard = envelopes(commands, step)
-        twins.transact(work, commit=not roll_back)
+        store_pair.transact(work, commit=not roll_back)
 
 
 def _fences(tx: Any, step: str) -> Any:

@@ -16,8 +16,8 @@ from holdfast.contracts.steps import StepMessages
 from holdfast.contracts.topics import TOPICS
 from holdfast.messaging.batch_processor import Committed
 from holdfast.messaging.components import Components, Ports
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.envelope import seal_raw
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.services.payment_gateway.charging import ChargeLoop
 from holdfast.services.payment_gateway.domain import (
     Declined,

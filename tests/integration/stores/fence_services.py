@@ -20,7 +20,8 @@ from holdfast.contracts.messages import (
     ReserveInventory,
 )
 from holdfast.local.postgres import EmbeddedPostgres
-from holdfast.messaging.database import PostgresStore, PostgresTransaction
+from holdfast.messaging.database import PostgresTransaction
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.runtime.migrations import migrate
 from holdfast.services.cart_crud import main as cart_crud
 from holdfast.services.cart_crud.domain import Cart

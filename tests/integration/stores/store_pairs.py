@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 from hypothesis import HealthCheck, Phase, settings
 
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.memory_store import MemoryStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import StatementFailed, StoreUnavailable
 from holdfast.runtime.migrations import migrate
 
@@ -19,7 +19,7 @@ START_MS = int(time.time() * 1000)
 """The memory's clock, standing still; times in these tests are hours away from it."""
 
 SEQUENCES = 250
-"""How many drawn sequences of operations each test of twins runs."""
+"""How many drawn sequences of operations each comparison of two stores runs."""
 
 _DRAWING = settings(
     max_examples=SEQUENCES,
@@ -35,14 +35,14 @@ def sequences(test: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(drawn)
     def counted(**fixtures: Any) -> None:
-        twins = next(value for value in fixtures.values() if isinstance(value, Twins))
+        store_pair = next(value for value in fixtures.values() if isinstance(value, StorePair))
         drawn(**fixtures)
-        assert twins.sequences >= SEQUENCES
+        assert store_pair.sequences >= SEQUENCES
 
     return counted
 
 
-class Twins:
+class StorePair:
     """Both stores, emptied by `reset`, which begins a sequence."""
 
     def __init__(

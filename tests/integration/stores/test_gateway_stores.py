@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.integration.stores.store_pairs import HOUR_MS, START_MS, Twins, Work, in_turn, sequences
+from tests.integration.stores.store_pairs import HOUR_MS, START_MS, StorePair, Work, in_turn, sequences
 from tests.samples import saga_id
 
 from holdfast.messaging.store import PrunePage
@@ -31,11 +31,11 @@ CHECKOUTS = st.builds(
 
 
 @pytest.fixture
-def twins(database: str) -> Iterator[Twins]:
+def store_pair(database: str) -> Iterator[StorePair]:
     package = "holdfast.services.gateway_bff"
-    twins = Twins(database, package, PostgresGatewayTransaction, MemoryGatewayTransaction)
-    yield twins
-    twins.close()
+    store_pair = StorePair(database, package, PostgresGatewayTransaction, MemoryGatewayTransaction)
+    yield store_pair
+    store_pair.close()
 
 
 def inserts() -> st.SearchStrategy[Work]:
@@ -105,10 +105,10 @@ TRANSACTIONS = st.lists(st.tuples(st.lists(OPERATIONS, max_size=5), st.booleans(
 
 @sequences
 @given(transactions=TRANSACTIONS)
-def test_checkouts_read_the_same(twins: Twins, transactions: list[tuple[list[Work], bool]]) -> None:
-    twins.reset()
+def test_checkouts_read_the_same(store_pair: StorePair, transactions: list[tuple[list[Work], bool]]) -> None:
+    store_pair.reset()
     for operations, roll_back in transactions:
-        twins.transact(in_turn(operations), commit=not roll_back)
-    twins.transact(lambda tx: (tx.lock_checkouts(ALL), tx.open_checkouts(saga_id(0), saga_id(99), 99)))
+        store_pair.transact(in_turn(operations), commit=not roll_back)
+    store_pair.transact(lambda tx: (tx.lock_checkouts(ALL), tx.open_checkouts(saga_id(0), saga_id(99), 99)))
     everything = [(saga, user) for saga in ALL for user in ("ada", "bob")]
-    twins.transact(lambda tx: tx.find_owned(everything))
+    store_pair.transact(lambda tx: tx.find_owned(everything))

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.integration.stores.store_pairs import HOUR_MS, START_MS, Twins, Work, in_turn, sequences
+from tests.integration.stores.store_pairs import HOUR_MS, START_MS, StorePair, Work, in_turn, sequences
 from tests.samples import saga_id
 
 from holdfast.bus.port import Message, Record, TopicPartition
@@ -21,10 +21,10 @@ from holdfast.messaging.timers import DEADLINE, RESOLVE
 
 
 @pytest.fixture
-def twins(database: str) -> Iterator[Twins]:
-    twins = Twins(database, "", PostgresTransaction, MemoryTransaction)
-    yield twins
-    twins.close()
+def store_pair(database: str) -> Iterator[StorePair]:
+    store_pair = StorePair(database, "", PostgresTransaction, MemoryTransaction)
+    yield store_pair
+    store_pair.close()
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
@@ -235,27 +235,29 @@ TRANSACTIONS = st.lists(st.tuples(st.lists(OPERATIONS, max_size=5), st.booleans(
 
 @sequences
 @given(transactions=TRANSACTIONS)
-def test_the_same_operations_read_the_same(twins: Twins, transactions: list[tuple[list[Work], bool]]) -> None:
-    twins.reset()
+def test_the_same_operations_read_the_same(
+    store_pair: StorePair, transactions: list[tuple[list[Work], bool]]
+) -> None:
+    store_pair.reset()
     for operations, roll_back in transactions:
-        twins.transact(in_turn(operations), commit=not roll_back)
-    assert _outbox(twins) == [(n, list(batch)) for n, (_, batch) in sorted(_table(twins, "outbox"))]
-    assert _parked(twins) == _timeless(twins.rows("parked"))
-    assert _timers(twins) == twins.rows("timers")
-    assert _actions(twins) == [action for _, action in twins.rows("operator_actions")]
+        store_pair.transact(in_turn(operations), commit=not roll_back)
+    assert _outbox(store_pair) == [(n, list(batch)) for n, (_, batch) in sorted(_table(store_pair, "outbox"))]
+    assert _parked(store_pair) == _timeless(store_pair.rows("parked"))
+    assert _timers(store_pair) == store_pair.rows("timers")
+    assert _actions(store_pair) == [action for _, action in store_pair.rows("operator_actions")]
 
 
-def _table(twins: Twins, name: str) -> list[Any]:
-    return sorted(twins.memory.tables.tables.get(name, {}).items())
+def _table(store_pair: StorePair, name: str) -> list[Any]:
+    return sorted(store_pair.memory.tables.tables.get(name, {}).items())
 
 
-def _outbox(twins: Twins) -> list[Any]:
-    with twins.postgres.transaction() as tx:
+def _outbox(store_pair: StorePair) -> list[Any]:
+    with store_pair.postgres.transaction() as tx:
         return tx.stale_outbox(0, 1000)  # type: ignore[no-any-return]
 
 
-def _parked(twins: Twins) -> list[Any]:
-    rows = twins.select(
+def _parked(store_pair: StorePair) -> list[Any]:
+    rows = store_pair.select(
         "select topic, partition, position, key, value, headers, source, reason, detail, message_id,"
         " saga_id::text, attempts, status, outcome from parked order by topic, partition, position"
     )
@@ -267,13 +269,13 @@ def _parked(twins: Twins) -> list[Any]:
     return parked
 
 
-def _actions(twins: Twins) -> list[OperatorAction]:
-    rows = twins.select("select operator, action, target, reason from operator_actions order by id")
+def _actions(store_pair: StorePair) -> list[OperatorAction]:
+    rows = store_pair.select("select operator, action, target, reason from operator_actions order by id")
     return [OperatorAction(*row) for row in rows]
 
 
-def _timers(twins: Twins) -> list[TimerRow]:
-    rows = twins.select(
+def _timers(store_pair: StorePair) -> list[TimerRow]:
+    rows = store_pair.select(
         "select saga_id::text, step, verb, kind, partition, since_ms, due_ms, fired, outbox_id, end_offset"
         " from timers order by saga_id, step, verb"
     )
@@ -283,46 +285,48 @@ def _timers(twins: Twins) -> list[TimerRow]:
 # -- what memory has no word for
 
 
-def test_a_limit_takes_the_timers_that_are_due_longest(twins: Twins) -> None:
+def test_a_limit_takes_the_timers_that_are_due_longest(store_pair: StorePair) -> None:
     rows = [TimerRow(TimerKey(saga_id(n), "payment", "do"), DEADLINE, 0, 0, 1_000 - n) for n in range(9)]
-    twins.transact(lambda tx: tx.set_timers(rows))
-    due = twins.transact(lambda tx: tx.due_timers(DEADLINE, {0}, HOUR_MS, 3))
+    store_pair.transact(lambda tx: tx.set_timers(rows))
+    due = store_pair.transact(lambda tx: tx.due_timers(DEADLINE, {0}, HOUR_MS, 3))
     assert [row.due_ms for row in due] == [992, 993, 994]
 
 
-def test_text_that_postgresql_cannot_hold_is_parked_all_the_same(twins: Twins) -> None:
+def test_text_that_postgresql_cannot_hold_is_parked_all_the_same(store_pair: StorePair) -> None:
     record = Record(EVENTS, 0, 1, None, b"\x00", (), 0)
-    with twins.postgres.transaction() as tx:
+    with store_pair.postgres.transaction() as tx:
         tx.park([ParkedRecord(record, "a\x00b", "d\x00" * 900, "i\x00", None)])
-    assert twins.select("select reason, length(detail), message_id from parked") == [("a?b", 1000, "i?")]
+    assert store_pair.select("select reason, length(detail), message_id from parked") == [("a?b", 1000, "i?")]
 
 
-def test_a_row_locked_by_another_is_skipped_by_the_one_that_looks_for_due_timers(twins: Twins) -> None:
+def test_a_row_locked_by_another_is_skipped_by_the_one_that_looks_for_due_timers(
+    store_pair: StorePair,
+) -> None:
     row = TimerRow(TimerKey(saga_id(1), "payment", "do"), DEADLINE, 0, 0, 0)
-    twins.transact(lambda tx: tx.set_timers([row]))
-    with twins._connection.transaction():
-        twins.select("select 1 from timers for update")
-        with twins.postgres.transaction() as tx:
+    store_pair.transact(lambda tx: tx.set_timers([row]))
+    with store_pair._connection.transaction():
+        store_pair.select("select 1 from timers for update")
+        with store_pair.postgres.transaction() as tx:
             assert tx.due_timers(DEADLINE, [0], HOUR_MS, 10) == []
-    with twins.postgres.transaction() as tx:
+    with store_pair.postgres.transaction() as tx:
         assert tx.due_timers(DEADLINE, [0], HOUR_MS, 10) == [row]
 
 
-def test_a_row_locked_by_another_is_left_for_a_later_pruning(twins: Twins) -> None:
+def test_a_row_locked_by_another_is_left_for_a_later_pruning(store_pair: StorePair) -> None:
     rows = [Fence(saga_id(n), FenceState.CONFIRMED) for n in (1, 2)]
     page = PrunePage(saga_id(0), saga_id(9), START_MS + HOUR_MS, 10)
-    with twins.postgres.transaction() as tx:
+    with store_pair.postgres.transaction() as tx:
         tx.lock_fences("inventory", [row.saga_id for row in rows])
         tx.save_fences("inventory", rows, ())
-    with twins._connection.transaction():
-        twins.select(f"select 1 from fence where saga_id = '{saga_id(1)}' for update")
-        with twins.postgres.transaction() as tx:
+    with store_pair._connection.transaction():
+        store_pair.select(f"select 1 from fence where saga_id = '{saga_id(1)}' for update")
+        with store_pair.postgres.transaction() as tx:
             assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)
-    with twins.postgres.transaction() as tx:
+    with store_pair.postgres.transaction() as tx:
         assert tx.prune_fences("inventory", [FenceState.CONFIRMED], page) == Pruned(1)
 
 
-def test_a_row_whose_step_has_a_timer_is_kept(twins: Twins) -> None:
+def test_a_row_whose_step_has_a_timer_is_kept(store_pair: StorePair) -> None:
     rows = [Fence(saga_id(n), FenceState.REFUSED) for n in (1, 2, 3)]
     keys = TimerKey(saga_id(1), "payment", "undo"), TimerKey(saga_id(2), "order", "undo")
     page = PrunePage(saga_id(0), saga_id(9), START_MS + HOUR_MS, 10)
@@ -332,19 +336,19 @@ def test_a_row_whose_step_has_a_timer_is_kept(twins: Twins) -> None:
         tx.save_fences("payment", rows, ())
         tx.set_timers([TimerRow(key, RESOLVE, 0, 0, 0) for key in keys])
 
-    twins.transact(write)
-    assert twins.transact(lambda tx: tx.prune_fences("payment", [FenceState.REFUSED], page)) == Pruned(2)
-    assert twins.select("select saga_id::text from fence") == [(saga_id(1),)]
+    store_pair.transact(write)
+    assert store_pair.transact(lambda tx: tx.prune_fences("payment", [FenceState.REFUSED], page)) == Pruned(2)
+    assert store_pair.select("select saga_id::text from fence") == [(saga_id(1),)]
 
 
-def test_only_what_was_decided_on_long_ago_is_pruned_of_what_is_parked(twins: Twins) -> None:
+def test_only_what_was_decided_on_long_ago_is_pruned_of_what_is_parked(store_pair: StorePair) -> None:
     rows = [ParkedRecord(Record(EVENTS, 0, n, None, b"", (), 0), "why", "so", None, None) for n in range(5)]
     later = PrunePage(saga_id(0), saga_id(9), START_MS + HOUR_MS, 2)
-    twins.transact(lambda tx: len(tx.park(rows)))
-    twins.transact(lambda tx: tx.settle_parked([row.place for row in rows[:2]], "discarded"))
-    twins.transact(lambda tx: tx.settle_parked([rows[3].place], "redriven"))
+    store_pair.transact(lambda tx: len(tx.park(rows)))
+    store_pair.transact(lambda tx: tx.settle_parked([row.place for row in rows[:2]], "discarded"))
+    store_pair.transact(lambda tx: tx.settle_parked([rows[3].place], "redriven"))
     earlier = later._replace(unchanged_since_ms=START_MS - HOUR_MS)
-    assert twins.transact(lambda tx: tx.prune_parked(earlier)) == Pruned(0)
-    assert twins.transact(lambda tx: tx.prune_parked(later)) == Pruned(2, later.from_id)
-    assert twins.transact(lambda tx: tx.prune_parked(later)) == Pruned(1)
-    assert twins.select("select position from parked order by 1") == [(2,), (4,)]
+    assert store_pair.transact(lambda tx: tx.prune_parked(earlier)) == Pruned(0)
+    assert store_pair.transact(lambda tx: tx.prune_parked(later)) == Pruned(2, later.from_id)
+    assert store_pair.transact(lambda tx: tx.prune_parked(later)) == Pruned(1)
+    assert store_pair.select("select position from parked order by 1") == [(2,), (4,)]

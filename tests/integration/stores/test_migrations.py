@@ -65,7 +65,7 @@ def test_a_file_that_fails_leaves_nothing_of_itself_and_all_before_it(
     ]
 
 
-def test_whoever_comes_second_tries_until_the_first_is_done(database: str) -> None:
+def test_the_second_process_tries_until_the_first_is_done(database: str) -> None:
     pauses: list[float] = []
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))

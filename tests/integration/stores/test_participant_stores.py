@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Batches, Command, batches, handle
-from tests.integration.stores.store_pairs import Twins, Work, in_turn, sequences
+from tests.integration.stores.store_pairs import StorePair, Work, in_turn, sequences
 from tests.samples import NOT_AFTER_MS, saga_id
 
 from holdfast.contracts.messages import ClearCart, CreateOrder, EmptyPayload, Line, ReserveInventory
@@ -27,7 +27,7 @@ from holdfast.services.order_create.handlers import OrderParticipant
 from holdfast.services.order_create.memory_store import MemoryOrderTransaction
 from holdfast.services.order_create.store import PostgresOrderTransaction
 
-MakeTwins = Callable[[str, type[Any], type[Any]], Twins]
+MakeTwins = Callable[[str, type[Any], type[Any]], StorePair]
 SKUS = ("a", "B", "ä", "b-1", "10", "9", "\u2603 snow")  # orders of collations differ on these
 SAGAS = st.integers(1, 4)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=6)
@@ -35,15 +35,15 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 
 @pytest.fixture
 def make(database: str) -> Iterator[MakeTwins]:
-    made: list[Twins] = []
+    made: list[StorePair] = []
 
-    def make(package: str, postgres_type: type[Any], memory_type: type[Any]) -> Twins:
-        made.append(Twins(database, f"holdfast.services.{package}", postgres_type, memory_type))
+    def make(package: str, postgres_type: type[Any], memory_type: type[Any]) -> StorePair:
+        made.append(StorePair(database, f"holdfast.services.{package}", postgres_type, memory_type))
         return made[-1]
 
     yield make
-    for twins in made:
-        twins.close()
+    for store_pair in made:
+        store_pair.close()
 
 
 def lines(skus: tuple[str, ...] = SKUS) -> st.SearchStrategy[tuple[Line, ...]]:
@@ -68,13 +68,15 @@ STOCK = _commands(RESERVATIONS, ("ReserveInventory", "CompensateInventory", "Con
 
 
 @pytest.fixture
-def inventory(make: MakeTwins) -> Twins:
+def inventory(make: MakeTwins) -> StorePair:
     return make("inventory_write", PostgresInventoryTransaction, MemoryInventoryTransaction)
 
 
 @sequences
 @given(drawn=batches(STOCK), initial=st.dictionaries(st.sampled_from(SKUS), st.integers(0, 9)))
-def test_inventory_moves_the_same_pieces(inventory: Twins, drawn: Batches, initial: dict[str, int]) -> None:
+def test_inventory_moves_the_same_pieces(
+    inventory: StorePair, drawn: Batches, initial: dict[str, int]
+) -> None:
     inventory.reset()
     inventory.transact(lambda tx: tx.set_initial_stock(list(initial.items())))
     handle(inventory, ParticipantHandler(InventoryParticipant()), drawn, "inventory")
@@ -94,7 +96,7 @@ def test_inventory_moves_the_same_pieces(inventory: Twins, drawn: Batches, initi
     limit=st.integers(1, 5),
 )
 def test_stock_is_set_and_listed_the_same(
-    inventory: Twins, rows: list[dict[str, int]], after: str, limit: int
+    inventory: StorePair, rows: list[dict[str, int]], after: str, limit: int
 ) -> None:
     inventory.reset()
     inventory.transact(lambda tx: [tx.set_initial_stock(list(row.items())) for row in rows])
@@ -103,13 +105,13 @@ def test_stock_is_set_and_listed_the_same(
     inventory.transact(lambda tx: tx.lock_stock(["a", "B", "no such code"]))
 
 
-def test_a_second_movement_of_one_direction_is_refused_by_both(inventory: Twins) -> None:
+def test_a_second_movement_of_one_direction_is_refused_by_both(inventory: StorePair) -> None:
     move = Movement(saga_id(1), "sell", (("a", 1),))
     assert inventory.transact(lambda tx: tx.insert_movements([move])) is None
     assert inventory.transact(lambda tx: tx.insert_movements([move])) == "refused"
 
 
-def test_the_database_itself_refuses_stock_that_does_not_add_up(inventory: Twins) -> None:
+def test_the_database_itself_refuses_stock_that_does_not_add_up(inventory: StorePair) -> None:
     inventory.transact(lambda tx: tx.set_initial_stock([("a", 3)]))
     for row in (Stock("a", 3, -1, 4, 0), Stock("a", 3, 3, 1, 0), Stock("a", 3, 2, 0, 0)):
         with pytest.raises(StatementFailed, match="23514"), inventory.postgres.transaction() as tx:
@@ -130,13 +132,13 @@ ORDERS = st.builds(
 
 
 @pytest.fixture
-def orders(make: MakeTwins) -> Twins:
+def orders(make: MakeTwins) -> StorePair:
     return make("order_create", PostgresOrderTransaction, MemoryOrderTransaction)
 
 
 @sequences
 @given(drawn=batches(_commands(ORDERS, ("CreateOrder", "CompensateOrder", "ConfirmOrder"))))
-def test_orders_are_written_the_same(orders: Twins, drawn: Batches) -> None:
+def test_orders_are_written_the_same(orders: StorePair, drawn: Batches) -> None:
     orders.reset()
     handle(orders, ParticipantHandler(OrderParticipant(20)), drawn, "order")
     rows = orders.select(
@@ -165,14 +167,14 @@ CART_ROWS = st.lists(
 
 
 @pytest.fixture
-def carts(make: MakeTwins) -> Twins:
+def carts(make: MakeTwins) -> StorePair:
     return make("cart_crud", PostgresCartTransaction, MemoryCartTransaction)
 
 
 @sequences
 @given(drawn=batches(CLEAR), rows=CART_ROWS, held=st.none() | CART_KEYS)
 def test_carts_are_cleared_the_same(
-    carts: Twins, drawn: Batches, rows: list[Cart], held: CartKey | None
+    carts: StorePair, drawn: Batches, rows: list[Cart], held: CartKey | None
 ) -> None:
     carts.reset()
     carts.transact(lambda tx: tx.insert_carts(rows))
@@ -237,7 +239,9 @@ def _save_those_that_exist(rows: list[Cart]) -> Work:
 
 @sequences
 @given(transactions=st.lists(st.tuples(st.lists(shopping(), max_size=4), st.booleans()), max_size=6))
-def test_carts_and_prices_read_the_same(carts: Twins, transactions: list[tuple[list[Work], bool]]) -> None:
+def test_carts_and_prices_read_the_same(
+    carts: StorePair, transactions: list[tuple[list[Work], bool]]
+) -> None:
     carts.reset()
     for operations, roll_back in transactions:
         carts.transact(in_turn(operations), commit=not roll_back)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.store_pairs import HOUR_MS, START_MS, Twins, sequences
+from tests.integration.stores.store_pairs import HOUR_MS, START_MS, StorePair, sequences
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.bus.memory import MemoryBus
@@ -47,7 +47,7 @@ def every_lane(calls_max: int) -> list[ClaimLimit]:
 
 
 class AnswersInTurn:
-    """A provider that answers from a list, the same to both twins because each has one of its own."""
+    """A provider that answers from a list, the same to both stores, because each has one of its own."""
 
     def __init__(self) -> None:
         self.answers: list[ProviderResult] = []
@@ -81,11 +81,11 @@ class Loop:
 
 
 @pytest.fixture
-def twins(database: str) -> Iterator[Twins]:
+def store_pair(database: str) -> Iterator[StorePair]:
     package = "holdfast.services.payment_gateway"
-    twins = Twins(database, package, PostgresPaymentTransaction, MemoryPaymentTransaction)
-    yield twins
-    twins.close()
+    store_pair = StorePair(database, package, PostgresPaymentTransaction, MemoryPaymentTransaction)
+    yield store_pair
+    store_pair.close()
 
 
 KINDS = ["ProcessPayment", "ProcessPayment", "CompensatePayment", "ConfirmPayment"]
@@ -112,18 +112,18 @@ ANSWERS = st.lists(
 
 @sequences
 @given(rounds=st.lists(COMMANDS | ANSWERS, max_size=12))
-def test_payments_are_resolved_the_same(twins: Twins, rounds: list[list[Any]]) -> None:
-    twins.reset()
+def test_payments_are_resolved_the_same(store_pair: StorePair, rounds: list[list[Any]]) -> None:
+    store_pair.reset()
     handler = ParticipantHandler(PaymentParticipant())
-    loops = [Loop(twins.postgres), Loop(twins.memory)]
+    loops = [Loop(store_pair.postgres), Loop(store_pair.memory)]
     for items in rounds:
         if isinstance(items[0], Command):
             heard = envelopes(items, "payment")
-            twins.transact(lambda tx, heard=heard: _answers(handler.handle(tx, heard)))  # type: ignore[misc]
+            store_pair.transact(lambda tx, heard=heard: _answers(handler.handle(tx, heard)))  # type: ignore[misc]
         else:
             for loop in loops:
                 loop.run(items)
-        twins.transact(_state)
+        store_pair.transact(_state)
     assert loops[0].provider.calls == loops[1].provider.calls
     assert loops[0].charges.alarms == loops[1].charges.alarms
 
@@ -153,7 +153,7 @@ def _page(tx: Any, which: str) -> list[str]:
     return [row.payment.saga_id for row in tx.payment_page(saga_id(0), 9, which)]
 
 
-def test_what_is_silent_for_a_minute_is_unknown_and_what_is_new_is_not(twins: Twins) -> None:
+def test_what_is_silent_for_a_minute_is_unknown_and_what_is_new_is_not(store_pair: StorePair) -> None:
     ages_ms = {1: 30_000, 2: 90_000}
 
     def write(tx: Any) -> Any:
@@ -165,43 +165,43 @@ def test_what_is_silent_for_a_minute_is_unknown_and_what_is_new_is_not(twins: Tw
         rows = [resolve_timer(saga_id(n), "do", now_ms - age) for n, age in ages_ms.items()]
         tx.set_timers(rows)
 
-    twins.transact(write)
+    store_pair.transact(write)
     for which, found in (("unknown", [saga_id(2)]), ("owed", []), ("", [saga_id(1), saga_id(2)])):
-        page = twins.transact(partial(_page, which=which))
+        page = store_pair.transact(partial(_page, which=which))
         assert page == found
-    [open_money] = twins.transact(lambda tx: [each._replace(since_ms=0) for each in tx.open_money()])
+    [open_money] = store_pair.transact(lambda tx: [each._replace(since_ms=0) for each in tx.open_money()])
     assert open_money == OpenMoney("unknown", "GBP", 1, 300, 0)
 
 
-def test_a_hint_makes_a_waiting_call_due_but_not_one_under_way(twins: Twins) -> None:
+def test_a_hint_makes_a_waiting_call_due_but_not_one_under_way(store_pair: StorePair) -> None:
     def write(tx: Any) -> Any:
         later = [resolve_timer(saga_id(n), "do", tx.now_ms() + HOUR_MS) for n in (1, 2, 3)]
         later[1] = later[1]._replace(end_offset=tx.now_ms() + HOUR_MS)
         tx.set_timers(later)
 
-    twins.transact(write)
-    assert twins.transact(lambda tx: tx.hint_calls([saga_id(1), saga_id(2), saga_id(9)])) == 1
+    store_pair.transact(write)
+    assert store_pair.transact(lambda tx: tx.hint_calls([saga_id(1), saga_id(2), saga_id(9)])) == 1
 
     def due(tx: Any) -> list[str]:
         return [row.key.saga_id for row in tx.peek_due_calls(every_lane(9), HORIZON_MS)]
 
-    assert twins.transact(due) == [saga_id(1)]
-    assert twins.transact(lambda tx: tx.hint_calls([saga_id(1)])) == 0, "it is due already"
+    assert store_pair.transact(due) == [saga_id(1)]
+    assert store_pair.transact(lambda tx: tx.hint_calls([saga_id(1)])) == 0, "it is due already"
 
 
-def test_calls_are_due_by_their_time_and_beyond_the_horizon(twins: Twins) -> None:
+def test_calls_are_due_by_their_time_and_beyond_the_horizon(store_pair: StorePair) -> None:
     rows = [
         TimerRow(TimerKey(saga_id(n), "payment", "do"), RESOLVE, 0, 0, START_MS + hours * HOUR_MS)
         for n, hours in enumerate([-1, -3, 1, 24, -2])
     ]
     assert HORIZON_MS < 24 * HOUR_MS
-    twins.transact(lambda tx: tx.set_timers(rows))
-    due = twins.transact(lambda tx: tx.peek_due_calls(every_lane(10), HORIZON_MS))
+    store_pair.transact(lambda tx: tx.set_timers(rows))
+    due = store_pair.transact(lambda tx: tx.peek_due_calls(every_lane(10), HORIZON_MS))
     assert [row.key.saga_id for row in due] == [saga_id(n) for n in (1, 4, 0, 3)]
-    assert twins.transact(lambda tx: tx.peek_due_calls(every_lane(2), HORIZON_MS)) == due[:2]
+    assert store_pair.transact(lambda tx: tx.peek_due_calls(every_lane(2), HORIZON_MS)) == due[:2]
 
 
-def test_each_lane_has_a_limit_of_its_own_and_says_which_come_first(twins: Twins) -> None:
+def test_each_lane_has_a_limit_of_its_own_and_says_which_come_first(store_pair: StorePair) -> None:
     def write(tx: Any) -> Any:
         first = [resolve_timer(saga_id(n), "do", START_MS - n) for n in range(1, 4)]
         failed = [
@@ -211,10 +211,10 @@ def test_each_lane_has_a_limit_of_its_own_and_says_which_come_first(twins: Twins
         tx.set_timers([*first, *failed, *refunds])
 
     def peek(*limits: ClaimLimit) -> list[tuple[str, str]]:
-        rows = twins.transact(lambda tx: tx.peek_due_calls(limits, HORIZON_MS))
+        rows = store_pair.transact(lambda tx: tx.peek_due_calls(limits, HORIZON_MS))
         return [(row.key.saga_id, row.key.verb) for row in rows]
 
-    twins.transact(write)
+    store_pair.transact(write)
     assert peek(ClaimLimit("do", True, 2)) == [(saga_id(3), "do"), (saga_id(2), "do")]
     assert peek(ClaimLimit("do", True, 2, newest_first=True)) == [(saga_id(1), "do"), (saga_id(2), "do")]
     assert peek(ClaimLimit("do", False, 1), ClaimLimit("undo", True, 9), ClaimLimit("undo", False, 9)) == [
@@ -224,13 +224,13 @@ def test_each_lane_has_a_limit_of_its_own_and_says_which_come_first(twins: Twins
     ]
 
 
-def test_a_second_payment_of_one_saga_is_refused_by_both(twins: Twins) -> None:
+def test_a_second_payment_of_one_saga_is_refused_by_both(store_pair: StorePair) -> None:
     payment = Payment(saga_id(1), "ada", "pm_card_visa", 300, "GBP")
-    assert twins.transact(lambda tx: tx.insert_payments([payment])) is None
-    assert twins.transact(lambda tx: tx.insert_payments([payment])) == "refused"
+    assert store_pair.transact(lambda tx: tx.insert_payments([payment])) is None
+    assert store_pair.transact(lambda tx: tx.insert_payments([payment])) == "refused"
 
 
-def test_a_row_says_since_when_it_was_submitted(twins: Twins) -> None:
+def test_a_row_says_since_when_it_was_submitted(store_pair: StorePair) -> None:
     fence = Fence(saga_id(1), FenceState.RUNNING)
 
     def work(tx: Any) -> Any:
@@ -238,7 +238,7 @@ def test_a_row_says_since_when_it_was_submitted(twins: Twins) -> None:
         tx.save_fences("payment", [fence._replace(submitted=True)], ())
         return None
 
-    twins.transact(work)
-    [(first,)] = twins.select("select submitted_at from fence")
-    twins.transact(work)
-    assert twins.select("select submitted_at from fence") == [(first,)]
+    store_pair.transact(work)
+    [(first,)] = store_pair.select("select submitted_at from fence")
+    store_pair.transact(work)
+    assert store_pair.select("select submitted_at from fence") == [(first,)]

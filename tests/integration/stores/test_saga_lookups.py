@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.store_pairs import Twins, sequences
+from tests.integration.stores.store_pairs import StorePair, sequences
 from tests.integration.stores.test_saga_stores import PAYLOADS
 from tests.samples import saga_id
 
@@ -48,11 +48,11 @@ WISHES = st.builds(
 
 
 @pytest.fixture
-def twins(database: str) -> Iterator[Twins]:
+def store_pair(database: str) -> Iterator[StorePair]:
     package = "holdfast.services.checkout_orchestrator"
-    twins = Twins(database, package, PostgresSagaTransaction, MemorySagaTransaction)
-    yield twins
-    twins.close()
+    store_pair = StorePair(database, package, PostgresSagaTransaction, MemorySagaTransaction)
+    yield store_pair
+    store_pair.close()
 
 
 @sequences
@@ -63,16 +63,16 @@ def twins(database: str) -> Iterator[Twins]:
     partitions=st.sets(st.integers(0, 3)),
 )
 def test_both_find_the_same(
-    twins: Twins, stories: list[Any], wishes: list[SagaFilter], limit: int, partitions: set[int]
+    store_pair: StorePair, stories: list[Any], wishes: list[SagaFilter], limit: int, partitions: set[int]
 ) -> None:
-    twins.reset()
+    store_pair.reset()
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
     for n, (reached, then, overdue) in enumerate(stories, 1):
-        twins.transact(partial(_tell, service, n=n, reached=reached, then=then, overdue=overdue))
+        store_pair.transact(partial(_tell, service, n=n, reached=reached, then=then, overdue=overdue))
     for wanted in wishes:
-        twins.transact(lambda tx, w=wanted: _find(tx, w, limit))  # type: ignore[misc]
-    twins.transact(lambda tx: [row._replace(oldest_ms=0) for row in tx.count_open(partitions)])
-    twins.transact(_look)
+        store_pair.transact(lambda tx, w=wanted: _find(tx, w, limit))  # type: ignore[misc]
+    store_pair.transact(lambda tx: [row._replace(oldest_ms=0) for row in tx.count_open(partitions)])
+    store_pair.transact(_look)
 
 
 def _tell(
@@ -104,10 +104,10 @@ def _look(tx: Any) -> Any:
 @pytest.mark.parametrize("act", ["cancel", "resume"])
 @pytest.mark.parametrize("reached", range(6))
 def test_an_operators_act_is_the_same_in_both_and_stands_in_the_log(
-    twins: Twins, act: str, reached: int
+    store_pair: StorePair, act: str, reached: int
 ) -> None:
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
-    twins.transact(lambda tx: _tell(service, tx, n=1, reached=reached))
+    store_pair.transact(lambda tx: _tell(service, tx, n=1, reached=reached))
 
     def work(tx: Any) -> Any:
         handled, outcome = getattr(OperatorActions(service), act)(tx, saga_id(1), "olga", "b\u00fccause")
@@ -115,22 +115,22 @@ def test_an_operators_act_is_the_same_in_both_and_stands_in_the_log(
         return handled.messages_to_seal, outcome.did, outcome.sent
 
     for _ in range(2):
-        twins.transact(work)
-        twins.transact(lambda tx: [a._replace(at_ms=0) for a in tx.read_actions(saga_id(1))])
-    twins.transact(_look)
-    actions = [action for _, action in twins.rows("operator_actions")]
+        store_pair.transact(work)
+        store_pair.transact(lambda tx: [a._replace(at_ms=0) for a in tx.read_actions(saga_id(1))])
+    store_pair.transact(_look)
+    actions = [action for _, action in store_pair.rows("operator_actions")]
     times = {"cancel": int(reached in (1, 2, 3)), "resume": 2 * int(0 < reached < 5)}[act]
     assert actions == [OperatorAction("olga", f"{act}_saga", saga_id(1), "b\u00fccause")] * times
 
 
-def test_a_shoppers_cancellation_is_the_same_in_both_also_of_what_is_not_born(twins: Twins) -> None:
+def test_a_shoppers_cancellation_is_the_same_in_both_also_before_the_start(store_pair: StorePair) -> None:
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
-    twins.transact(lambda tx: _tell(service, tx, n=1, reached=2))
+    store_pair.transact(lambda tx: _tell(service, tx, n=1, reached=2))
 
     def work(tx: Any, n: int, user: str) -> Any:
         handled, outcome = OperatorActions(service).cancel_for_shopper(tx, saga_id(n), user)
         return handled.messages_to_seal, outcome.did, outcome.sent
 
     for n, user in ((1, "eve"), (1, "ada"), (1, "ada"), (2, "ada"), (2, "eve")):
-        twins.transact(partial(work, n=n, user=user))
-    assert twins.select("select state from saga order by saga_id") == [("COMPENSATING",), ("FAILED",)]
+        store_pair.transact(partial(work, n=n, user=user))
+    assert store_pair.select("select state from saga order by saga_id") == [("COMPENSATING",), ("FAILED",)]

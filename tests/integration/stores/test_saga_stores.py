@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.store_pairs import HOUR_MS, START_MS, Twins, sequences
+from tests.integration.stores.store_pairs import HOUR_MS, START_MS, StorePair, sequences
 from tests.samples import SAMPLES, saga_id
 
 from holdfast.contracts.messages import Refused
@@ -24,11 +24,11 @@ SAGAS = [saga_id(n) for n in range(1, 4)]
 
 
 @pytest.fixture
-def twins(database: str) -> Iterator[Twins]:
+def store_pair(database: str) -> Iterator[StorePair]:
     package = "holdfast.services.checkout_orchestrator"
-    twins = Twins(database, package, PostgresSagaTransaction, MemorySagaTransaction)
-    yield twins
-    twins.close()
+    store_pair = StorePair(database, package, PostgresSagaTransaction, MemorySagaTransaction)
+    yield store_pair
+    store_pair.close()
 
 
 AHEAD = ["CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreated", "CartCleared"]
@@ -51,27 +51,27 @@ FIRINGS = st.tuples(st.booleans(), st.booleans()).map(list)
 
 @sequences
 @given(rounds=st.lists(BATCHES | FIRINGS | PAGES, max_size=10))
-def test_sagas_and_histories_read_the_same(twins: Twins, rounds: list[list[Any]]) -> None:
-    twins.reset()
+def test_sagas_and_histories_read_the_same(store_pair: StorePair, rounds: list[list[Any]]) -> None:
+    store_pair.reset()
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
     for items in rounds:
         if isinstance(items[0], Command):
             heard = envelopes(items, "event")
             work = lambda tx, heard=heard: _answers(service.handle(tx, heard))  # noqa: E731
-            twins.transact(work)
+            store_pair.transact(work)
         elif isinstance(items[0], PrunePage):
-            twins.transact(lambda tx, page=items[0]: tx.prune_sagas(CHECKOUT.terminal, page))  # type: ignore[misc]
+            store_pair.transact(lambda tx, page=items[0]: tx.prune_sagas(CHECKOUT.terminal, page))  # type: ignore[misc]
         else:
             overdue, roll_back = items
-            twins.transact(lambda tx, o=overdue: _fire(service, tx, o), commit=not roll_back)  # type: ignore[misc]
-        twins.transact(_state)
-    ignored = twins.select(
+            store_pair.transact(lambda tx, o=overdue: _fire(service, tx, o), commit=not roll_back)  # type: ignore[misc]
+        store_pair.transact(_state)
+    ignored = store_pair.select(
         "select saga_id::text, event_id, kind, reason, times from saga_ignored order by 1, 2"
     )
-    assert [(IgnoredRow(*row[:4]), row[4]) for row in ignored] == twins.rows("saga_ignored")
-    assert twins.select("select 1 from saga where state = 'NEW'") == []
-    events = twins.select("select saga_id::text, event_id from saga_event order by 1, 2")
-    assert events == sorted(twins.memory.tables.tables.get("saga_event_id", {}))
+    assert [(IgnoredRow(*row[:4]), row[4]) for row in ignored] == store_pair.rows("saga_ignored")
+    assert store_pair.select("select 1 from saga where state = 'NEW'") == []
+    events = store_pair.select("select saga_id::text, event_id from saga_event order by 1, 2")
+    assert events == sorted(store_pair.memory.tables.tables.get("saga_event_id", {}))
 
 
 def _fire(service: CheckoutService, tx: Any, overdue: bool) -> Any:
@@ -108,13 +108,13 @@ def _timeless(saga: SagaInstance | None) -> SagaInstance | None:
     return saga._replace(**times)  # type: ignore[arg-type]
 
 
-def test_an_older_version_is_refused_by_both_as_trouble(twins: Twins) -> None:
+def test_an_older_version_is_refused_by_both_as_trouble(store_pair: StorePair) -> None:
     service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
     started = envelopes([Command(1, "CheckoutInitiated", SAMPLES["CheckoutInitiated"])], "event")
-    twins.transact(lambda tx: _answers(service.handle(tx, started)))
+    store_pair.transact(lambda tx: _answers(service.handle(tx, started)))
 
     def late(tx: Any) -> None:
         saga = tx.read_saga(saga_id(1))
         tx.save_sagas([saga], ())
 
-    assert twins.transact(late) == "unavailable"
+    assert store_pair.transact(late) == "unavailable"

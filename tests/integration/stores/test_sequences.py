@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.integration.stores.store_pairs import SEQUENCES, Twins, sequences
+from tests.integration.stores.store_pairs import SEQUENCES, StorePair, sequences
 
 from holdfast.messaging.database import PostgresTransaction
 from holdfast.messaging.memory_store import MemoryTransaction
@@ -22,14 +22,14 @@ def test_at_least_two_thousand_sequences_are_drawn_over_all_stores() -> None:
 
 
 def test_a_test_that_runs_fewer_than_promised_fails(database: str) -> None:
-    twins = Twins(database, "", PostgresTransaction, MemoryTransaction)
+    store_pair = StorePair(database, "", PostgresTransaction, MemoryTransaction)
 
     @sequences
     @given(number=st.integers(0, 2))  # exhausted after three
-    def few(twins: Any, number: int) -> None:
-        twins.reset()
+    def few(store_pair: Any, number: int) -> None:
+        store_pair.reset()
 
     with pytest.raises(AssertionError):
-        few(twins=twins)
-    assert 0 < twins.sequences < SEQUENCES
-    twins.close()
+        few(store_pair=store_pair)
+    assert 0 < store_pair.sequences < SEQUENCES
+    store_pair.close()

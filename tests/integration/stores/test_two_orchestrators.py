@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.integration.stores.batches import Command, envelopes
-from tests.integration.stores.store_pairs import Twins
+from tests.integration.stores.store_pairs import StorePair
 from tests.memory_platform import MemoryPlatform
 from tests.samples import SAMPLES, saga_id
 
@@ -33,20 +33,20 @@ PIECES = (("A", 2),)
 
 
 @pytest.fixture
-def twins(database: str) -> Iterator[Twins]:
+def store_pair(database: str) -> Iterator[StorePair]:
     package = "holdfast.services.checkout_orchestrator"
-    twins = Twins(database, package, PostgresSagaTransaction, MemorySagaTransaction, size=2)
-    yield twins
-    twins.close()
+    store_pair = StorePair(database, package, PostgresSagaTransaction, MemorySagaTransaction, size=2)
+    yield store_pair
+    store_pair.close()
 
 
 class Instance:
     """One orchestrator of two on the same database."""
 
-    def __init__(self, twins: Twins) -> None:
+    def __init__(self, store_pair: StorePair) -> None:
         self.service = CheckoutService({1: CHECKOUT}, 4, TimerSettings())
         self.operations = OperatorActions(self.service)
-        self.processor = BatchProcessor("checkout-orchestrator", twins.postgres, self.service)
+        self.processor = BatchProcessor("checkout-orchestrator", store_pair.postgres, self.service)
 
     def hear(self, n: int, *kinds: str) -> list[str]:
         events = envelopes([Command(n, kind, SAMPLES[kind]) for kind in kinds], "event")
@@ -59,7 +59,7 @@ class Instance:
         return self._act(lambda tx: self.operations.resume(tx, saga_id(n), "olga", "now"))
 
     def fire(self, n: int) -> list[str]:
-        """Fire the saga's deadlines as the chore does: its timers are locked first."""
+        """Fire the saga's deadlines as the task does: its timers are locked first."""
 
         def work(tx: Any) -> HandlerResult:
             rows = tx.lock_timers(saga_id(n))
@@ -95,8 +95,8 @@ def _race(one: Callable[[], Any], other: Callable[[], Any]) -> tuple[Any, Any]:
         return futures[0].result(WAIT_S), futures[1].result(WAIT_S)
 
 
-def test_the_pivot_and_a_cancellation_at_the_same_moment_never_both_happen(twins: Twins) -> None:
-    owner, other = Instance(twins), Instance(twins)
+def test_the_pivot_and_a_cancellation_at_the_same_moment_never_both_happen(store_pair: StorePair) -> None:
+    owner, other = Instance(store_pair), Instance(store_pair)
     for n in range(1, SAGAS + 1):
         owner.hear(n, *FORWARD)
         sent, (undone, did) = _race(lambda n=n: owner.hear(n, "OrderCreated"), lambda n=n: other.cancel(n))  # type: ignore[misc]
@@ -104,12 +104,12 @@ def test_the_pivot_and_a_cancellation_at_the_same_moment_never_both_happen(twins
             assert (sent, undone) == ([], ["CompensateOrder", "CompensatePayment", "CompensateInventory"])
         else:
             assert (sent, undone, did) == (["ClearCart"], [], ActionOutcome.PAST_THE_PIVOT)
-    histories = twins.select("select saga_id, array_agg(seq order by seq) from saga_event group by 1")
+    histories = store_pair.select("select saga_id, array_agg(seq order by seq) from saga_event group by 1")
     assert [seqs for _, seqs in histories] == [[1, 2, 3, 4]] * SAGAS
 
 
-def test_a_cancellation_and_the_start_at_the_same_moment_leave_one_saga(twins: Twins) -> None:
-    owner, other = Instance(twins), Instance(twins)
+def test_a_cancellation_and_the_start_at_the_same_moment_leave_one_saga(store_pair: StorePair) -> None:
+    owner, other = Instance(store_pair), Instance(store_pair)
     for n in range(1, SAGAS + 1):
         sent, (undone, did) = _race(
             lambda n=n: owner.hear(n, "CheckoutInitiated"),  # type: ignore[misc]
@@ -122,13 +122,13 @@ def test_a_cancellation_and_the_start_at_the_same_moment_leave_one_saga(twins: T
             assert (sent, undone) == (["ReserveInventory"], ["CompensateInventory"])
 
 
-def test_a_deadline_and_a_resumption_at_the_same_moment_are_two_firings(twins: Twins) -> None:
-    owner, other = Instance(twins), Instance(twins)
+def test_a_deadline_and_a_resumption_at_the_same_moment_are_two_firings(store_pair: StorePair) -> None:
+    owner, other = Instance(store_pair), Instance(store_pair)
     for n in range(1, SAGAS + 1):
         owner.hear(n, *FORWARD)
         sent, (again, did) = _race(lambda n=n: owner.fire(n), lambda n=n: other.resume(n))  # type: ignore[misc]
         assert (sent, again, did) == (["CreateOrder"], ["CreateOrder"], ActionOutcome.DONE)
-    fired = twins.select("select fired from timers")
+    fired = store_pair.select("select fired from timers")
     assert fired == [(2,)] * SAGAS
 
 

@@ -18,7 +18,7 @@ Answer = Callable[[Commits, list[KafkaPlace]], None]
 
 
 class Clock:
-    """Time that passes only while somebody waits."""
+    """A clock that advances only in waits."""
 
     def __init__(self) -> None:
         self.now = 0.0

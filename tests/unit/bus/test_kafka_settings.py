@@ -1,4 +1,4 @@
-"""What librdkafka is told: the promises of the bus stand or fall with these."""
+"""The settings of librdkafka on which the promises of the bus depend."""
 
 from confluent_kafka import Consumer, Producer
 

@@ -46,13 +46,13 @@ def test_a_signed_message_is_its_writers() -> None:
         {"value": b""},
     ],
 )
-def test_whatever_is_changed_it_is_nobodys(changes: dict[str, Any]) -> None:
+def test_a_signed_part_that_is_changed_leaves_the_record_without_a_source(changes: dict[str, Any]) -> None:
     assert source(WRITER.sign(MESSAGE)._replace(**changes)) is None
 
 
 @pytest.mark.parametrize("name", ["ce_id", "ce_type", "ce_dataschema", HEADER])
 @pytest.mark.parametrize("change", ["other", "missing", "a second one"])
-def test_a_covered_header_that_is_changed_makes_it_nobodys(name: str, change: str) -> None:
+def test_a_signed_header_that_is_changed_leaves_the_record_without_a_source(name: str, change: str) -> None:
     headers = WRITER.sign(MESSAGE).headers
     kept = tuple(header for header in headers if header[0] != name)
     forged = {

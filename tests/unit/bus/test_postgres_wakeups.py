@@ -1,4 +1,4 @@
-"""Hints by datagrams: heard by those concerned, never in the way of those who send them."""
+"""Wake-ups by datagrams: heard by those concerned, never in the way of those who send them."""
 
 import tempfile
 import threading
@@ -16,7 +16,7 @@ SOON_S = 20.0
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as path:
-        yield Path(path) / "hints"
+        yield Path(path) / "wakeups"
 
 
 def listens(ear: SocketListener) -> bool:
@@ -38,7 +38,7 @@ def test_a_hint_reaches_the_topics_listeners_only(folder: Path) -> None:
     assert both.members_changed
 
 
-def test_nobody_there_is_no_error(folder: Path) -> None:
+def test_a_wakeup_without_listeners_is_no_error(folder: Path) -> None:
     WakeupSender(folder).notify(["a"], MESSAGES_AVAILABLE)
     ear = SocketListener(folder, ["a", "b"])
     ear.close()

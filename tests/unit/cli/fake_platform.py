@@ -49,7 +49,7 @@ class FakeData:
             started_at="",
             data=str(self.root),
             bus=BusInfo("postgres"),
-            hints="",
+            wakeup_folder="",
             postgres=PostgresInfo(0, 0, 0),
             services=dict.fromkeys(("gateway-bff", "cart-crud", "inventory-write"), service),
         )

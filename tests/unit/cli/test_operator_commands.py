@@ -26,7 +26,7 @@ def test_an_answer_that_is_no_problem_is_one_line_and_an_exit_code(
     assert capsys.readouterr().err == "gateway-bff answers 503 Service Unavailable\n"
 
 
-def test_somebody_without_a_name_acts_under_his_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_acts_under_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless() -> str:
         raise KeyError("uid not found")
 

@@ -25,13 +25,13 @@ def page(found: Any) -> str:
 
 
 def test_a_saga_that_waits() -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        office.buy(SAGA)
-        office.forward(1)
-        office.platform.advance(192_000)
-        await office.act(SAGA, "resume")
-        office.platform.advance(1_000)
-        found = await office.shown(SAGA)
+    async def scenario(harness: OrchestratorHarness) -> None:
+        harness.buy(SAGA)
+        harness.forward(1)
+        harness.platform.advance(192_000)
+        await harness.act(SAGA, "resume")
+        harness.platform.advance(1_000)
+        found = await harness.shown(SAGA)
         lines = situation(found)
         assert lines[0] == f"ada buys 2 pieces of cart cart-{SAGA} for 2.00 GBP; began 3 m 13 s ago."
         assert lines[1].startswith("Waits for the answer to ProcessPayment (sent again once); next in ")
@@ -47,15 +47,15 @@ def test_a_saga_that_waits() -> None:
 
 
 def test_a_stalled_saga_says_what_is_owed_and_what_ends_it() -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        office.buy(SAGA)
-        office.forward(2)
-        await office.act(SAGA, "cancel")
-        with office.platform.sagas.transaction() as tx:
+    async def scenario(harness: OrchestratorHarness) -> None:
+        harness.buy(SAGA)
+        harness.forward(2)
+        await harness.act(SAGA, "cancel")
+        with harness.platform.sagas.transaction() as tx:
             saga = tx.read_saga(SAGA)
-            tx.save_sagas([saga._replace(version=saga.version + 1, stalled_ms=office.platform.now_ms)], ())
-        office.platform.advance(7_200_000)
-        lines = situation(await office.shown(SAGA))
+            tx.save_sagas([saga._replace(version=saga.version + 1, stalled_ms=harness.platform.now_ms)], ())
+        harness.platform.advance(7_200_000)
+        lines = situation(await harness.shown(SAGA))
         assert "Undone because: cancelled_by_operator (at 3 a.m.)." in lines
         assert "Still owed: an order to cancel, 2.00 GBP to refund, 2 pieces to release." in lines
         assert any(
@@ -68,46 +68,46 @@ def test_a_stalled_saga_says_what_is_owed_and_what_ends_it() -> None:
 
 
 def test_a_saga_past_its_pivot_and_one_whose_deadlines_were_lost() -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        office.buy(SAGA)
-        office.forward(3)
-        lines = situation(await office.shown(SAGA))
+    async def scenario(harness: OrchestratorHarness) -> None:
+        harness.buy(SAGA)
+        harness.forward(3)
+        lines = situation(await harness.shown(SAGA))
         assert lines[-1].startswith("The pivot was sent: it cannot be cancelled any more")
-        office.platform.sagas.tables.tables["timers"].clear()
-        lines = situation(await office.shown(SAGA))
+        harness.platform.sagas.tables.tables["timers"].clear()
+        lines = situation(await harness.shown(SAGA))
         assert any(line.startswith("NOTHING IS AWAITED") for line in lines)
 
     run_scenario(scenario)
 
 
 def test_sagas_that_ended() -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        await office.cancel(SAGA)
-        assert situation(await office.shown(SAGA)) == [
+    async def scenario(harness: OrchestratorHarness) -> None:
+        await harness.cancel(SAGA)
+        assert situation(await harness.shown(SAGA)) == [
             "Cancelled before it was heard of; began 0 ms ago.",
             "Undone because: cancelled_by_shopper (by the shopper).",
             "It ended 0 ms ago, 0 ms after it began.",
         ]
         other = SAGA.replace("1", "2")
-        office.platform.put_cart(f"cart-{other}", PIECES)
-        office.platform.initiate(other, PIECES)
-        office.platform.settle()
-        office.platform.advance(90_061_000)
-        lines = situation(await office.shown(other))
+        harness.platform.put_cart(f"cart-{other}", PIECES)
+        harness.platform.initiate(other, PIECES)
+        harness.platform.settle()
+        harness.platform.advance(90_061_000)
+        lines = situation(await harness.shown(other))
         assert lines[-1] == "It ended 1 d 1 h ago, 0 ms after it began."
         assert "ConfirmInventory, ConfirmPayment, ConfirmOrder, CheckoutCompleted" in page(
-            await office.shown(other)
+            await harness.shown(other)
         )
 
     run_scenario(scenario)
 
 
 def test_what_shoppers_and_operators_write_is_no_markup() -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        office.buy(SAGA)
-        office.forward(1)
-        await office.ask(office.olga, "POST", f"/v1/sagas/{SAGA}/cancel", {"reason": "[red]x[/red] [/]"})
-        assert page(await office.shown(SAGA)).count("[red]x[/red] [/]") == 2
+    async def scenario(harness: OrchestratorHarness) -> None:
+        harness.buy(SAGA)
+        harness.forward(1)
+        await harness.ask(harness.olga, "POST", f"/v1/sagas/{SAGA}/cancel", {"reason": "[red]x[/red] [/]"})
+        assert page(await harness.shown(SAGA)).count("[red]x[/red] [/]") == 2
 
     run_scenario(scenario)
 

@@ -1,4 +1,4 @@
-"""What a terminal is given: nothing that moves, hides or styles, whoever wrote it; JSON stays JSON."""
+"""The output for a terminal: no data in it moves the cursor, hides or styles text; JSON stays JSON."""
 
 import io
 import json

@@ -15,8 +15,8 @@ WEEK_MS = 7 * 86_400_000
 
 
 def test_a_checkout_is_accepted_and_its_saga_started_with_the_servers_snapshot() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        answer = await town.checkout()
+    async def scenario(harness: GatewayHarness) -> None:
+        answer = await harness.checkout()
         assert answer.status_code == 202
         saga_id = answer.json()["saga_id"]
         assert answer.json() == {"saga_id": saga_id, "status": "CHECKOUT_INITIATED"}
@@ -24,7 +24,7 @@ def test_a_checkout_is_accepted_and_its_saga_started_with_the_servers_snapshot()
         assert "idempotency-replayed" not in answer.headers
         assert UUID(saga_id).version == 7
         assert UUID(saga_id).int >> 80 == NOW_MS
-        ((message_id, value, _),) = town.published()
+        ((message_id, value, _),) = harness.published()
         assert message_id == f"{saga_id}:initiated"
         assert decode("CheckoutInitiated", value) == CheckoutInitiated(
             user_id="ada",
@@ -41,30 +41,32 @@ def test_a_checkout_is_accepted_and_its_saga_started_with_the_servers_snapshot()
 
 
 def test_the_same_key_and_body_get_the_same_answer_and_start_nothing_new() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        first = await town.checkout()
+    async def scenario(harness: GatewayHarness) -> None:
+        first = await harness.checkout()
         spaced = b'{ "payment_method" : "pm_card_visa", "cart_id":"c-1","expected_total_minor":null }'
-        again = await town.ada.ask("POST", "/v1/checkouts", raw=spaced, headers={"idempotency-key": "key-1"})
+        again = await harness.ada.ask(
+            "POST", "/v1/checkouts", raw=spaced, headers={"idempotency-key": "key-1"}
+        )
         assert (again.status_code, again.content) == (202, first.content)
         assert again.headers["idempotency-replayed"] == "true"
         assert again.headers["location"] == first.headers["location"]
-        assert len(town.published()) == 1
+        assert len(harness.published()) == 1
 
     run_scenario(scenario)
 
 
 def test_a_known_key_is_answered_whatever_is_down_and_however_it_ended() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        first = await town.checkout()
-        town.complete(first.json()["saga_id"])
-        town.upstreams.carts.clear()
-        town.upstreams.cart_is_down = True
-        town.retry_after_s = 60.0
-        again, new = await asyncio.gather(town.checkout(), town.checkout(key="key-2"))
+    async def scenario(harness: GatewayHarness) -> None:
+        first = await harness.checkout()
+        harness.complete(first.json()["saga_id"])
+        harness.upstreams.carts.clear()
+        harness.upstreams.cart_is_down = True
+        harness.retry_after_s = 60.0
+        again, new = await asyncio.gather(harness.checkout(), harness.checkout(key="key-2"))
         assert (again.status_code, again.content) == (202, first.content)
         assert problem(new) == (503, "dependency_unavailable", [])
-        town.retry_after_s = 0.0
-        again, new = await asyncio.gather(town.checkout(), town.checkout(key="key-2"))
+        harness.retry_after_s = 0.0
+        again, new = await asyncio.gather(harness.checkout(), harness.checkout(key="key-2"))
         assert (again.status_code, again.content) == (202, first.content)
         assert problem(new) == (503, "dependency_unavailable", [])
         assert new.headers["retry-after"]
@@ -73,21 +75,21 @@ def test_a_known_key_is_answered_whatever_is_down_and_however_it_ended() -> None
 
 
 def test_the_same_key_with_another_body_is_refused() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        await town.started()
+    async def scenario(harness: GatewayHarness) -> None:
+        await harness.started()
         for more in ({"card": "pm_card_mastercard"}, {"expected_total_minor": 1000}, {"cart_id": "c-2"}):
-            answer = await town.checkout(**more)
+            answer = await harness.checkout(**more)
             assert problem(answer) == (422, "idempotency_key_reused", [])
-        assert len(town.published()) == 1
+        assert len(harness.published()) == 1
 
     run_scenario(scenario)
 
 
 def test_a_key_belongs_to_its_user() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.put_cart("c-2", user="eve")
-        hers = await town.checkout("c-2", by=town.eve)
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.put_cart("c-2", user="eve")
+        hers = await harness.checkout("c-2", by=harness.eve)
         assert hers.status_code == 202
         assert hers.json()["saga_id"] != saga_id
 
@@ -104,18 +106,18 @@ def test_a_key_belongs_to_its_user() -> None:
     ],
 )
 def test_a_key_is_needed_and_has_a_form(key: str | None, code: str) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        assert problem(await town.checkout(key=key)) == (400, code, [])
-        assert (await town.checkout(key="k" * 255)).status_code == 202
+    async def scenario(harness: GatewayHarness) -> None:
+        assert problem(await harness.checkout(key=key)) == (400, code, [])
+        assert (await harness.checkout(key="k" * 255)).status_code == 202
 
     run_scenario(scenario)
 
 
 def test_a_cart_in_checkout_is_a_conflict_that_names_the_checkout_to_its_owner() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.put_cart(version=2)
-        answer = await town.checkout(key="key-2")
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.put_cart(version=2)
+        answer = await harness.checkout(key="key-2")
         assert problem(answer) == (409, "cart_in_checkout", [])
         assert answer.json()["checkout"] == saga_id
         assert saga_id in answer.json()["detail"]
@@ -127,35 +129,35 @@ def test_a_cart_in_checkout_is_a_conflict_that_names_the_checkout_to_its_owner()
 def test_two_users_buy_carts_of_the_same_id_side_by_side() -> None:
     """Open, bought, bought again: no state of ada's checkout shows in what eve is answered."""
 
-    async def scenario(town: GatewayHarness) -> None:
-        town.put_cart(user="eve")
-        ada = await town.started()
-        eve = await town.started(by=town.eve)
+    async def scenario(harness: GatewayHarness) -> None:
+        harness.put_cart(user="eve")
+        ada = await harness.started()
+        eve = await harness.started(by=harness.eve)
         assert ada != eve
-        again = await town.checkout(key="key-2", by=town.eve)
+        again = await harness.checkout(key="key-2", by=harness.eve)
         assert (problem(again)[1], again.json()["checkout"]) == ("cart_in_checkout", eve)
-        town.complete(ada, version_left=7)
-        town.fail(eve)
-        second = await town.started(key="key-3", by=town.eve)
+        harness.complete(ada, version_left=7)
+        harness.fail(eve)
+        second = await harness.started(key="key-3", by=harness.eve)
         assert second != eve, "the version that ada's cart was left at says nothing of eve's"
-        town.complete(second)
-        bought = await town.checkout(key="key-4", by=town.eve)
+        harness.complete(second)
+        bought = await harness.checkout(key="key-4", by=harness.eve)
         assert (problem(bought)[1], bought.json()["checkout"]) == ("cart_bought", second)
 
     run_scenario(scenario)
 
 
 def test_a_cart_version_is_bought_once_and_a_failed_checkout_frees_it() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        failed = await town.started()
-        town.fail(failed)
-        bought = await town.started(key="key-2")
-        town.complete(bought, version_left=1)
-        answer = await town.checkout(key="key-3")
+    async def scenario(harness: GatewayHarness) -> None:
+        failed = await harness.started()
+        harness.fail(failed)
+        bought = await harness.started(key="key-2")
+        harness.complete(bought, version_left=1)
+        answer = await harness.checkout(key="key-3")
         assert problem(answer) == (409, "cart_bought", [])
         assert answer.json()["checkout"] == bought
-        town.put_cart(version=2)
-        assert (await town.checkout(key="key-4")).status_code == 202
+        harness.put_cart(version=2)
+        assert (await harness.checkout(key="key-4")).status_code == 202
 
     run_scenario(scenario)
 
@@ -163,20 +165,20 @@ def test_a_cart_version_is_bought_once_and_a_failed_checkout_frees_it() -> None:
 def test_a_snapshot_older_than_what_the_last_checkout_left_is_taken_anew() -> None:
     """The shopper adds to a cart in checkout; the snapshot is taken, and only then the clearing heard of."""
 
-    async def scenario(town: GatewayHarness) -> None:
-        first = await town.started()
-        town.put_cart(version=2, pieces=5)
+    async def scenario(harness: GatewayHarness) -> None:
+        first = await harness.started()
+        harness.put_cart(version=2, pieces=5)
 
         def cleared_meanwhile() -> None:
-            town.upstreams.before_answer = lambda: None
-            town.complete(first, version_left=3)
-            town.put_cart(version=3, pieces=3)
+            harness.upstreams.before_answer = lambda: None
+            harness.complete(first, version_left=3)
+            harness.put_cart(version=3, pieces=3)
 
-        town.upstreams.before_answer = cleared_meanwhile
-        second = await town.started(key="key-2")
-        assert len(town.upstreams.asked) == 3
+        harness.upstreams.before_answer = cleared_meanwhile
+        second = await harness.started(key="key-2")
+        assert len(harness.upstreams.asked) == 3
         initiated = {
-            message_id: decode("CheckoutInitiated", value) for message_id, value, _ in town.published()
+            message_id: decode("CheckoutInitiated", value) for message_id, value, _ in harness.published()
         }
         assert initiated[f"{second}:initiated"].total_minor == 1500  # type: ignore[attr-defined]
 
@@ -184,25 +186,25 @@ def test_a_snapshot_older_than_what_the_last_checkout_left_is_taken_anew() -> No
 
 
 def test_a_snapshot_that_stays_old_starts_nothing() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        first = await town.started()
-        town.complete(first, version_left=5)
-        town.put_cart(version=4)
-        answer = await town.checkout(key="key-2")
+    async def scenario(harness: GatewayHarness) -> None:
+        first = await harness.started()
+        harness.complete(first, version_left=5)
+        harness.put_cart(version=4)
+        answer = await harness.checkout(key="key-2")
         assert problem(answer) == (409, "cart_is_changing", [])
-        assert len(town.published()) == 1
-        assert len(town.store.tables.tables["checkout"]) == 1
+        assert len(harness.published()) == 1
+        assert len(harness.store.tables.tables["checkout"]) == 1
 
     run_scenario(scenario)
 
 
 def test_another_total_than_expected_starts_nothing_and_says_the_new_one() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        answer = await town.checkout(expected_total_minor=999)
+    async def scenario(harness: GatewayHarness) -> None:
+        answer = await harness.checkout(expected_total_minor=999)
         assert problem(answer) == (409, "total_differs", [])
         assert answer.json()["total_minor"] == 1000
-        assert not town.published()
-        assert (await town.checkout(expected_total_minor=1000)).status_code == 202
+        assert not harness.published()
+        assert (await harness.checkout(expected_total_minor=1000)).status_code == 202
 
     run_scenario(scenario)
 
@@ -227,10 +229,10 @@ def test_another_total_than_expected_starts_nothing_and_says_the_new_one() -> No
     ],
 )
 def test_what_cannot_be_bought_starts_nothing(snapshot: Snapshot, status: int, code: str) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        town.upstreams.carts["c-1", "ada"] = snapshot
-        assert problem(await town.checkout()) == (status, code, [])
-        assert not town.published()
+    async def scenario(harness: GatewayHarness) -> None:
+        harness.upstreams.carts["c-1", "ada"] = snapshot
+        assert problem(await harness.checkout()) == (status, code, [])
+        assert not harness.published()
 
     run_scenario(scenario)
 
@@ -287,22 +289,24 @@ def test_what_cannot_be_bought_starts_nothing(snapshot: Snapshot, status: int, c
 def test_a_wrong_body_is_refused_by_pointer_and_never_echoed(
     body: bytes, status: int, code: str, pointers: list[str]
 ) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        answer = await town.ada.ask("POST", "/v1/checkouts", raw=body, headers={"idempotency-key": "key-1"})
+    async def scenario(harness: GatewayHarness) -> None:
+        answer = await harness.ada.ask(
+            "POST", "/v1/checkouts", raw=body, headers={"idempotency-key": "key-1"}
+        )
         assert problem(answer) == (status, code, pointers)
         assert "4111" not in answer.text
-        assert not town.published()
+        assert not harness.published()
 
     run_scenario(scenario)
 
 
 @pytest.mark.parametrize("key", ["4111111111111111", "order 4111-1111-1111-1111", "4111 1111_1111.1111 x"])
 def test_a_card_number_in_the_idempotency_key_is_refused_and_kept_nowhere(key: str) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        answer = await town.checkout(key=key)
+    async def scenario(harness: GatewayHarness) -> None:
+        answer = await harness.checkout(key=key)
         assert problem(answer) == (422, "card_number_refused", ["/Idempotency-Key"])
         assert "4111" not in answer.text
-        assert not town.published()
-        assert "4111" not in repr(town.store.tables.tables)
+        assert not harness.published()
+        assert "4111" not in repr(harness.store.tables.tables)
 
     run_scenario(scenario)

@@ -39,8 +39,8 @@ def test_every_route_is_described_and_every_description_has_a_route() -> None:
 
 
 def test_the_document_is_served_to_everybody() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        answer = await town.client.get("/openapi.json")
+    async def scenario(harness: GatewayHarness) -> None:
+        answer = await harness.client.get("/openapi.json")
         assert (answer.status_code, answer.json()) == (200, json.loads(text()))
 
     run_scenario(scenario)
@@ -81,6 +81,6 @@ def test_the_reference_of_problems_explains_each_code_with_its_status_and_no_oth
     assert explained == {(kind.code, kind.status) for kind in known}
 
 
-def test_the_door_describes_the_problems_of_carts_as_cart_crud_tells_them() -> None:
+def test_the_gateway_describes_the_problems_of_carts_as_cart_crud_does() -> None:
     assert set(problem_types.OF_CARTS) == set(cart_api.WRONG.values())
     assert problem_types.OTHER_VERSION == cart_api.OTHER_VERSION

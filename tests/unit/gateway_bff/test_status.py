@@ -35,9 +35,9 @@ def saga(
 
 
 def test_a_checkout_just_accepted_is_told_from_the_gateways_row() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["saga_id"], told["state"]) == (saga_id, "CHECKOUT_INITIATED")
         assert (told["cart_id"], told["total_minor"], told["currency"]) == ("c-1", 1000, "GBP")
         assert (told["money_held"], told["stale"], told["stalled"]) == (False, False, False)
@@ -48,9 +48,9 @@ def test_a_checkout_just_accepted_is_told_from_the_gateways_row() -> None:
 
 @pytest.mark.parametrize("path", ["{}", "{}0", "nonsense", "00000000-0000-7000-8000-000000000000", "%00"])
 def test_somebody_elses_checkout_and_none_look_alike(path: str) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        answer = await town.eve.ask("GET", f"/v1/checkouts/{path.format(saga_id)}")
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        answer = await harness.eve.ask("GET", f"/v1/checkouts/{path.format(saga_id)}")
         assert problem(answer) == (404, "not_found", [])
         assert saga_id not in answer.json()["detail"]
 
@@ -70,10 +70,10 @@ def test_somebody_elses_checkout_and_none_look_alike(path: str) -> None:
 def test_under_way_the_orchestrator_tells_steps_times_and_money(
     state: str, held: bool, states: list[str]
 ) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.upstreams.told[saga_id] = saga(saga_id, state)
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.upstreams.told[saga_id] = saga(saga_id, state)
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["money_held"]) == (state, held)
         assert [step["name"] for step in told["steps"]] == ["inventory", "payment", "order", "cart"]
         assert [step["state"] for step in told["steps"]] == states
@@ -137,10 +137,10 @@ def test_on_the_way_back_the_shopper_reads_what_becomes_of_the_money(
     said: str,
     steps: list[str],
 ) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.upstreams.told[saga_id] = saga(saga_id, reached, *back, owed=owed, reason=reason)
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.upstreams.told[saga_id] = saga(saga_id, reached, *back, owed=owed, reason=reason)
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["money_held"], told["reason"]) == ("COMPENSATING", held, reason)
         assert told["message"].endswith(said)
         assert [step["state"] for step in told["steps"]] == steps
@@ -177,12 +177,12 @@ IN_THE_END = "othing was charged in the end."
 def test_a_failed_checkout_says_that_nothing_was_charged_in_words_that_are_true(
     reason: str, reached: str, back: list[tuple[str, str]], said: str, orchestrator_is_down: bool
 ) -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.upstreams.told[saga_id] = saga(saga_id, reached, *back, reason=reason)
-        town.upstreams.orchestrator_is_down = orchestrator_is_down
-        town.fail(saga_id, reason)
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.upstreams.told[saga_id] = saga(saga_id, reached, *back, reason=reason)
+        harness.upstreams.orchestrator_is_down = orchestrator_is_down
+        harness.fail(saga_id, reason)
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["reason"], told["money_held"]) == ("FAILED", reason, False)
         assert told["stale"] is False
         certain = orchestrator_is_down and reason == "deadline"
@@ -192,61 +192,63 @@ def test_a_failed_checkout_says_that_nothing_was_charged_in_words_that_are_true(
 
 
 def test_an_operators_words_are_not_shown_to_a_shopper() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.fail(saga_id, "cart_on_hold")
-        answer = await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.fail(saga_id, "cart_on_hold")
+        answer = await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")
         assert "secret words" not in answer.text
 
     run_scenario(scenario)
 
 
 def test_with_the_orchestrator_down_the_last_that_is_known_is_told_and_marked() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.upstreams.orchestrator_is_down = True
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.upstreams.orchestrator_is_down = True
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["stale"]) == ("CHECKOUT_INITIATED", True)
         assert told["money_held"] is True, "it may be: nobody can say"
         assert "cannot be read just now" in told["message"]
-        town.complete(saga_id)
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+        harness.complete(saga_id)
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["stale"], told["order_id"]) == ("COMPLETED", False, "order-1")
 
     run_scenario(scenario)
 
 
 def test_an_older_or_repeated_end_changes_nothing_and_an_unknown_one_is_parked() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
-        town.complete(saga_id, saga_version=9)
-        town.fail(saga_id, saga_version=8)
-        town.complete(saga_id, saga_version=9)
-        told = (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
+        harness.complete(saga_id, saga_version=9)
+        harness.fail(saga_id, saga_version=8)
+        harness.complete(saga_id, saga_version=9)
+        told = (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()
         assert (told["state"], told["reason"]) == ("COMPLETED", None)
-        parked = town.store.tables.tables["parked"].values
+        parked = harness.store.tables.tables["parked"].values
         assert [row.reason for row in parked()] == ["contradicts_record"], "an end is an end"
-        town.complete("00000000-0000-7000-8000-000000000000")
+        harness.complete("00000000-0000-7000-8000-000000000000")
         assert {row.reason for row in parked()} == {"contradicts_record", "unknown_checkout"}
 
     run_scenario(scenario)
 
 
 def test_prefer_wait_holds_the_answer_until_the_end_is_written() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
         asking = asyncio.create_task(
-            town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "respond-async, wait=25"})
+            harness.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "respond-async, wait=25"})
         )
         others = [
             asyncio.create_task(
-                town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=25"})
+                harness.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=25"})
             )
             for _ in range(10)
         ]
-        assert (await town.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()["state"] == "CHECKOUT_INITIATED"
+        assert (await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}")).json()[
+            "state"
+        ] == "CHECKOUT_INITIATED"
         assert not asking.done()
-        await asyncio.to_thread(town.complete, saga_id)
+        await asyncio.to_thread(harness.complete, saga_id)
         answers = await asyncio.wait_for(asyncio.gather(asking, *others), 10)
         assert {answer.json()["state"] for answer in answers} == {"COMPLETED"}
         assert answers[0].headers["preference-applied"] == "wait=25"
@@ -255,34 +257,34 @@ def test_prefer_wait_holds_the_answer_until_the_end_is_written() -> None:
 
 
 def test_a_wait_for_what_another_instance_writes_ends_too() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        town.parts.manager.after_batch.clear()
-        saga_id = await town.started()
+    async def scenario(harness: GatewayHarness) -> None:
+        harness.parts.manager.after_batch.clear()
+        saga_id = await harness.started()
         asking = asyncio.create_task(
-            town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=25"})
+            harness.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=25"})
         )
-        await asyncio.to_thread(town.complete, saga_id)
+        await asyncio.to_thread(harness.complete, saga_id)
         assert (await asyncio.wait_for(asking, 10)).json()["state"] == "COMPLETED"
 
     run_scenario(scenario)
 
 
 def test_a_wait_ends_in_time_and_ended_checkouts_do_not_wait() -> None:
-    async def scenario(town: GatewayHarness) -> None:
-        saga_id = await town.started()
+    async def scenario(harness: GatewayHarness) -> None:
+        saga_id = await harness.started()
         clock = asyncio.get_running_loop().time
         begun = clock()
-        waited = await town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=1"})
+        waited = await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=1"})
         assert (waited.json()["state"], waited.headers["preference-applied"]) == (
             "CHECKOUT_INITIATED",
             "wait=1",
         )
         assert 0.9 < clock() - begun < 10
-        town.complete(saga_id)
-        capped = await town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=999"})
+        harness.complete(saga_id)
+        capped = await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=999"})
         assert capped.headers["preference-applied"] == "wait=30"
         assert capped.json()["state"] == "COMPLETED"
-        ignored = await town.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=soon"})
+        ignored = await harness.ada.ask("GET", f"/v1/checkouts/{saga_id}", headers={"prefer": "wait=soon"})
         assert "preference-applied" not in ignored.headers
 
     run_scenario(scenario)

@@ -1,4 +1,4 @@
-"""What each process is told."""
+"""The environment of each process."""
 
 import sys
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_service_is_told_all_it_needs() -> None:
         "HOLDFAST_PARTITIONS": "4",
         "HOLDFAST_BUS": "postgres",
         "HOLDFAST_BUS_DSN": "postgresql://inventory_write@h/bus",
-        "HOLDFAST_BUS_HINTS": "/h",
+        "HOLDFAST_BUS_WAKEUP_FOLDER": "/h",
     }
 
 

@@ -37,7 +37,7 @@ class World:
         return self.supervisor.programs["it"]
 
     def tend(self, now: float) -> None:
-        self.supervisor._tend(self.program, now)
+        self.supervisor._check(self.program, now)
 
     def end_and_measure(self, now: float) -> float:
         """End the program at `now`; return how long it takes until it is started again."""

@@ -1,4 +1,4 @@
-"""KafkaConsumerManager: trouble is waited out, a culprit is parked, offsets come last."""
+"""KafkaConsumerManager: transient failures are waited out, a failing message is parked, offsets come last."""
 
 from collections.abc import Callable
 from typing import Any
@@ -65,7 +65,9 @@ def test_published_rows_are_deleted_in_the_next_batch_or_when_idle(world: Kernel
     assert not world.rows("outbox")
 
 
-def test_line_27_trouble_rolls_back_rewinds_and_is_tried_again_without_end(world: KernelHarness) -> None:
+def test_line_27_a_transient_failure_rolls_back_rewinds_and_is_tried_again_without_end(
+    world: KernelHarness,
+) -> None:
     world.send(1, 2)
     world.handler.unavailable = 12
     waits = []
@@ -97,7 +99,7 @@ def test_rows_that_were_about_to_be_deleted_are_kept_through_trouble(world: Kern
     assert len(world.rows("outbox")) == 1, "only the new one"
 
 
-def test_line_27_a_bug_parks_only_the_culprit(world: KernelHarness) -> None:
+def test_line_27_a_bug_parks_only_the_message_that_it_meets(world: KernelHarness) -> None:
     world.handler.bugs = {saga_id(2)}
     world.send(1, 2, 3, 4)
     with capture_logs() as logs:
@@ -300,7 +302,7 @@ def test_a_request_runs_on_the_writer_and_its_future_gets_the_answer(world: Kern
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("bug"), StoreUnavailable("down")], ids=repr)
-def test_a_failed_request_belongs_to_whoever_asked(world: KernelHarness, error: Exception) -> None:
+def test_a_failed_request_fails_for_its_own_caller(world: KernelHarness, error: Exception) -> None:
     world.send(1)
     failing = world.manager.submit(raising(error))
     after = world.manager.submit(answering("fine"))
@@ -323,17 +325,17 @@ def test_a_request_ends_a_waiting_poll(world: KernelHarness) -> None:
     assert woken == [True]
 
 
-# -- chores
+# -- tasks
 
 
-def test_chores_run_when_they_are_due_and_commit_through_the_manager(world: KernelHarness) -> None:
+def test_periodic_tasks_run_when_they_are_due_and_commit_through_the_manager(world: KernelHarness) -> None:
     ran: list[int] = []
 
-    def chore(manager: Any) -> None:
+    def task(manager: Any) -> None:
         ran.append(world.clock.now_ms)
         manager.commit(lambda tx: answering(len(ran))(tx)[0])
 
-    manager = world.new_manager([PeriodicTask("count", 1_000, chore)])
+    manager = world.new_manager([PeriodicTask("count", 1_000, task)])
     start = world.clock.now_ms
     for _ in range(25):
         manager.run_once(0)
@@ -343,18 +345,18 @@ def test_chores_run_when_they_are_due_and_commit_through_the_manager(world: Kern
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), BusUnavailable("down")], ids=repr)
-def test_a_chore_in_trouble_ends_the_round_and_is_tried_again_in_its_time(
+def test_a_periodic_task_that_fails_transiently_ends_the_round_and_is_tried_again(
     world: KernelHarness, error: Exception
 ) -> None:
     errors = [error]
     ran: list[int] = []
 
-    def chore(_: Any) -> None:
+    def task(_: Any) -> None:
         ran.append(world.clock.now_ms)
         if errors:
             raise errors.pop()
 
-    manager = world.new_manager([PeriodicTask("flaky", 1_000, chore)])
+    manager = world.new_manager([PeriodicTask("flaky", 1_000, task)])
     world.send(1)
     assert manager.run_once(0) == 0
     assert manager.failures_in_a_row == 1

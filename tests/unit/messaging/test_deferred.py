@@ -219,7 +219,7 @@ def test_too_many_deferred_are_trouble_and_are_read_again(
     assert set(world.rows("seen")) == {saga_id(n) for n in range(1, 21)}
 
 
-def test_a_chore_that_meets_a_lock_holds_up_no_message_and_no_other_chore(
+def test_a_periodic_task_that_meets_a_lock_delays_no_message_and_no_other_task(
     world: KernelHarness, waits: list[int]
 ) -> None:
     ran: Counter[str] = Counter()
@@ -238,7 +238,7 @@ def test_a_chore_that_meets_a_lock_holds_up_no_message_and_no_other_chore(
     world.send(1)
     assert manager.run_once(0) == 1
     assert ran == {"locked": 1, "other": 1}
-    assert manager.counters.chores_put_off == 1
+    assert manager.counters.tasks_postponed == 1
     assert waits == [ASIDE_WAIT_MS]
 
 

@@ -1,4 +1,4 @@
-"""Rows that a dead instance left lying are published by the lease's holder (protocol, line 31)."""
+"""The outbox rows of a dead instance are published by the lease's holder (protocol, line 31)."""
 
 import pytest
 from tests.unit.messaging.kernel_harness import KernelHarness, command
@@ -15,7 +15,7 @@ def world() -> KernelHarness:
 
 
 def leave_lying(world: KernelHarness, *batches: list[Message]) -> list[int]:
-    """Append batches that nobody publishes, as an instance does that dies after its commit."""
+    """Append batches without publishing them, like an instance that dies after its commit."""
     ids = []
     for batch in batches:
         with world.store.transaction() as tx:
@@ -23,7 +23,7 @@ def leave_lying(world: KernelHarness, *batches: list[Message]) -> list[int]:
     return ids
 
 
-def test_rows_that_lie_long_enough_are_published_in_their_order_and_deleted(world: KernelHarness) -> None:
+def test_stale_rows_are_published_in_their_order_and_deleted(world: KernelHarness) -> None:
     ids = leave_lying(world, [command(1), command(2)], [command(3)])
     net = OutboxRescuer("me")
     world.clock.now_ms += STALE_AFTER_MS - 1
@@ -67,7 +67,7 @@ def test_rows_that_this_instance_still_holds_are_not_published_twice(world: Kern
     assert world.relay.is_idle()
 
 
-def test_the_net_is_a_chore_of_the_writer(world: KernelHarness) -> None:
+def test_the_outbox_rescuer_is_a_periodic_task_of_the_writer(world: KernelHarness) -> None:
     leave_lying(world, [command(1)])
     world.clock.now_ms += STALE_AFTER_MS
     manager = world.new_manager([OutboxRescuer("me").periodic_task()])

@@ -71,7 +71,7 @@ def envelope(saga: str, command: str) -> Envelope:
     return Envelope(f"{saga}:inventory:{command}", kind, saga, SAMPLES[kind], b"", 1, None)
 
 
-class Desk:
+class Harness:
     """The participant behind its handler, on memory."""
 
     def __init__(self) -> None:
@@ -97,131 +97,131 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_a_do_is_done_once_and_answered_from_its_row_every_time(desk: Desk) -> None:
-    assert desk.hear("do") == [DONE]
-    first = desk.last.messages_to_seal
-    assert desk.hear("do") == [DONE]
-    assert desk.last.messages_to_seal == first
-    assert desk.participant.calls == [("do", SAGA)]
+def test_a_do_is_done_once_and_answered_from_its_row_every_time(harness: Harness) -> None:
+    assert harness.hear("do") == [DONE]
+    first = harness.last.messages_to_seal
+    assert harness.hear("do") == [DONE]
+    assert harness.last.messages_to_seal == first
+    assert harness.participant.calls == [("do", SAGA)]
     assert first[0].message_id == f"{SAGA}:inventory:done"
     assert first[0].cause == f"{SAGA}:inventory:do"
 
 
-def test_a_refusal_is_kept_and_repeated_even_when_the_do_would_now_succeed(desk: Desk) -> None:
-    desk.participant.outcome = Refused("out_of_stock", "none left")
-    assert desk.hear("do") == ["InventoryReservationFailed"]
-    first = desk.last.messages_to_seal
-    desk.participant.outcome = Done(InventoryReserved(1))
-    assert desk.hear("do") == ["InventoryReservationFailed"]
-    assert desk.last.messages_to_seal == first
+def test_a_refusal_is_kept_and_repeated_even_when_the_do_would_now_succeed(harness: Harness) -> None:
+    harness.participant.outcome = Refused("out_of_stock", "none left")
+    assert harness.hear("do") == ["InventoryReservationFailed"]
+    first = harness.last.messages_to_seal
+    harness.participant.outcome = Done(InventoryReserved(1))
+    assert harness.hear("do") == ["InventoryReservationFailed"]
+    assert harness.last.messages_to_seal == first
     assert first[0].message_id == f"{SAGA}:inventory:failed"
-    assert desk.hear("undo") == [COMPENSATED]
-    assert desk.participant.calls == [("do", SAGA)]
+    assert harness.hear("undo") == [COMPENSATED]
+    assert harness.participant.calls == [("do", SAGA)]
 
 
-def test_do_then_undo_runs_the_inverse_once(desk: Desk) -> None:
-    assert desk.hear("do") == [DONE]
-    assert desk.hear("undo") == [COMPENSATED]
-    first = desk.last.messages_to_seal
-    assert desk.hear("undo", "do") == [COMPENSATED, COMPENSATED]
-    assert desk.last.messages_to_seal[0] == first[0]
-    assert desk.participant.calls == [("do", SAGA), ("undo", SAGA)]
+def test_do_then_undo_runs_the_inverse_once(harness: Harness) -> None:
+    assert harness.hear("do") == [DONE]
+    assert harness.hear("undo") == [COMPENSATED]
+    first = harness.last.messages_to_seal
+    assert harness.hear("undo", "do") == [COMPENSATED, COMPENSATED]
+    assert harness.last.messages_to_seal[0] == first[0]
+    assert harness.participant.calls == [("do", SAGA), ("undo", SAGA)]
     assert first[0].message_id == f"{SAGA}:inventory:compensated"
 
 
-def test_undo_before_do_is_a_tombstone_and_the_late_do_is_refused(desk: Desk) -> None:
-    assert desk.hear("undo") == [COMPENSATED]
-    assert desk.hear("do") == [COMPENSATED]
-    assert desk.participant.calls == []
-    assert desk.fence() == Fence(SAGA, FenceState.TOMBSTONE)
+def test_undo_before_do_is_a_tombstone_and_the_late_do_is_refused(harness: Harness) -> None:
+    assert harness.hear("undo") == [COMPENSATED]
+    assert harness.hear("do") == [COMPENSATED]
+    assert harness.participant.calls == []
+    assert harness.fence() == Fence(SAGA, FenceState.TOMBSTONE)
 
 
-def test_line_26_one_batch_may_hold_do_and_undo_of_one_saga(desk: Desk) -> None:
-    assert desk.hear("do", "undo", "do") == [DONE, COMPENSATED, COMPENSATED]
-    fence = desk.fence()
+def test_line_26_one_batch_may_hold_do_and_undo_of_one_saga(harness: Harness) -> None:
+    assert harness.hear("do", "undo", "do") == [DONE, COMPENSATED, COMPENSATED]
+    fence = harness.fence()
     assert fence is not None
     assert fence.state is FenceState.UNDONE
-    assert desk.participant.saves == 1
+    assert harness.participant.saves == 1
 
 
-def test_a_confirm_is_silent_and_closes_the_step_to_undoing(desk: Desk) -> None:
-    assert desk.hear("do", "confirm") == [DONE]
-    assert desk.hear("confirm") == []
-    assert desk.hear("do") == [DONE]
-    assert desk.hear("undo") == []
-    [parked] = desk.last.parked
+def test_a_confirm_is_silent_and_closes_the_step_to_undoing(harness: Harness) -> None:
+    assert harness.hear("do", "confirm") == [DONE]
+    assert harness.hear("confirm") == []
+    assert harness.hear("do") == [DONE]
+    assert harness.hear("undo") == []
+    [parked] = harness.last.parked
     assert (parked.reason, parked.detail) == ("impossible_command", "undo met CONFIRMED")
-    assert desk.participant.calls == [("do", SAGA), ("confirm", SAGA)]
+    assert harness.participant.calls == [("do", SAGA), ("confirm", SAGA)]
 
 
 @pytest.mark.parametrize("state", ["no row", *(s for s in FenceState if s not in ("DONE", "CONFIRMED"))])
-def test_a_confirm_of_what_is_not_done_is_parked(desk: Desk, state: str) -> None:
+def test_a_confirm_of_what_is_not_done_is_parked(harness: Harness, state: str) -> None:
     if state != "no row":
-        desk.put(Fence(SAGA, FenceState(state)))
-    before = desk.fence()
-    assert desk.hear("confirm") == []
-    assert [parked.detail for parked in desk.last.parked] == [f"confirm met {state}"]
-    assert desk.fence() == before
-    assert desk.participant.calls == []
+        harness.put(Fence(SAGA, FenceState(state)))
+    before = harness.fence()
+    assert harness.hear("confirm") == []
+    assert [parked.detail for parked in harness.last.parked] == [f"confirm met {state}"]
+    assert harness.fence() == before
+    assert harness.participant.calls == []
 
 
 def test_a_running_step_is_silent_and_its_undo_forgets_it_while_nobody_outside_has_heard_of_it(
-    desk: Desk,
+    harness: Harness,
 ) -> None:
-    desk.participant.outcome = Running()
-    assert desk.hear("do", "do") == []
-    assert desk.fence() == Fence(SAGA, FenceState.RUNNING)
-    assert desk.hear("undo") == [COMPENSATED]
-    assert desk.participant.calls == [("do", SAGA), ("forget", SAGA)]
-    assert desk.fence() == Fence(SAGA, FenceState.TOMBSTONE)
+    harness.participant.outcome = Running()
+    assert harness.hear("do", "do") == []
+    assert harness.fence() == Fence(SAGA, FenceState.RUNNING)
+    assert harness.hear("undo") == [COMPENSATED]
+    assert harness.participant.calls == [("do", SAGA), ("forget", SAGA)]
+    assert harness.fence() == Fence(SAGA, FenceState.TOMBSTONE)
 
 
-def test_a_submitted_step_remembers_that_its_undo_was_requested(desk: Desk) -> None:
+def test_a_submitted_step_remembers_that_its_undo_was_requested(harness: Harness) -> None:
     submitted = Fence(SAGA, FenceState.RUNNING, submitted=True)
-    desk.put(submitted)
-    assert desk.hear("undo", "undo", "do") == []
-    assert desk.fence() == submitted._replace(undo_requested=True)
-    assert desk.participant.calls == []
+    harness.put(submitted)
+    assert harness.hear("undo", "undo", "do") == []
+    assert harness.fence() == submitted._replace(undo_requested=True)
+    assert harness.participant.calls == []
 
 
-def test_an_undo_that_waits_for_the_outside_world_is_silent_until_then(desk: Desk) -> None:
-    desk.participant.undo_at_once = False
-    desk.hear("do")
-    assert desk.hear("undo", "undo", "do") == []
-    fence = desk.fence()
+def test_an_undo_that_waits_for_the_outside_world_is_silent_until_then(harness: Harness) -> None:
+    harness.participant.undo_at_once = False
+    harness.hear("do")
+    assert harness.hear("undo", "undo", "do") == []
+    fence = harness.fence()
     assert fence is not None
     assert fence.state is FenceState.UNDOING
-    assert desk.participant.calls == [("do", SAGA), ("undo", SAGA)]
+    assert harness.participant.calls == [("do", SAGA), ("undo", SAGA)]
 
 
-def test_line_5_past_its_last_moment_a_do_is_refused_for_every_repeat(desk: Desk) -> None:
-    desk.clock.now_ms = NOT_AFTER_MS + 1
-    assert desk.hear("do", "do") == ["InventoryReservationFailed"] * 2
-    assert b'"expired"' in desk.last.messages_to_seal[0].value
-    desk.clock.now_ms = NOT_AFTER_MS
-    assert desk.hear("do") == ["InventoryReservationFailed"]
-    assert desk.participant.calls == []
+def test_line_5_past_its_last_moment_a_do_is_refused_for_every_repeat(harness: Harness) -> None:
+    harness.clock.now_ms = NOT_AFTER_MS + 1
+    assert harness.hear("do", "do") == ["InventoryReservationFailed"] * 2
+    assert b'"expired"' in harness.last.messages_to_seal[0].value
+    harness.clock.now_ms = NOT_AFTER_MS
+    assert harness.hear("do") == ["InventoryReservationFailed"]
+    assert harness.participant.calls == []
 
 
-def test_line_5_at_its_last_moment_a_do_is_still_done(desk: Desk) -> None:
-    desk.clock.now_ms = NOT_AFTER_MS
-    assert desk.hear("do") == [DONE]
+def test_line_5_at_its_last_moment_a_do_is_still_done(harness: Harness) -> None:
+    harness.clock.now_ms = NOT_AFTER_MS
+    assert harness.hear("do") == [DONE]
 
 
-def test_line_5_a_do_that_was_done_in_time_is_answered_as_done_ever_after(desk: Desk) -> None:
-    assert desk.hear("do") == [DONE]
-    desk.clock.now_ms = NOT_AFTER_MS + 1
-    assert desk.hear("do") == [DONE]
+def test_line_5_a_do_that_was_done_in_time_is_answered_as_done_ever_after(harness: Harness) -> None:
+    assert harness.hear("do") == [DONE]
+    harness.clock.now_ms = NOT_AFTER_MS + 1
+    assert harness.hear("do") == [DONE]
 
 
-def test_the_work_that_is_loaded_says_which_row_each_command_met(desk: Desk) -> None:
-    desk.hear("do")
-    desk.hear("undo", "confirm")
-    [first, second] = desk.participant.loaded
+def test_the_work_that_is_loaded_says_which_row_each_command_met(harness: Harness) -> None:
+    harness.hear("do")
+    harness.hear("undo", "confirm")
+    [first, second] = harness.participant.loaded
     assert [work.fence for work in first] == [None]
     assert [work.fence and work.fence.state for work in second] == [FenceState.DONE] * 2
 
@@ -244,7 +244,7 @@ COMMANDS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["do", "undo", 
 def test_however_commands_are_batched_the_end_and_the_answers_are_the_same(
     commands: list[tuple[int, str]], sizes: list[int]
 ) -> None:
-    singly, batched = Desk(), Desk()
+    singly, batched = Harness(), Harness()
     expected, answers = HandlerResult(), HandlerResult()
     for command in commands:
         _hear(singly, [command], expected)
@@ -257,10 +257,10 @@ def test_however_commands_are_batched_the_end_and_the_answers_are_the_same(
     assert batched.participant.calls == singly.participant.calls
 
 
-def _hear(desk: Desk, commands: list[tuple[int, str]], heard: HandlerResult) -> None:
+def _hear(harness: Harness, commands: list[tuple[int, str]], heard: HandlerResult) -> None:
     """Handle one batch and add its answers to `heard`."""
     envelopes = [envelope(saga_id(n), command) for n, command in commands]
-    with desk.store.transaction() as tx:
-        handled = desk.handler.handle(tx, envelopes)
+    with harness.store.transaction() as tx:
+        handled = harness.handler.handle(tx, envelopes)
     heard.messages_to_seal += handled.messages_to_seal
     heard.parked += handled.parked

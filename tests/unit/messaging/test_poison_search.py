@@ -1,4 +1,4 @@
-"""The culprit is found by halves; what kills the process is found by counting how often that happened."""
+"""A failing message is found by halving; one that kills the process is found by counting starts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from holdfast.messaging.store import StoreUnavailable
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet() -> Iterator[None]:
-    """Hundreds of tracebacks, rendered for nobody, would take minutes."""
+    """Rendering hundreds of tracebacks would take minutes."""
     with capture_logs():
         yield
 
@@ -38,7 +38,7 @@ def publish_all(world: KernelHarness) -> None:
 
 
 def assert_all_but(world: KernelHarness, culprits: set[str], count: int) -> None:
-    """Every good message was processed once, in its partition's order; each culprit is parked."""
+    """Every good message was processed once, in its partition's order; each failing one is parked."""
     everybody = {saga_id(n) for n in range(count)}
     assert world.rows("seen") == dict.fromkeys(everybody - culprits, 1)
     assert {row.saga_id for row in world.rows("parked").values()} == culprits
@@ -51,7 +51,7 @@ def assert_all_but(world: KernelHarness, culprits: set[str], count: int) -> None
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 500])
 @pytest.mark.parametrize("where", [0.0, 0.4, 1.0])
-def test_one_culprit_costs_twice_the_logarithm_of_the_batch(count: int, where: float) -> None:
+def test_one_failing_message_costs_twice_the_logarithm_of_the_batch(count: int, where: float) -> None:
     world = KernelHarness()
     culprit = int(where * (count - 1))
     world.handler.bugs = {saga_id(culprit)}
@@ -63,7 +63,7 @@ def test_one_culprit_costs_twice_the_logarithm_of_the_batch(count: int, where: f
 
 @settings(max_examples=30)
 @given(st.sets(st.integers(0, 39), max_size=40))
-def test_any_number_of_culprits_is_found_and_nobody_else(culprits: set[int]) -> None:
+def test_any_number_of_failing_messages_is_found_and_no_others(culprits: set[int]) -> None:
     world = KernelHarness()
     world.handler.bugs = {saga_id(n) for n in culprits}
     world.send(*range(40))
@@ -131,7 +131,7 @@ def test_halves_keep_everything_in_order() -> None:
 
 
 class Killed(BaseException):
-    """The process is gone: nobody catches it, nothing is cleaned up."""
+    """The process has died: no code catches this, and nothing is cleaned up."""
 
 
 class Mortal:
@@ -194,14 +194,14 @@ def test_line_29_the_third_start_goes_message_by_message() -> None:
 
 
 @pytest.mark.parametrize("killers", [(5,), (0, 39), (3, 4, 5), (10, 20, 30)])
-def test_killers_are_parked_and_nobody_else(killers: tuple[int, ...]) -> None:
+def test_messages_that_kill_the_process_are_parked_and_no_others(killers: tuple[int, ...]) -> None:
     mortal = Mortal(*killers)
     mortal.world.send(*range(40))
     mortal.live()
     assert_all_but(mortal.world, mortal.killers, 40)
 
 
-def test_restarts_while_nothing_is_there_suspect_nobody() -> None:
+def test_restarts_without_records_suspect_no_message() -> None:
     mortal = Mortal()
     for _ in range(2 * PARKED_FROM):
         mortal.life().run_once(0)
@@ -211,7 +211,7 @@ def test_restarts_while_nothing_is_there_suspect_nobody() -> None:
     assert not mortal.world.rows("starts")
 
 
-def test_starts_that_made_progress_suspect_nobody_even_if_offsets_go_back() -> None:
+def test_starts_that_made_progress_suspect_no_message_even_if_offsets_go_back() -> None:
     mortal = Mortal()
     mortal.world.send(1)
     for _ in range(2 * PARKED_FROM):
@@ -223,7 +223,7 @@ def test_starts_that_made_progress_suspect_nobody_even_if_offsets_go_back() -> N
     assert not mortal.world.rows("parked")
 
 
-def test_trouble_that_a_process_outlives_suspects_nobody() -> None:
+def test_a_transient_failure_that_a_process_survives_suspects_no_message() -> None:
     mortal = Mortal()
     mortal.world.send(1)
     for _ in range(2 * PARKED_FROM):
@@ -255,7 +255,7 @@ def test_counting_costs_one_transaction_an_assignment_not_a_batch() -> None:
     assert opened == 8
 
 
-def test_trouble_while_counting_is_waited_out() -> None:
+def test_a_transient_failure_while_counting_is_waited_out() -> None:
     world = KernelHarness()
     world.send(1)
     world.manager.run_once(0)

@@ -1,4 +1,4 @@
-"""The relay: in order, nothing forgotten before the bus has it, nobody held up by one refused row."""
+"""The relay: publishes in order, deletes nothing before the bus has it, waits for no refused row."""
 
 from collections.abc import Sequence
 from threading import Thread
@@ -100,7 +100,7 @@ def test_a_refused_row_is_passed_by_all_others_and_costs_no_rest(world: KernelHa
     assert [r.key for r in world.on_topic(INVENTORY_COMMANDS)] == [command(1).key, command(3).key]
 
 
-def test_a_refused_row_comes_back_with_the_lying_rows(world: KernelHarness) -> None:
+def test_a_refused_row_comes_back_with_the_stale_rows(world: KernelHarness) -> None:
     world.publisher.refused_topics = {EVENTS}
     refused = (2, [command(2)._replace(topic=EVENTS)])
     world.relay.submit_rows([refused])

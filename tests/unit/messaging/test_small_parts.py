@@ -39,7 +39,7 @@ class AskingWorld(KernelHarness):
         return saga
 
     def asked(self) -> list[str]:
-        """Let the chore run once; return the sagas it asked about."""
+        """Let the task run once; return the sagas it asked about."""
         before = Counter(self._questions())
         self.asking.run_once(self.manager)
         self.relay.run_once(0)

@@ -166,7 +166,7 @@ def test_a_task_whose_statement_is_refused_holds_up_no_message(world: KernelHarn
     world.manager.periodic_tasks.append(PeriodicTask[MemoryTransaction]("broken", 1, fail))
     world.send(1)
     assert world.manager.run_once(0) == 1
-    assert world.manager.counters.chores_put_off == 1
+    assert world.manager.counters.tasks_postponed == 1
 
 
 def test_a_redriven_message_that_is_refused_again_is_parked_again_without_a_traceback(

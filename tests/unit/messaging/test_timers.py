@@ -39,7 +39,7 @@ class Breaker:
 
 
 class DeadlineWorld(KernelHarness):
-    """The world with a deadlines chore whose fired timers are noted; each sends the command again."""
+    """The world with a deadlines task whose fired timers are noted; each sends the command again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class DeadlineWorld(KernelHarness):
             tx.set_timers(rows)
 
     def run(self) -> list[FiredTimer]:
-        """Let the chore run once; return what fired."""
+        """Let the task run once; return what fired."""
         self.fired = []
         self.deadlines.run_once(self.manager)
         return self.fired

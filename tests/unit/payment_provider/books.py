@@ -11,7 +11,7 @@ from holdfast.payment_provider import operations
 from holdfast.payment_provider.cards import CARDS, split_token
 from holdfast.payment_provider.errors import ProviderResponse
 from holdfast.payment_provider.ledger import Ledger
-from holdfast.payment_provider.operations import ChargeAsk, Later, RefundAsk
+from holdfast.payment_provider.operations import ChargeParams, Later, RefundParams
 
 Result = TypeVar("Result")
 
@@ -47,8 +47,8 @@ class Books:
         later: Later | None = None,
     ) -> ProviderResponse:
         card = CARDS[split_token(payment_method)[0]]
-        ask = ChargeAsk(amount, "gbp", payment_method, card, {"saga_id": saga_id}, None)
-        return self.run(lambda ledger: operations.charge(ledger, ask, key, later))
+        params = ChargeParams(amount, "gbp", payment_method, card, {"saga_id": saga_id}, None)
+        return self.run(lambda ledger: operations.charge(ledger, params, key, later))
 
     def refund(
         self,
@@ -59,8 +59,8 @@ class Books:
         later: Later | None = None,
         metadata: dict[str, str] | None = None,
     ) -> ProviderResponse:
-        ask = RefundAsk(charge, amount, metadata or {}, None)
-        return self.run(lambda ledger: operations.refund(ledger, ask, key, later))
+        params = RefundParams(charge, amount, metadata or {}, None)
+        return self.run(lambda ledger: operations.refund(ledger, params, key, later))
 
     def end_due(self) -> int:
         return self.run(operations.end_due)

@@ -14,9 +14,9 @@ def test_a_charge_is_read_from_a_form() -> None:
     body = urlencode(
         {**GOOD, "metadata[saga_id]": "s 1", "metadata[empty]": "", "off_session": "true"}
     ).encode()
-    ask = forms.charge_ask(forms.parse_form(body))
-    assert (ask.amount, ask.currency, ask.payment_method) == (1000, "gbp", "pm_card_visa")
-    assert ask.metadata == {"saga_id": "s 1"}
+    params = forms.charge_params(forms.parse_form(body))
+    assert (params.amount, params.currency, params.payment_method) == (1000, "gbp", "pm_card_visa")
+    assert params.metadata == {"saga_id": "s 1"}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_charge_is_read_from_a_form() -> None:
 )
 def test_a_bad_parameter_is_blamed(changes: dict[str, str], param: str, code: str | None) -> None:
     with pytest.raises(ApiError) as refused:
-        forms.charge_ask(GOOD | changes)
+        forms.charge_params(GOOD | changes)
     assert refused.value.status == 400
     assert f'"param":"{param}"'.encode() in refused.value.body
     assert code is None or f'"code":"{code}"'.encode() in refused.value.body
@@ -53,12 +53,12 @@ def test_a_bad_parameter_is_blamed(changes: dict[str, str], param: str, code: st
 
 def test_a_card_number_is_refused_and_not_repeated() -> None:
     with pytest.raises(ApiError) as refused:
-        forms.charge_ask({**GOOD, "payment_method_data[card][number]": "4242424242424242"})
+        forms.charge_params({**GOOD, "payment_method_data[card][number]": "4242424242424242"})
     assert b"4242424242424242" not in refused.value.body
 
 
 def test_the_largest_amount_is_twelve_digits() -> None:
-    assert forms.charge_ask({**GOOD, "amount": "999999999999"}).amount == 999_999_999_999
+    assert forms.charge_params({**GOOD, "amount": "999999999999"}).amount == 999_999_999_999
 
 
 @pytest.mark.parametrize("body", [b"a=1&a=2", b"\xff", b"&".join(b"a%d=1" % n for n in range(101))])

@@ -1,4 +1,4 @@
-"""Starting and stopping, in one process: what runs on is waited for, and what was written is told at once."""
+"""Start and stop in one process: late requests are waited for, written events are sent at once."""
 
 import asyncio
 import threading
@@ -25,13 +25,13 @@ def settings(folder: Path, webhook_url: str | None = None) -> Settings:
 
 def test_all_waiting_ends_when_the_process_drains() -> None:
     async def scene() -> None:
-        patience = DrainableTimer()
-        waiting = [asyncio.ensure_future(patience.pause(3_600_000)) for _ in range(3)]
-        patience.hurry()
+        timer = DrainableTimer()
+        waiting = [asyncio.ensure_future(timer.pause(3_600_000)) for _ in range(3)]
+        timer.drain()
         async with asyncio.timeout(10):
             await asyncio.gather(*waiting)
-            await patience.pause(3_600_000)
-        assert patience.draining
+            await timer.pause(3_600_000)
+        assert timer.draining
 
     asyncio.run(scene())
 
@@ -41,7 +41,7 @@ def test_stopping_waits_for_what_runs_on_and_only_then_closes_the_ledger(tmp_pat
     app = provider.app()
 
     async def late() -> None:
-        await provider.patience.pause(3_600_000)
+        await provider.timer.pause(3_600_000)
         for n in range(20):  # far more turns of the loop than stopping takes by itself
             await provider._writer.submit(
                 lambda ledger, n=n: ledger.keep_answer(f"k{n}", "print", 200, b"{}")  # type: ignore[misc]
@@ -49,7 +49,7 @@ def test_stopping_waits_for_what_runs_on_and_only_then_closes_the_ledger(tmp_pat
 
     async def scene() -> None:
         async with asyncio.timeout(20), app.router.lifespan_context(app):
-            provider.patience.spawn(late())
+            provider.timer.spawn(late())
 
     asyncio.run(scene())
     assert Books(tmp_path / "ledger.sqlite").sql("select count(*) from idempotency_keys") == [(20,)]

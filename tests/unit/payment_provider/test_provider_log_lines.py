@@ -1,4 +1,4 @@
-"""The provider's log lines: nobody waits for their reader, they come back, and what is lost is said."""
+"""The provider's log lines: no caller waits for their reader, they resume, and losses are reported."""
 
 import errno
 import json

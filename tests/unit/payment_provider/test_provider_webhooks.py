@@ -1,4 +1,4 @@
-"""Webhooks: signed over the raw body, at least once, retried with backoff, lying on demand."""
+"""Webhooks: signed over the raw body, at least once, retried with backoff, with scripted faults."""
 
 import asyncio
 import hmac
@@ -15,7 +15,7 @@ from tests.unit.payment_provider.books import Books, body
 
 from holdfast.payment_provider import webhooks as webhooks_module
 from holdfast.payment_provider.fault_rules import FaultRules
-from holdfast.payment_provider.faults import Duplicate, Hold, Trouble
+from holdfast.payment_provider.faults import Duplicate, Fault, Hold
 from holdfast.payment_provider.ledger import Reader, StoredEvent, wall_ms
 from holdfast.payment_provider.webhooks import Webhooks, backoff_ms, opposite, sign
 from holdfast.payment_provider.writer import Writer
@@ -53,11 +53,11 @@ class Listener:
         return [event["type"] for event in self.events]
 
 
-def deliver(books: Books, listener: Listener, until: Callable[[], bool], *rules: Trouble) -> list[str]:
+def deliver(books: Books, listener: Listener, until: Callable[[], bool], *rules: Fault) -> list[str]:
     """Sends until the condition holds; the outcomes that were counted."""
     outcomes: list[str] = []
-    behaviour = FaultRules()
-    behaviour.replace(rules)
+    fault_rules = FaultRules()
+    fault_rules.replace(rules)
 
     async def play() -> None:
         writer = Writer(books.ledger)
@@ -68,7 +68,7 @@ def deliver(books: Books, listener: Listener, until: Callable[[], bool], *rules:
             SECRET,
             reader=reader,
             writer=writer,
-            behaviour=behaviour,
+            fault_rules=fault_rules,
             retry_ms=1,
             on_sent=outcomes.append,
             transport=httpx2.MockTransport(listener),
@@ -199,9 +199,9 @@ def test_every_event_has_an_opposite(books: Books, payment_method: str) -> None:
         books.refund(answer["latest_charge"])
         books.now_ms += 10_000
         books.end_due()
-    told = [raw for (raw,) in books.sql("select body from events")]
-    assert told
-    for raw in told:
+    event = [raw for (raw,) in books.sql("select body from events")]
+    assert event
+    for raw in event:
         assert json.loads(opposite(raw))["type"] != json.loads(raw)["type"]
 
 

@@ -17,7 +17,7 @@ from holdfast.payment_provider.operations import Later
 from holdfast.payment_provider.writer import LedgerDownError, Writer
 
 
-class Desk:
+class Harness:
     """A writer at work, and what it reported."""
 
     def __init__(self, books: Books) -> None:
@@ -42,15 +42,15 @@ class Desk:
         return release, held
 
 
-def at_desk(books: Books, scene: Callable[[Desk], Awaitable[None]]) -> Desk:
+def run_with_writer(books: Books, scene: Callable[[Harness], Awaitable[None]]) -> Harness:
     """Plays a scene, with the writer stopped afterwards."""
 
-    async def play() -> Desk:
-        desk = Desk(books)
+    async def play() -> Harness:
+        harness = Harness(books)
         async with asyncio.timeout(20):
-            await scene(desk)
-            await desk.writer.stop()
-        return desk
+            await scene(harness)
+            await harness.writer.stop()
+        return harness
 
     return asyncio.run(play())
 
@@ -68,39 +68,39 @@ def kept(books: Books) -> list[str]:
 
 
 def test_all_that_waits_shares_one_commit(books: Books) -> None:
-    async def scene(desk: Desk) -> None:
-        release, held = await desk.hold()
-        waiting = [asyncio.ensure_future(desk.writer.submit(keep(f"k{n}"))) for n in range(50)]
+    async def scene(harness: Harness) -> None:
+        release, held = await harness.hold()
+        waiting = [asyncio.ensure_future(harness.writer.submit(keep(f"k{n}"))) for n in range(50)]
         await asyncio.sleep(0)  # lets them queue
         release.set()
         assert await asyncio.gather(*waiting) == [f"k{n}" for n in range(50)]
         await held
 
-    desk = at_desk(books, scene)
-    assert desk.commits == [1, 50]
+    harness = run_with_writer(books, scene)
+    assert harness.commits == [1, 50]
     assert len(kept(books)) == 50
 
 
 def test_a_batch_has_a_bound(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "BATCH_MAX", 20)
 
-    async def scene(desk: Desk) -> None:
-        release, held = await desk.hold()
-        waiting = [asyncio.ensure_future(desk.writer.submit(keep(f"k{n}"))) for n in range(50)]
+    async def scene(harness: Harness) -> None:
+        release, held = await harness.hold()
+        waiting = [asyncio.ensure_future(harness.writer.submit(keep(f"k{n}"))) for n in range(50)]
         await asyncio.sleep(0)  # lets them queue
         release.set()
         await asyncio.gather(*waiting, held)
 
-    assert at_desk(books, scene).commits == [1, 20, 20, 10]
+    assert run_with_writer(books, scene).commits == [1, 20, 20, 10]
 
 
 def test_an_answer_comes_only_after_the_commit(books: Books) -> None:
-    async def scene(desk: Desk) -> None:
+    async def scene(harness: Harness) -> None:
         for n in range(20):
-            await desk.writer.submit(keep(f"k{n}"))
+            await harness.writer.submit(keep(f"k{n}"))
             assert len(kept(books)) == n + 1
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
 
 
 @pytest.mark.parametrize(
@@ -112,32 +112,34 @@ def test_one_failure_is_one_callers_alone(books: Books, failure: Exception) -> N
         ledger.schedule("pi_1", 0, "succeeded")
         raise failure
 
-    async def scene(desk: Desk) -> None:
-        release, held = await desk.hold()
-        waiting = [asyncio.ensure_future(desk.writer.submit(work)) for work in (keep("a"), fail, keep("b"))]
+    async def scene(harness: Harness) -> None:
+        release, held = await harness.hold()
+        waiting = [
+            asyncio.ensure_future(harness.writer.submit(work)) for work in (keep("a"), fail, keep("b"))
+        ]
         await asyncio.sleep(0)  # lets them queue
         release.set()
         first, second, third = await asyncio.gather(*waiting, return_exceptions=True)
         assert (first, second, third) == ("a", failure, "b")
         await held
 
-    assert at_desk(books, scene).commits == [1, 3]
+    assert run_with_writer(books, scene).commits == [1, 3]
     assert kept(books) == ["a", "b"]
     assert books.sql("select * from due") == []
 
 
 def test_a_full_disk_fails_its_batch_and_heals(books: Books) -> None:
-    async def scene(desk: Desk) -> None:
+    async def scene(harness: Harness) -> None:
         (pages,) = books.sql("pragma page_count")[0]
-        await desk.writer.submit(lambda ledger: ledger._db.execute(f"pragma max_page_count = {pages}"))
+        await harness.writer.submit(lambda ledger: ledger._db.execute(f"pragma max_page_count = {pages}"))
         with pytest.raises(LedgerDownError, match="full"):
-            await desk.writer.submit(lambda ledger: ledger.keep_answer("k", "print", 200, b"x" * 100_000))
-        await desk.writer.submit(lambda ledger: ledger._db.execute("pragma max_page_count = 1000000"))
-        await desk.writer.submit(keep("later"))
-        assert desk.writer.alive
-        assert not desk.died.is_set()
+            await harness.writer.submit(lambda ledger: ledger.keep_answer("k", "print", 200, b"x" * 100_000))
+        await harness.writer.submit(lambda ledger: ledger._db.execute("pragma max_page_count = 1000000"))
+        await harness.writer.submit(keep("later"))
+        assert harness.writer.alive
+        assert not harness.died.is_set()
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
     assert kept(books) == ["later"]
 
 
@@ -154,19 +156,19 @@ def test_an_end_that_finds_no_room_waits_without_haste(books: Books, monkeypatch
 
     books.charge(later=Later(500, "succeeded"))
 
-    async def scene(desk: Desk) -> None:
+    async def scene(harness: Harness) -> None:
         books.ledger.commit = no_room  # type: ignore[method-assign]
         books.now_ms += 500
         for _ in range(3):
             with pytest.raises(LedgerDownError):
-                await desk.writer.submit(lambda _: None)
+                await harness.writer.submit(lambda _: None)
         assert books.prov()[0][1] == "pending"  # a look that takes as long as many hasty attempts
         assert len(tried) == 3
         books.ledger.commit = commit  # type: ignore[method-assign]
-        await desk.writer.submit(lambda _: None)
+        await harness.writer.submit(lambda _: None)
         assert books.prov()[0][1] == "ok"
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
 
 
 def test_a_broken_file_fails_all_who_wait_and_ends_the_writer(tmp_path: Path) -> None:
@@ -177,42 +179,42 @@ def test_a_broken_file_fails_all_who_wait_and_ends_the_writer(tmp_path: Path) ->
     def broken() -> None:
         raise failure
 
-    async def scene(desk: Desk) -> None:
-        release, held = await desk.hold()
-        waiting = [asyncio.ensure_future(desk.writer.submit(keep(f"k{n}"))) for n in range(3)]
+    async def scene(harness: Harness) -> None:
+        release, held = await harness.hold()
+        waiting = [asyncio.ensure_future(harness.writer.submit(keep(f"k{n}"))) for n in range(3)]
         await asyncio.sleep(0)  # lets them queue
         books.ledger.commit = broken  # type: ignore[method-assign]
         release.set()
         answers = await asyncio.gather(held, *waiting, return_exceptions=True)
         assert [type(answer) for answer in answers] == [LedgerDownError] * 4
-        await desk.died.wait()
-        assert not desk.writer.alive
+        await harness.died.wait()
+        assert not harness.writer.alive
         with pytest.raises(LedgerDownError):
-            await desk.writer.submit(keep("too late"))
+            await harness.writer.submit(keep("too late"))
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
     assert kept(books) == []
 
 
 def test_ends_come_by_themselves(books: Books) -> None:
     books.charge(later=Later(500, "succeeded"))
 
-    async def scene(desk: Desk) -> None:
+    async def scene(harness: Harness) -> None:
         books.now_ms += 500
         while books.prov()[0][1] != "ok":
-            await desk.writer.submit(lambda _: None)
+            await harness.writer.submit(lambda _: None)
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
 
 
 def test_an_idle_writer_wakes_for_an_end(tmp_path: Path) -> None:
     books = Books(tmp_path / "ledger.sqlite")
     books.charge(later=Later(0, "succeeded"))
 
-    async def scene(desk: Desk) -> None:
+    async def scene(harness: Harness) -> None:
         await asyncio.to_thread(eventually, lambda: books.prov()[0][1] == "ok", "the charge's end")
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
 
 
 def test_old_keys_are_pruned_now_and_then(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,37 +222,37 @@ def test_old_keys_are_pruned_now_and_then(books: Books, monkeypatch: pytest.Monk
     books.run(keep("old"))
     books.now_ms += 1000
 
-    async def scene(desk: Desk) -> None:
-        await desk.writer.submit(keep("young"))
+    async def scene(harness: Harness) -> None:
+        await harness.writer.submit(keep("young"))
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
     assert kept(books) == ["young"]
 
 
 def test_stopping_answers_what_was_submitted(books: Books) -> None:
-    async def scene(desk: Desk) -> None:
-        release, held = await desk.hold()
-        waiting = [asyncio.ensure_future(desk.writer.submit(keep(f"k{n}"))) for n in range(5)]
+    async def scene(harness: Harness) -> None:
+        release, held = await harness.hold()
+        waiting = [asyncio.ensure_future(harness.writer.submit(keep(f"k{n}"))) for n in range(5)]
         await asyncio.sleep(0)  # lets them queue
-        stopping = asyncio.ensure_future(desk.writer.stop())
+        stopping = asyncio.ensure_future(harness.writer.stop())
         await asyncio.sleep(0)  # lets it ask
         release.set()
         assert await asyncio.gather(*waiting) == [f"k{n}" for n in range(5)]
         await asyncio.gather(held, stopping)
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
     assert len(kept(books)) == 5
 
 
 def test_a_request_that_was_given_up_still_commits(books: Books) -> None:
-    async def scene(desk: Desk) -> None:
-        release, held = await desk.hold()
-        given_up = asyncio.ensure_future(desk.writer.submit(keep("given up")))
+    async def scene(harness: Harness) -> None:
+        release, held = await harness.hold()
+        given_up = asyncio.ensure_future(harness.writer.submit(keep("given up")))
         await asyncio.sleep(0)  # lets it queue
         given_up.cancel()
         release.set()
         await held
-        assert await desk.writer.submit(keep("next")) == "next"
+        assert await harness.writer.submit(keep("next")) == "next"
 
-    at_desk(books, scene)
+    run_with_writer(books, scene)
     assert kept(books) == ["given up", "next"]

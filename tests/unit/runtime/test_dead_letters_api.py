@@ -19,7 +19,7 @@ PATH = "/v1/dead-letters"
 PLACES = [f"{INVENTORY_COMMANDS}/0/{n}" for n in range(3)]
 
 
-class Desk:
+class Harness:
     """A service with three parked records and three kinds of callers."""
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Desk:
         return [row.status for row in self.world.rows("parked").values()]
 
 
-def desk(scenario: Callable[[Desk], Awaitable[None]]) -> Desk:
-    async def run() -> Desk:
-        made = Desk()
+def harness(scenario: Callable[[Harness], Awaitable[None]]) -> Harness:
+    async def run() -> Harness:
+        made = Harness()
         with keys() as signing:
             app = FastAPI()
             problems.install(app)
@@ -51,25 +51,27 @@ def desk(scenario: Callable[[Desk], Awaitable[None]]) -> Desk:
     return asyncio.run(run())
 
 
-async def acted(desk: Desk, verb: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await desk.operator.ask("POST", f"{PATH}/{verb}", body)
+async def acted(harness: Harness, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await harness.operator.ask("POST", f"{PATH}/{verb}", body)
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()
     return document
 
 
 def test_pages_and_filters() -> None:
-    async def scenario(desk: Desk) -> None:
-        first = (await desk.operator.ask("GET", f"{PATH}?limit=2")).json()
+    async def scenario(harness: Harness) -> None:
+        first = (await harness.operator.ask("GET", f"{PATH}?limit=2")).json()
         assert [row["place"] for row in first["items"]] == PLACES[:2]
-        rest = (await desk.operator.ask("GET", f"{PATH}?limit=2&after={first['next']}")).json()
+        rest = (await harness.operator.ask("GET", f"{PATH}?limit=2&after={first['next']}")).json()
         assert ([row["place"] for row in rest["items"]], rest["next"]) == (PLACES[2:], None)
-        one = (await desk.operator.ask("GET", f"{PATH}?saga_id={saga_id(1)}&status=parked")).json()["items"]
+        one = (await harness.operator.ask("GET", f"{PATH}?saga_id={saga_id(1)}&status=parked")).json()[
+            "items"
+        ]
         assert [row["place"] for row in one] == PLACES[1:2]
         assert one[0]["service"] == "inventory-write"
-        assert not (await desk.operator.ask("GET", f"{PATH}?outcome=processed")).json()["items"]
+        assert not (await harness.operator.ask("GET", f"{PATH}?outcome=processed")).json()["items"]
 
-    desk(scenario)
+    harness(scenario)
 
 
 @pytest.mark.parametrize(
@@ -84,42 +86,42 @@ def test_pages_and_filters() -> None:
     ],
 )
 def test_an_impossible_question_is_refused(query: str, pointer: str) -> None:
-    async def scenario(desk: Desk) -> None:
-        answer = await desk.operator.ask("GET", f"{PATH}?{query}")
+    async def scenario(harness: Harness) -> None:
+        answer = await harness.operator.ask("GET", f"{PATH}?{query}")
         assert problem(answer) == (422, "invalid_request", [pointer])
 
-    desk(scenario)
+    harness(scenario)
 
 
 def test_one_is_shown_escaped_cut_and_without_card_numbers() -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: Harness) -> None:
         value = b"card 4242424242424242 \x1b[31m\xff\n" + b"x" * 5_000
         spoiled = record(9, 9)._replace(value=value, headers=(("ce\x1bid", b"\x00\x1b"),))
-        desk.world.processor.park(spoiled, "malformed_json", "\x1b[2J")
-        shown = (await desk.operator.ask("GET", f"{PATH}/{INVENTORY_COMMANDS}/0/9")).json()
+        harness.world.processor.park(spoiled, "malformed_json", "\x1b[2J")
+        shown = (await harness.operator.ask("GET", f"{PATH}/{INVENTORY_COMMANDS}/0/9")).json()
         assert shown["value"].startswith(r"card **************** \x1b[31m\xff\nxxx")
         assert shown["value"].endswith(f"... ({len(value)} bytes)")
         assert shown["headers"] == [[r"ce\x1bid", r"\x00\x1b"], ["x-masked", "card_number"]]
         assert json.dumps(shown).isprintable()
         for missing in (f"{INVENTORY_COMMANDS}/0/999", "x/y/z"):
-            assert problem(await desk.operator.ask("GET", f"{PATH}/{missing}"))[:2] == (404, "not_found")
+            assert problem(await harness.operator.ask("GET", f"{PATH}/{missing}"))[:2] == (404, "not_found")
 
-    desk(scenario)
+    harness(scenario)
 
 
 def test_redrive_and_discard_by_place_and_filter() -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: Harness) -> None:
         body = {"places": [PLACES[0], f"{INVENTORY_COMMANDS}/0/77"], "reason": "mended"}
-        document = await acted(desk, "redrive", body)
+        document = await acted(harness, "redrive", body)
         assert document["done"] == PLACES[:1]
         assert document["skipped"] == [{"place": f"{INVENTORY_COMMANDS}/0/77", "why": "missing"}]
         by_filter = {"filter": {"reason": "handler_failed"}, "reason": "noise"}
-        assert (await acted(desk, "discard", {**by_filter, "dry_run": True}))["done"] == PLACES[1:]
-        assert desk.statuses() == ["redriven", "parked", "parked"]
-        assert (await acted(desk, "discard", {**by_filter, "limit": 1}))["done"] == PLACES[1:2]
-        assert (await acted(desk, "redrive", by_filter))["done"] == PLACES[2:]
+        assert (await acted(harness, "discard", {**by_filter, "dry_run": True}))["done"] == PLACES[1:]
+        assert harness.statuses() == ["redriven", "parked", "parked"]
+        assert (await acted(harness, "discard", {**by_filter, "limit": 1}))["done"] == PLACES[1:2]
+        assert (await acted(harness, "redrive", by_filter))["done"] == PLACES[2:]
 
-    made = desk(scenario)
+    made = harness(scenario)
     assert made.statuses() == ["redriven", "discarded", "redriven"]
     log = [tuple(action) for _, action in made.world.rows("operator_actions").values()]
     assert log == [
@@ -144,23 +146,23 @@ def test_redrive_and_discard_by_place_and_filter() -> None:
     ],
 )
 def test_an_impossible_act_is_refused_and_nothing_done(body: dict[str, Any], pointers: list[str]) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: Harness) -> None:
         for verb in ("redrive", "discard"):
-            answer = await desk.operator.ask("POST", f"{PATH}/{verb}", body)
+            answer = await harness.operator.ask("POST", f"{PATH}/{verb}", body)
             assert problem(answer) == (422, "invalid_request", pointers)
 
-    assert desk(scenario).statuses() == ["parked"] * 3
+    assert harness(scenario).statuses() == ["parked"] * 3
 
 
 def test_shoppers_neither_look_nor_act() -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: Harness) -> None:
         for method, path in (
             ("GET", PATH),
             ("GET", f"{PATH}/{PLACES[0]}"),
             ("POST", f"{PATH}/redrive"),
             ("POST", f"{PATH}/discard"),
         ):
-            answer = await desk.shopper.ask(method, path, {"places": PLACES, "reason": "r"})
+            answer = await harness.shopper.ask(method, path, {"places": PLACES, "reason": "r"})
             assert problem(answer)[:2] == (403, "forbidden")
 
-    assert desk(scenario).statuses() == ["parked"] * 3
+    assert harness(scenario).statuses() == ["parked"] * 3

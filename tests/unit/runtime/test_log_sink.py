@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_is_tried_again_until_it_has_room(
 
 
 def test_a_descriptor_that_does_not_block_loses_no_part_of_a_line(pipe: tuple[int, int]) -> None:
-    """EAGAIN: whoever shares our stdout may have made it so."""
+    """EAGAIN: another process that shares our stdout may have set it non-blocking."""
     reader, writer = pipe
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     os.set_blocking(writer, False)

@@ -50,7 +50,7 @@ def test_a_resting_loop_is_woken_and_stopped_at_once(died: threading.Event) -> N
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SystemExit(3), MemoryError()])
-def test_a_round_that_raises_is_its_death_and_somebody_is_told(
+def test_a_round_that_raises_ends_its_loop_and_the_process_is_told(
     died: threading.Event, error: BaseException
 ) -> None:
     def round_() -> float:

@@ -1,4 +1,4 @@
-"""A process that is sick says so to whoever asks, and ends; one whose dependencies are away waits."""
+"""A process with a dead loop reports it and ends; one whose dependencies are away waits."""
 
 import asyncio
 import subprocess
@@ -28,7 +28,7 @@ OK = {"ok": True, "reasons": []}
 
 
 def service(*extra_loops: ExtraLoop, port: int = 1, ops_port: int = 2, lame_duck_s: float = 0.0) -> Service:
-    """A service in memory, that nobody can reach from outside until it is run."""
+    """A service in memory, whose ports are closed until it is run."""
     world = KernelHarness()
     parts: Components[Any] = Components(world.processor, world.relay, world.manager, OutboxRescuer("me"))
     settings = ServiceSettings(

@@ -1,4 +1,4 @@
-"""Groups: who comes while others are served is served next, together; one culprit spoils only itself."""
+"""Groups: questions that come during a call form the next group; a failing question fails only itself."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ class Down(Exception):
 
 
 class Server:
-    """Doubles numbers and remembers the groups that it was asked; 1313 breaks one, 9999 is trouble."""
+    """Doubles numbers and remembers the groups; 1313 raises a bug, 9999 a transient failure."""
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
@@ -46,7 +46,7 @@ def run(scenario: Callable[[Server], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_everybody_gets_their_own_answer_and_a_crowd_is_one_group() -> None:
+def test_each_caller_gets_its_own_answer_and_many_form_one_group() -> None:
     async def scenario(server: Server) -> None:
         group = RequestBatcher(server)
         assert await asyncio.gather(*(group.ask(n) for n in range(50))) == [2 * n for n in range(50)]
@@ -73,7 +73,7 @@ def test_who_comes_while_a_group_is_served_is_the_next_group() -> None:
 
 
 def test_a_question_right_after_the_last_answer_is_served_too() -> None:
-    """Between the end of a group and the end of its task nobody may be forgotten."""
+    """Between the end of a group and the end of its task no question may be lost."""
 
     async def scenario(server: Server) -> None:
         group = RequestBatcher(server)
@@ -83,9 +83,9 @@ def test_a_question_right_after_the_last_answer_is_served_too() -> None:
     run(scenario)
 
 
-def test_groups_abreast_and_their_sizes_are_bounded() -> None:
+def test_groups_at_once_and_their_sizes_are_bounded() -> None:
     async def scenario(server: Server) -> None:
-        group = RequestBatcher(server, abreast=2, group_max=3)
+        group = RequestBatcher(server, groups_at_once=2, group_max=3)
         server.gate.clear()
         asking = [asyncio.create_task(group.ask(n)) for n in range(20)]
         await server.begun.wait()
@@ -99,9 +99,9 @@ def test_groups_abreast_and_their_sizes_are_bounded() -> None:
     run(scenario)
 
 
-def test_a_culprit_is_found_by_asking_each_alone() -> None:
+def test_a_failing_question_is_found_by_asking_each_alone() -> None:
     async def scenario(server: Server) -> None:
-        group = RequestBatcher(server, trouble=(Down,))
+        group = RequestBatcher(server, transient=(Down,))
         answers = await asyncio.gather(*(group.ask(n) for n in (12, 1313, 14)), return_exceptions=True)
         assert answers[0::2] == [24, 28]
         assert isinstance(answers[1], ValueError)
@@ -110,9 +110,9 @@ def test_a_culprit_is_found_by_asking_each_alone() -> None:
     run(scenario)
 
 
-def test_trouble_is_everybodys_and_is_not_made_worse_by_trying_each() -> None:
+def test_a_transient_failure_is_the_whole_groups_and_no_question_is_asked_alone() -> None:
     async def scenario(server: Server) -> None:
-        group = RequestBatcher(server, trouble=(Down,))
+        group = RequestBatcher(server, transient=(Down,))
         answers = await asyncio.gather(*(group.ask(n) for n in (1, 9999, 3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [Down, Down, Down]
         assert len(server.groups) == 1
@@ -153,7 +153,7 @@ class Held(Exception):
     """Trouble of some questions."""
 
 
-def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
+def test_a_transient_failure_of_one_question_goes_to_its_caller_alone() -> None:
     tries: list[int] = []
 
     async def serve(questions: Sequence[int]) -> list[int]:
@@ -164,7 +164,7 @@ def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
 
     async def scenario() -> None:
         groups: RequestBatcher[int, int] = RequestBatcher(
-            serve, trouble=(Held,), of_some=(Held,), linger_s=0.01
+            serve, transient=(Held,), of_some=(Held,), linger_s=0.01
         )
         answers = await asyncio.gather(*map(groups.ask, range(32)), return_exceptions=True)
         assert [n for n, answer in enumerate(answers) if answer != n] == [7]
@@ -174,7 +174,7 @@ def test_trouble_of_one_question_is_told_to_whoever_asked_it_alone() -> None:
     assert len(tries) == 11
 
 
-def test_trouble_of_all_questions_is_not_searched_for_long() -> None:
+def test_a_transient_failure_of_all_questions_is_not_searched_for_long() -> None:
     tries: list[int] = []
 
     async def serve(questions: Sequence[int]) -> list[int]:
@@ -183,7 +183,7 @@ def test_trouble_of_all_questions_is_not_searched_for_long() -> None:
 
     async def scenario() -> None:
         groups: RequestBatcher[int, int] = RequestBatcher(
-            serve, trouble=(Held,), of_some=(Held,), linger_s=0.01
+            serve, transient=(Held,), of_some=(Held,), linger_s=0.01
         )
         answers = await asyncio.gather(*map(groups.ask, range(256)), return_exceptions=True)
         assert all(isinstance(answer, Held) for answer in answers)

@@ -1,4 +1,4 @@
-"""What a service is told: a wrong word stops the start, names its variable, and shows no secret."""
+"""A service's settings: a wrong value stops the start, and the error names its variable and no secret."""
 
 from collections.abc import Iterator
 

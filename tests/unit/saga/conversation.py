@@ -1,4 +1,4 @@
-"""A saga's conversation, told as it goes: what it hears, what it answers, where it stands.
+"""A saga's conversation, step by step: the events that it gets, its messages, its state.
 
 `a_checkout().given("CheckoutInitiated").expect("ReserveInventory")` and so on; each line checks itself.
 """
@@ -107,7 +107,7 @@ class Conversation:
 
 
 def a_checkout() -> Conversation:
-    """Begin to talk to a checkout that nobody has heard of yet."""
+    """Begin with a checkout that does not exist yet."""
     return Conversation(CHECKOUT, dict(SAMPLES))
 
 

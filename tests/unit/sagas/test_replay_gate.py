@@ -13,7 +13,7 @@ from tests.platforms.record import committed
 
 from holdfast.contracts.messages import CheckoutFailed, EmptyPayload, ProcessPayment
 from holdfast.saga.definition import SagaDefinition
-from holdfast.saga.diagram import UNBORN, Edge, edges
+from holdfast.saga.diagram import NO_SAGA, Edge, edges
 from holdfast.saga.machine import Transition
 from holdfast.saga.state import DEADLINE_PASSED, DeadlinePassed, Decision
 from holdfast.sagas.checkout import CHECKOUT, VERSIONS
@@ -48,7 +48,7 @@ def test_the_histories_fire_every_deadline_and_send_every_command() -> None:
 
 
 def _edges(history: History) -> list[Edge]:
-    state, found = UNBORN, list[Edge]()
+    state, found = NO_SAGA, list[Edge]()
     for event in history.events:
         causes = [event.kind, *(message.kind for message in event.sent)]
         found += map(Edge, [state, *event.path], event.path, causes)

@@ -1,3 +1,4 @@
+-- Returns ended sagas for which the provider does not hold exactly the amount: once if completed, none if failed.
 with held as (
     select
         s.saga_id, s.state, s.amount, s.ccy,

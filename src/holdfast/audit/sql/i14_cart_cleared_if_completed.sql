@@ -1,3 +1,4 @@
+-- Returns completed sagas whose cart was not cleared, and clearances of failed or unknown sagas.
 select
     saga_id::text,
     format('%s, and its cart was %s', coalesce(s.state, 'nobody knows the saga'),

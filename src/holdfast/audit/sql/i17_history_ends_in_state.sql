@@ -1,3 +1,4 @@
+-- Returns sagas whose state is not the last one of their history; pruned sagas have none.
 select s.saga_id::text, format('the saga is %s, its history ends in %s', s.state, coalesce(e.state, 'nothing'))
 from saga s
 left join (

@@ -1,1 +1,2 @@
+-- Returns all fence rows.
 select saga_id, step, state from fence

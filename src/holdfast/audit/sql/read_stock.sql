@@ -1,1 +1,2 @@
+-- Returns the stock of all products.
 select sku, initial, on_hand, reserved, sold from stock

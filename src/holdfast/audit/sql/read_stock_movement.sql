@@ -1,1 +1,2 @@
+-- Returns all stock movements.
 select saga_id, direction, skus, quantities from stock_movement

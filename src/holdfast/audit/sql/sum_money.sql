@@ -1,3 +1,4 @@
+-- Returns by currency how much was charged, how much was refunded, and what the completed sagas are worth.
 select
     ccy,
     sum(amount) filter (where kind = 'charge')::bigint,

@@ -46,7 +46,7 @@ class Group(NamedTuple):
 class PostgresBus:
     """A bus in the database `dsn`.
 
-    With a folder for `hints` (a short path) the processes of this machine wake each other by datagrams,
+    With a `wakeup_folder` (a short path) the processes of this machine wake each other by datagrams,
     without one by LISTEN/NOTIFY. A consumer keeps its partitions for `lease_s` after its last poll (which
     renews them three times a lease) or commit (which renews those that it commits); the longest batch must
     take less. The consumers' polls also delete messages that all groups have consumed and that are old enough
@@ -59,15 +59,15 @@ class PostgresBus:
     def __init__(
         self,
         dsn: str,
-        hints: Path | None = None,
+        wakeup_folder: Path | None = None,
         *,
         lease_s: float = 10.0,
         retention: LogRetention | None = None,
     ) -> None:
-        if hints is not None:
-            check_folder(hints)
+        if wakeup_folder is not None:
+            check_folder(wakeup_folder)
         self._dsn = dsn
-        self._hints = hints
+        self._wakeup_folder = wakeup_folder
         self._lease_s = lease_s
         self._retention = retention or LogRetention()
         self._topics = _TopicTable()
@@ -88,14 +88,14 @@ class PostgresBus:
             return self._topics.partition_count(self._session, topic)
 
     def publisher(self) -> "PostgresPublisher":
-        return PostgresPublisher(self._dsn, self._topics, self._hints)
+        return PostgresPublisher(self._dsn, self._topics, self._wakeup_folder)
 
     def consumer(
         self, group: str, topics: Sequence[str], assignment: RebalanceListener | None = None
     ) -> PostgresConsumer:
         return PostgresConsumer(
             self._dsn,
-            self._hints,
+            self._wakeup_folder,
             group,
             topics,
             assignment,
@@ -134,10 +134,10 @@ class PostgresBus:
 class PostgresPublisher:
     """Appends a batch in one statement and one commit; in more if a partition's messages exceed one row."""
 
-    def __init__(self, dsn: str, topics: "_TopicTable", hints: Path | None) -> None:
+    def __init__(self, dsn: str, topics: "_TopicTable", wakeup_folder: Path | None) -> None:
         self._session = Session(dsn)
         self._topics = topics
-        self._wakeup_sender = None if hints is None else WakeupSender(hints)
+        self._wakeup_sender = None if wakeup_folder is None else WakeupSender(wakeup_folder)
 
     def publish(self, batch: Sequence[Message]) -> None:
         rows_by_partition = [

@@ -37,7 +37,7 @@ class PostgresConsumer:
     def __init__(
         self,
         dsn: str,
-        hints: Path | None,
+        wakeup_folder: Path | None,
         group: str,
         topics: Sequence[str],
         assignment: RebalanceListener | None,
@@ -47,7 +47,7 @@ class PostgresConsumer:
     ) -> None:
         me = f"{os.getpid()}-{uuid4().hex[:12]}"
         self._session = Session(dsn)
-        self._listener, self._wakeup_sender = _wakeups(self._session, hints, topics)
+        self._listener, self._wakeup_sender = _wakeups(self._session, wakeup_folder, topics)
         self._group = group
         store = _PostgresLeases(
             self._session, group=group, me=me, topics=topics, lease_s=lease_s, announce=self._announce
@@ -334,10 +334,10 @@ def prune(session: Session, retention: LogRetention, *, rest_s: float) -> bool:
 
 
 def _wakeups(
-    session: Session, hints: Path | None, topics: Sequence[str]
+    session: Session, wakeup_folder: Path | None, topics: Sequence[str]
 ) -> tuple[WakeupListener, WakeupSender | None]:
-    if hints is not None:
-        return SocketListener(hints, topics), WakeupSender(hints)
+    if wakeup_folder is not None:
+        return SocketListener(wakeup_folder, topics), WakeupSender(wakeup_folder)
     listener = NotifyListener(session, topics)
     session.on_open = listener.listen
     return listener, None

@@ -159,7 +159,7 @@ class NotifyListener:
 def check_folder(folder: Path) -> None:
     """Raise ValueError if the folder's path leaves no room for a socket's name."""
     if len(os.fsencode(folder)) + _NAME_LENGTH > _PATH_MAX:
-        raise ValueError(f"the hints folder's path is too long for Unix sockets: {folder}")
+        raise ValueError(f"the wake-up folder's path is too long for Unix sockets: {folder}")
 
 
 def _hash(topic: str) -> str:

@@ -1,1 +1,2 @@
+-- Gives an existing role a new password.
 alter role {role} login password {verifier}

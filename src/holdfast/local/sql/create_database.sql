@@ -1,1 +1,2 @@
+-- Creates a database that this role owns.
 create database {name} owner {owner}

@@ -1,1 +1,2 @@
+-- Creates a role that can log in with this password.
 create role {role} login password {verifier}

@@ -1,3 +1,4 @@
+-- Creates the ledger: tables of money that never change, and working tables.
 -- The money: an object's facts, and one row for each status it took. Nothing here ever changes.
 create table entries (
   seq integer primary key,

@@ -1,1 +1,2 @@
+-- Deletes an event that was sent or given up.
 delete from events where seq = :seq

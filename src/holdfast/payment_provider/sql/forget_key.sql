@@ -1,1 +1,2 @@
+-- Deletes an idempotency key.
 delete from idempotency_keys where key = :key

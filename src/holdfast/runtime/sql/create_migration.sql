@@ -1,3 +1,4 @@
+-- Creates the table of applied migrations.
 create table if not exists migration (
     name text primary key,
     checksum text not null,

@@ -1,1 +1,2 @@
+-- Records an applied migration.
 insert into migration (name, checksum) values (%(name)s, %(checksum)s)

@@ -1,1 +1,2 @@
+-- Returns the applied migrations.
 select name, checksum from migration

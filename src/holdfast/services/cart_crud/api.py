@@ -124,10 +124,10 @@ class _CartApi:
         self._threads = (self._products, self._snapshots, edits, reads)
         unavailable = (StoreUnavailable,)
         self._edits: RequestBatcher[Edit, Priced | Refused] = RequestBatcher(
-            _in_thread(edits, service.edit), trouble=unavailable, of_some=(RowsUnavailable,)
+            _in_thread(edits, service.edit), transient=unavailable, of_some=(RowsUnavailable,)
         )
         self._reads: RequestBatcher[tuple[str, str], Priced | None] = RequestBatcher(
-            _in_thread(reads, service.read), trouble=unavailable
+            _in_thread(reads, service.read), transient=unavailable
         )
 
     @asynccontextmanager

@@ -55,7 +55,7 @@ class CheckoutService:
         self._newest = definitions[max(definitions)]
         self._partitions = partitions
         self._timers = timers
-        self.watch = SagaMetrics()
+        self.metrics = SagaMetrics()
 
     def handle(self, tx: SagaTransaction, envelopes: Sequence[Envelope]) -> HandlerResult:
         """Decide on a batch of events, in order."""
@@ -141,12 +141,12 @@ class _Batch:
         if saga is None and event.saga_id in self._may_be_new and self._is_pruned(event):
             return _objection("pruned_saga", event)
         decision = decide(definition, saga, event, self._now_ms)
-        self._service.watch.reactions[definition.reaction_names.get(event.kind, event.kind)] += 1
+        self._service.metrics.reactions[definition.reaction_names.get(event.kind, event.kind)] += 1
         if decision.parked:
             return _objection(decision.parked, event)
         if decision.saga is not None:
             self._change(event, decision, decision.saga)
-            self._service.watch.changed(definition, saga, decision.saga, fired)
+            self._service.metrics.changed(definition, saga, decision.saga, fired)
         elif decision.recorded:
             self._ignored.append(IgnoredRow(event.saga_id, event.event_id, event.kind, decision.ignored))
         self._update_timers(event, decision, fired)

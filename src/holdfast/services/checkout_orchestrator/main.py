@@ -9,8 +9,8 @@ from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import EVENTS, ORCHESTRATOR
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.components import Components, Ports, assemble
-from holdfast.messaging.database import PostgresStore
 from holdfast.messaging.periodic_task import PeriodicTask
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.pruner import Pruner, Pruning, Retention
 from holdfast.messaging.timers import Deadlines, TimerSettings
 from holdfast.runtime.auth import Authenticator, ServiceAuthenticator
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def _metrics(components: OrchestratorComponents) -> Iterable[Metric]:
-    yield from components.checkout_service.watch.readings()
+    yield from components.checkout_service.metrics.readings()
     yield from components.open_sagas.readings()
     failed: dict[tuple[str, ...], float] = {(): components.deadlines.failed}
     yield counter("deadlines_failed", "Deadlines put off because a bug met their saga.", failed)

@@ -65,7 +65,7 @@ from holdfast.services.gateway_bff.upstream_clients import UpstreamClients
 log = structlog.get_logger(__name__)
 
 LINGER_S = 0.001
-GROUPS_ABREAST = 2
+GROUPS_AT_ONCE = 2
 WAIT_S_MAX = 30
 _CHECKOUTS = "/v1/checkouts"
 
@@ -122,13 +122,13 @@ class _GatewayApi:
         self._waiter = waiter
         transient = (StoreUnavailable, Problem)
         self._requests: RequestBatcher[QueuedRequest, CheckoutResult] = RequestBatcher(
-            admission.serve, trouble=(StoreUnavailable,), abreast=GROUPS_ABREAST, linger_s=LINGER_S
+            admission.serve, transient=(StoreUnavailable,), groups_at_once=GROUPS_AT_ONCE, linger_s=LINGER_S
         )
         self._sagas: RequestBatcher[tuple[str, str], SagaView | None] = RequestBatcher(
-            upstreams.sagas, trouble=transient, abreast=2
+            upstreams.sagas, transient=transient, groups_at_once=2
         )
         self._owned: RequestBatcher[tuple[str, str], Checkout | None] = RequestBatcher(
-            self._find_owned, trouble=transient, abreast=2
+            self._find_owned, transient=transient, groups_at_once=2
         )
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from holdfast.bus.port import BusUnavailable, PublishFailed
 from holdfast.contracts.topics import GATEWAY
 from holdfast.messaging.breaker import Breaker
 from holdfast.messaging.components import Components, Ports, assemble
-from holdfast.messaging.database import PostgresStore
+from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.pruner import Pruner, Pruning, Retention
 from holdfast.runtime.auth import Authenticator
 from holdfast.runtime.process import Service, run
@@ -55,7 +55,9 @@ def build(
         "kafka-publish", (BusUnavailable, PublishFailed), monotonic=lambda: ports.monotonic_ms() / 1000
     )
     resender = CheckoutResender(ports.partitions, resend_after_ms)
-    base = assemble(ports, GATEWAY, StatusHandler(), breaker=breaker, chores=[resender.periodic_task()])
+    base = assemble(
+        ports, GATEWAY, StatusHandler(), breaker=breaker, periodic_tasks=[resender.periodic_task()]
+    )
     starter = CheckoutStarter(base.processor, base.relay, random_80_bits, not_after_ms)
     shedding = LoadShedding(limits or LoadLimits(), base.relay, base.outbox_age_ms)
     return GatewayComponents(

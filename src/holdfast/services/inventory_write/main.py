@@ -21,7 +21,7 @@ def build(
     """Build the service."""
     poller = OutcomePoller("inventory", ports.partitions, ports.monotonic_ms, ask_every_ms)
     return assemble(
-        ports, INVENTORY, ParticipantHandler(InventoryParticipant()), chores=[poller.periodic_task()]
+        ports, INVENTORY, ParticipantHandler(InventoryParticipant()), periodic_tasks=[poller.periodic_task()]
     )
 
 

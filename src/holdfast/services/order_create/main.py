@@ -19,7 +19,7 @@ def build(
     """Build the service; an order above `total_max_minor` is refused."""
     poller = OutcomePoller("order", ports.partitions, ports.monotonic_ms, ask_every_ms)
     handler = ParticipantHandler(OrderParticipant(total_max_minor))
-    return assemble(ports, ORDER, handler, chores=[poller.periodic_task()])
+    return assemble(ports, ORDER, handler, periodic_tasks=[poller.periodic_task()])
 
 
 def pruner(ports: Ports[OrderTransaction], retention: Retention) -> Pruner[OrderTransaction]:

@@ -91,7 +91,7 @@ class ChargeLoop:
                 crashpoint("claim.before_commit")
             return HandlerResult()
 
-        self._processor.commit(work, at="chore")
+        self._processor.commit(work, at="task")
         if calls:
             crashpoint("claim.after_commit")
         return calls

@@ -43,7 +43,7 @@ def build(
     """Build the service."""
     poller = OutcomePoller("payment", ports.partitions, ports.monotonic_ms, ask_every_ms)
     parts = assemble(
-        ports, PAYMENT, ParticipantHandler(PaymentParticipant()), chores=[poller.periodic_task()]
+        ports, PAYMENT, ParticipantHandler(PaymentParticipant()), periodic_tasks=[poller.periodic_task()]
     )
     loop = ChargeLoop(parts.processor, parts.relay, provider, claim_lease_ms)
     return PaymentComponents(parts.processor, parts.relay, parts.manager, parts.outbox_rescuer, loop)

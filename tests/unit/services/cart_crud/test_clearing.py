@@ -68,11 +68,11 @@ def test_line_9_a_held_cart_is_a_refusal_and_stays_as_it_is() -> None:
 # -- behind the fence
 
 
-def desk(*carts: Cart) -> Participating:
-    desk = Participating(CartParticipant(), MemoryCartTransaction)
+def harness(*carts: Cart) -> Participating:
+    harness = Participating(CartParticipant(), MemoryCartTransaction)
     for row in carts:
-        desk.store.tables.tables.setdefault("cart", {})[row.key] = row
-    return desk
+        harness.store.tables.tables.setdefault("cart", {})[row.key] = row
+    return harness
 
 
 def command(saga: str, *bought: tuple[str, int], cart_id: str = "cart-1") -> Command:
@@ -80,7 +80,7 @@ def command(saga: str, *bought: tuple[str, int], cart_id: str = "cart-1") -> Com
 
 
 def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked() -> None:
-    carts = desk(cart(("mug", 5)))
+    carts = harness(cart(("mug", 5)))
     first = carts.hear(command(A, ("mug", 1)), command(A, ("mug", 1))).messages_to_seal
     again = carts.hear(command(A, ("mug", 1))).messages_to_seal
     assert {reply.value for reply in [*first, *again]} == {b'{"version_left":6,"cart_version":3}'}
@@ -89,14 +89,14 @@ def test_line_24_the_version_counts_up_once_per_saga_however_often_it_is_asked()
 
 
 def test_two_sagas_of_one_cart_in_one_batch_each_take_their_own() -> None:
-    carts = desk(cart(("mug", 5), ("pot", 5)))
+    carts = harness(cart(("mug", 5), ("pot", 5)))
     replies = carts.hear(command(A, ("mug", 5)), command(B, ("pot", 1), ("mug", 1))).messages_to_seal
     assert [reply.value for reply in replies] == [encode(CartCleared(6, 3)), encode(CartCleared(7, 3))]
     assert carts.rows("cart")["cart-1", "ada"] == cart(("pot", 4), version=7)
 
 
 def test_line_9_a_refusal_stands_even_when_the_hold_is_released() -> None:
-    carts = desk(cart(("mug", 1), held="x"))
+    carts = harness(cart(("mug", 1), held="x"))
     assert carts.answers(command(A, ("mug", 1))) == ["CartClearanceFailed"]
     carts.rows("cart")["cart-1", "ada"] = cart(("mug", 1))
     assert carts.answers(command(A, ("mug", 1))) == ["CartClearanceFailed"]
@@ -104,14 +104,14 @@ def test_line_9_a_refusal_stands_even_when_the_hold_is_released() -> None:
 
 
 def test_line_5_clearing_never_expires() -> None:
-    carts = desk(cart(("mug", 1)))
+    carts = harness(cart(("mug", 1)))
     carts.now_ms += 100 * 365 * 86_400_000
     assert carts.answers(command(A, ("mug", 1))) == ["CartCleared"]
 
 
 def test_of_two_carts_of_one_id_only_its_buyers_is_cleared() -> None:
     hers = cart(("mug", 5))._replace(user_id="eve")
-    carts = desk(cart(("mug", 5)), hers)
+    carts = harness(cart(("mug", 5)), hers)
     assert carts.answers(command(A, ("mug", 2))) == ["CartCleared"]
     assert carts.rows("cart")["cart-1", "ada"].pieces == (("mug", 3),)
     assert carts.rows("cart")["cart-1", "eve"] == hers
@@ -120,7 +120,7 @@ def test_of_two_carts_of_one_id_only_its_buyers_is_cleared() -> None:
 
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_missing_cart_in_a_batch_disturbs_no_other(missing: bool) -> None:
-    carts = desk(cart(("mug", 1)))
+    carts = harness(cart(("mug", 1)))
     other = command(B, ("mug", 1), cart_id="gone" if missing else "cart-1")
     assert carts.answers(command(A, ("mug", 1)), other) == ["CartCleared", "CartCleared"]
     assert carts.rows("cart")["cart-1", "ada"].pieces == ()
@@ -143,7 +143,7 @@ def test_each_code_loses_what_was_bought_but_never_more_than_was_there(
 
 
 def test_a_late_copy_after_pruning_is_answered_as_before_and_clears_nothing_more() -> None:
-    carts = desk(cart(("mug", 5)))
+    carts = harness(cart(("mug", 5)))
     first = carts.hear(command(A, ("mug", 1))).messages_to_seal
     carts.rows("fence").clear()
     late = carts.hear(*[command(A, ("mug", 1))] * 242, command(B, ("mug", 1)))

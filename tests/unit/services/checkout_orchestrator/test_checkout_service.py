@@ -33,7 +33,7 @@ def event(kind: str, saga: str = A, payload: Payload | None = None, suffix: str 
     return Envelope(f"{saga}:{suffix or kind}", kind, saga, payload, encode(payload), 1, None)
 
 
-class Office:
+class Harness:
     """The orchestrator's handler on memory."""
 
     def __init__(self) -> None:
@@ -74,12 +74,12 @@ class Office:
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_a_whole_checkout_in_one_batch_writes_each_row_once(office: Office) -> None:
-    assert office.sent(*HAPPY) == [
+def test_a_whole_checkout_in_one_batch_writes_each_row_once(harness: Harness) -> None:
+    assert harness.sent(*HAPPY) == [
         "ReserveInventory",
         "ProcessPayment",
         "CreateOrder",
@@ -89,14 +89,14 @@ def test_a_whole_checkout_in_one_batch_writes_each_row_once(office: Office) -> N
         "ConfirmOrder",
         "CheckoutCompleted",
     ]
-    assert office.saga().state == "COMPLETED"
-    assert [row.kind for row in office.history()] == list(HAPPY)
-    assert not office.timers()
+    assert harness.saga().state == "COMPLETED"
+    assert [row.kind for row in harness.history()] == list(HAPPY)
+    assert not harness.timers()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_however_events_are_batched_the_end_is_the_same(size: int) -> None:
-    whole, cut = Office(), Office()
+    whole, cut = Harness(), Harness()
     whole.sent(*HAPPY)
     for start in range(0, len(HAPPY), size):
         cut.sent(*HAPPY[start : start + size])
@@ -105,91 +105,93 @@ def test_however_events_are_batched_the_end_is_the_same(size: int) -> None:
     assert cut.timers() == whole.timers()
 
 
-def test_line_4_a_history_row_holds_the_event_its_path_and_the_moment_of_the_decision(office: Office) -> None:
-    office.sent("CheckoutInitiated")
-    office.now_ms += 5
-    office.sent("InventoryReserved")
-    assert office.history()[1] == HistoryRow(
+def test_line_4_a_history_row_holds_the_event_its_path_and_the_moment_of_the_decision(
+    harness: Harness,
+) -> None:
+    harness.sent("CheckoutInitiated")
+    harness.now_ms += 5
+    harness.sent("InventoryReserved")
+    assert harness.history()[1] == HistoryRow(
         saga_id=A,
         seq=2,
         event_id=f"{A}:InventoryReserved",
         kind="InventoryReserved",
         payload=encode(SAMPLES["InventoryReserved"]),
         path=("INVENTORY_RESERVED", "PAYMENT_PROCESSING_PENDING"),
-        at_ms=office.now_ms,
+        at_ms=harness.now_ms,
     )
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_line_4_a_repeated_event_that_changed_the_saga_is_ignored_and_counted(
-    office: Office, together: bool
+    harness: Harness, together: bool
 ) -> None:
-    office.sent("CheckoutInitiated")
+    harness.sent("CheckoutInitiated")
     if together:
-        assert office.sent("InventoryReserved", "InventoryReserved") == ["ProcessPayment"]
+        assert harness.sent("InventoryReserved", "InventoryReserved") == ["ProcessPayment"]
     else:
-        assert office.sent("InventoryReserved") == ["ProcessPayment"]
-        assert office.sent("InventoryReserved") == []
-    assert office.sent("InventoryReserved") == []
+        assert harness.sent("InventoryReserved") == ["ProcessPayment"]
+        assert harness.sent("InventoryReserved") == []
+    assert harness.sent("InventoryReserved") == []
     ignored = IgnoredRow(A, f"{A}:InventoryReserved", "InventoryReserved", "repeated")
-    assert office.rows("saga_ignored") == {(A, f"{A}:InventoryReserved"): (ignored, 2)}
-    assert office.saga().version == 2
+    assert harness.rows("saga_ignored") == {(A, f"{A}:InventoryReserved"): (ignored, 2)}
+    assert harness.saga().version == 2
 
 
-def test_line_4_an_ignored_event_does_not_suppress_its_repeat(office: Office) -> None:
+def test_line_4_an_ignored_event_does_not_suppress_its_repeat(harness: Harness) -> None:
     """PaymentProcessed comes before its time, is ignored, and counts when it is sent again."""
-    office.sent("CheckoutInitiated")
-    assert office.sent("PaymentProcessed") == []
-    [(row, times)] = office.rows("saga_ignored").values()
+    harness.sent("CheckoutInitiated")
+    assert harness.sent("PaymentProcessed") == []
+    [(row, times)] = harness.rows("saga_ignored").values()
     assert (row.reason, times) == ("not_awaited", 1)
-    office.sent("InventoryReserved")
-    assert office.sent("PaymentProcessed") == ["CreateOrder"]
+    harness.sent("InventoryReserved")
+    assert harness.sent("PaymentProcessed") == ["CreateOrder"]
 
 
-def test_line_4_a_parked_event_leaves_no_row(office: Office) -> None:
-    handled = office.hear(event("InventoryReserved"))
+def test_line_4_a_parked_event_leaves_no_row(harness: Harness) -> None:
+    handled = harness.hear(event("InventoryReserved"))
     assert [(p.reason, p.envelope.saga_id) for p in handled.parked] == [("unknown_saga", A)]
     assert not handled.messages_to_seal
-    assert not any(office.rows(t) for t in ("saga", "saga_event", "saga_ignored", "timers"))
-    assert office.sent("CheckoutInitiated", "InventoryReserved") == ["ReserveInventory", "ProcessPayment"]
+    assert not any(harness.rows(t) for t in ("saga", "saga_event", "saga_ignored", "timers"))
+    assert harness.sent("CheckoutInitiated", "InventoryReserved") == ["ReserveInventory", "ProcessPayment"]
 
 
-def test_an_event_of_an_unknown_saga_does_not_disturb_its_batch(office: Office) -> None:
-    handled = office.hear(event("InventoryReserved", B), event("CheckoutInitiated"))
+def test_an_event_of_an_unknown_saga_does_not_disturb_its_batch(harness: Harness) -> None:
+    handled = harness.hear(event("InventoryReserved", B), event("CheckoutInitiated"))
     assert [reply.kind for reply in handled.messages_to_seal] == ["ReserveInventory"]
     assert len(handled.parked) == 1
 
 
-def test_line_12_a_repeated_start_earns_the_end_again(office: Office) -> None:
-    office.sent(*HAPPY)
-    assert office.sent("CheckoutInitiated") == ["CheckoutCompleted"]
-    assert office.saga().version == 5
+def test_line_12_a_repeated_start_earns_the_end_again(harness: Harness) -> None:
+    harness.sent(*HAPPY)
+    assert harness.sent("CheckoutInitiated") == ["CheckoutCompleted"]
+    assert harness.saga().version == 5
 
 
-def test_line_12_asking_is_never_in_the_history_nor_among_the_ignored(office: Office) -> None:
-    office.sent("CheckoutInitiated", "InventoryReservationFailed")
-    assert office.sent("OutcomeRequested") == ["CompensateOrder", "CompensatePayment", "CompensateInventory"]
-    assert len(office.history()) == 2
-    assert not office.rows("saga_ignored")
+def test_line_12_asking_is_never_in_the_history_nor_among_the_ignored(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated", "InventoryReservationFailed")
+    assert harness.sent("OutcomeRequested") == ["CompensateOrder", "CompensatePayment", "CompensateInventory"]
+    assert len(harness.history()) == 2
+    assert not harness.rows("saga_ignored")
 
 
-def test_two_sagas_in_one_batch_do_not_meet(office: Office) -> None:
-    office.hear(event("CheckoutInitiated"), event("CheckoutInitiated", B), event("InventoryReserved", B))
-    assert office.saga().state == "INVENTORY_RESERVATION_PENDING"
-    assert office.saga(B).state == "PAYMENT_PROCESSING_PENDING"
+def test_two_sagas_in_one_batch_do_not_meet(harness: Harness) -> None:
+    harness.hear(event("CheckoutInitiated"), event("CheckoutInitiated", B), event("InventoryReserved", B))
+    assert harness.saga().state == "INVENTORY_RESERVATION_PENDING"
+    assert harness.saga(B).state == "PAYMENT_PROCESSING_PENDING"
 
 
-def test_every_message_names_the_event_that_caused_it(office: Office) -> None:
-    handled = office.hear(event("CheckoutInitiated"), event("InventoryReserved"))
+def test_every_message_names_the_event_that_caused_it(harness: Harness) -> None:
+    handled = harness.hear(event("CheckoutInitiated"), event("InventoryReserved"))
     assert [(reply.message_id, reply.cause, reply.attempt) for reply in handled.messages_to_seal] == [
         (f"{A}:inventory:do", f"{A}:CheckoutInitiated", 1),
         (f"{A}:payment:do", f"{A}:InventoryReserved", 1),
     ]
 
 
-def test_reactions_are_counted_by_their_seed_names(office: Office) -> None:
-    office.sent("CheckoutInitiated", "InventoryReserved", "PaymentFailed", "OutcomeRequested")
-    assert dict(office.service.watch.reactions) == {
+def test_reactions_are_counted_by_their_seed_names(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated", "InventoryReserved", "PaymentFailed", "OutcomeRequested")
+    assert dict(harness.service.metrics.reactions) == {
         "handle_checkout_initiated": 1,
         "handle_inventory_reserved": 1,
         "handle_payment_failed": 1,
@@ -197,120 +199,122 @@ def test_reactions_are_counted_by_their_seed_names(office: Office) -> None:
     }
 
 
-def test_a_saga_goes_on_under_the_rules_that_it_began_with(office: Office) -> None:
-    office.sent("CheckoutInitiated")
+def test_a_saga_goes_on_under_the_rules_that_it_began_with(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated")
     shorter = replace(CHECKOUT, version=2, steps=CHECKOUT.steps[:1] + CHECKOUT.steps[2:], reactions={})
-    office.service = CheckoutService({1: CHECKOUT, 2: shorter}, PARTITIONS, SETTINGS)
-    assert office.sent("CheckoutInitiated", saga=B) == ["ReserveInventory"]
-    assert office.sent("InventoryReserved") == ["ProcessPayment"]
-    assert office.sent("InventoryReserved", saga=B) == ["CreateOrder"]
-    assert (office.saga().definition_version, office.saga(B).definition_version) == (1, 2)
+    harness.service = CheckoutService({1: CHECKOUT, 2: shorter}, PARTITIONS, SETTINGS)
+    assert harness.sent("CheckoutInitiated", saga=B) == ["ReserveInventory"]
+    assert harness.sent("InventoryReserved") == ["ProcessPayment"]
+    assert harness.sent("InventoryReserved", saga=B) == ["CreateOrder"]
+    assert (harness.saga().definition_version, harness.saga(B).definition_version) == (1, 2)
 
 
-def test_a_saga_that_somebody_else_changed_meanwhile_is_trouble_not_a_bug(office: Office) -> None:
-    office.sent("CheckoutInitiated")
-    stale = office.saga()
-    office.sent("InventoryReserved")
-    with pytest.raises(StoreUnavailable), office.store.transaction() as tx:
+def test_a_saga_that_somebody_else_changed_meanwhile_is_trouble_not_a_bug(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated")
+    stale = harness.saga()
+    harness.sent("InventoryReserved")
+    with pytest.raises(StoreUnavailable), harness.store.transaction() as tx:
         tx.save_sagas([stale._replace(version=2)], ())
 
 
 # -- deadlines
 
 
-def test_line_13_a_deadline_is_written_for_the_sagas_partition_by_the_databases_clock(office: Office) -> None:
-    office.sent("CheckoutInitiated")
+def test_line_13_a_deadline_is_written_for_the_sagas_partition_by_the_databases_clock(
+    harness: Harness,
+) -> None:
+    harness.sent("CheckoutInitiated")
     key = TimerKey(A, "inventory", "do")
-    assert office.timers() == {
+    assert harness.timers() == {
         key: TimerRow(
             key,
             DEADLINE,
             partition_of(A.encode(), PARTITIONS),
-            since_ms=office.now_ms,
-            due_ms=office.now_ms + SETTINGS.resend_after_ms,
+            since_ms=harness.now_ms,
+            due_ms=harness.now_ms + SETTINGS.resend_after_ms,
         )
     }
 
 
-def test_line_13_timers_go_with_the_transition_also_inside_one_batch(office: Office) -> None:
-    office.sent("CheckoutInitiated", "InventoryReserved")
-    assert [key.step for key in office.timers()] == ["payment"]
-    office.sent("PaymentProcessed", "OrderCreationFailed")
-    assert {(key.step, key.verb) for key in office.timers()} == {("payment", "undo"), ("inventory", "undo")}
-    office.sent("InventoryCompensated", "PaymentCompensated")
-    assert not office.timers()
+def test_line_13_timers_go_with_the_transition_also_inside_one_batch(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated", "InventoryReserved")
+    assert [key.step for key in harness.timers()] == ["payment"]
+    harness.sent("PaymentProcessed", "OrderCreationFailed")
+    assert {(key.step, key.verb) for key in harness.timers()} == {("payment", "undo"), ("inventory", "undo")}
+    harness.sent("InventoryCompensated", "PaymentCompensated")
+    assert not harness.timers()
 
 
-def test_line_2_a_command_sent_again_keeps_its_id_and_counts_up_its_attempt(office: Office) -> None:
-    first = office.hear(event("CheckoutInitiated")).messages_to_seal[0]
+def test_line_2_a_command_sent_again_keeps_its_id_and_counts_up_its_attempt(harness: Harness) -> None:
+    first = harness.hear(event("CheckoutInitiated")).messages_to_seal[0]
     for n in range(3):
-        handled = office.fire(office.fired("inventory", n=n))
+        handled = harness.fire(harness.fired("inventory", n=n))
         [again] = handled.messages_to_seal
         assert again == first._replace(cause=f"{A}:inventory:do:deadline:{n + 1}", attempt=n + 2)
         [row] = handled.fired
         assert (row.fired, row.end_offset) == (n + 1, 70)
-    assert [row.path for row in office.history()[1:]] == [(), (), ()]
+    assert [row.path for row in harness.history()[1:]] == [(), (), ()]
 
 
-def test_line_2_the_undo_that_an_expired_deadline_sends_is_a_first_attempt(office: Office) -> None:
-    office.sent("CheckoutInitiated", "InventoryReserved")
-    handled = office.fire(office.fired("payment", overdue=True, n=4))
+def test_line_2_the_undo_that_an_expired_deadline_sends_is_a_first_attempt(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated", "InventoryReserved")
+    handled = harness.fire(harness.fired("payment", overdue=True, n=4))
     assert [(reply.kind, reply.attempt) for reply in handled.messages_to_seal] == [
         ("CompensatePayment", 1),
         ("CompensateInventory", 1),
     ]
     assert not handled.fired
-    assert {(key.step, key.verb) for key in office.timers()} == {("payment", "undo"), ("inventory", "undo")}
-    assert office.saga().reason == "deadline"
+    assert {(key.step, key.verb) for key in harness.timers()} == {("payment", "undo"), ("inventory", "undo")}
+    assert harness.saga().reason == "deadline"
 
 
-def test_a_deadline_that_nobody_needs_removes_its_timer_and_leaves_no_trace(office: Office) -> None:
-    office.sent("CheckoutInitiated")
-    stray = office.fired("inventory")
-    office.sent("InventoryReserved")
-    with office.store.transaction() as tx:
+def test_a_deadline_that_nobody_needs_removes_its_timer_and_leaves_no_trace(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated")
+    stray = harness.fired("inventory")
+    harness.sent("InventoryReserved")
+    with harness.store.transaction() as tx:
         tx.set_timers([stray.row])
-    before = office.saga()
-    handled = office.fire(stray)
+    before = harness.saga()
+    handled = harness.fire(stray)
     assert not handled.messages_to_seal
-    assert [key.step for key in office.timers()] == ["payment"]
-    assert office.saga() == before
-    assert not office.rows("saga_ignored")
+    assert [key.step for key in harness.timers()] == ["payment"]
+    assert harness.saga() == before
+    assert not harness.rows("saga_ignored")
 
 
-def test_two_undos_of_one_saga_may_fire_together(office: Office) -> None:
-    office.sent("CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreationFailed")
-    handled = office.fire(office.fired("payment", "undo"), office.fired("inventory", "undo", overdue=True))
+def test_two_undos_of_one_saga_may_fire_together(harness: Harness) -> None:
+    harness.sent("CheckoutInitiated", "InventoryReserved", "PaymentProcessed", "OrderCreationFailed")
+    handled = harness.fire(harness.fired("payment", "undo"), harness.fired("inventory", "undo", overdue=True))
     assert [reply.kind for reply in handled.messages_to_seal] == ["CompensatePayment", "CompensateInventory"]
     assert [reply.attempt for reply in handled.messages_to_seal] == [2, 2]
     assert len(handled.fired) == 2
-    assert office.saga().stalled_ms == office.now_ms
+    assert harness.saga().stalled_ms == harness.now_ms
 
 
-def test_line_8_a_cancellation_may_bear_its_saga(office: Office) -> None:
-    assert _cancel(office, [A]) == ["CheckoutFailed"]
-    assert office.saga().state == "FAILED"
-    assert office.sent("CheckoutInitiated") == ["CheckoutFailed"]
+def test_line_8_a_cancellation_may_bear_its_saga(harness: Harness) -> None:
+    assert _cancel(harness, [A]) == ["CheckoutFailed"]
+    assert harness.saga().state == "FAILED"
+    assert harness.sent("CheckoutInitiated") == ["CheckoutFailed"]
 
 
-def _cancel(office: Office, sagas: Sequence[str]) -> list[str]:
+def _cancel(harness: Harness, sagas: Sequence[str]) -> list[str]:
     refused = Refused("canceled", "by the shopper")
-    handled = office.hear(*(event(CANCELLATION_REQUESTED, saga, refused, "cancel") for saga in sagas))
+    handled = harness.hear(*(event(CANCELLATION_REQUESTED, saga, refused, "cancel") for saga in sagas))
     return [reply.kind for reply in handled.messages_to_seal]
 
 
-def test_a_saga_under_rules_that_only_a_newer_program_knows_is_left_to_it(office: Office) -> None:
+def test_a_saga_under_rules_that_only_a_newer_program_knows_is_left_to_it(harness: Harness) -> None:
     """As on an instance of yesterday beside one of today: its message is parked, its deadline put off."""
-    office.sent("CheckoutInitiated")
-    office.sent("CheckoutInitiated", saga=B)
-    sagas = office.rows("saga")
+    harness.sent("CheckoutInitiated")
+    harness.sent("CheckoutInitiated", saga=B)
+    sagas = harness.rows("saga")
     sagas[A] = sagas[A]._replace(definition_version=2)
-    handled = office.hear(event("InventoryReserved"), event("InventoryReserved", B))
+    handled = harness.hear(event("InventoryReserved"), event("InventoryReserved", B))
     assert [(p.envelope.saga_id, p.reason) for p in handled.parked] == [(A, "unknown_definition")]
     assert [reply.kind for reply in handled.messages_to_seal] == ["ProcessPayment"], "the other goes on"
-    [row] = [row for row in office.rows("timers").values() if row.key.saga_id == A]
-    handled = office.fire(FiredTimer(row, overdue=True, end_offset=0))
+    [row] = [row for row in harness.rows("timers").values() if row.key.saga_id == A]
+    handled = harness.fire(FiredTimer(row, overdue=True, end_offset=0))
     assert handled.messages_to_seal == []
-    assert office.rows("timers")[row.key] == row._replace(due_ms=office.now_ms + SETTINGS.backoff_cap_ms)
+    assert harness.rows("timers")[row.key] == row._replace(due_ms=harness.now_ms + SETTINGS.backoff_cap_ms)
     sagas[A] = sagas[A]._replace(definition_version=1)
-    assert office.sent("InventoryReserved") == ["ProcessPayment"], "who knows them, takes it"
+    assert harness.sent("InventoryReserved") == ["ProcessPayment"], "who knows them, takes it"

@@ -13,17 +13,17 @@ from holdfast.messaging.ids import uuid7
 from holdfast.services.checkout_orchestrator import saga_queries
 
 
-def _several(office: OrchestratorHarness) -> list[str]:
+def _several(harness: OrchestratorHarness) -> list[str]:
     """Three sagas an hour apart: completed, failed, awaiting payment."""
-    now_ms = office.platform.now_ms
+    now_ms = harness.platform.now_ms
     ids = [str(uuid7(now_ms - hours * HOUR_MS, hours)) for hours in (3, 2, 1)]
-    office.buy(ids[0])
-    office.platform.settle()
-    office.platform.put_cart(f"cart-{ids[1]}", PIECES)
-    office.platform.initiate(ids[1], PIECES, card="pm_card_chargeDeclined")
-    office.platform.settle()
-    office.buy(ids[2])
-    office.forward(1)
+    harness.buy(ids[0])
+    harness.platform.settle()
+    harness.platform.put_cart(f"cart-{ids[1]}", PIECES)
+    harness.platform.initiate(ids[1], PIECES, card="pm_card_chargeDeclined")
+    harness.platform.settle()
+    harness.buy(ids[2])
+    harness.forward(1)
     return ids
 
 
@@ -47,9 +47,9 @@ def _several(office: OrchestratorHarness) -> list[str]:
     ],
 )
 def test_sagas_are_listed_by_state_reason_and_age(query: str, found: list[int]) -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        ids = _several(office)
-        assert await office.listed(query) == [ids[n] for n in found]
+    async def scenario(harness: OrchestratorHarness) -> None:
+        ids = _several(harness)
+        assert await harness.listed(query) == [ids[n] for n in found]
 
     run_scenario(scenario)
 
@@ -62,13 +62,13 @@ def test_pages_lead_to_each_other_and_each_looks_at_a_bounded_number(
 ) -> None:
     monkeypatch.setattr(saga_queries, "LOOKED_AT_MAX", looked_at)
 
-    async def scenario(office: OrchestratorHarness) -> None:
-        ids = _several(office)
-        whole = await office.listed(f"?order={order}{wanted}&limit=500") if looked_at == 5_000 else None
+    async def scenario(harness: OrchestratorHarness) -> None:
+        ids = _several(harness)
+        whole = await harness.listed(f"?order={order}{wanted}&limit=500") if looked_at == 5_000 else None
         found: list[str] = []
         after = ""
         for _ in range(8):
-            page = await office.ask(office.looker, "GET", f"/v1/sagas?order={order}&limit=1{wanted}{after}")
+            page = await harness.ask(harness.looker, "GET", f"/v1/sagas?order={order}&limit=1{wanted}{after}")
             assert len(page.json()["items"]) <= 1
             found += [item["saga_id"] for item in page.json()["items"]]
             if page.json()["next"] is None:
@@ -98,8 +98,8 @@ def test_pages_lead_to_each_other_and_each_looks_at_a_bounded_number(
     ],
 )
 def test_a_wrong_query_is_refused_by_name(query: str, pointer: str) -> None:
-    async def scenario(office: OrchestratorHarness) -> None:
-        answer = await office.ask(office.looker, "GET", f"/v1/sagas?{query}")
+    async def scenario(harness: OrchestratorHarness) -> None:
+        answer = await harness.ask(harness.looker, "GET", f"/v1/sagas?{query}")
         assert problem(answer) == (422, "invalid_request", [pointer])
 
     run_scenario(scenario)

@@ -37,7 +37,7 @@ class SilentPlatform(MemoryPlatform):
         self.initiate(SAGA, PIECES)
 
     def turn(self, off: Collection[str] = ()) -> None:
-        """Let everybody who is not off do one step."""
+        """Let every service that is not off run once."""
         for name, parts in self.by_name.items():
             if name in off:
                 continue
@@ -110,7 +110,7 @@ def test_line_14_a_silent_step_is_asked_again_and_then_undone_with_all_before_it
     assert patience_ms <= passed <= patience_ms + 2 * SETTINGS.backoff_cap_ms
     assert platform.asked(command) >= 3
     assert (platform.saga().owed[0], platform.saga().reason) == (owed[0], "deadline")
-    assert platform.orchestrator.checkout_service.watch.undone_by_deadline == {owed[0]: 1}
+    assert platform.orchestrator.checkout_service.metrics.undone_by_deadline == {owed[0]: 1}
     platform.pass_time(MINUTE_MS, off)
     assert platform.saga().owed == owed[:1], "the others are undone without waiting for the silent one"
     platform.pass_time(2 * MINUTE_MS)
@@ -121,7 +121,7 @@ def test_line_9_the_pivot_is_asked_for_ever_and_never_undone(platform: SilentPla
     platform.pass_time(HOUR_MS, (CART,))
     assert platform.state(SAGA) == "CART_CLEARANCE_PENDING"
     assert platform.asked("ClearCart") > HOUR_MS // SETTINGS.backoff_cap_ms
-    assert platform.orchestrator.checkout_service.watch.pivot_overdue > 10
+    assert platform.orchestrator.checkout_service.metrics.pivot_overdue > 10
     assert not platform.saga().stalled_ms
     platform.pass_time(MINUTE_MS)
     assert platform.state(SAGA) == "COMPLETED"
@@ -257,7 +257,7 @@ def test_line_11_a_stuck_undo_is_stalled_with_what_is_owed_and_ends_when_its_par
     platform.until(lambda: bool(platform.owed()), (INVENTORY,))
     assert not platform.saga().stalled_ms
     platform.until(lambda: bool(platform.saga().stalled_ms), (INVENTORY,), 2 * MINUTE_MS)
-    watch, census = platform.orchestrator.checkout_service.watch, platform.orchestrator.open_sagas
+    watch, census = platform.orchestrator.checkout_service.metrics, platform.orchestrator.open_sagas
     platform.pass_time(10 * SECOND_MS, (INVENTORY,))
     assert watch.stalled == {"inventory": 1}
     assert _values(census.readings())["checkout_sagas_stalled"] == {(): 1}
@@ -274,13 +274,13 @@ def test_line_11_a_stuck_undo_is_stalled_with_what_is_owed_and_ends_when_its_par
 def test_metrics_tell_firings_ends_and_open_sagas_by_state(platform: SilentPlatform) -> None:
     platform.pass_time(20 * SECOND_MS, (PAYMENT,))
     orchestrator = platform.orchestrator
-    values = _values([*orchestrator.checkout_service.watch.readings(), *orchestrator.open_sagas.readings()])
+    values = _values([*orchestrator.checkout_service.metrics.readings(), *orchestrator.open_sagas.readings()])
     assert values["checkout_sagas_open"][("PAYMENT_PROCESSING_PENDING",)] == 1
     assert values["checkout_sagas_open"][("COMPENSATING",)] == 0
     assert values["checkout_deadlines_fired"] == {("payment", "do"): platform.timer().fired}
     assert values["checkout_saga_oldest_age_seconds"][()] >= 15
     platform.pass_time(MINUTE_MS)
-    values = _values([*orchestrator.checkout_service.watch.readings(), *orchestrator.open_sagas.readings()])
+    values = _values([*orchestrator.checkout_service.metrics.readings(), *orchestrator.open_sagas.readings()])
     assert values["checkout_sagas_ended"] == {("COMPLETED", ""): 1}
     assert not any(values["checkout_sagas_open"].values())
 

@@ -75,61 +75,61 @@ def confirm(saga: str) -> Command:
 
 
 def warehouse(**pieces: int) -> Participating:
-    desk = Participating(InventoryParticipant(), MemoryInventoryTransaction)
-    with desk.store.transaction() as tx:
+    harness = Participating(InventoryParticipant(), MemoryInventoryTransaction)
+    with harness.store.transaction() as tx:
         tx.set_initial_stock(list(pieces.items()))
-    return desk
+    return harness
 
 
-def stock(desk: Participating, sku: str) -> tuple[int, int, int]:
-    row = desk.rows("stock")[sku]
+def stock(harness: Participating, sku: str) -> tuple[int, int, int]:
+    row = harness.rows("stock")[sku]
     return row.on_hand, row.reserved, row.sold
 
 
 def test_line_26_two_buyers_of_the_last_piece_in_one_batch() -> None:
-    desk = warehouse(mug=1)
-    answers = desk.answers(reserve(A, ("mug", 1)), reserve(B, ("mug", 1)))
+    harness = warehouse(mug=1)
+    answers = harness.answers(reserve(A, ("mug", 1)), reserve(B, ("mug", 1)))
     assert answers == ["InventoryReserved", "InventoryReservationFailed"]
-    assert stock(desk, "mug") == (0, 1, 0)
+    assert stock(harness, "mug") == (0, 1, 0)
 
 
 def test_a_piece_released_in_a_batch_can_be_had_in_the_same() -> None:
-    desk = warehouse(mug=1)
-    answers = desk.answers(reserve(A, ("mug", 1)), undo(A), reserve(B, ("mug", 1)))
+    harness = warehouse(mug=1)
+    answers = harness.answers(reserve(A, ("mug", 1)), undo(A), reserve(B, ("mug", 1)))
     assert answers == ["InventoryReserved", "InventoryCompensated", "InventoryReserved"]
-    assert stock(desk, "mug") == (0, 1, 0)
+    assert stock(harness, "mug") == (0, 1, 0)
 
 
 @pytest.mark.parametrize("sizes", [(), (1,), (1, 1), (2,)])
 def test_a_reservation_is_released_or_sold_in_this_batch_or_a_later_one(sizes: tuple[int, ...]) -> None:
     for last, expected in ((undo, (5, 0, 0)), (confirm, (3, 0, 2))):
-        desk = warehouse(mug=5)
+        harness = warehouse(mug=5)
         for batch in in_batches([reserve(A, ("mug", 2)), last(A), last(A)], sizes):
-            desk.hear(*batch)
-        assert stock(desk, "mug") == expected
+            harness.hear(*batch)
+        assert stock(harness, "mug") == expected
 
 
 def test_a_refused_reservation_holds_nothing_and_its_undo_moves_nothing() -> None:
-    desk = warehouse(mug=1)
-    assert desk.answers(reserve(A, ("mug", 2))) == ["InventoryReservationFailed"]
-    assert desk.answers(undo(A)) == ["InventoryCompensated"]
-    assert stock(desk, "mug") == (1, 0, 0)
-    assert not desk.rows("stock_movement")
+    harness = warehouse(mug=1)
+    assert harness.answers(reserve(A, ("mug", 2))) == ["InventoryReservationFailed"]
+    assert harness.answers(undo(A)) == ["InventoryCompensated"]
+    assert stock(harness, "mug") == (1, 0, 0)
+    assert not harness.rows("stock_movement")
 
 
 def test_a_second_movement_of_one_saga_and_direction_is_an_error() -> None:
-    desk = warehouse(mug=1)
+    harness = warehouse(mug=1)
     move = Movement(A, "reserve", (("mug", 1),))
-    with desk.store.transaction() as tx:
+    with harness.store.transaction() as tx:
         tx.insert_movements([move])
-    with pytest.raises(ValueError, match="already made its reserve"), desk.store.transaction() as tx:
+    with pytest.raises(ValueError, match="already made its reserve"), harness.store.transaction() as tx:
         tx.insert_movements([move])
 
 
 def test_stock_can_be_set_again_without_unbalancing_the_books() -> None:
-    desk = warehouse(mug=5)
-    desk.hear(reserve(A, ("mug", 2)), confirm(A))
-    with desk.store.transaction() as tx:
+    harness = warehouse(mug=5)
+    harness.hear(reserve(A, ("mug", 2)), confirm(A))
+    with harness.store.transaction() as tx:
         tx.set_initial_stock([("mug", 9), ("pot", 1)])
         assert tx.list_stock("", 10) == [Stock("mug", 9, 7, 0, 2), Stock("pot", 1, 1, 0, 0)]
         assert tx.list_stock("mug", 10) == [Stock("pot", 1, 1, 0, 0)]
@@ -157,12 +157,12 @@ COMMANDS = st.lists(
 def test_pieces_are_conserved_whatever_is_asked_in_whatever_batches(
     commands: list[Command], sizes: list[int], initial: int
 ) -> None:
-    desk = warehouse(**dict.fromkeys(SKUS, initial))
+    harness = warehouse(**dict.fromkeys(SKUS, initial))
     for batch in in_batches(commands, sizes):
-        desk.hear(*batch)
-        moves = desk.rows("stock_movement")
+        harness.hear(*batch)
+        moves = harness.rows("stock_movement")
         for sku in SKUS:
-            row = desk.rows("stock")[sku]
+            row = harness.rows("stock")[sku]
             moved = {
                 way: sum(n for (_, d), m in moves.items() if d == way for s, n in m.pieces if s == sku)
                 for way in ("reserve", "release", "sell")
@@ -172,5 +172,5 @@ def test_pieces_are_conserved_whatever_is_asked_in_whatever_batches(
             assert row.sold == moved["sell"]
             assert row.reserved == moved["reserve"] - moved["release"] - moved["sell"]
         held = {"DONE": ["reserve"], "UNDONE": ["release", "reserve"], "CONFIRMED": ["reserve", "sell"]}
-        for (saga, _), fence in desk.rows("fence").items():
+        for (saga, _), fence in harness.rows("fence").items():
             assert sorted(d for s, d in moves if s == saga) == held.get(fence.state, [])

@@ -54,7 +54,7 @@ UNDO = Command(A, "CompensateOrder", EmptyPayload())
 CONFIRM = Command(A, "ConfirmOrder", EmptyPayload())
 
 
-def desk() -> Participating:
+def harness() -> Participating:
     return Participating(OrderParticipant(LIMIT), MemoryOrderTransaction)
 
 
@@ -63,14 +63,14 @@ def desk() -> Participating:
 def test_an_order_gets_its_last_status_in_this_batch_or_a_later_one(
     sizes: tuple[int, ...], last: Command, status: str
 ) -> None:
-    orders = desk()
+    orders = harness()
     for batch in in_batches([DO, last, last, DO], sizes):
         orders.hear(*batch)
     assert orders.rows("orders") == {A: order(status)}
 
 
 def test_an_undo_before_the_do_leaves_no_order() -> None:
-    orders = desk()
+    orders = harness()
     assert orders.answers(UNDO, DO) == ["OrderCompensated", "OrderCompensated"]
     assert not orders.rows("orders")
 
@@ -83,7 +83,7 @@ def test_a_refused_order_leaves_no_row_but_its_answer() -> None:
 
 
 def test_a_placed_order_is_never_canceled() -> None:
-    orders = desk()
+    orders = harness()
     orders.hear(DO, CONFIRM)
     assert [parked.reason for parked in orders.hear(UNDO).parked] == ["impossible_command"]
     assert orders.rows("orders") == {A: order("PLACED")}

@@ -92,7 +92,7 @@ def test_line_18_an_undo_before_the_claim_is_a_tombstone_at_once_and_nothing_is_
     assert world.command("do") == ["PaymentCompensated"], "a late do is refused"
 
 
-def test_line_18_do_and_undo_in_one_batch_call_nobody(world: PaymentHarness) -> None:
+def test_line_18_do_and_undo_in_one_batch_make_no_call(world: PaymentHarness) -> None:
     assert world.command("do", "undo") == ["PaymentCompensated"]
     assert world.timers() == []
     assert world.loop.run_once() == 0

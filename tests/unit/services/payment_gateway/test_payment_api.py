@@ -1,4 +1,4 @@
-"""/v1/payments and the webhooks' door: who may look and act, what is refused, what a webhook does."""
+"""/v1/payments and webhooks: who may read and act, what is refused, what a webhook does."""
 
 import asyncio
 import hmac
@@ -57,10 +57,10 @@ class Door:
 def visit(scenario: Callable[[Door], Awaitable[None]]) -> None:
     async def run() -> None:
         door = Door()
-        desk = PaymentOperator(door.world.store, door.world.loop, door.world.provider)
-        webhook = WebhookApi(SECRET, desk, door.world.settlement, door.wake)
+        harness = PaymentOperator(door.world.store, door.world.loop, door.world.provider)
+        webhook = WebhookApi(SECRET, harness, door.world.settlement, door.wake)
         with keys() as signing:
-            api = PaymentApi(desk, authenticator(signing))
+            api = PaymentApi(harness, authenticator(signing))
             async with calling(whole(apps(api, webhook))) as client:
                 door.nobody = client
                 door.operator = Caller(client, signing.token("olga", operator=True))

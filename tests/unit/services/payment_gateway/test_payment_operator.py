@@ -27,12 +27,12 @@ LONG_MS = 2_000_000_000_000
 """Far more than lies between any test's saga ids and its clock."""
 
 
-class Office:
-    """A desk, and a payment that is unknown."""
+class Harness:
+    """A harness, and a payment that is unknown."""
 
     def __init__(self) -> None:
         self.world = PaymentHarness()
-        self.desk = PaymentOperator(self.world.store, self.world.loop, self.world.provider)
+        self.harness = PaymentOperator(self.world.store, self.world.loop, self.world.provider)
         self.world.command("do")
         self.world.charge(Unknown("timeout"))
 
@@ -40,7 +40,7 @@ class Office:
         """Say it while the provider shows `answers`; return the refusal's code, empty where it counts."""
         self.world.provider.answers = list(answers)
         try:
-            self.desk.resolve(SAGA, Verdict(outcome, "olga", "called the bank", charge_id))
+            self.harness.resolve(SAGA, Verdict(outcome, "olga", "called the bank", charge_id))
         except Problem as problem:
             return problem.kind.code
         return ""
@@ -62,98 +62,98 @@ class Office:
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_not_charged_counts_only_when_no_call_under_the_key_can_land(office: Office) -> None:
-    assert office.says("not_charged", NOT_FOUND) == "payment_key_usable"
-    office.world.now_ms += KEY_LIFETIME_MS
-    office.world.loop.claim()
-    assert office.says("not_charged", NOT_FOUND) == "payment_call_under_way"
-    office.world.now_ms += LEASE_MS
-    assert office.says("not_charged", Succeeded("pi_1")) == "provider_disagrees"
-    assert office.says("not_charged", Unknown("status_processing")) == "provider_disagrees"
-    assert office.says("not_charged", Unknown("connection_lost")) == "dependency_unavailable"
-    assert office.events() == []
-    assert office.says("not_charged", NOT_FOUND) == ""
-    assert office.world.fence().state is FenceState.REFUSED
-    assert office.events() == ["PaymentFailed"]
-    assert office.says("not_charged", NOT_FOUND) == "payment_not_open"
+def test_not_charged_counts_only_when_no_call_under_the_key_can_land(harness: Harness) -> None:
+    assert harness.says("not_charged", NOT_FOUND) == "payment_key_usable"
+    harness.world.now_ms += KEY_LIFETIME_MS
+    harness.world.loop.claim()
+    assert harness.says("not_charged", NOT_FOUND) == "payment_call_under_way"
+    harness.world.now_ms += LEASE_MS
+    assert harness.says("not_charged", Succeeded("pi_1")) == "provider_disagrees"
+    assert harness.says("not_charged", Unknown("status_processing")) == "provider_disagrees"
+    assert harness.says("not_charged", Unknown("connection_lost")) == "dependency_unavailable"
+    assert harness.events() == []
+    assert harness.says("not_charged", NOT_FOUND) == ""
+    assert harness.world.fence().state is FenceState.REFUSED
+    assert harness.events() == ["PaymentFailed"]
+    assert harness.says("not_charged", NOT_FOUND) == "payment_not_open"
 
 
-def test_a_failure_stored_under_the_key_is_all_that_any_call_can_get(office: Office) -> None:
-    office.world.advance_to_next_call()
-    office.world.charge(Unknown("stored_http_500"))
-    assert office.says("not_charged", NOT_FOUND) == ""
-    assert office.events() == ["PaymentFailed"]
+def test_a_failure_stored_under_the_key_is_all_that_any_call_can_get(harness: Harness) -> None:
+    harness.world.advance_to_next_call()
+    harness.world.charge(Unknown("stored_http_500"))
+    assert harness.says("not_charged", NOT_FOUND) == ""
+    assert harness.events() == ["PaymentFailed"]
 
 
-def test_charged_counts_when_the_provider_shows_the_charge(office: Office) -> None:
-    assert office.says("charged", Unknown("another_payment"), charge_id="pi_9") == "provider_disagrees"
-    assert office.says("charged", Declined("lost_card", ""), charge_id="pi_9") == "provider_disagrees"
-    assert office.says("charged", Succeeded("pi_9"), charge_id="pi_9") == ""
-    assert office.world.provider.calls[-1].ask is ProviderRequest.SHOW_CHARGE
-    assert office.world.provider.calls[-1].payment.charge_id == "pi_9"
-    assert office.world.payment().charge_id == "pi_9"
-    assert office.events() == ["PaymentProcessed"]
+def test_charged_counts_when_the_provider_shows_the_charge(harness: Harness) -> None:
+    assert harness.says("charged", Unknown("another_payment"), charge_id="pi_9") == "provider_disagrees"
+    assert harness.says("charged", Declined("lost_card", ""), charge_id="pi_9") == "provider_disagrees"
+    assert harness.says("charged", Succeeded("pi_9"), charge_id="pi_9") == ""
+    assert harness.world.provider.calls[-1].ask is ProviderRequest.SHOW_CHARGE
+    assert harness.world.provider.calls[-1].payment.charge_id == "pi_9"
+    assert harness.world.payment().charge_id == "pi_9"
+    assert harness.events() == ["PaymentProcessed"]
 
 
-def test_refunded_counts_when_the_provider_shows_the_refund(office: Office) -> None:
-    assert office.says("refunded", Succeeded("re_9")) == "payment_not_open"
-    office.world.advance_to_next_call()
-    office.world.charge(Succeeded("pi_1"))
-    office.world.command("undo")
-    office.world.charge(Declined("charge_disputed", "no"))
-    [owed], _ = office.desk.page("", 10, "owed")
+def test_refunded_counts_when_the_provider_shows_the_refund(harness: Harness) -> None:
+    assert harness.says("refunded", Succeeded("re_9")) == "payment_not_open"
+    harness.world.advance_to_next_call()
+    harness.world.charge(Succeeded("pi_1"))
+    harness.world.command("undo")
+    harness.world.charge(Declined("charge_disputed", "no"))
+    [owed], _ = harness.harness.page("", 10, "owed")
     assert owed.payment.last_error == "refund refused: charge_disputed"
-    assert office.says("refunded", NOT_FOUND) == "provider_disagrees"
-    assert office.says("refunded", Succeeded("re_9")) == ""
-    assert office.world.fence().state is FenceState.UNDONE
-    assert office.events() == ["PaymentProcessed", "PaymentCompensated"]
-    assert office.desk.page("", 10, "owed")[0] == []
+    assert harness.says("refunded", NOT_FOUND) == "provider_disagrees"
+    assert harness.says("refunded", Succeeded("re_9")) == ""
+    assert harness.world.fence().state is FenceState.UNDONE
+    assert harness.events() == ["PaymentProcessed", "PaymentCompensated"]
+    assert harness.harness.page("", 10, "owed")[0] == []
 
 
 def test_a_charge_that_lands_after_a_person_said_there_is_none_is_refunded_and_alarmed(
-    office: Office,
+    harness: Harness,
 ) -> None:
-    office.world.now_ms += KEY_LIFETIME_MS
-    [late] = office.world.loop.claim()
-    office.world.now_ms += LEASE_MS
-    assert office.says("not_charged", NOT_FOUND) == ""
-    office.world.loop.record([(late, Succeeded("pi_late"))])
-    assert office.world.loop.alarms["stray_charge"] == 1
-    assert office.desk.page("", 10, "owed")[0][0].payment.charge_id == "pi_late"
-    office.world.charge(Succeeded("re_late"))
-    assert office.world.payment().refund_id == "re_late"
-    assert office.events() == ["PaymentFailed"], "the saga was answered before"
-    assert office.world.timers() == []
+    harness.world.now_ms += KEY_LIFETIME_MS
+    [late] = harness.world.loop.claim()
+    harness.world.now_ms += LEASE_MS
+    assert harness.says("not_charged", NOT_FOUND) == ""
+    harness.world.loop.record([(late, Succeeded("pi_late"))])
+    assert harness.world.loop.alarms["stray_charge"] == 1
+    assert harness.harness.page("", 10, "owed")[0][0].payment.charge_id == "pi_late"
+    harness.world.charge(Succeeded("re_late"))
+    assert harness.world.payment().refund_id == "re_late"
+    assert harness.events() == ["PaymentFailed"], "the saga was answered before"
+    assert harness.world.timers() == []
 
 
-def test_nothing_is_pruned_while_money_is_owed(office: Office) -> None:
-    office.world.now_ms += KEY_LIFETIME_MS
-    [late] = office.world.loop.claim()
-    office.world.now_ms += LEASE_MS
-    assert office.says("not_charged", NOT_FOUND) == ""
-    office.world.loop.record([(late, Succeeded("pi_late"))])
-    office.world.now_ms += LONG_MS
-    assert office.pruned() == 0
-    assert office.world.charge(Succeeded("re_late")) == []
-    office.world.now_ms += LONG_MS
-    assert office.pruned() == 1
-    assert office.world.payment().refund_id == "re_late"
+def test_nothing_is_pruned_while_money_is_owed(harness: Harness) -> None:
+    harness.world.now_ms += KEY_LIFETIME_MS
+    [late] = harness.world.loop.claim()
+    harness.world.now_ms += LEASE_MS
+    assert harness.says("not_charged", NOT_FOUND) == ""
+    harness.world.loop.record([(late, Succeeded("pi_late"))])
+    harness.world.now_ms += LONG_MS
+    assert harness.pruned() == 0
+    assert harness.world.charge(Succeeded("re_late")) == []
+    harness.world.now_ms += LONG_MS
+    assert harness.pruned() == 1
+    assert harness.world.payment().refund_id == "re_late"
 
 
-def test_unknown_payments_are_listed_page_by_page(office: Office) -> None:
+def test_unknown_payments_are_listed_page_by_page(harness: Harness) -> None:
     for n in (2, 3):
-        office.world.command("do", saga=saga_id(n))
-    office.world.charge(Unknown("http_500"), Unknown("timeout"))
-    first, _ = office.desk.page("", 2, "unknown")
-    rest, _ = office.desk.page(first[-1].payment.saga_id, 2, "unknown")
+        harness.world.command("do", saga=saga_id(n))
+    harness.world.charge(Unknown("http_500"), Unknown("timeout"))
+    first, _ = harness.harness.page("", 2, "unknown")
+    rest, _ = harness.harness.page(first[-1].payment.saga_id, 2, "unknown")
     assert [row.payment.saga_id for row in (*first, *rest)] == [SAGA, saga_id(2), saga_id(3)]
 
 
-def test_a_hint_has_the_provider_asked_at_once(office: Office) -> None:
-    assert office.desk.hint(SAGA)
-    assert office.world.charge(Succeeded("pi_1")) == ["PaymentProcessed"]
-    assert not office.desk.hint(SAGA), "there is nothing to ask any more"
+def test_a_hint_has_the_provider_asked_at_once(harness: Harness) -> None:
+    assert harness.harness.hint(SAGA)
+    assert harness.world.charge(Succeeded("pi_1")) == ["PaymentProcessed"]
+    assert not harness.harness.hint(SAGA), "there is nothing to ask any more"

@@ -1,6 +1,6 @@
-"""A door between the test and Kafka's brokers, that can be shut.
+"""A proxy between the test and Kafka's brokers, that can be shut.
 
-Clients connect where a broker says it is, so its answers are rewritten to name the door instead.
+Clients connect where a broker says it is, so its answers are rewritten to name the proxy instead.
 """
 
 import socket
@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 from tests.conformance.tcp_proxy import TcpProxy
 
 
-class KafkaDoor:
-    """One door for each broker of a cluster on this machine."""
+class KafkaProxy:
+    """A proxy for each broker of a cluster on this machine."""
 
     def __init__(self, bootstrap: str) -> None:
         brokers = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=30).brokers.values()
@@ -20,26 +20,26 @@ class KafkaDoor:
         assert hosts <= {"localhost", "127.0.0.1"}, (
             f"only connections on this machine can be cut, not {hosts}"
         )
-        self._doors = [_BrokerDoor(broker.port) for broker in brokers]
+        self._proxies = [_BrokerProxy(broker.port) for broker in brokers]
         names = {
-            _address(broker.host, broker.port): _address(broker.host, door.port)
-            for broker, door in zip(brokers, self._doors, strict=True)
+            _address(broker.host, broker.port): _address(broker.host, proxy.port)
+            for broker, proxy in zip(brokers, self._proxies, strict=True)
         }
-        for door in self._doors:
-            door.names = names
-        self.bootstrap = ",".join(f"127.0.0.1:{door.port}" for door in self._doors)
+        for proxy in self._proxies:
+            proxy.names = names
+        self.bootstrap = ",".join(f"127.0.0.1:{proxy.port}" for proxy in self._proxies)
 
     def shut(self) -> None:
-        for door in self._doors:
-            door.shut()
+        for proxy in self._proxies:
+            proxy.shut()
 
     def open(self) -> None:
-        for door in self._doors:
-            door.open()
+        for proxy in self._proxies:
+            proxy.open()
 
 
-class _BrokerDoor(TcpProxy):
-    """Forwards to one broker, and in its answers replaces the brokers' addresses by those of their doors."""
+class _BrokerProxy(TcpProxy):
+    """Forwards to one broker, and replaces brokers' addresses in its answers by those of their proxies."""
 
     names: dict[bytes, bytes]
 
@@ -50,8 +50,8 @@ class _BrokerDoor(TcpProxy):
         with source.makefile("rb") as answers, suppress(OSError):
             while size := answers.read(4):
                 frame = answers.read(int.from_bytes(size, "big"))
-                for name, door in self.names.items():
-                    frame = frame.replace(name, door)
+                for name, proxy in self.names.items():
+                    frame = frame.replace(name, proxy)
                 sink.sendall(size + frame)
         super()._pump(source, sink)  # nothing comes any more: this closes both
 

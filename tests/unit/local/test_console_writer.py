@@ -1,4 +1,4 @@
-"""Lines for people: whoever tells them is never held up, and the thread that says them never ends of it."""
+"""Lines for people: a full or closed terminal never delays their writer, and never ends the thread."""
 
 import threading
 
@@ -14,30 +14,30 @@ def test_a_terminal_that_takes_nothing_holds_nobody_up() -> None:
         assert stopped.wait(60)
         said.append(line)
 
-    teller = ConsoleWriter(say, lines_max=10)
-    teller.start()
+    writer = ConsoleWriter(say, lines_max=10)
+    writer.start()
     for number in range(30):
-        teller.tell(str(number))
-    assert teller.unsaid >= 19
+        writer.write(str(number))
+    assert writer.unsaid >= 19
     stopped.set()
-    teller.end()
+    writer.end()
     assert said == [str(number) for number in range(len(said))]
-    assert len(said) + teller.unsaid == 30
+    assert len(said) + writer.unsaid == 30
 
 
 def test_a_terminal_that_is_gone_or_a_full_disk_ends_no_thread() -> None:
     said = list[str]()
-    troubles = iter([BrokenPipeError(), OSError(28, "No space left on device")])
+    failures = iter([BrokenPipeError(), OSError(28, "No space left on device")])
 
     def say(line: str) -> None:
-        for trouble in troubles:
-            raise trouble
+        for failure in failures:
+            raise failure
         said.append(line)
 
-    teller = ConsoleWriter(say)
-    teller.start()
+    writer = ConsoleWriter(say)
+    writer.start()
     for line in ("lost", "lost too", "back"):
-        teller.tell(line)
+        writer.write(line)
     eventually(lambda: said == ["back"], "the third line is said")
-    assert teller.unsaid == 2
-    teller.end()
+    assert writer.unsaid == 2
+    writer.end()
