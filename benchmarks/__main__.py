@@ -7,148 +7,18 @@ its durable ledger, and the load generator: all on the same cores. Carts are fil
 """
 
 import argparse
-import asyncio
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.load import Run
 from benchmarks.processes import CpuMeter
+from benchmarks.shop import Shop
 from rich.console import Console
 from rich.table import Table
 
 from holdfast import audit
-from holdfast.local.api_client import ApiClient
-from holdfast.local.catalogue import load_prices, load_stock
 from holdfast.local.platform import Platform
 from holdfast.local.session import Target, drive
-
-SKUS = 2_000
-PATIENCE_S = 300.0
-
-
-@dataclass
-class Run:
-    """One measured load. Latency: POST sent to COMPLETED seen, in milliseconds, ascending."""
-
-    seconds: float = 0.0
-    latencies_ms: list[float] = field(default_factory=list)
-
-    def percentile(self, share: float) -> float:
-        return self.latencies_ms[min(len(self.latencies_ms) - 1, int(len(self.latencies_ms) * share))]
-
-
-class Shop:
-    """Shoppers with full carts at one gateway."""
-
-    def __init__(self, target: Target, lines: int) -> None:
-        self._target = target
-        self._lines = lines
-        self._token = target.keys.token("bench")
-        self._gateway = ApiClient(target.gateway, timeout_s=60)
-        self._carts: asyncio.Queue[str] = asyncio.Queue()
-        self._filled = 0
-
-    async def load(self) -> None:
-        operator = self._target.keys.token("bench", operator=True)
-        prices = {f"sku-{n:04}": 100 + n for n in range(SKUS)}
-        assert self._target.cart
-        assert self._target.inventory
-        cart, inventory = ApiClient(self._target.cart), ApiClient(self._target.inventory)
-        await load_prices(cart, operator, prices, "GBP", PATIENCE_S)
-        await load_stock(inventory, operator, prices, 10**9, PATIENCE_S, only_new=False)
-        await cart.close()
-        await inventory.close()
-
-    async def fill(self, carts: int, side_by_side: int = 32) -> None:
-        """Fill carts with `lines` different codes each."""
-        names = iter(range(self._filled, self._filled + carts))
-        self._filled += carts
-
-        async def some() -> None:
-            for n in names:
-                lines = [
-                    {"sku": f"sku-{(n * 17 + i * 31) % SKUS:04}", "quantity": 1 + i % 3}
-                    for i in range(self._lines)
-                ]
-                response = await self._gateway.ask(
-                    "PUT", f"/v1/carts/bench-{n}", self._token, _until(), body={"lines": lines}
-                )
-                assert response.status < 300, response
-                self._carts.put_nowait(f"bench-{n}")
-
-        await asyncio.gather(*(some() for _ in range(side_by_side)))
-
-    async def closed_loop(self, checkouts: int, concurrency: int) -> Run:
-        """Keep `concurrency` checkouts under way until all are done."""
-        run, turns = Run(), iter(range(checkouts))
-
-        async def shopper() -> None:
-            for _ in turns:
-                run.latencies_ms.append(await self._buy())
-
-        started = time.perf_counter()
-        await asyncio.gather(*(shopper() for _ in range(concurrency)))
-        return self._ended(run, started)
-
-    async def open_loop(self, rate: float, seconds: float) -> Run:
-        """Begin `rate` checkouts a second, come what may."""
-        run = Run()
-
-        async def shopper(due: float) -> None:
-            late_ms = (asyncio.get_running_loop().time() - due) * 1000
-            run.latencies_ms.append(await self._buy() + max(0.0, late_ms))
-
-        started = time.perf_counter()
-        begin = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
-            for n in range(int(rate * seconds)):
-                due = begin + n / rate
-                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-                group.create_task(shopper(due))
-        return self._ended(run, started)
-
-    async def close(self) -> None:
-        await self._gateway.close()
-
-    async def begin(self, card: str = "pm_card_visa") -> str:
-        """Start the checkout of a full cart and return its saga."""
-        name = self._carts.get_nowait()
-        body = {"cart_id": name, "payment_method": card}
-        response = await self._gateway.ask(
-            "POST", "/v1/checkouts", self._token, _until(), body=body, headers={"idempotency-key": name}
-        )
-        assert response.status == 202, response
-        return str(response.json()["saga_id"])
-
-    async def end(self, saga_id: str) -> None:
-        """Wait until a checkout is completed; none may fail."""
-        state = ""
-        while state != "COMPLETED":
-            response = await self._gateway.ask(
-                "GET",
-                f"/v1/checkouts/{saga_id}",
-                self._token,
-                _until(),
-                headers={"prefer": "wait=30"},
-                held_s=30,
-            )
-            state = response.json()["state"]
-            assert state != "FAILED", response
-
-    async def _buy(self) -> float:
-        started = time.perf_counter()
-        await self.end(await self.begin())
-        return (time.perf_counter() - started) * 1000
-
-    def _ended(self, run: Run, started: float) -> Run:
-        run.seconds = time.perf_counter() - started
-        run.latencies_ms.sort()
-        return run
-
-
-def _until() -> float:
-    return asyncio.get_running_loop().time() + PATIENCE_S
 
 
 async def measure(target: Target, arguments: argparse.Namespace, meter: CpuMeter) -> tuple[Run, Run]:

@@ -11,12 +11,12 @@ what.
 import argparse
 import asyncio
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from benchmarks.__main__ import PATIENCE_S, Run, Shop
+from benchmarks.load import Run, due_times
+from benchmarks.shop import PATIENCE_S, Shop
 from rich.console import Console
 from rich.table import Table
 
@@ -50,7 +50,7 @@ class MixedShop(Shop):
         """Begin `rate` checkouts a second; return what was measured, and the sagas of those that fail."""
         run, failing, rng = Run(), list[str](), Random(1)
         loop = asyncio.get_running_loop()
-        begin, started = loop.time(), time.perf_counter()
+        started = loop.time()
 
         async def unlucky() -> None:
             failing.append(await self.begin(FAILING_CARD))
@@ -60,11 +60,10 @@ class MixedShop(Shop):
             run.latencies_ms.append((loop.time() - due) * 1000)
 
         async with asyncio.TaskGroup() as group:
-            for n in range(int(rate * seconds)):
-                due = begin + n / rate
+            for due in due_times(started, rate, seconds):
                 await asyncio.sleep(max(0.0, due - loop.time()))
                 group.create_task(unlucky() if rng.random() < share else lucky(due))
-        return self._ended(run, started), failing
+        return run.ended(loop.time() - started), failing
 
 
 async def measure(platform: Platform, arguments: argparse.Namespace) -> list[Case]:
