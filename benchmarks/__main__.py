@@ -1,84 +1,101 @@
-"""Checkouts a second from HTTP to COMPLETED, and their latency at a fixed rate, all on this machine.
+"""Measures Holdfast on this machine, beside other systems and the bare limits.
 
-    python -m benchmarks [--checkouts 8000] [--lines 3] [--concurrency 320] [--rate 100] [--seconds 20]
-
-Embedded PostgreSQL with fsync and synchronous_commit on, PostgreSQL as the bus, the provider simulator with
-its durable ledger, and the load generator: all on the same cores. Carts are filled before the clock starts.
+Every part starts what it measures in temporary folders (embedded PostgreSQL with fsync and synchronous_commit
+on, a real Kafka), runs its loads, audits the books, and fails if they do not balance. All of it, the load
+generator too, shares the machine's processors. docs/performance.md says how each figure comes about.
 """
 
 import argparse
-import tempfile
+import os
+import platform
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks.load import Run
-from benchmarks.processes import CpuMeter
-from benchmarks.shop import Shop
-from rich.console import Console
-from rich.table import Table
+from benchmarks.conclusions import draw, ratios
+from benchmarks.parts import PARTS, QUICK, Options
+from benchmarks.results import Results, markdown
 
-from holdfast import audit
-from holdfast.local.platform import Platform
-from holdfast.local.session import Target, drive
-
-
-async def measure(target: Target, arguments: argparse.Namespace, meter: CpuMeter) -> tuple[Run, Run]:
-    shop = Shop(target, arguments.lines)
-    try:
-        await shop.load()
-        await shop.fill(500 + arguments.checkouts + int(arguments.rate * arguments.seconds))
-        await shop.closed_loop(500, arguments.concurrency)  # warm-up
-        meter.start()
-        throughput = await shop.closed_loop(arguments.checkouts, arguments.concurrency)
-        meter.stop()
-        latency = await shop.open_loop(arguments.rate, arguments.seconds)
-    finally:
-        await shop.close()
-    return throughput, latency
+RESULTS = Path(".bench")
+DOCS = Path("docs")
+PAGE, CHART = DOCS / "performance.md", DOCS / "performance.svg"
+_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_COUNTS = (
+    "checkouts",
+    "in_flight",
+    "messages",
+    "messages_in_flight",
+    "finished",
+    "shoppers",
+    "peer_checkouts",
+)
 
 
 def main() -> None:
+    arguments = _parser().parse_args()
+    options = _options(arguments)
+    results = Results(machine(quick=arguments.quick))
+    for name in arguments.only or PARTS:
+        print(f"-- {name}", flush=True)
+        PARTS[name](options, results)
+    results.ratios += ratios(results, options)
+    text = markdown(results)
+    print(text)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    (arguments.results / "results.json").write_bytes(results.json())
+    (arguments.results / "results.md").write_text(text)
+    (arguments.results / "chart.svg").write_text(draw(results))
+    print(f"results.json, results.md and chart.svg are in {arguments.results}/")
+    if arguments.write_docs:
+        CHART.write_text(draw(results))
+        PAGE.write_text(with_figures(PAGE.read_text(), text))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--checkouts", type=int, default=8_000)
-    parser.add_argument("--lines", type=int, default=3, help="lines per cart")
-    parser.add_argument("--concurrency", type=int, default=320)
-    parser.add_argument("--rate", type=float, default=100.0, help="a second, for the latency")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "data") as platform:
-        platform.wait_ready(120)
-        meter = CpuMeter({process.name: process.pid for process in platform.processes()})
-        throughput, latency = drive(measure(Target.of(platform.info), arguments, meter))
-        books = audit.run(platform.folder.root, 60)
-    report(arguments, throughput, latency, meter)
-    print("books:", "balance" if books.exit_code == 0 else books.violations or books.exit_code)
-    raise SystemExit(books.exit_code)
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="this part (may be repeated)")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of a minute or two")
+    parser.add_argument("--bus", action="append", choices=Options.buses, help="this bus alone")
+    parser.add_argument("--peer", action="append", choices=Options.peers, help="this peer alone")
+    parser.add_argument("--rates", type=float, nargs="+", help="of the open loads, a second")
+    parser.add_argument("--seconds", type=float, help="of each open load")
+    for name in _COUNTS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for results (%(default)s)")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the figures into {PAGE} and {CHART}")
+    return parser
 
 
-def report(arguments: argparse.Namespace, throughput: Run, latency: Run, meter: CpuMeter) -> None:
-    console = Console()
-    table = Table(title=f"Checkouts from HTTP to COMPLETED, {arguments.lines} lines per cart")
-    for heading in ("load", "checkouts", "per s", "p50 ms", "p99 ms"):
-        table.add_column(heading, justify="left" if heading == "load" else "right")
-    for name, run in (
-        (f"closed, {arguments.concurrency} at once", throughput),
-        (f"open, {arguments.rate:g}/s", latency),
-    ):
-        count = len(run.latencies_ms)
-        table.add_row(
-            name,
-            f"{count:,}",
-            f"{count / run.seconds:.0f}",
-            f"{run.percentile(0.5):.0f}",
-            f"{run.percentile(0.99):.0f}",
-        )
-    console.print(table)
-    cpu = Table(title="CPU per checkout under the closed load")
-    cpu.add_column("process")
-    cpu.add_column("ms", justify="right")
-    for name, seconds in sorted(meter.seconds.items(), key=lambda each: -each[1]):
-        cpu.add_row(name, f"{seconds * 1000 / len(throughput.latencies_ms):.2f}")
-    console.print(cpu)
+def _options(arguments: argparse.Namespace) -> Options:
+    several = {"buses": arguments.bus, "peers": arguments.peer, "rates": arguments.rates}
+    given: dict[str, Any] = {name: tuple(values) for name, values in several.items() if values}
+    given |= {name: getattr(arguments, name) for name in ("seconds", *_COUNTS)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(QUICK if arguments.quick else Options(), **chosen)
+
+
+def machine(*, quick: bool) -> dict[str, str]:
+    """Describe this machine and moment."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    load = os.getloadavg()[0]
+    return {
+        "when": f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC" + (" (a smoke run: no figures)" if quick else ""),
+        "machine": f"{os.cpu_count()} processors, {memory / 1024**3:.0f} GiB, {platform.system()}",
+        "load before the run": f"{load:.2f} (processes that others of this machine were running)",
+        "Python": platform.python_version(),
+    }
+
+
+def with_figures(page: str, figures: str) -> str:
+    """Return the page with these figures between its marks."""
+    before, rest = page.split(_BEGIN, 1)
+    _, after = rest.split(_END, 1)
+    return f"{before}{_BEGIN}\n\n{figures}\n{_END}{after}"
 
 
 if __name__ == "__main__":
+    began = time.monotonic()
     main()
+    print(f"took {time.monotonic() - began:.0f} s")

@@ -65,25 +65,30 @@ _Measured = tuple[Usage, WireCounts, float]
 class _Window:
     """Counts between two moments, of the server and of the wire."""
 
-    def __init__(self, meter: PlatformMeter, wire: WireCounter) -> None:
-        self._meter, self._wire = meter, wire
+    def __init__(self, meter: PlatformMeter, wire: WireCounter, *, settled: bool) -> None:
+        self._meter, self._wire, self._settled = meter, wire, settled
         self._before = WireCounts()
         self._began = 0.0
 
     def start(self) -> None:
-        self._meter.start()
+        self._meter.start(settled=self._settled)
         self._before, self._began = self._wire.counts(), time.monotonic()
 
     def stop(self) -> _Measured:
-        usage = self._meter.stop()
+        usage = self._meter.stop(settled=self._settled)
         return usage, self._wire.counts().since(self._before), time.monotonic() - self._began
 
 
-def measure(folder: Path, checkouts: int = 20, idle_s: float = 20.0, lines: int = 3) -> CheckoutCost:
-    """Start a platform on the PostgreSQL bus in this folder, measure it idle and at work, audit its books."""
+def measure(
+    folder: Path, checkouts: int = 20, idle_s: float = 20.0, lines: int = 3, *, settled: bool = True
+) -> CheckoutCost:
+    """Start a platform on the PostgreSQL bus in this folder, measure it idle and at work, audit its books.
+
+    Without `settled` the server's own statistics may miss what was done last; the wire's are exact.
+    """
     with WireCounter() as wire, _platform(folder, wire) as platform:
         platform.wait_ready(120)
-        idle, busy = drive(_measure(platform, wire, checkouts, idle_s, lines))
+        idle, busy = drive(_measure(platform, wire, checkouts, idle_s, lines, settled))
         books = audit.run(platform.folder.root, 60)
     assert books.exit_code == 0, f"the books do not balance: {books.violations or books.exit_code}"
     (usage, asked, seconds), (idle_usage, idle_asked, idle_seconds) = busy, idle
@@ -97,20 +102,20 @@ def measure(folder: Path, checkouts: int = 20, idle_s: float = 20.0, lines: int 
 
 
 async def _measure(
-    platform: Platform, wire: WireCounter, checkouts: int, idle_s: float, lines: int
+    platform: Platform, wire: WireCounter, checkouts: int, idle_s: float, lines: int, settled: bool
 ) -> tuple[_Measured, _Measured]:
     """Return what was counted while nobody asked anything, and during the checkouts."""
     shop = Shop(Target.of(platform.info), lines)
     try:
         await shop.load()
         await shop.fill(WARM_UP + checkouts)
-        await shop.closed_loop(WARM_UP, 1)
-        window = _Window(PlatformMeter(platform), wire)
+        await shop.closed_load(WARM_UP, 1)
+        window = _Window(PlatformMeter(platform), wire, settled=settled)
         await asyncio.to_thread(window.start)
         await asyncio.sleep(idle_s)
         idle = await asyncio.to_thread(window.stop)
         await asyncio.to_thread(window.start)
-        await shop.closed_loop(checkouts, 1)
+        await shop.closed_load(checkouts, 1)
         return idle, await asyncio.to_thread(window.stop)
     finally:
         await shop.close()

@@ -25,7 +25,8 @@ FLUSHED_AFTER_S = 10.5
 WALDUMP_MAX_BYTES = 4 * 1024**3
 
 _COMMITS = """
-    select pg_stat_database.datname, xact_commit, xact_rollback from pg_stat_database join pg_database on pg_database.oid = datid where not datistemplate
+    select d.datname, s.xact_commit, s.xact_rollback
+    from pg_stat_database s join pg_database d on d.oid = s.datid where not d.datistemplate
 """
 _WAL = """
     select wal_records, wal_fpi, wal_bytes::bigint, pg_current_wal_flush_lsn()::text,

@@ -1,6 +1,11 @@
-"""The arithmetic of a load: when its requests are due, and what became of them. Pure."""
+"""Closed and open loads, and their arithmetic: when requests are due, and what became of them.
 
-from collections.abc import Iterator
+A closed load says how much a machine can do; an open one how long somebody waits, whatever became of others.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -41,3 +46,39 @@ def due_times(begin: float, rate: float, seconds: float) -> Iterator[float]:
     """Yield when each request of an open load is due: evenly, whatever became of those before it."""
     for n in range(round(rate * seconds)):
         yield begin + n / rate
+
+
+_now = time.perf_counter  # an event loop's clock may stand still for a millisecond
+
+
+async def closed_load(buy: Callable[[], Awaitable[object]], count: int, in_flight: int) -> Run:
+    """Keep `in_flight` requests under way until `count` are done."""
+    run, turns = Run(), iter(range(count))
+
+    async def shopper() -> None:
+        for _ in turns:
+            began = _now()
+            await buy()
+            run.latencies_ms.append((_now() - began) * 1000)
+
+    started = _now()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(in_flight):
+            group.create_task(shopper())
+    return run.ended(_now() - started)
+
+
+async def open_load(buy: Callable[[], Awaitable[object]], rate: float, seconds: float) -> Run:
+    """Begin `rate` requests a second, come what may; a latency counts from when its request was due."""
+    run = Run()
+
+    async def shopper(due: float) -> None:
+        await buy()
+        run.latencies_ms.append((_now() - due) * 1000)
+
+    started = _now()
+    async with asyncio.TaskGroup() as group:
+        for due in due_times(started, rate, seconds):
+            await asyncio.sleep(max(0.0, due - _now()))
+            group.create_task(shopper(due))
+    return run.ended(_now() - started)

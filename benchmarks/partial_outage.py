@@ -56,7 +56,7 @@ class MixedShop(Shop):
             failing.append(await self.begin(FAILING_CARD))
 
         async def lucky(due: float) -> None:
-            await self.end(await self.begin())
+            assert await self.end(await self.begin()) == "COMPLETED"
             run.latencies_ms.append((loop.time() - due) * 1000)
 
         async with asyncio.TaskGroup() as group:
@@ -81,7 +81,7 @@ async def measure(platform: Platform, arguments: argparse.Namespace) -> list[Cas
     try:
         await shop.load()
         await shop.fill(200 + len(wanted) * int(arguments.rate * arguments.seconds))
-        await shop.closed_loop(200, 20)  # warm-up
+        await shop.closed_load(200, 20)  # warm-up
         for share, trouble in wanted:
             if share:
                 await rules({"operation": "charge", "payment_method": FAILING_CARD, **TROUBLES[trouble]})
