@@ -22,6 +22,7 @@ RESULTS = Path(".bench")
 DOCS = Path("docs")
 PAGE, CHART = DOCS / "performance.md", DOCS / "performance.svg"
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_SIZES = ("seconds", "checkouts", "messages", "finished", "shoppers", "peer_checkouts")
 _COUNTS = (
     "checkouts",
     "in_flight",
@@ -36,7 +37,7 @@ _COUNTS = (
 def main() -> None:
     arguments = _parser().parse_args()
     options = _options(arguments)
-    results = Results(machine(quick=arguments.quick))
+    results = Results(machine(options, quick=arguments.quick))
     for name in arguments.only or PARTS:
         print(f"-- {name}", flush=True)
         PARTS[name](options, results)
@@ -76,7 +77,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     return replace(QUICK if arguments.quick else Options(), **chosen)
 
 
-def machine(*, quick: bool) -> dict[str, str]:
+def machine(options: Options, *, quick: bool) -> dict[str, str]:
     """Describe this machine and moment."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     load = os.getloadavg()[0]
@@ -84,6 +85,7 @@ def machine(*, quick: bool) -> dict[str, str]:
         "when": f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC" + (" (a smoke run: no figures)" if quick else ""),
         "machine": f"{os.cpu_count()} processors, {memory / 1024**3:.0f} GiB, {platform.system()}",
         "load before the run": f"{load:.2f} (processes that others of this machine were running)",
+        "sizes": ", ".join(f"{name.replace('_', ' ')} {getattr(options, name):,}" for name in _SIZES),
         "Python": platform.python_version(),
     }
 

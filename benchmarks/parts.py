@@ -10,7 +10,7 @@ from benchmarks import checkout_cost, limits
 from benchmarks.by_message import MessageStarter
 from benchmarks.holdfast_platform import BUSES, Measured, holdfast
 from benchmarks.load import Run, closed_load
-from benchmarks.peers.comparison import PEERS, Load, peer
+from benchmarks.peers.comparison import PEERS, Load, PeerPlan, peer
 from benchmarks.results import HOLDFAST, Result, Results, of_run
 from benchmarks.shop import CartLine, Shop
 
@@ -182,24 +182,29 @@ SPREAD, HOT_AMPLE, HOT_SCARCE = "spread", "one code, enough pieces", "one code, 
 
 def measure_peers(options: Options, results: Results) -> None:
     """The same four steps by other systems, each on a database of its own on one server with our settings."""
-    loads = [
-        Load(closed(1), options.peer_checkouts // 8, in_flight=1),
-        Load(closed(4), options.peer_checkouts // 4, in_flight=4),
-        Load(closed(64), options.peer_checkouts, in_flight=64),
-        Load(opened(40), round(40 * options.seconds), rate=40),
-    ]
-    warm_up = _warm_up(options)
-    carts = warm_up + sum(load.count for load in loads)
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder) / "cluster") as server,
     ):
         for name in options.peers:
+            loads, warm_up = _peer_loads(PEERS[name], options), _warm_up(options)
+            carts = warm_up + sum(load.count for load in loads)
             with peer(name, server, carts, settled=options.settled) as running:
-                running.warm_up(warm_up)
+                running.carry_out(Load("warm-up", warm_up, in_flight=4))
                 for load in loads:
                     run, usage = running.run(load)
                     results.add(of_run("peers", name, load.name, run, usage, running.settings))
+
+
+def _peer_loads(plan: PeerPlan, options: Options) -> list[Load]:
+    most, processes = plan.most_in_flight, plan.processes
+    several = f", {processes} processes" if processes > 1 else ""
+    return [
+        Load(closed(1), options.peer_checkouts // 8, in_flight=1),
+        Load(closed(4), options.peer_checkouts // 4, in_flight=4),
+        Load(closed(most) + several, options.peer_checkouts, in_flight=most, processes=processes),
+        Load(opened(40), round(40 * options.seconds), rate=40),
+    ]
 
 
 def measure_limits(options: Options, results: Results) -> None:

@@ -16,12 +16,12 @@ from awa.bridge import insert_job
 from benchmarks.peers.checkout_steps import STATEMENTS, STEPS, Order, order_of
 from benchmarks.peers.worker import Checkout, serve
 
-WORKERS = 16
+QUEUE = "checkout"
+WORKERS = 32
 SESSIONS = 20
-POLL_MS = 50
 SETTINGS = {
     "steps": "one job each, inserted in the transaction of the step before (awa.bridge)",
-    "worker": f"queue storage, {WORKERS} workers a queue, a queue a step, poll_interval_ms {POLL_MS}",
+    "worker": f"queue storage, one queue (one a step costs more), {WORKERS} workers",
     "pool": f"{SESSIONS} sessions for the business, {SESSIONS} of awa's",
     "driver": "asyncpg, uvloop; awa's own in Rust",
 }
@@ -66,7 +66,7 @@ class Checkouts:
     async def checkout(self, order: Order) -> None:
         ended = self._waiting[order.saga_id] = self._loop.create_future()
         async with self._pool.acquire() as session:
-            await insert_job(session, JOBS[STEPS[0]](order.saga_id, order.number), queue=STEPS[0])
+            await insert_job(session, JOBS[STEPS[0]](order.saga_id, order.number), queue=QUEUE)
         await ended
 
     def handler(self, step: str) -> Callable[[Any], Awaitable[None]]:
@@ -79,7 +79,7 @@ class Checkouts:
                 done = await session.execute(STATEMENTS[step], *order.values(step))
                 assert done == "INSERT 0 1", (step, done)
                 for follower in after:
-                    await insert_job(session, JOBS[follower](order.saga_id, order.number), queue=follower)
+                    await insert_job(session, JOBS[follower](order.saga_id, order.number), queue=QUEUE)
             if not after:
                 self._waiting.pop(order.saga_id).set_result(None)
 
@@ -93,8 +93,8 @@ async def opened(dsn: str) -> AsyncIterator[Checkout]:
     async with asyncpg.create_pool(dsn, min_size=SESSIONS, max_size=SESSIONS) as pool:
         checkouts = Checkouts(client, pool)
         for step in STEPS:
-            client.task(JOBS[step], queue=step)(checkouts.handler(step))
-        await client.start([(step, WORKERS) for step in STEPS], poll_interval_ms=POLL_MS)
+            client.task(JOBS[step], queue=QUEUE)(checkouts.handler(step))
+        await client.start([(QUEUE, WORKERS)])
         yield checkouts.checkout
         await client.shutdown()
     await client.close()

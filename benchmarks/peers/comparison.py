@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from benchmarks.database_counters import DatabaseCounters, Usage
 from benchmarks.load import Run
@@ -18,8 +18,20 @@ from benchmarks.processes import CpuMeter
 from holdfast.local.postgres import SUPERUSER, EmbeddedPostgres
 from holdfast.local.processes import HOST
 
-PEERS = {"DBOS Transact": "dbos", "pgqueuer": "pgqueuer", "awa": "awa"}
-WARM_UP = 200
+
+class PeerPlan(NamedTuple):
+    """How a peer is run: its module, and with how many in flight and processes it had its highest rate."""
+
+    module: str
+    most_in_flight: int
+    processes: int = 1
+
+
+PEERS = {
+    "DBOS Transact": PeerPlan("dbos", most_in_flight=8, processes=2),
+    "pgqueuer": PeerPlan("pgqueuer", most_in_flight=64),
+    "awa": PeerPlan("awa", most_in_flight=64),
+}
 
 
 @dataclass(frozen=True)
@@ -30,80 +42,98 @@ class Load:
     count: int
     in_flight: int = 0
     rate: float = 0.0
+    processes: int = 1
 
-    @property
-    def told(self) -> dict[str, float]:
+    def told(self, first: int) -> dict[str, float]:
+        """Return what each of the processes is told; the first one begins at this cart."""
         if self.rate:
-            return {"rate": self.rate, "seconds": self.count / self.rate}
-        return {"count": self.count, "in_flight": self.in_flight}
+            return {"first": first, "rate": self.rate, "seconds": self.count / self.rate}
+        share = self.in_flight // self.processes
+        return {"first": first, "count": self.count // self.processes, "in_flight": share}
 
 
 class Peer:
-    """A peer's process, which runs the loads that it is told."""
+    """A peer's processes, which run the loads that they are told."""
 
-    def __init__(self, module: str, server: EmbeddedPostgres, database: str, *, settled: bool) -> None:
+    def __init__(self, plan: PeerPlan, server: EmbeddedPostgres, database: str, *, settled: bool) -> None:
         self._dsn = dsn_of(server, database)
         self._counters = DatabaseCounters(server)
         self._settled = settled
         self._bought = 0
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.peers.{module}_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "BENCH_DSN": self._dsn},
-            cwd=Path(__file__).parents[2],
-        )
-        self._cpu = CpuMeter({"postgres": server.process.pid, "peer": self._process.pid})
-        self.settings: Mapping[str, str] = self._hear()["settings"]
+        self._workers: list[subprocess.Popen[str]] = []
+        self.settings: Mapping[str, str] = {}
+        for _ in range(plan.processes):  # one after the other: the first makes the tables
+            self._workers.append(_start(plan.module, self._dsn))
+            self.settings = _hear(self._workers[-1])["settings"]
+        pids = {f"peer {n}": worker.pid for n, worker in enumerate(self._workers, 1)}
+        self._cpu = CpuMeter({"postgres": server.process.pid, **pids})
 
     def run(self, load: Load) -> tuple[Run, Usage]:
         """Run one load; return it with what the server and the peer did meanwhile."""
         before = self._counters.read(settled=self._settled)
         self._cpu.start()
-        run = self._ask(load)
+        run = self.carry_out(load)
         self._cpu.stop()
         after = self._counters.read(settled=self._settled)
         return run, self._counters.between(before, after, self._cpu)
 
-    def warm_up(self, count: int) -> None:
-        self._ask(Load("warm-up", count, in_flight=4))
+    def carry_out(self, load: Load) -> Run:
+        """Run one load without counting anything else."""
+        workers = self._workers[: load.processes]
+        for worker in workers:
+            told = load.told(self._bought)
+            self._bought += load.count // load.processes
+            _tell(worker, told)
+        heard = [_hear(worker) for worker in workers]
+        latencies_ms = [each for one in heard for each in one["latencies_ms"]]
+        return Run(latencies_ms=latencies_ms).ended(max(one["seconds"] for one in heard))
 
     def close(self) -> None:
-        """End the process and check its books."""
-        _pipe(self._process.stdin).close()
-        code = self._process.wait(60)
-        assert code == 0, f"the peer ended with {code}"
+        """End the processes and check their books."""
+        for worker in self._workers:
+            _pipe(worker.stdin).close()
+        codes = [worker.wait(60) for worker in self._workers]
+        assert not any(codes), f"the peer ended with {codes}"
         check_books(self._dsn, self._bought)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
 
-    def _ask(self, load: Load) -> Run:
-        told = _pipe(self._process.stdin)
-        told.write(json.dumps({**load.told, "first": self._bought}) + "\n")
-        told.flush()
-        heard = self._hear()
-        run = Run(heard["seconds"], heard["latencies_ms"])
-        self._bought += run.count
-        return run
 
-    def _hear(self) -> dict[str, Any]:
-        line = _pipe(self._process.stdout).readline()
-        assert line, f"the peer ended: {self._process.wait()}"
-        heard: dict[str, Any] = json.loads(line)
-        return heard
+def _start(module: str, dsn: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"benchmarks.peers.{module}_worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BENCH_DSN": dsn},
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def _tell(worker: subprocess.Popen[str], told: Mapping[str, float]) -> None:
+    pipe = _pipe(worker.stdin)
+    pipe.write(json.dumps(told) + "\n")
+    pipe.flush()
+
+
+def _hear(worker: subprocess.Popen[str]) -> dict[str, Any]:
+    line = _pipe(worker.stdout).readline()
+    assert line, f"the peer ended with {worker.wait()}"
+    heard: dict[str, Any] = json.loads(line)
+    return heard
 
 
 @contextmanager
 def peer(name: str, server: EmbeddedPostgres, carts: int, *, settled: bool) -> Iterator[Peer]:
     """Start a peer on a database with full carts; its books are checked when the block ends well."""
-    module = PEERS[name]
-    database = f"peer_{module}"
+    plan = PEERS[name]
+    database = f"peer_{plan.module}"
     server.ensure_database(database)
     create_business_tables(dsn_of(server, database), carts)
-    running = Peer(module, server, database, settled=settled)
+    running = Peer(plan, server, database, settled=settled)
     try:
         yield running
         running.close()

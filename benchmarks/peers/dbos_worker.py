@@ -15,9 +15,9 @@ from benchmarks.peers.worker import Checkout, serve
 from dbos import DBOS, SQLAlchemyDatasource
 from sqlalchemy import text
 
-THREADS = int(os.environ.get("BENCH_IN_FLIGHT_MAX", "64"))
+THREADS = 4  # in one process more of them only wait for each other
 SETTINGS = {
-    "workflow": "synchronous, called directly",
+    "workflow": f"synchronous, called directly, {THREADS} threads a process",
     "steps": "SQLAlchemyDatasource.transaction, READ COMMITTED",
     "pools": f"{THREADS} sessions each for the system and the application database",
     "driver": "psycopg 3 by SQLAlchemy",
@@ -59,6 +59,7 @@ async def opened(dsn: str) -> AsyncIterator[Checkout]:
     DBOS(
         config={
             "name": "bench",
+            "executor_id": str(os.getpid()),  # a process recovers its own workflows, not its neighbour's
             "system_database_url": url,
             "sys_db_pool_size": THREADS,
             "db_engine_kwargs": pool,
