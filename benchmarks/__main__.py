@@ -38,16 +38,17 @@ def main() -> None:
     arguments = _parser().parse_args()
     options = _options(arguments)
     results = Results(machine(options, quick=arguments.quick))
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    text = ""
     for name in arguments.only or PARTS:
         print(f"-- {name}", flush=True)
         PARTS[name](options, results)
-    results.ratios += ratios(results, options)
-    text = markdown(results)
+        results.ratios = ratios(results, options)
+        text = markdown(results)
+        (arguments.results / "results.json").write_bytes(results.json())  # what is measured is kept
+        (arguments.results / "results.md").write_text(text)
+        (arguments.results / "chart.svg").write_text(draw(results))
     print(text)
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / "results.json").write_bytes(results.json())
-    (arguments.results / "results.md").write_text(text)
-    (arguments.results / "chart.svg").write_text(draw(results))
     print(f"results.json, results.md and chart.svg are in {arguments.results}/")
     if arguments.write_docs:
         CHART.write_text(draw(results))

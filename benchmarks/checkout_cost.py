@@ -21,6 +21,7 @@ from holdfast.local.platform import Platform
 from holdfast.local.session import Target, drive
 
 WARM_UP = 5
+LEAST = 0.1  # of a statement, to be worth a line
 
 
 @dataclass(frozen=True)
@@ -144,23 +145,31 @@ def _per(counts: WireCounts, count: float, idle: WireCounts | None = None, share
     )
 
 
+def describe(title: str, usage: Usage, wire: WireUsage) -> str:
+    """Return what was counted as text: the sums, then by role with its statements, most first."""
+    wal = "unknown" if usage.wal_bytes is None else f"{usage.wal_bytes:,.0f}"
+    asked = f"{wire.round_trips_all:.1f} round trips, {wire.statements_all:.1f} statements"
+    written = f"{usage.fsyncs:.1f} fsyncs, {wal} bytes of WAL without images, {usage.wal_records:.0f} records"
+    lines = [
+        title,
+        f"  by the wire: {wire.commits_all:.1f} commits, {asked}",
+        f"  by the server: {usage.commits_all:.1f} commits, {written}",
+        *(f"  {name:28} {1000 * cpu_s:8.2f} ms CPU" for name, cpu_s in usage.cpu_s.items()),
+    ]
+    for role, round_trips in sorted(wire.round_trips.items(), key=lambda each: -each[1]):
+        lines.append(f"  {role:28} {wire.commits[role]:8.2f} commits {round_trips:8.2f} round trips")
+        mine = [(count, line) for (who, line), count in wire.statements.items() if who == role]
+        lines += [
+            f"      {count:8.2f}  {line}" for count, line in sorted(mine, reverse=True) if count > LEAST
+        ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cost = measure(Path(folder))
-    for title, usage, wire in (
-        ("one checkout", cost.usage, cost.wire),
-        ("an idle second", cost.idle, cost.idle_wire),
-    ):
-        print(f"\n{title}: {wire.commits_all:.1f} commits, {wire.round_trips_all:.1f} round trips, ", end="")
-        print(
-            f"{wire.statements_all:.1f} statements, {usage.fsyncs:.1f} fsyncs, {usage.wal_bytes} WAL bytes "
-        )
-        print(f"  by the server's statistics {usage.commits_all:.1f} commits {usage}")
-        for role in sorted(wire.commits, key=lambda role: -wire.commits[role]):
-            print(f"  {role:24} {wire.commits[role]:7.2f} commits {wire.round_trips[role]:7.2f} round trips")
-        for (role, line), count in sorted(wire.statements.items(), key=lambda each: -each[1]):
-            if abs(count) > 0.1:
-                print(f"      {count:7.2f} {role:22} {line}")
+    print(describe("one checkout", cost.usage, cost.wire))
+    print(describe("a second of an idle platform", cost.idle, cost.idle_wire))
 
 
 if __name__ == "__main__":

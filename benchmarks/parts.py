@@ -235,14 +235,17 @@ def measure_cost(options: Options, results: Results) -> None:
         ("one at a time", cost.usage, cost.wire),
         ("a second of an idle platform", cost.idle, cost.idle_wire),
     ):
-        settings = {
-            f"round trips, {name}": f"{wire.round_trips_all:.1f}",
-            f"statements, {name}": f"{wire.statements_all:.1f}",
-            f"commits, {name}": f"{wire.commits_all:.1f}",
-        }
-        seconds = usage.seconds * cost.checkouts
         results.add(
-            Result("cost", system("PostgreSQL"), name, cost.checkouts, seconds, cost=usage, settings=settings)
+            Result(
+                "cost",
+                system("PostgreSQL"),
+                name,
+                cost.checkouts,
+                0.0,
+                cost=usage,
+                round_trips=wire.round_trips_all,
+                statements=wire.statements_all,
+            )
         )
 
 

@@ -24,10 +24,13 @@ class Result:
     max_ms: float | None = None
     cost: Usage | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    round_trips: float | None = None
+    statements: float | None = None
 
     @property
     def per_second(self) -> float:
-        return self.count / self.seconds
+        """How many ended a second; 0 if that says nothing."""
+        return self.count / self.seconds if self.seconds else 0.0
 
     @property
     def cpu_ms(self) -> float | None:
@@ -91,15 +94,15 @@ def markdown(results: Results) -> str:
     blocks = [_machine(results.machine)]
     for part in parts:
         mine = [each for each in results.results if each.part == part]
-        blocks.append(f"#### {part.capitalize()}\n\n{_measures(mine)}")
+        blocks.append(f"### {part.capitalize()}\n\n{_measures(mine)}")
     if any(each.cost and each.cost.cpu_s for each in results.results):
-        blocks.append(f"#### Processor time, ms a checkout\n\n{_processes(results.results)}")
+        blocks.append(f"### Processor time, ms a checkout\n\n{_processes(results.results)}")
     if results.ratios:
         rows = [[each.what, f"{each.value:.2f}", each.wanted] for each in results.ratios]
-        blocks.append("#### Ratios\n\n" + table(["Ratio", "Measured", "Wanted"], rows))
+        blocks.append("### Ratios\n\n" + table(["Ratio", "Measured", "Wanted"], rows))
     settings = {each.system: each.settings for each in results.results if each.settings}
     lines = [f"- {name}: {'; '.join(f'{k}: {v}' for k, v in how.items())}" for name, how in settings.items()]
-    blocks.append("#### Settings\n\n" + "\n".join(lines))
+    blocks.append("### Settings\n\n" + "\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -114,9 +117,21 @@ def _machine(machine: Mapping[str, str]) -> str:
 
 
 def _measures(results: Sequence[Result]) -> str:
+    """Return a row for each load, without columns of which nothing is known."""
     headings = [
         "System, load",
-        *("Checkouts", "a second", "p50 ms", "p99 ms", "CPU ms", "commits", "fsyncs", "WAL kB"),
+        *(
+            "Checkouts",
+            "a second",
+            "p50 ms",
+            "p99 ms",
+            "CPU ms",
+            "commits",
+            "fsyncs",
+            "WAL kB",
+            "round trips",
+            "statements",
+        ),
     ]
     rows = []
     for each in results:
@@ -126,16 +141,19 @@ def _measures(results: Sequence[Result]) -> str:
             [
                 f"{each.system}, {each.load}",
                 f"{each.count:,}",
-                number(each.per_second),
+                number(each.per_second or None),
                 number(each.p50_ms),
                 number(each.p99_ms),
                 number(each.cpu_ms),
                 number(cost.commits_all if cost else None),
                 number(cost.fsyncs if cost else None),
                 number(wal),
+                number(each.round_trips),
+                number(each.statements),
             ]
         )
-    return table(headings, rows)
+    known = [n for n in range(len(headings)) if any(row[n] for row in rows)]
+    return table([headings[n] for n in known], [[row[n] for n in known] for row in rows])
 
 
 def _processes(results: Sequence[Result]) -> str:
@@ -158,7 +176,7 @@ def number(value: float | None) -> str:
 
 
 def _short(result: Result) -> str:
-    text = f"{number(result.per_second)} a second"
+    text = f"{number(result.per_second)} a second" if result.per_second else f"of {result.count}"
     if result.p50_ms is not None:
         text += f", p50 {number(result.p50_ms)} ms, p99 {number(result.p99_ms)} ms"
     return text + (f", {number(result.cpu_ms)} ms CPU" if result.cpu_ms else "")
