@@ -71,8 +71,8 @@ class _Window:
         self._before = WireCounts()
         self._began = 0.0
 
-    def start(self) -> None:
-        self._meter.start(settled=self._settled)
+    def start(self, *, settled: bool) -> None:
+        self._meter.start(settled=settled)
         self._before, self._began = self._wire.counts(), time.monotonic()
 
     def stop(self) -> _Measured:
@@ -112,10 +112,10 @@ async def _measure(
         await shop.fill(WARM_UP + checkouts)
         await shop.closed_load(WARM_UP, 1)
         window = _Window(PlatformMeter(platform), wire, settled=settled)
-        await asyncio.to_thread(window.start)
+        await asyncio.to_thread(window.start, settled=settled)
         await asyncio.sleep(idle_s)
         idle = await asyncio.to_thread(window.stop)
-        await asyncio.to_thread(window.start)
+        await asyncio.to_thread(window.start, settled=False)  # it has just settled
         await shop.closed_load(checkouts, 1)
         return idle, await asyncio.to_thread(window.stop)
     finally:
