@@ -18,7 +18,7 @@ PG15_TESTS := tests/integration/stores tests/integration/messaging tests/integra
 PG15_WHICH ?= -m "not long"
 ARGS ?=
 
-.PHONY: help env env-dev run up test test-all test-pg15 lint unit bench kafka clean
+.PHONY: help env env-dev env-bench run up test test-all test-pg15 lint unit bench kafka clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ env:  ## Make the environment in .venv (again only when the lock file changed)
 
 env-dev:
 	@PYTHON="$(PYTHON)" sh scripts/environment.sh requirements-dev.lock
+
+env-bench:
+	@PYTHON="$(PYTHON)" sh scripts/environment.sh requirements-bench.lock
 
 run: env  ## Start a platform, replay the sample orders, audit the books, stop
 	@exec $(BIN)/holdfast run $(ARGS)
@@ -58,7 +61,7 @@ lint: env-dev  ## Lint, formatting, types and import rules
 unit: env-dev  ## The tests that start nothing
 	$(PYTEST) tests/unit tests/simulation $(ARGS)
 
-bench: env-dev  ## Measure checkouts a second and their latency on this machine
+bench: env-bench  ## Measure throughput, latency and cost on this machine, beside other systems
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 kafka: env-dev  ## Start a real Apache Kafka on the loopback address until Ctrl-C

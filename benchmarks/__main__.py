@@ -1,214 +1,104 @@
-"""Checkouts a second from HTTP to COMPLETED, and their latency at a fixed rate, all on this machine.
+"""Measures Holdfast on this machine, beside other systems and the bare limits.
 
-    python -m benchmarks [--checkouts 8000] [--lines 3] [--concurrency 320] [--rate 100] [--seconds 20]
-
-Embedded PostgreSQL with fsync and synchronous_commit on, PostgreSQL as the bus, the provider simulator with
-its durable ledger, and the load generator: all on the same cores. Carts are filled before the clock starts.
+Every part starts what it measures in temporary folders (embedded PostgreSQL with fsync and synchronous_commit
+on, a real Kafka), runs its loads, audits the books, and fails if they do not balance. All of it, the load
+generator too, shares the machine's processors. docs/performance.md says how each figure comes about.
 """
 
 import argparse
-import asyncio
-import tempfile
+import os
+import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks.processes import CpuMeter
-from rich.console import Console
-from rich.table import Table
+from benchmarks.conclusions import draw, ratios
+from benchmarks.parts import PARTS, QUICK, Options
+from benchmarks.results import Results, markdown
 
-from holdfast import audit
-from holdfast.local.api_client import ApiClient
-from holdfast.local.catalogue import load_prices, load_stock
-from holdfast.local.platform import Platform
-from holdfast.local.session import Target, drive
-
-SKUS = 2_000
-PATIENCE_S = 300.0
-
-
-@dataclass
-class Run:
-    """One measured load. Latency: POST sent to COMPLETED seen, in milliseconds, ascending."""
-
-    seconds: float = 0.0
-    latencies_ms: list[float] = field(default_factory=list)
-
-    def percentile(self, share: float) -> float:
-        return self.latencies_ms[min(len(self.latencies_ms) - 1, int(len(self.latencies_ms) * share))]
-
-
-class Shop:
-    """Shoppers with full carts at one gateway."""
-
-    def __init__(self, target: Target, lines: int) -> None:
-        self._target = target
-        self._lines = lines
-        self._token = target.keys.token("bench")
-        self._gateway = ApiClient(target.gateway, timeout_s=60)
-        self._carts: asyncio.Queue[str] = asyncio.Queue()
-        self._filled = 0
-
-    async def load(self) -> None:
-        operator = self._target.keys.token("bench", operator=True)
-        prices = {f"sku-{n:04}": 100 + n for n in range(SKUS)}
-        assert self._target.cart
-        assert self._target.inventory
-        cart, inventory = ApiClient(self._target.cart), ApiClient(self._target.inventory)
-        await load_prices(cart, operator, prices, "GBP", PATIENCE_S)
-        await load_stock(inventory, operator, prices, 10**9, PATIENCE_S, only_new=False)
-        await cart.close()
-        await inventory.close()
-
-    async def fill(self, carts: int, side_by_side: int = 32) -> None:
-        """Fill carts with `lines` different codes each."""
-        names = iter(range(self._filled, self._filled + carts))
-        self._filled += carts
-
-        async def some() -> None:
-            for n in names:
-                lines = [
-                    {"sku": f"sku-{(n * 17 + i * 31) % SKUS:04}", "quantity": 1 + i % 3}
-                    for i in range(self._lines)
-                ]
-                response = await self._gateway.ask(
-                    "PUT", f"/v1/carts/bench-{n}", self._token, _until(), body={"lines": lines}
-                )
-                assert response.status < 300, response
-                self._carts.put_nowait(f"bench-{n}")
-
-        await asyncio.gather(*(some() for _ in range(side_by_side)))
-
-    async def closed_loop(self, checkouts: int, concurrency: int) -> Run:
-        """Keep `concurrency` checkouts under way until all are done."""
-        run, turns = Run(), iter(range(checkouts))
-
-        async def shopper() -> None:
-            for _ in turns:
-                run.latencies_ms.append(await self._buy())
-
-        started = time.perf_counter()
-        await asyncio.gather(*(shopper() for _ in range(concurrency)))
-        return self._ended(run, started)
-
-    async def open_loop(self, rate: float, seconds: float) -> Run:
-        """Begin `rate` checkouts a second, come what may."""
-        run = Run()
-
-        async def shopper(due: float) -> None:
-            late_ms = (asyncio.get_running_loop().time() - due) * 1000
-            run.latencies_ms.append(await self._buy() + max(0.0, late_ms))
-
-        started = time.perf_counter()
-        begin = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
-            for n in range(int(rate * seconds)):
-                due = begin + n / rate
-                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-                group.create_task(shopper(due))
-        return self._ended(run, started)
-
-    async def close(self) -> None:
-        await self._gateway.close()
-
-    async def begin(self, card: str = "pm_card_visa") -> str:
-        """Start the checkout of a full cart and return its saga."""
-        name = self._carts.get_nowait()
-        body = {"cart_id": name, "payment_method": card}
-        response = await self._gateway.ask(
-            "POST", "/v1/checkouts", self._token, _until(), body=body, headers={"idempotency-key": name}
-        )
-        assert response.status == 202, response
-        return str(response.json()["saga_id"])
-
-    async def end(self, saga_id: str) -> None:
-        """Wait until a checkout is completed; none may fail."""
-        state = ""
-        while state != "COMPLETED":
-            response = await self._gateway.ask(
-                "GET",
-                f"/v1/checkouts/{saga_id}",
-                self._token,
-                _until(),
-                headers={"prefer": "wait=30"},
-                held_s=30,
-            )
-            state = response.json()["state"]
-            assert state != "FAILED", response
-
-    async def _buy(self) -> float:
-        started = time.perf_counter()
-        await self.end(await self.begin())
-        return (time.perf_counter() - started) * 1000
-
-    def _ended(self, run: Run, started: float) -> Run:
-        run.seconds = time.perf_counter() - started
-        run.latencies_ms.sort()
-        return run
-
-
-def _until() -> float:
-    return asyncio.get_running_loop().time() + PATIENCE_S
-
-
-async def measure(target: Target, arguments: argparse.Namespace, meter: CpuMeter) -> tuple[Run, Run]:
-    shop = Shop(target, arguments.lines)
-    try:
-        await shop.load()
-        await shop.fill(500 + arguments.checkouts + int(arguments.rate * arguments.seconds))
-        await shop.closed_loop(500, arguments.concurrency)  # warm-up
-        meter.start()
-        throughput = await shop.closed_loop(arguments.checkouts, arguments.concurrency)
-        meter.stop()
-        latency = await shop.open_loop(arguments.rate, arguments.seconds)
-    finally:
-        await shop.close()
-    return throughput, latency
+RESULTS = Path(".bench")
+DOCS = Path("docs")
+PAGE, CHART = DOCS / "performance.md", DOCS / "performance.svg"
+_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_SIZES = ("seconds", "checkouts", "messages", "finished", "shoppers", "peer_checkouts")
+_COUNTS = (
+    "checkouts",
+    "in_flight",
+    "messages",
+    "messages_in_flight",
+    "finished",
+    "shoppers",
+    "peer_checkouts",
+)
 
 
 def main() -> None:
+    arguments = _parser().parse_args()
+    options = _options(arguments)
+    results = Results(machine(options, quick=arguments.quick))
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    text = ""
+    for name in arguments.only or PARTS:
+        print(f"-- {name}", flush=True)
+        PARTS[name](options, results)
+        results.ratios = ratios(results, options)
+        text = markdown(results)
+        (arguments.results / "results.json").write_bytes(results.json())  # what is measured is kept
+        (arguments.results / "results.md").write_text(text)
+        (arguments.results / "chart.svg").write_text(draw(results))
+    print(text)
+    print(f"results.json, results.md and chart.svg are in {arguments.results}/")
+    if arguments.write_docs:
+        CHART.write_text(draw(results))
+        PAGE.write_text(with_figures(PAGE.read_text(), text))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--checkouts", type=int, default=8_000)
-    parser.add_argument("--lines", type=int, default=3, help="lines per cart")
-    parser.add_argument("--concurrency", type=int, default=320)
-    parser.add_argument("--rate", type=float, default=100.0, help="a second, for the latency")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "data") as platform:
-        platform.wait_ready(120)
-        meter = CpuMeter({process.name: process.pid for process in platform.processes()})
-        throughput, latency = drive(measure(Target.of(platform.info), arguments, meter))
-        books = audit.run(platform.folder.root, 60)
-    report(arguments, throughput, latency, meter)
-    print("books:", "balance" if books.exit_code == 0 else books.violations or books.exit_code)
-    raise SystemExit(books.exit_code)
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="this part (may be repeated)")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of a minute or two")
+    parser.add_argument("--bus", action="append", choices=Options.buses, help="this bus alone")
+    parser.add_argument("--peer", action="append", choices=Options.peers, help="this peer alone")
+    parser.add_argument("--rates", type=float, nargs="+", help="of the open loads, a second")
+    parser.add_argument("--seconds", type=float, help="of each open load")
+    for name in _COUNTS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for results (%(default)s)")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the figures into {PAGE} and {CHART}")
+    return parser
 
 
-def report(arguments: argparse.Namespace, throughput: Run, latency: Run, meter: CpuMeter) -> None:
-    console = Console()
-    table = Table(title=f"Checkouts from HTTP to COMPLETED, {arguments.lines} lines per cart")
-    for heading in ("load", "checkouts", "per s", "p50 ms", "p99 ms"):
-        table.add_column(heading, justify="left" if heading == "load" else "right")
-    for name, run in (
-        (f"closed, {arguments.concurrency} at once", throughput),
-        (f"open, {arguments.rate:g}/s", latency),
-    ):
-        count = len(run.latencies_ms)
-        table.add_row(
-            name,
-            f"{count:,}",
-            f"{count / run.seconds:.0f}",
-            f"{run.percentile(0.5):.0f}",
-            f"{run.percentile(0.99):.0f}",
-        )
-    console.print(table)
-    cpu = Table(title="CPU per checkout under the closed load")
-    cpu.add_column("process")
-    cpu.add_column("ms", justify="right")
-    for name, seconds in sorted(meter.seconds.items(), key=lambda each: -each[1]):
-        cpu.add_row(name, f"{seconds * 1000 / len(throughput.latencies_ms):.2f}")
-    console.print(cpu)
+def _options(arguments: argparse.Namespace) -> Options:
+    several = {"buses": arguments.bus, "peers": arguments.peer, "rates": arguments.rates}
+    given: dict[str, Any] = {name: tuple(values) for name, values in several.items() if values}
+    given |= {name: getattr(arguments, name) for name in ("seconds", *_COUNTS)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(QUICK if arguments.quick else Options(), **chosen)
+
+
+def machine(options: Options, *, quick: bool) -> dict[str, str]:
+    """Describe this machine and moment."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    load = os.getloadavg()[0]
+    return {
+        "when": f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC" + (" (a smoke run: no figures)" if quick else ""),
+        "machine": f"{os.cpu_count()} processors, {memory / 1024**3:.0f} GiB, {platform.system()}",
+        "load before the run": f"{load:.2f} (processes that others of this machine were running)",
+        "sizes": ", ".join(f"{name.replace('_', ' ')} {getattr(options, name):,}" for name in _SIZES),
+        "Python": platform.python_version(),
+    }
+
+
+def with_figures(page: str, figures: str) -> str:
+    """Return the page with these figures between its marks."""
+    before, rest = page.split(_BEGIN, 1)
+    _, after = rest.split(_END, 1)
+    return f"{before}{_BEGIN}\n\n{figures}\n{_END}{after}"
 
 
 if __name__ == "__main__":
+    began = time.monotonic()
     main()
+    print(f"took {time.monotonic() - began:.0f} s")

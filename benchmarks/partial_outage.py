@@ -11,12 +11,12 @@ what.
 import argparse
 import asyncio
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from benchmarks.__main__ import PATIENCE_S, Run, Shop
+from benchmarks.load import Run, due_times
+from benchmarks.shop import PATIENCE_S, Shop
 from rich.console import Console
 from rich.table import Table
 
@@ -50,21 +50,20 @@ class MixedShop(Shop):
         """Begin `rate` checkouts a second; return what was measured, and the sagas of those that fail."""
         run, failing, rng = Run(), list[str](), Random(1)
         loop = asyncio.get_running_loop()
-        begin, started = loop.time(), time.perf_counter()
+        started = loop.time()
 
         async def unlucky() -> None:
             failing.append(await self.begin(FAILING_CARD))
 
         async def lucky(due: float) -> None:
-            await self.end(await self.begin())
+            assert await self.end(await self.begin()) == "COMPLETED"
             run.latencies_ms.append((loop.time() - due) * 1000)
 
         async with asyncio.TaskGroup() as group:
-            for n in range(int(rate * seconds)):
-                due = begin + n / rate
+            for due in due_times(started, rate, seconds):
                 await asyncio.sleep(max(0.0, due - loop.time()))
                 group.create_task(unlucky() if rng.random() < share else lucky(due))
-        return self._ended(run, started), failing
+        return run.ended(loop.time() - started), failing
 
 
 async def measure(platform: Platform, arguments: argparse.Namespace) -> list[Case]:
@@ -82,7 +81,7 @@ async def measure(platform: Platform, arguments: argparse.Namespace) -> list[Cas
     try:
         await shop.load()
         await shop.fill(200 + len(wanted) * int(arguments.rate * arguments.seconds))
-        await shop.closed_loop(200, 20)  # warm-up
+        await shop.closed_load(200, 20)  # warm-up
         for share, trouble in wanted:
             if share:
                 await rules({"operation": "charge", "payment_method": FAILING_CARD, **TROUBLES[trouble]})

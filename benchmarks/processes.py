@@ -1,6 +1,7 @@
 """CPU time of processes and their children, from /proc: what a load costs, and where."""
 
 import os
+import time
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -12,12 +13,15 @@ class CpuMeter:
     def __init__(self, pids: dict[str, int]) -> None:
         self._pids = {**pids, "load generator": os.getpid()}
         self._begun: dict[str, float] = {}
+        self._begun_at = 0.0
         self.seconds: dict[str, float] = {}
+        self.elapsed_s = 0.0
 
     def start(self) -> None:
-        self._begun = self._read()
+        self._begun, self._begun_at = self._read(), time.monotonic()
 
     def stop(self) -> None:
+        self.elapsed_s = time.monotonic() - self._begun_at
         self.seconds = {name: now - self._begun[name] for name, now in self._read().items()}
 
     def _read(self) -> dict[str, float]:

@@ -53,9 +53,7 @@ def kernel_readings(components: Components[Any]) -> Iterable[Metric]:
     yield gauge(
         "messages_suspected", "Of these, those whose statements the database refuses.", {(): suspected}
     )
-    yield counter(
-        "tasks_postponed", "Periodic tasks that met rows others hold.", {(): counters.tasks_postponed}
-    )
+    yield counter("tasks_postponed", "Tasks that met rows others hold.", {(): counters.tasks_postponed})
     yield gauge("outbox_waiting_batches", "Batches committed and not yet published.", {(): relay.waiting()})
     yield gauge(
         "outbox_undelivered_messages",
