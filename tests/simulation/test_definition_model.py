@@ -9,8 +9,8 @@ from holdfast.saga.definition import Reaction, SagaDefinition
 from holdfast.saga.machine import Transition
 from holdfast.saga.state import Decision
 from holdfast.sagas.checkout import CHECKOUT
-from holdfast.sagas.examples import EXAMPLES
 from holdfast.sagas.return_order import RETURN_ORDER
+from holdfast.simulation.examples import EXAMPLES
 from holdfast.simulation.proof.definition_model import Part, parts
 from holdfast.simulation.proof.prove import Job, search
 

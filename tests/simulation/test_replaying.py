@@ -9,7 +9,7 @@ from tests.simulation.test_definition_model import WRONG
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
-from holdfast.sagas.examples import EXAMPLES
+from holdfast.simulation.examples import EXAMPLES
 from holdfast.simulation.proof.checkout import ONE, CheckoutModel
 from holdfast.simulation.proof.definition_model import Part
 from holdfast.simulation.proof.prove import Job, search
@@ -81,7 +81,7 @@ def test_moves_of_one_name_are_told_apart() -> None:
 
 def test_the_command_finds_it_again_and_prints_a_test_to_keep() -> None:
     (found,) = search(Job(Part(WRONG, EXAMPLES, "refund"), 2)).findings
-    source = Source("tests.simulation.test_definition_model:WRONG", "holdfast.sagas.examples:EXAMPLES")
+    source = Source("tests.simulation.test_definition_model:WRONG", "holdfast.simulation.examples:EXAMPLES")
     program, *words = shlex.split(source.command(Job(Part(WRONG, EXAMPLES, "refund"), 2), found))
     result = CliRunner().invoke(app, [*words, "--jobs", "1"])
     assert (program, result.exit_code) == ("holdfast", 1)

@@ -32,7 +32,7 @@ def simulate(
     ] = "",
     examples: Annotated[
         str, typer.Option(help="Payloads of that saga's events by type: MODULE:NAME of a mapping.")
-    ] = "holdfast.sagas.examples:EXAMPLES",
+    ] = "holdfast.simulation.examples:EXAMPLES",
     faults: Annotated[
         int | None,
         typer.Option(min=0, max=4, help="Faults in one run of a small world, instead of 2 (two sagas: 1)."),

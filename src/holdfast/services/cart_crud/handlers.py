@@ -1,33 +1,16 @@
 """cart-crud's step of the saga: the one command of `checkout.cart-command`, the pivot."""
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CartCleared, ClearCart, Payload, Refused
 from holdfast.contracts.steps import CART_STEP
 from holdfast.messaging.fence import Fence
 from holdfast.messaging.participant import CommandWork, Done, StepResult
-from holdfast.messaging.store import Transaction
-from holdfast.services.cart_crud.domain import Cart, CartBatch, CartKey, Clearance
+from holdfast.services.cart_crud.domain import CartBatch
+from holdfast.services.cart_crud.store_port import CartTransaction
 
 MESSAGES = CART_STEP.messages
-
-
-class CartTransaction(Transaction, Protocol):
-    """The kernel's transaction and the carts."""
-
-    def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
-        """Lock these carts in sorted order and return those that exist."""
-
-    def save_carts(self, rows: Collection[Cart]) -> None:
-        """Write version and pieces of carts that exist."""
-
-    def cleared_by(self, saga_ids: Collection[str]) -> dict[str, int]:
-        """Return the sagas among these that have cleared their cart, with the version that each left."""
-
-    def insert_clearances(self, rows: Collection[Clearance]) -> None:
-        """Append clearances; a second one of the same saga is an error."""
 
 
 class CartParticipant:

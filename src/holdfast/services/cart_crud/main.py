@@ -10,8 +10,9 @@ from holdfast.runtime.process import Service, run
 from holdfast.runtime.production_ports import production_ports
 from holdfast.runtime.settings import CalledServiceSettings, load
 from holdfast.services.cart_crud.api import apps
-from holdfast.services.cart_crud.handlers import CartParticipant, CartTransaction
+from holdfast.services.cart_crud.handlers import CartParticipant
 from holdfast.services.cart_crud.store import PostgresCartTransaction
+from holdfast.services.cart_crud.store_port import CartTransaction
 
 
 def build(ports: Ports[CartTransaction]) -> Components[CartTransaction]:

@@ -1,11 +1,27 @@
-"""What cart-crud's HTTP API needs from its database: prices, shoppers' carts, operators' actions."""
+"""What cart-crud needs from its database: carts, prices, operators' actions."""
 
 from collections.abc import Collection
 from typing import Protocol
 
+from holdfast.messaging.store import Transaction
 from holdfast.services.cart_crud.cart_edits import Price
-from holdfast.services.cart_crud.domain import Cart, CartKey
-from holdfast.services.cart_crud.handlers import CartTransaction
+from holdfast.services.cart_crud.domain import Cart, CartKey, Clearance
+
+
+class CartTransaction(Transaction, Protocol):
+    """The kernel's transaction and the carts."""
+
+    def lock_carts(self, keys: Collection[CartKey]) -> dict[CartKey, Cart]:
+        """Lock these carts in sorted order and return those that exist."""
+
+    def save_carts(self, rows: Collection[Cart]) -> None:
+        """Write version and pieces of carts that exist."""
+
+    def cleared_by(self, saga_ids: Collection[str]) -> dict[str, int]:
+        """Return the sagas among these that have cleared their cart, with the version that each left."""
+
+    def insert_clearances(self, rows: Collection[Clearance]) -> None:
+        """Append clearances; a second one of the same saga is an error."""
 
 
 class CartServiceTransaction(CartTransaction, Protocol):

@@ -18,7 +18,7 @@ from holdfast.runtime.bodies import decode, read_body
 from holdfast.runtime.parameters import page_in_query
 from holdfast.runtime.threads import Threads
 from holdfast.services.inventory_write.domain import Stock
-from holdfast.services.inventory_write.handlers import StockTransaction
+from holdfast.services.inventory_write.store_port import StockTransaction
 
 ROWS_MAX = 5_000
 BODY_BYTES_MAX = 1_000_000

@@ -1,42 +1,15 @@
 """inventory-write's step of the saga: the commands of `checkout.inventory-command`."""
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from holdfast.contracts.messages import Payload, Refused, ReserveInventory
 from holdfast.contracts.steps import INVENTORY_STEP
 from holdfast.messaging.fence import Fence, Verb
 from holdfast.messaging.participant import CommandWork, Done, StepResult
-from holdfast.messaging.store import Transaction
-from holdfast.services.inventory_write.domain import Movement, Stock, StockBatch, pieces_of
+from holdfast.services.inventory_write.domain import StockBatch, pieces_of
+from holdfast.services.inventory_write.store_port import InventoryTransaction
 
 MESSAGES = INVENTORY_STEP.messages
-
-
-class InventoryTransaction(Transaction, Protocol):
-    """The kernel's transaction and inventory's own tables."""
-
-    def load_reservations(self, saga_ids: Collection[str]) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Return the pieces that these sagas reserved, by saga."""
-
-    def lock_stock(self, skus: Collection[str]) -> dict[str, Stock]:
-        """Lock these rows in sorted order and return them; unknown codes are left out."""
-
-    def save_stock(self, rows: Collection[Stock]) -> None:
-        """Write the pieces of each row."""
-
-    def insert_movements(self, rows: Collection[Movement]) -> None:
-        """Append movements; a second one of the same saga and direction is an error."""
-
-
-class StockTransaction(InventoryTransaction, Protocol):
-    """The handler's transaction, and what the operators' endpoints need besides."""
-
-    def set_initial_stock(self, rows: Collection[tuple[str, int]]) -> None:
-        """Set the initial pieces of codes; a known code's pieces on hand change by the difference."""
-
-    def list_stock(self, after: str, limit: int) -> list[Stock]:
-        """Return a page of stock in the order of codes."""
 
 
 class InventoryParticipant:

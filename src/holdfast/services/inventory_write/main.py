@@ -10,9 +10,10 @@ from holdfast.runtime.process import Service, run
 from holdfast.runtime.production_ports import production_ports
 from holdfast.runtime.settings import load
 from holdfast.services.inventory_write.api import app
-from holdfast.services.inventory_write.handlers import InventoryParticipant, InventoryTransaction
+from holdfast.services.inventory_write.handlers import InventoryParticipant
 from holdfast.services.inventory_write.settings import InventorySettings
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
+from holdfast.services.inventory_write.store_port import InventoryTransaction
 
 
 def build(

@@ -1,27 +1,16 @@
 """order-create's step of the saga: the commands of `checkout.order-command`."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from holdfast.contracts.codec import decode_as
 from holdfast.contracts.messages import CreateOrder, OrderCreated, Payload, Refused
 from holdfast.contracts.steps import ORDER_STEP
 from holdfast.messaging.fence import Fence
 from holdfast.messaging.participant import CommandWork, Done, StepResult
-from holdfast.messaging.store import Transaction
-from holdfast.services.order_create.domain import Order, OrderBatch
+from holdfast.services.order_create.domain import OrderBatch
+from holdfast.services.order_create.store_port import OrderTransaction
 
 MESSAGES = ORDER_STEP.messages
-
-
-class OrderTransaction(Transaction, Protocol):
-    """The kernel's transaction and order-create's own table."""
-
-    def insert_orders(self, rows: Collection[Order]) -> None:
-        """Write new orders; a second one of the same saga is an error."""
-
-    def update_order_statuses(self, statuses: Mapping[str, str]) -> None:
-        """Set the status of orders, by saga."""
 
 
 class OrderParticipant:

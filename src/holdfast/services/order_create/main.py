@@ -8,9 +8,10 @@ from holdfast.messaging.pruner import Pruner, Retention, fences
 from holdfast.runtime.process import Service, run
 from holdfast.runtime.production_ports import production_ports
 from holdfast.runtime.settings import load
-from holdfast.services.order_create.handlers import OrderParticipant, OrderTransaction
+from holdfast.services.order_create.handlers import OrderParticipant
 from holdfast.services.order_create.settings import OrderSettings
 from holdfast.services.order_create.store import PostgresOrderTransaction
+from holdfast.services.order_create.store_port import OrderTransaction
 
 
 def build(
