@@ -14,6 +14,12 @@ from holdfast.local.postgres import EmbeddedPostgres
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+# Workers that run side by side draw their servers' ports from ranges of their own.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    width = 12_000 // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    first = 20_000 + width * int(worker.removeprefix("gw"))
+    os.environ["HOLDFAST_PORTS"] = f"{first}-{first + width - 1}"
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:

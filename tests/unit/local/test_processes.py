@@ -35,6 +35,21 @@ def test_drawn_ports_differ_and_are_not_those_of_outgoing_connections() -> None:
     assert max(ports) < 32_768
 
 
+def test_ports_are_drawn_from_the_given_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = processes.free_ports(1)
+    monkeypatch.setenv("HOLDFAST_PORTS", f"{port}-{port}")
+    assert processes.free_ports(1) == [port]
+    with pytest.raises(processes.LaunchFailed, match=f"no 2 free ports from {port} to {port}"):
+        processes.free_ports(2)
+
+
+@pytest.mark.parametrize("given", ["", "20000", "30000-20000", "80-90", "65000-70000", "a-b"])
+def test_a_range_of_ports_that_is_none_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_PORTS", given)
+    with pytest.raises(processes.LaunchFailed, match="HOLDFAST_PORTS: write FIRST-LAST"):
+        processes.free_ports(1)
+
+
 def test_who_listens_to_the_gentle_signal_is_not_killed() -> None:
     process = program()
     processes.end([process], signal.SIGTERM, 30.0, signal.SIGKILL)
