@@ -5,19 +5,17 @@ Also what a probe of writes notices, and that it costs nothing.
 
 import secrets
 from collections.abc import Iterator
-from threading import Event
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from tests.integration.messaging.test_locked_rows import Inventory, Store
+from tests.integration.messaging.inventory_harness import Inventory, Store
 from tests.samples import saga_id
 
 from holdfast.messaging.postgres_store import PostgresStore
 from holdfast.messaging.store import StatementFailed, StoreUnavailable
 from holdfast.messaging.write_probe import PROBE_EVERY_MS, WriteProbe
-from holdfast.runtime.migrations import migrate
 from holdfast.runtime.readiness import readiness_failures
 from holdfast.services.inventory_write.store import PostgresInventoryTransaction
 
@@ -26,19 +24,6 @@ create function refuse() returns trigger language plpgsql as
 $$ begin raise exception 'as scripted' using errcode = '{state}'; end $$;
 create trigger refuse before insert on stock_movement for each row {when} execute function refuse();
 """
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    migrate(database, ["holdfast.messaging", "holdfast.services.inventory_write"], Event().wait)
-    store = PostgresStore(database, PostgresInventoryTransaction, size=2)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def inventory(store: Store) -> Inventory:
-    return Inventory(store)
 
 
 @pytest.fixture
