@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-DIGITS_MIN, DIGITS_MAX = 14, 19
+DIGITS_MIN = 14
 MASK = "*"
 
 

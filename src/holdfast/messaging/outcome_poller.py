@@ -1,7 +1,7 @@
 """The participant's outcome requests: for a step that stays DONE, it asks how the saga ended.
 
-The orchestrator answers with a confirm, an undo, or nothing while the saga is under way (protocol: asking).
-So a step also ends if its confirm or undo never came.
+The orchestrator answers with a confirm, an undo, or nothing while the saga is under way (line 12 of
+docs/reference/protocol.md). So a step also ends if its confirm or undo never came.
 """
 
 from collections.abc import Callable

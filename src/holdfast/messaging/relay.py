@@ -273,7 +273,7 @@ def _publish_by_halves(
             if len(indexes) == 1:
                 row_id, message = messages[indexes[0]]
                 reason = str(error)
-                log.error("message_refused", outbox_id=row_id, topic=message.topic, error=reason)  # noqa: TRY400
+                log.error("publish_refused", outbox_id=row_id, topic=message.topic, error=reason)  # noqa: TRY400
                 refused.add(indexes[0])
                 sagas.add(message.key)
             else:

@@ -1,7 +1,7 @@
 """Sends CheckoutInitiated again until the checkout's end is known: after a minute, then ever more slowly.
 
 An event is sent again when its checkout's age crosses 1, 2, 4, 8 ... minutes. Keys are UUIDv7, so that an age
-is a key range and needs no other index (protocol: asking).
+is a key range and needs no other index (line 12 of docs/reference/protocol.md).
 """
 
 from typing import Any
