@@ -148,10 +148,18 @@ class KafkaConsumer:
             return
         self._closed = True
         if self._commits.open == 0:
-            self._client.close()
+            self._leave()
         else:  # it would wait for ever for the answer to a commit: let the group notice by the timeout
             self._on_lost(self._client, _named(self._owned))
             del self._client
+
+    def _leave(self) -> None:
+        """Leave the group; a rebalance whose callback meets the client as it closes is no failure."""
+        try:
+            self._client.close()
+        except KafkaException as error:
+            if error_of(error).name() != "_DESTROY":
+                raise
 
     def _join(self) -> None:
         """Join the group at the first poll: from then on librdkafka sends the heartbeats by itself."""
